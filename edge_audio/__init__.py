@@ -1,0 +1,1 @@
+"""edge-audio: on-device streaming audio tagging."""

@@ -1,0 +1,103 @@
+"""Streaming log-mel: the one Python front end, used for listening and for training alike."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.spec import FrontendSpec
+
+FloatArray = NDArray[np.float32]
+
+
+def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """HTK mel scale: 2595 log10(1 + f / 700)."""
+    return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
+
+
+@lru_cache(maxsize=8)
+def mel_weights(spec: FrontendSpec) -> FloatArray:
+    """Triangular filters [fft_size / 2 + 1, n_mels], peak 1, straight on the mel axis."""
+    bin_hz = np.fft.rfftfreq(spec.fft_size, 1.0 / spec.sample_rate_hz)
+    low, high = hz_to_mel(np.array([spec.min_hz, spec.max_hz]))
+    edges = np.linspace(low, high, spec.n_mels + 2)
+    mels = hz_to_mel(bin_hz)[:, None]
+    rising = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def hann_window(window_samples: int) -> FloatArray:
+    """Periodic Hann window [window_samples]."""
+    phase = 2.0 * np.pi * np.arange(window_samples) / window_samples
+    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+def n_frames(spec: FrontendSpec, n_samples: int) -> int:
+    """How many whole frames fit into n_samples."""
+    return max(0, 1 + (n_samples - spec.window_samples) // spec.hop_samples)
+
+
+def _overlapping_frames(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
+    """Read-only view [n_frames, window_samples] of contiguous samples (numpy's own
+    sliding_window_view costs as much as the FFT at these sizes)."""
+    shape = (n_frames(spec, len(samples)), spec.window_samples)
+    strides = (spec.hop_samples * samples.itemsize, samples.itemsize)
+    return np.ndarray(shape, samples.dtype, np.ascontiguousarray(samples), 0, strides)
+
+
+def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
+    """Offline reference: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels], normalised."""
+    frames = _overlapping_frames(spec, samples) * hann_window(spec.window_samples)
+    spectrum = np.fft.rfft(frames, spec.fft_size)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    mels = power.astype(np.float32, copy=False) @ mel_weights(spec)  # numpy 1 has f64 FFTs only
+    mels += np.float32(spec.log_floor)
+    np.log(mels, out=mels)
+    mels -= np.float32(spec.log_mean)
+    mels *= np.float32(1.0 / spec.log_scale)
+    return mels
+
+
+def in_range(samples: FloatArray) -> FloatArray:
+    """Samples within [-1, 1], NaN as 0, so that no input can poison later frames."""
+    samples = np.asarray(samples, np.float32)
+    if len(samples) == 0 or (samples.max() <= 1.0 and samples.min() >= -1.0):
+        return samples  # the usual case, at a fraction of the cost; false where there is a NaN
+    return np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
+
+
+class Frontend:
+    """Streaming twin of `log_mel`: same frames for any chunking of the same samples."""
+
+    def __init__(self, spec: FrontendSpec) -> None:
+        self.spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all samples: the next push starts a new stream."""
+        self._pending = np.zeros(0, np.float32)
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """f32[n >= 0] in [-1, 1] -> f32[k >= 0, n_mels]: the frames these samples complete.
+
+        NaN becomes 0 and values beyond [-1, 1] (infinities too) are clipped.
+        """
+        self._pending = np.concatenate([self._pending, in_range(samples)])
+        frames = log_mel(self.spec, self._pending)
+        self._pending = self._pending[len(frames) * self.spec.hop_samples :]
+        return frames
+
+    def flush(self) -> FloatArray:
+        """Pads the tail with zeros to its last frame, returns that frame if any new sample
+        awaits one (f32[0 or more, n_mels]), and resets."""
+        overlap = self.spec.window_samples - self.spec.hop_samples
+        n_new = len(self._pending)
+        frames = np.zeros((0, self.spec.n_mels), np.float32)
+        if n_new > overlap:
+            frames = self.push(np.zeros(self.spec.window_samples - n_new, np.float32))
+        self.reset()
+        return frames
