@@ -1,0 +1,1 @@
+"""Causal students: one parallel `forward` for training, one `step` for streaming."""

@@ -1,0 +1,1 @@
+"""Teachers: large models whose outputs the students learn to predict."""

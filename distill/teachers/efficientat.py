@@ -1,0 +1,193 @@
+"""EfficientAT's MobileNetV3 audio taggers (mn04, mn10, ...), re-implemented so that their
+published checkpoints load key for key.
+
+Schmid, Koutini, Widmer: Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge
+Distillation, ICASSP 2023. Graph: MobileNetV3-Large (Howard et al. 2019) on one input channel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edge_audio.errors import UsageError
+
+SAMPLE_RATE_HZ = 32_000
+FRAME_HOP_S = 0.32
+"""Distance of two output frames; frame j is centred on j * 0.32 s."""
+
+_FFT_SIZE, _WINDOW, _HOP, _N_MELS = 1024, 800, 320, 128
+_MAX_HZ = 15_000.0
+
+# kernel, expanded channels, output channels, squeeze-excitation, stride; at width 1.0
+_BLOCKS = (
+    (3, 16, 16, False, 1),
+    (3, 64, 24, False, 2),
+    (3, 72, 24, False, 1),
+    (5, 72, 40, True, 2),
+    (5, 120, 40, True, 1),
+    (5, 120, 40, True, 1),
+    (3, 240, 80, False, 2),
+    (3, 200, 80, False, 1),
+    (3, 184, 80, False, 1),
+    (3, 184, 80, False, 1),
+    (3, 480, 112, True, 1),
+    (3, 672, 112, True, 1),
+    (5, 672, 160, True, 2),
+    (5, 960, 160, True, 1),
+    (5, 960, 160, True, 1),
+)
+_N_RELU_BLOCKS = 6  # the first blocks use ReLU, the rest hard-swish
+
+
+class TeacherOutput(NamedTuple):
+    """clip_logits [B, 527]; frame_logits [B, T, 527] and features [B, T, D], every 0.32 s."""
+
+    clip_logits: Tensor
+    frame_logits: Tensor
+    features: Tensor
+
+
+def _channels(count: float) -> int:
+    """MobileNet's rounding: to a multiple of 8, never more than 10 % down."""
+    rounded = max(8, int(count + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * count else rounded
+
+
+def _conv(
+    c_in: int,
+    c_out: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    act: type | None = None,
+) -> nn.Sequential:
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
+    layers: list[nn.Module] = [conv, nn.BatchNorm2d(c_out, eps=1e-3)]
+    return nn.Sequential(*layers, *([act()] if act else []))
+
+
+class _SqueezeExcitation(nn.Module):
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, squeezed)
+        self.fc2 = nn.Linear(squeezed, channels)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, F, T]
+        scale = torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3))))))
+        return x * scale[:, :, None, None]
+
+
+class _ConcurrentSqueezeExcitation(nn.Module):
+    """Holder that gives the published checkpoints' parameter names."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = _channels(channels / 4)
+        self.conc_se_layers = nn.ModuleList([_SqueezeExcitation(channels, squeezed)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conc_se_layers[0](x)
+
+
+class _InvertedResidual(nn.Module):
+    def __init__(
+        self, c_in: int, expanded: int, c_out: int, kernel: int, se: bool, stride: int, act: type
+    ) -> None:
+        super().__init__()
+        self.residual = stride == 1 and c_in == c_out
+        layers: list[nn.Module] = []
+        if expanded != c_in:
+            layers.append(_conv(c_in, expanded, act=act))
+        layers.append(_conv(expanded, expanded, kernel, stride, groups=expanded, act=act))
+        if se:
+            layers.append(_ConcurrentSqueezeExcitation(expanded))
+        layers.append(_conv(expanded, c_out))
+        self.block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x) if self.residual else self.block(x)
+
+
+class EfficientAT(nn.Module):
+    """Log-mel [B, 1, 128, T] -> TeacherOutput; `width` scales the channels (mn04: 0.4)."""
+
+    def __init__(self, width: float, n_classes: int = 527) -> None:
+        super().__init__()
+        c_in = _channels(16 * width)
+        layers: list[nn.Module] = [_conv(1, c_in, 3, stride=2, act=nn.Hardswish)]
+        for index, (kernel, expanded, out, se, stride) in enumerate(_BLOCKS):
+            act = nn.ReLU if index < _N_RELU_BLOCKS else nn.Hardswish
+            c_out = _channels(out * width)
+            hidden = _channels(expanded * width)
+            layers.append(_InvertedResidual(c_in, hidden, c_out, kernel, se, stride, act))
+            c_in = c_out
+        self.feature_dim = 6 * c_in
+        layers.append(_conv(c_in, self.feature_dim, act=nn.Hardswish))
+        self.features = nn.Sequential(*layers)
+        hidden = _channels(1280 * width)
+        self.classifier = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(1),
+            nn.Linear(self.feature_dim, hidden),
+            nn.Hardswish(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, n_classes),
+        )
+
+    def forward(self, mels: Tensor) -> TeacherOutput:
+        features = self.features(mels).mean(2).transpose(1, 2)  # [B, T, D]
+        head = self.classifier[2:]
+        return TeacherOutput(head(features.mean(1)), head(features), features)
+
+
+def kaldi_mel_weights() -> Tensor:
+    """[513, 128] triangles on Kaldi's mel scale, 1127 ln(1 + f / 700), from 0 to 15 kHz."""
+
+    def mel(hz: Tensor) -> Tensor:
+        return 1127.0 * torch.log1p(hz / 700.0)
+
+    bins = mel(torch.arange(_FFT_SIZE // 2 + 1) * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
+    edges = torch.linspace(0.0, float(mel(torch.tensor(_MAX_HZ))), _N_MELS + 2)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+class EfficientATTeacher(nn.Module):
+    """Waveform [B, n] at 32 kHz in [-1, 1] -> TeacherOutput."""
+
+    def __init__(self, network: EfficientAT) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("window", torch.hann_window(_WINDOW, periodic=False))
+        self.register_buffer("mel_weights", kaldi_mel_weights())
+
+    @classmethod
+    def load(cls, checkpoint: Path, width: float) -> EfficientATTeacher:
+        """Loads a published checkpoint; UsageError if it is missing or does not fit `width`."""
+        if not checkpoint.is_file():
+            raise UsageError(f"teacher checkpoint {checkpoint} is missing: see README, Training")
+        network = EfficientAT(width)
+        try:
+            network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UsageError(f"{checkpoint} does not fit width {width}: {reason}") from error
+        return cls(network).eval().requires_grad_(False)
+
+    def mels(self, waveform: Tensor) -> Tensor:
+        """[B, n] -> normalised log-mel [B, 1, 128, T], one frame every 10 ms, centred."""
+        emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
+        spectrum = torch.stft(
+            emphasised, _FFT_SIZE, _HOP, _WINDOW, self.window, center=True, return_complex=True
+        )
+        power = spectrum.real.square() + spectrum.imag.square()  # [B, 513, T]
+        mels = torch.einsum("bft,fm->bmt", power, self.mel_weights)
+        return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
+
+    def forward(self, waveform: Tensor) -> TeacherOutput:
+        return self.network(self.mels(waveform))
