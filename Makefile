@@ -1,0 +1,55 @@
+# Two commands, each alone on a fresh machine: `make listen` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Where a CPU build of torch is not what pip finds by itself:
+#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+DURATION ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LISTEN_EXTRAS := mic,tflite
+TEST_EXTRAS := mic,tflite,onnx,train,export,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help listen test lint clean
+
+help:
+	@echo "make listen   install what listening needs (no torch) and listen: microphone, else demo"
+	@echo "              DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
+	@echo "make test     install everything, then ruff, mypy and all tests (ARGS goes to pytest)"
+	@echo "make lint     ruff and mypy alone"
+	@echo "make clean    remove $(VENV), caches and build folders"
+
+listen: $(VENV)/listen.stamp
+	@$(BIN)/edge-audio listen --model tiny-int8 --source auto \
+		$(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(BIN)/pip:
+	@.ci/make-venv $(PYTHON) $(VENV)
+
+$(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
+	@.ci/system-packages libportaudio2
+	@echo "Installing edge-audio[$(LISTEN_EXTRAS)] into $(VENV) ..."
+	@$(PIP) --editable '.[$(LISTEN_EXTRAS)]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
+	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
+	@echo "Installing edge-audio[$(TEST_EXTRAS)] into $(VENV) (some minutes, once) ..."
+	@$(PIP) $(TORCH)
+	@$(PIP) --editable '.[$(TEST_EXTRAS)]'
+	@touch $@
