@@ -60,6 +60,7 @@ class Student(nn.Module):
         self.embed = nn.Linear(config.channels, config.embedding_dim)
         self.activation = nn.Hardswish()
         self.head = nn.Linear(config.embedding_dim, config.n_classes)
+        nn.init.constant_(self.head.bias, -5.0)  # most labels are absent most of the time
 
     @property
     def frames_per_step(self) -> int:
