@@ -11,6 +11,8 @@ from edge_audio.spec import FrontendSpec
 
 FloatArray = NDArray[np.float32]
 
+BLOCK_FRAMES = 64  # computed at once: measured fastest, larger arrays leave the CPU's cache
+
 
 def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
     """HTK mel scale: 2595 log10(1 + f / 700)."""
@@ -49,12 +51,23 @@ def _overlapping_frames(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
     return np.ndarray(shape, samples.dtype, np.ascontiguousarray(samples), 0, strides)
 
 
-def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
-    """Offline reference: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels], normalised."""
-    frames = _overlapping_frames(spec, samples) * hann_window(spec.window_samples)
-    spectrum = np.fft.rfft(frames, spec.fft_size)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    mels = power.astype(np.float32, copy=False) @ mel_weights(spec)  # numpy 1 has f64 FFTs only
+def _mel_power(power: FloatArray, weights: FloatArray) -> FloatArray:
+    """power[k, n_bins] @ weights, always in products of 8 rows (and one of the rest): BLAS
+    rounds by shape, so this keeps the bits of whole groups of 8 frames free of the chunking."""
+    n_grouped = len(power) - len(power) % 8
+    grouped = power[:n_grouped].reshape(-1, 8, power.shape[1]) @ weights
+    mels = grouped.reshape(n_grouped, weights.shape[1])
+    if n_grouped == len(power):
+        return mels
+    return np.concatenate([mels, power[n_grouped:] @ weights])
+
+
+def _log_mel_block(spec: FrontendSpec, frames: FloatArray) -> FloatArray:
+    """Frames [k, window_samples] -> [k, n_mels]; a few dozen at once stay in the CPU's cache."""
+    windowed = np.zeros((len(frames), spec.fft_size), np.float32)  # rfft pads at a higher cost
+    np.multiply(frames, hann_window(spec.window_samples), out=windowed[:, : spec.window_samples])
+    magnitude = np.abs(np.fft.rfft(windowed)).astype(np.float32, copy=False)  # f64 in numpy 1
+    mels = _mel_power(np.square(magnitude, out=magnitude), mel_weights(spec))
     mels += np.float32(spec.log_floor)
     np.log(mels, out=mels)
     mels -= np.float32(spec.log_mean)
@@ -62,10 +75,19 @@ def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
     return mels
 
 
+def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
+    """Offline reference: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels], normalised."""
+    frames = _overlapping_frames(spec, samples)
+    if len(frames) <= BLOCK_FRAMES:
+        return _log_mel_block(spec, frames)
+    starts = range(0, len(frames), BLOCK_FRAMES)
+    return np.concatenate([_log_mel_block(spec, frames[i : i + BLOCK_FRAMES]) for i in starts])
+
+
 def in_range(samples: FloatArray) -> FloatArray:
     """Samples within [-1, 1], NaN as 0, so that no input can poison later frames."""
     samples = np.asarray(samples, np.float32)
-    if len(samples) == 0 or (samples.max() <= 1.0 and samples.min() >= -1.0):
+    if np.maximum.reduce(np.abs(samples), initial=0.0) <= 1.0:
         return samples  # the usual case, at a fraction of the cost; false where there is a NaN
     return np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
 

@@ -1,0 +1,50 @@
+"""Inference runtimes behind one protocol. `open_backend` picks one and loads a bundle."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from edge_audio.backends.base import Backend, State
+from edge_audio.bundle import Bundle
+from edge_audio.errors import BackendError, UsageError
+
+__all__ = ["BACKEND_NAMES", "Backend", "State", "installed_backends", "open_backend"]
+
+BACKEND_NAMES = ("litert", "onnx")  # in order of preference: LiteRT takes half the time per step
+
+_MODULES = {"litert": ("ai_edge_litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
+_FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+
+
+def installed_backends() -> list[str]:
+    """Names of the backends whose runtime is installed, preferred first."""
+    return [name for name in BACKEND_NAMES if any(map(find_spec, _MODULES[name]))]
+
+
+def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
+    """Loads the bundle's model into a runtime; "auto" takes the first that can run it.
+
+    Raises UsageError for an unknown name, BackendError if the runtime is not installed or the
+    model does not fit its manifest, BundleError if the model file is missing or altered.
+    """
+    if name == "auto":
+        name = _pick(bundle)
+    if name == "litert":
+        from edge_audio.backends.litert import open_litert  # noqa: PLC0415
+
+        return open_litert(bundle, n_threads)
+    if name == "onnx":
+        from edge_audio.backends.onnx import open_onnx  # noqa: PLC0415
+
+        return open_onnx(bundle, n_threads)
+    raise UsageError(f"unknown backend {name!r}: choose auto, {' or '.join(BACKEND_NAMES)}")
+
+
+def _pick(bundle: Bundle) -> str:
+    for name in installed_backends():
+        if _FILES[name] in bundle.manifest.files:
+            return name
+    raise BackendError(
+        f"no installed runtime can run {bundle.manifest.name}: "
+        "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
+    )

@@ -1,0 +1,71 @@
+"""What every inference runtime must offer, and the checks they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.errors import BackendError
+from edge_audio.spec import ModelSpec, TensorSpec
+
+State = tuple[np.ndarray, ...]
+Signature = Mapping[str, TensorSpec]  # tensor name -> what the model file says about it
+
+
+class Backend(Protocol):
+    """One loaded model. It holds no stream: any number of streams may share it, each passing
+    its own state, from any thread."""
+
+    name: str
+    spec: ModelSpec
+
+    def initial_state(self) -> State:
+        """Zeros: the state at the start of a stream, in the order of `spec.state`."""
+        ...
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        """frames f32[1, frames_per_step, n_mels] -> (scores f32[n_labels], next state).
+
+        Does not modify its inputs; what it returns belongs to the caller.
+        """
+        ...
+
+
+def zero_state(spec: ModelSpec) -> State:
+    """Fresh zeros for every state tensor."""
+    return tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in spec.state)
+
+
+def input_names(spec: ModelSpec) -> list[str]:
+    """Names of the graph's inputs: frames, then the state."""
+    return [spec.frames.name, *(tensor.name for tensor in spec.state)]
+
+
+def output_names(spec: ModelSpec) -> list[str]:
+    """Names of the graph's outputs: scores, then the next state."""
+    return [spec.scores.name, *(f"{tensor.name}_next" for tensor in spec.state)]
+
+
+def check_signature(spec: ModelSpec, inputs: Signature, outputs: Signature, file: str) -> None:
+    """Raises BackendError naming the first tensor on which model file and manifest disagree."""
+    wanted_inputs = (spec.frames, *spec.state)
+    wanted_outputs = (spec.scores, *spec.state)
+    _check_side(dict(zip(input_names(spec), wanted_inputs, strict=True)), inputs, file)
+    _check_side(dict(zip(output_names(spec), wanted_outputs, strict=True)), outputs, file)
+
+
+def _check_side(wanted: Signature, found: Signature, file: str) -> None:
+    for name in sorted(wanted.keys() | found.keys()):
+        want, have = _describe(wanted.get(name)), _describe(found.get(name))
+        if want != have:
+            raise BackendError(
+                f"{file} does not fit its manifest: tensor {name!r} is {have} in the model "
+                f"and {want} in the manifest; export the bundle again"
+            )
+
+
+def _describe(tensor: TensorSpec | None) -> str:
+    return f"{tensor.dtype}{list(tensor.shape)}" if tensor else "absent"

@@ -1,0 +1,88 @@
+"""ONNX Runtime on the CPU.
+
+Plain `run` is used because it measured fastest: IO binding and OrtValues take 1.5 and 2.5
+times as long for tensors this small.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends.base import (
+    Signature,
+    State,
+    check_signature,
+    input_names,
+    output_names,
+    zero_state,
+)
+from edge_audio.bundle import Bundle
+from edge_audio.errors import BackendError
+from edge_audio.spec import ModelSpec, TensorSpec
+
+FILE_NAME = "model.onnx"
+_DTYPES = {"tensor(float)": "float32", "tensor(int16)": "int16", "tensor(int8)": "int8"}
+
+
+class OnnxBackend:
+    """Runs one step graph. See `Backend` for the contract."""
+
+    name = "onnx"
+
+    def __init__(self, spec: ModelSpec, session: Any) -> None:
+        """session: an `onnxruntime.InferenceSession`.
+
+        Raises BackendError if the graph's tensors are not those of `spec`.
+        """
+        self.spec = spec
+        inputs, outputs = _signature(session.get_inputs()), _signature(session.get_outputs())
+        check_signature(spec, inputs, outputs, FILE_NAME)
+        self._input_names = input_names(spec)
+        self._output_names = output_names(spec)
+        self._session = session
+
+    def initial_state(self) -> State:
+        return zero_state(self.spec)
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        feeds = dict(zip(self._input_names, (frames, *state), strict=True))
+        scores, *next_state = self._session.run(self._output_names, feeds)
+        return scores[0], tuple(next_state)
+
+
+def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:
+    """Loads model.onnx. BackendError if the runtime is absent or cannot load the file."""
+    try:
+        import onnxruntime  # noqa: PLC0415
+    except ImportError as error:
+        raise BackendError(
+            "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only: they come as exceptions too
+    content = bundle.read(FILE_NAME)
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no other base
+        reason = " ".join(str(error).split())
+        raise BackendError(
+            f"ONNX Runtime cannot load {bundle.path / FILE_NAME}: {reason}"
+        ) from error
+    return OnnxBackend(bundle.manifest.model, session)
+
+
+def _signature(nodes: Any) -> Signature:
+    return {
+        node.name: TensorSpec(
+            name=node.name,
+            shape=tuple(size if isinstance(size, int) else -1 for size in node.shape),
+            dtype=_DTYPES.get(node.type, node.type),
+        )
+        for node in nodes
+    }

@@ -1,0 +1,206 @@
+"""Scores -> start and end events: smoothing, hysteresis and minimum durations per label."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.errors import UsageError
+from edge_audio.spec import EventSpec, Threshold
+
+HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
+_EPSILON_S = 1e-6  # step times are sums of floats: a duration may fall short by rounding
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A sound began or ended.
+
+    time_s: audio seconds since the start of the stream. A start has the end of the step in
+        which the smoothed score first reached `on`; an end has that in which it first fell
+        below `off`. Both are reported later by min_on_s and min_off_s.
+    score: for a start the smoothed score when it was reported, for an end the highest one
+        during the event.
+    """
+
+    kind: Literal["start", "end"]
+    label: str
+    time_s: float
+    score: float
+
+
+class EventDetector:
+    """Follows one stream. Per label the events alternate between start and end, with rising
+    times, and last at least min_on_s."""
+
+    def __init__(self, labels: Sequence[str], spec: EventSpec, step_s: float) -> None:
+        """labels: of all scores; only those in spec.thresholds are watched. step_s: seconds
+        between two pushes."""
+        enabled = [(i, label) for i, label in enumerate(labels) if label in spec.thresholds]
+        self.spec = spec
+        self.labels = [label for _, label in enabled]
+        self._index = np.array([i for i, _ in enabled], np.intp)
+        thresholds = [spec.thresholds[label] for label in self.labels]
+        self._on = np.array([threshold.on for threshold in thresholds], np.float32)
+        self._off = np.array([threshold.off for threshold in thresholds], np.float32)
+        smooths = spec.smoothing_s > 0
+        self._alpha = np.float32(-math.expm1(-step_s / spec.smoothing_s) if smooths else 1.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: as if nothing had sounded before the next push."""
+        n = len(self.labels)
+        self._smoothed = np.zeros(n, np.float32)
+        self._peak = np.zeros(n, np.float32)
+        self._active = np.zeros(n, bool)  # between a reported start and its end
+        self._above_since_s = np.full(n, np.inf)  # inf = not above `on`
+        self._below_since_s = np.full(n, np.inf)  # inf = not below `off`
+        self._is_idle = True
+
+    def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
+        """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
+        change = scores[self._index]
+        change -= self._smoothed
+        change *= self._alpha
+        self._smoothed += change
+        above = self._smoothed >= self._on
+        if self._is_idle and not above.any():  # nearly all steps of nearly all streams
+            return []
+        started = self._update_starts(above, time_s)
+        ended = self._update_ends(time_s)
+        events = [*self._end(ended), *self._start(started)]
+        self._is_idle = not self._active.any() and bool(np.isinf(self._above_since_s).all())
+        return sorted(events, key=_by_time)
+
+    def flush(self, time_s: float) -> list[Event]:
+        """Ends what still sounds, at time_s unless it had already fallen below `off`; then
+        resets."""
+        open_ended = self._active & np.isinf(self._below_since_s)
+        self._below_since_s[open_ended] = time_s
+        events = self._end(self._active)
+        self.reset()
+        return sorted(events, key=_by_time)
+
+    def _update_starts(self, above: NDArray[np.bool_], time_s: float) -> NDArray[np.bool_]:
+        """Marks when labels rose; returns those that have now been above `on` long enough."""
+        quiet = ~(above | self._active)
+        self._above_since_s[quiet] = np.inf
+        self._peak[quiet] = 0.0
+        rose = above & np.isinf(self._above_since_s)
+        self._above_since_s[rose] = time_s
+        stayed = time_s - self._above_since_s >= self.spec.min_on_s - _EPSILON_S
+        started = above & stayed & ~self._active
+        self._active |= started
+        np.maximum(self._peak, self._smoothed, out=self._peak, where=~quiet)
+        return started
+
+    def _update_ends(self, time_s: float) -> NDArray[np.bool_]:
+        """Marks when active labels fell; returns those below `off` for long enough."""
+        below = self._active & (self._smoothed < self._off)
+        self._below_since_s[~below] = np.inf
+        fell = below & np.isinf(self._below_since_s)
+        self._below_since_s[fell] = time_s
+        return below & (time_s - self._below_since_s >= self.spec.min_off_s - _EPSILON_S)
+
+    def _start(self, started: NDArray[np.bool_]) -> list[Event]:
+        return [
+            Event("start", self.labels[i], self._above_since_s.item(i), self._smoothed.item(i))
+            for i in np.flatnonzero(started).tolist()
+        ]
+
+    def _end(self, ended: NDArray[np.bool_]) -> list[Event]:
+        indices = np.flatnonzero(ended)
+        events = [
+            Event("end", self.labels[i], self._below_since_s.item(i), self._peak.item(i))
+            for i in indices.tolist()
+        ]
+        self._active[indices] = False
+        self._peak[indices] = 0.0
+        self._above_since_s[indices] = np.inf
+        self._below_since_s[indices] = np.inf
+        return events
+
+
+def _by_time(event: Event) -> float:
+    return event.time_s
+
+
+def select_events(
+    spec: EventSpec,
+    labels: Sequence[str],
+    only: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    threshold: float | Mapping[str, float] | None = None,
+) -> EventSpec:
+    """The EventSpec a user asks for, starting from a model's own.
+
+    only: watch just these labels; empty = all that have a threshold. exclude: never these.
+    threshold: one `on` for every watched label, or `on` per label. A label that is off by
+    default for want of evidence is watched if it is given its own threshold, or named in
+    `only` beside a common one. Labels match regardless of case.
+
+    Raises UsageError for an unknown label, a label in `only` without any threshold, a
+    threshold outside (0, 1], or if no label is left.
+    """
+    wanted = [_find_label(name, labels) for name in only]
+    unwanted = {_find_label(name, labels) for name in exclude}
+    thresholds = _override(spec.thresholds, labels, wanted, threshold)
+    for label in wanted:
+        if label not in thresholds:
+            raise UsageError(f"{label!r} has no calibrated threshold: give one with --threshold")
+    kept = {
+        label: value
+        for label, value in thresholds.items()
+        if label not in unwanted and (label in wanted or not wanted)
+    }
+    if not kept and (wanted or unwanted):
+        raise UsageError("no label is left to listen for: name others or exclude fewer")
+    return EventSpec(
+        smoothing_s=spec.smoothing_s,
+        min_on_s=spec.min_on_s,
+        min_off_s=spec.min_off_s,
+        thresholds=kept,
+    )
+
+
+def _override(
+    thresholds: Mapping[str, Threshold],
+    labels: Sequence[str],
+    wanted: Iterable[str],
+    threshold: float | Mapping[str, float] | None,
+) -> dict[str, Threshold]:
+    if threshold is None:
+        return dict(thresholds)
+    if isinstance(threshold, Mapping):
+        given = {_find_label(name, labels): on for name, on in threshold.items()}
+    else:
+        given = dict.fromkeys([*thresholds, *wanted], threshold)
+    chosen = {label: _user_threshold(thresholds.get(label), on) for label, on in given.items()}
+    return {**thresholds, **chosen}
+
+
+def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
+    """`on` as given, `off` in the calibrated proportion; precision and recall are unknown."""
+    if not 0.0 < on <= 1.0:
+        raise UsageError(f"threshold {on:g} is outside 0 to 1: give a probability such as 0.5")
+    ratio = calibrated.off / calibrated.on if calibrated else HYSTERESIS
+    n_positives = calibrated.n_positives if calibrated else 0
+    return Threshold(
+        on=on, off=on * ratio, precision=math.nan, recall=math.nan, n_positives=n_positives
+    )
+
+
+def _find_label(name: str, labels: Sequence[str]) -> str:
+    by_folded = {label.casefold(): label for label in labels}
+    if name in labels:
+        return name
+    if name.casefold() in by_folded:
+        return by_folded[name.casefold()]
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(by_folded[folded]) for folded in close)}?"
+    raise UsageError(f"unknown label {name!r}: {hint if close else 'see edge-audio inspect'}")

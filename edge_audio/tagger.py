@@ -1,0 +1,171 @@
+"""One stream of audio in, events out: composes front end, backend and event detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends import Backend, open_backend
+from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.errors import UsageError
+from edge_audio.events import Event, EventDetector
+from edge_audio.frontend import BLOCK_FRAMES, Frontend
+from edge_audio.spec import EventSpec
+
+Step = tuple[float, NDArray[np.float32], list[Event]]
+_DTYPES = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Tagger:
+    """Listens to one stream; taggers may share a backend.
+
+    Pushing the samples in any chunks gives the same scores and events: the front end is fed
+    whole steps only, so that every step is computed by calls of the same shapes. (The bits
+    are equal where frames_per_step is a multiple of 8, as in all shipped models; otherwise
+    scores agree to about 1e-5.)
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, events: EventSpec | None = None) -> None:
+        """events: what to report, by default what the bundle's manifest says."""
+        manifest = bundle.manifest
+        frontend = manifest.model.frontend
+        self.bundle = bundle
+        self.backend = backend
+        self.labels = manifest.labels
+        self.sample_rate_hz = frontend.sample_rate_hz
+        self._step_samples = manifest.model.frames_per_step * frontend.hop_samples
+        self._overlap_samples = frontend.window_samples - frontend.hop_samples
+        self._max_samples = self._step_samples * max(
+            1, BLOCK_FRAMES // manifest.model.frames_per_step
+        )
+        self._frontend = Frontend(frontend)
+        event_spec = manifest.events if events is None else events
+        self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s)
+        self.reset()
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path = "tiny-int8",
+        backend: str = "auto",
+        *,
+        events: EventSpec | None = None,
+    ) -> Tagger:
+        """Loads a shipped model by name or a bundle by directory. Raises BundleError,
+        BackendError or UsageError, each saying what to do."""
+        bundle = load_bundle(model)
+        return cls(bundle, open_backend(bundle, backend), events)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """f32[n_labels]: probabilities after the latest step, zeros before the first."""
+        return self._scores
+
+    @property
+    def time_s(self) -> float:
+        """Audio seconds pushed so far."""
+        return self._n_samples / self.sample_rate_hz
+
+    @property
+    def n_steps(self) -> int:
+        """Model steps run so far."""
+        return self._n_steps
+
+    def push(self, pcm: NDArray[Any]) -> list[Event]:
+        """int16[n], or float32[n] / float64[n] in [-1, 1], any n >= 0, at sample_rate_hz, mono
+        -> the events that these samples complete.
+
+        NaN counts as silence and larger values are clipped. Raises UsageError for any other
+        dtype or shape.
+        """
+        return [event for _, _, events in self.stream(pcm) for event in events]
+
+    def stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
+        """Like `push`, but yields (time_s, scores f32[n_labels], events) for every step, where
+        time_s is the end of the step. To be exhausted: samples not reached are not heard."""
+        pcm = _checked(pcm)
+        if self._has_ended:
+            self.reset()
+        return self._stream(pcm)
+
+    def flush(self) -> list[Event]:
+        """Ends the stream: hears the last incomplete step, padded with zeros, and ends every
+        open event. `scores`, `time_s` and `n_steps` can be read until the next push, which
+        starts a new stream."""
+        if self._has_ended:
+            return []
+        events: list[Event] = []
+        if n_waiting := len(self._waiting):
+            padding = np.zeros(self._missing_samples() - n_waiting, np.float32)
+            last = np.concatenate([self._waiting, padding])
+            events += [event for *_, found in self._run(last) for event in found]
+        self._has_ended = True
+        return events + self._detector.flush(self.time_s)
+
+    def reset(self) -> None:
+        """Starts a new stream: what follows is as from a new Tagger."""
+        self._frontend.reset()
+        self._detector.reset()
+        self._state = self.backend.initial_state()
+        self._scores = np.zeros(len(self.labels), np.float32)
+        self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
+        self._n_samples = 0
+        self._n_steps = 0
+        self._has_ended: bool = False
+
+    def _stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
+        for start in range(0, len(pcm), self._max_samples):  # a long file is not copied whole
+            block = _to_float32(pcm[start : start + self._max_samples])
+            self._n_samples += len(block)
+            samples = np.concatenate([self._waiting, block])
+            n_missing = self._missing_samples()
+            n_ready = 0
+            if len(samples) >= n_missing:
+                n_ready = len(samples) - (len(samples) - n_missing) % self._step_samples
+            self._waiting = samples[n_ready:]
+            if n_ready:
+                yield from self._run(samples[:n_ready])
+
+    def _missing_samples(self) -> int:
+        """How many samples the next step needs; the first fills the window as well."""
+        return self._step_samples + (self._overlap_samples if self._n_steps == 0 else 0)
+
+    def _run(self, samples: NDArray[np.float32]) -> Iterator[Step]:
+        """Samples of whole steps -> one item per step."""
+        model = self.bundle.manifest.model
+        frames = self._frontend.push(samples)
+        for start in range(0, len(frames), model.frames_per_step):
+            block = frames[None, start : start + model.frames_per_step]
+            self._scores, self._state = self.backend.step(block, self._state)
+            self._n_steps += 1
+            time_s = self._step_end_s()
+            yield time_s, self._scores, self._detector.push(self._scores, time_s)
+
+    def _step_end_s(self) -> float:
+        """End of the latest step's last window; never beyond the audio, though flush pads."""
+        n_heard = self._overlap_samples + self._n_steps * self._step_samples
+        return min(n_heard, self._n_samples) / self.sample_rate_hz
+
+
+def _checked(pcm: NDArray[Any]) -> NDArray[Any]:
+    pcm = np.asarray(pcm)
+    if pcm.ndim != 1:
+        raise UsageError(
+            f"samples have shape {pcm.shape}: pass one channel, e.g. samples.mean(axis=1)"
+        )
+    if pcm.dtype not in _DTYPES:
+        raise UsageError(
+            f"samples are {pcm.dtype}: pass int16, or float32 scaled to the range -1 to 1"
+        )
+    return pcm
+
+
+def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
+    if pcm.dtype == np.int16:
+        return pcm.astype(np.float32) * np.float32(1.0 / 32768.0)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is clipped
+        return pcm.astype(np.float32, copy=False)
