@@ -1,0 +1,160 @@
+"""The `edge-audio` command: finds sub-commands, and turns errors into one line and an exit code.
+
+Nothing heavy is imported until a command runs: listing the commands reads their docstrings from
+source, so that `edge-audio --help` neither waits for a runtime nor needs any extra installed.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One audio stream needs one thread; numpy's OpenBLAS would start one per core as it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import ast
+import importlib.util
+import sys
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from edge_audio.errors import EdgeAudioError, UsageError
+
+ENTRY_POINT_GROUP = "edge_audio.commands"
+# Which extra brings what a sibling package's command imports.
+EXTRAS = {"distill": "train", "evaluate": "train", "quantize": "export"}
+OWN_MODULES = {
+    "listen": "listen",
+    "tag": "tag",
+    "devices": "devices",
+    "models": "models",
+    "inspect": "models",
+    "verify": "verify",
+}
+OWN_COMMANDS = {
+    name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)
+    for name, module in OWN_MODULES.items()
+}
+
+
+def command_summary(entry: EntryPoint) -> str:
+    """First docstring line of a command, read from its source: importing it may load torch."""
+    try:
+        spec = importlib.util.find_spec(entry.module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return ""
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+    return ""
+
+
+def missing_module(command_name: str, error: ModuleNotFoundError) -> EdgeAudioError:
+    """What to install for a command whose imports are not there."""
+    extra = EXTRAS.get(command_name)
+    cure = f"pip install 'edge-audio[{extra}]'" if extra else "reinstall edge-audio"
+    return EdgeAudioError(f"{command_name} needs the module {error.name!r}: {cure}")
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is used, not when it is listed."""
+
+    @cached_property
+    def found(self) -> dict[str, EntryPoint]:
+        """Own commands in their order, then those that sibling packages registered."""
+        others = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
+        return {**{entry.name: entry for entry in others}, **OWN_COMMANDS}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*OWN_COMMANDS, *(name for name in self.found if name not in OWN_COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self.found.get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            command: click.Command = entry.load()
+        except ModuleNotFoundError as error:
+            raise missing_module(cmd_name, error) from error
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:  # commands may put off imports until they run
+            raise missing_module(ctx.invoked_subcommand or "", error) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command_summary(self.found[name])) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@click.version_option(package_name="edge-audio", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Names the sounds around you: streaming audio tagging on the device itself.
+
+    \b
+    edge-audio listen                     the microphone, live
+    edge-audio tag doorbell.wav           what is in a recording
+    edge-audio listen --source demo       no microphone needed
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Prints one line to stderr and exits."""
+    click.echo(f"edge-audio: error: {' '.join(message.split())}", err=True)
+    raise SystemExit(exit_code)
+
+
+def usage_message(error: click.ClickException) -> str:
+    """Click's message with a pointer to the help of the command that refused."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context else message
+
+
+def stop_writing() -> None:
+    """The reader of stdout left (`| head`): nothing may be written at interpreter exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 run error, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:]
+    try:
+        exit_code = cli.main(arguments, prog_name="edge-audio", standalone_mode=False)
+        sys.stdout.flush()
+        raise SystemExit(exit_code)
+    except BrokenPipeError:
+        stop_writing()
+    except (click.Abort, KeyboardInterrupt):
+        raise SystemExit(130) from None
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        report(error)
+
+
+def report(error: Exception) -> NoReturn:
+    """One line on stderr for any error, and the exit code of its kind."""
+    if isinstance(error, click.ClickException):
+        fail(usage_message(error), error.exit_code)
+    if isinstance(error, EdgeAudioError):
+        fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    name = type(error).__name__
+    fail(f"unexpected {name}: {error} (edge-audio --debug ... shows where)", 1)

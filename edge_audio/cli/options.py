@@ -1,0 +1,102 @@
+"""Options that several commands share, and how they open a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from edge_audio.backends import BACKEND_NAMES, open_backend
+from edge_audio.bundle import load_bundle
+from edge_audio.errors import UsageError
+from edge_audio.events import select_events
+from edge_audio.sinks import TopLabels
+from edge_audio.spec import EventSpec
+from edge_audio.tagger import Tagger
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+model_option = click.option(
+    "--model",
+    default="tiny-int8",
+    show_default=True,
+    metavar="NAME|DIR",
+    help="A shipped model (see `edge-audio models`) or the folder of a bundle.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", *BACKEND_NAMES]),
+    default="auto",
+    show_default=True,
+    help="Inference runtime; auto takes the first that is installed.",
+)
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="LABEL",
+    help="Report this label alone; repeat it for more (labels contain commas).",
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="LABEL",
+    help="Never report this label; repeat it for more.",
+)
+threshold_option = click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="[LABEL=]VALUE",
+    help="Score in (0, 1] at which an event starts. With a label: for that label, which also "
+    "switches on one that is off by default. Without: for all labels that are on and those "
+    "named by --only. Repeatable.",
+)
+
+
+def label_options(command: Command) -> Command:
+    """Adds --only, --exclude and --threshold; the command makes them a `LabelChoice`."""
+    return only_option(exclude_option(threshold_option(command)))
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """What a user wants to hear about: the values of --only, --exclude and --threshold."""
+
+    only: Sequence[str]
+    exclude: Sequence[str]
+    thresholds: Sequence[str]
+
+    def events(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
+        """The model's event settings as changed by the choice. Raises UsageError."""
+        parsed = [parse_threshold(text) for text in self.thresholds]
+        common = [value for label, value in parsed if label is None]
+        named = [(label, value) for label, value in parsed if label is not None]
+        watched = [*spec.thresholds, *self.only]
+        pairs = [(label, value) for value in common for label in watched] + named
+        on = {label.casefold(): value for label, value in pairs}
+        return select_events(spec, labels, self.only, self.exclude, on or None)
+
+    def top(self, labels: Sequence[str], n_top: int) -> TopLabels:
+        """Ranks the labels that the choice leaves; to be called when `events` accepted them."""
+        only = {label.casefold() for label in self.only or labels}
+        only -= {label.casefold() for label in self.exclude}
+        return TopLabels(labels, n_top, frozenset(x for x in labels if x.casefold() in only))
+
+
+def parse_threshold(text: str) -> tuple[str | None, float]:
+    """'0.4' -> (None, 0.4); 'Siren=0.4' -> ('Siren', 0.4)."""
+    label, equals, number = text.rpartition("=")
+    try:
+        return (label if equals else None), float(number)
+    except ValueError:
+        raise UsageError(f"--threshold {text!r}: expected VALUE or LABEL=VALUE") from None
+
+
+def open_tagger(model: str, backend: str, choice: LabelChoice) -> Tagger:
+    """A tagger for the events that the choice asks for, which is checked before the model
+    file is loaded."""
+    bundle = load_bundle(model)
+    events = choice.events(bundle.manifest.events, bundle.manifest.labels)
+    return Tagger(bundle, open_backend(bundle, backend), events)
