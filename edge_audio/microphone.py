@@ -1,0 +1,270 @@
+"""Microphones by way of PortAudio (the `sounddevice` package, an extra)."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edge_audio.blocks import Block, SourceStats, Timeline
+from edge_audio.errors import EdgeAudioError, SourceError, UsageError
+from edge_audio.frontend import FloatArray
+
+_POLL_S = 0.2  # how often a waiting consumer looks whether the stream still lives
+_STALL_LIMIT_S = 5.0  # PulseAudio's first audio can take 2 s; nothing takes longer than this
+_CLOSE_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Device:
+    """An audio input. `index` is PortAudio's, and holds until devices come or go."""
+
+    index: int
+    name: str
+    host_api: str
+    n_channels: int
+    default_rate_hz: int
+    is_default: bool
+
+
+def _sounddevice() -> ModuleType:
+    """The sounddevice module, loaded when first needed: loading it starts PortAudio."""
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise SourceError(
+            "microphones need the sounddevice package: pip install 'edge-audio[mic]'"
+        ) from error
+    except OSError as error:  # what sounddevice raises where the library is missing
+        raise SourceError(
+            "microphones need the PortAudio library: apt install libportaudio2 (Debian, Ubuntu, "
+            "Raspberry Pi OS) or your system's portaudio package"
+        ) from error
+    except Exception as error:
+        raise SourceError(f"PortAudio did not start: {error}") from error
+    return sounddevice
+
+
+def list_devices() -> list[Device]:
+    """All audio inputs, possibly none. Raises SourceError where PortAudio is not installed."""
+    sounddevice = _sounddevice()
+    host_apis = sounddevice.query_hostapis()
+    default_index = sounddevice.default.device[0]
+    return [
+        Device(
+            index=info["index"],
+            name=info["name"],
+            host_api=host_apis[info["hostapi"]]["name"],
+            n_channels=info["max_input_channels"],
+            default_rate_hz=round(info["default_samplerate"]),
+            is_default=info["index"] == default_index,
+        )
+        for info in sounddevice.query_devices()
+        if info["max_input_channels"] > 0
+    ]
+
+
+def find_device(choice: int | str | None = None) -> Device:
+    """The default input, or the one with this index, this name, or this unique part of a name
+    (upper and lower case alike).
+
+    Raises SourceError if there is no input at all, UsageError if the choice fits none or several.
+    """
+    devices = list_devices()
+    if not devices:
+        raise SourceError(
+            "no microphone found; plug one in, or hear the built-in scene: --source demo"
+        )
+    if choice is None:
+        return next((device for device in devices if device.is_default), devices[0])
+    matches = _matching(devices, str(choice).strip().casefold())
+    if len(matches) == 1:
+        return matches[0]
+    problem = "several audio inputs match" if matches else "no audio input matches"
+    offered = ", ".join(f"{device.index} {device.name!r}" for device in matches or devices)
+    raise UsageError(f"{problem} {choice!r}; choose from {offered} (see `edge-audio devices`)")
+
+
+def _matching(devices: list[Device], choice: str) -> list[Device]:
+    if choice.isdecimal():
+        return [device for device in devices if device.index == int(choice)]
+    exact = [device for device in devices if device.name.casefold() == choice]
+    return exact or [device for device in devices if choice in device.name.casefold()]
+
+
+def has_microphone() -> bool:
+    """Whether a microphone can be opened here and now (PortAudio and a default input exist, and
+    the input accepts some format)."""
+    try:
+        sounddevice = _sounddevice()
+        device = find_device()
+    except EdgeAudioError:
+        return False
+    for rate_hz, n_channels in _formats(device, device.default_rate_hz):
+        try:
+            sounddevice.check_input_settings(device.index, n_channels, "float32", None, rate_hz)
+        except sounddevice.PortAudioError:
+            continue
+        return True
+    return False
+
+
+def _formats(device: Device, sample_rate_hz: int) -> list[tuple[int, int]]:
+    """(rate_hz, n_channels) to try in this order: what we want, then what the device prefers.
+
+    Stereo comes before all channels, because virtual devices claim dozens.
+    """
+    native_rate_hz = device.default_rate_hz
+    wanted = [
+        (sample_rate_hz, 1),
+        (native_rate_hz, min(2, device.n_channels)),
+        (native_rate_hz, device.n_channels),
+    ]
+    return list(dict.fromkeys(wanted))
+
+
+class _Chunk(NamedTuple):
+    """One callback's audio. n_lost_frames and overflowed speak of the time just before it."""
+
+    data: bytes
+    n_lost_frames: int
+    overflowed: bool
+
+
+class Microphone:
+    """A microphone, resampled and mixed down to mono at sample_rate_hz.
+
+    The audio callback only copies into a queue of `queue_s` seconds. When the consumer falls
+    further behind, new audio is dropped until there is room again: `stats` counts it at once,
+    and the block after the gap states it.
+
+    device: index, name or unique part of a name; None = the system's default input.
+    block_ms: how much audio the device delivers at a time.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        device: int | str | None = None,
+        sample_rate_hz: int = 16_000,
+        block_ms: float = 80.0,
+        queue_s: float = 4.0,
+    ) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.name = "default microphone" if device is None else str(device)
+        self._choice = device
+        self._block_ms = block_ms
+        self._queue: queue.Queue[_Chunk] = queue.Queue(math.ceil(queue_s * 1000.0 / block_ms))
+        self._n_lost_frames = 0  # since the last chunk that found room
+        self._overflowed = False  # likewise
+        self._n_lost_frames_total = 0
+        self._n_overflows = 0
+
+    def __enter__(self) -> Microphone:
+        """Starts recording. Raises SourceError or UsageError."""
+        device = find_device(self._choice)
+        self.name = device.name
+        self._stream, self._rate_hz, self._n_channels = self._open(device)
+        self._last_callback_s = time.monotonic()
+        try:
+            self._stream.start()
+        except _sounddevice().PortAudioError as error:
+            self._close()
+            raise SourceError(self._broken(f"did not start: {error}")) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    @property
+    def stats(self) -> SourceStats:
+        ratio = self.sample_rate_hz / self._rate_hz if self._n_lost_frames_total else 1.0
+        return SourceStats(self._n_overflows, round(self._n_lost_frames_total * ratio))
+
+    def blocks(self) -> Iterator[Block]:
+        """Endless; raises SourceError once the device is gone or has stalled for some seconds."""
+        timeline = Timeline(self._rate_hz, self.sample_rate_hz)
+        while True:
+            chunk = self._next_chunk()
+            if chunk.n_lost_frames:
+                yield from timeline.skip(chunk.n_lost_frames)
+            samples: FloatArray = np.frombuffer(chunk.data, np.float32)
+            yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.overflowed)
+
+    def _next_chunk(self) -> _Chunk:
+        while True:
+            try:
+                return self._queue.get(timeout=_POLL_S)
+            except queue.Empty:
+                self._check_alive()
+
+    def _check_alive(self) -> None:
+        if not self._stream.active:
+            raise SourceError(self._broken("stopped: it was unplugged, or its sound server ended"))
+        stalled_s = time.monotonic() - self._last_callback_s
+        if stalled_s > _STALL_LIMIT_S:
+            raise SourceError(self._broken(f"has delivered no audio for {stalled_s:.0f} s"))
+
+    def _broken(self, problem: str) -> str:
+        return f"microphone {self.name!r} {problem}; check it with `edge-audio devices`"
+
+    def _open(self, device: Device) -> tuple[Any, int, int]:
+        """(stream, rate_hz, n_channels) with the first format that the device accepts."""
+        sounddevice = _sounddevice()
+        refusal = None
+        for rate_hz, n_channels in _formats(device, self.sample_rate_hz):
+            try:
+                stream = sounddevice.RawInputStream(
+                    samplerate=rate_hz,
+                    blocksize=max(1, round(rate_hz * self._block_ms / 1000.0)),
+                    device=device.index,
+                    channels=n_channels,
+                    dtype="float32",
+                    callback=self._callback,
+                )
+            except sounddevice.PortAudioError as error:
+                refusal = error
+            else:
+                return stream, rate_hz, n_channels
+        raise SourceError(self._broken(f"cannot be opened: {refusal}")) from refusal
+
+    def _callback(self, data: Any, n_frames: int, time_info: Any, status: Any) -> None:
+        """Runs in PortAudio's thread: copies and counts, nothing else."""
+        self._last_callback_s = time.monotonic()
+        if status.input_overflow:
+            self._n_overflows += 1
+            self._overflowed = True
+        try:
+            self._queue.put_nowait(_Chunk(bytes(data), self._n_lost_frames, self._overflowed))
+        except queue.Full:
+            self._n_lost_frames += n_frames
+            self._n_lost_frames_total += n_frames
+        else:
+            self._n_lost_frames, self._overflowed = 0, False
+
+    def _close(self) -> None:
+        """Closes the stream, but does not wait for a sound server that no longer answers."""
+        closing = threading.Thread(target=self._abort_and_close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_LIMIT_S)
+        if closing.is_alive():
+            # PortAudio's own clean-up at exit would wait for the same server, without end.
+            atexit.unregister(getattr(_sounddevice(), "_exit_handler", self._close))
+
+    def _abort_and_close(self) -> None:
+        self._stream.abort()
+        self._stream.close()

@@ -1,0 +1,45 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from virtual_sound_card import VirtualSoundCard, missing_packages
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real audio with its manifest.csv: ../shared/data or $EDGE_AUDIO_DATA."""
+    default = REPOSITORY.parent / "shared" / "data"
+    folder = Path(os.environ.get("EDGE_AUDIO_DATA", default))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"no real audio: {folder} has no manifest.csv (set EDGE_AUDIO_DATA)")
+    return folder
+
+
+@pytest.fixture
+def make_sound_card(tmp_path: Path) -> Iterator[Callable[..., VirtualSoundCard]]:
+    """Makes virtual sound cards of any rate_hz and n_channels."""
+    missing = missing_packages()
+    if missing:
+        pytest.skip(f"no virtual sound card: apt install {' '.join(missing)}")
+    cards: list[VirtualSoundCard] = []
+
+    def make(rate_hz: int = 16_000, n_channels: int = 1) -> VirtualSoundCard:
+        cards.append(VirtualSoundCard(tmp_path / f"card{len(cards)}", rate_hz, n_channels))
+        return cards[-1]
+
+    yield make
+    for card in cards:
+        card.close()
+
+
+@pytest.fixture
+def virtual_sound_card(make_sound_card: Callable[..., VirtualSoundCard]) -> VirtualSoundCard:
+    """One with a 16 kHz mono room: `.environment`, `.play(sound, rate_hz)`, `.kill()`."""
+    return make_sound_card()
