@@ -10,6 +10,7 @@ import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -114,5 +115,6 @@ def _save_shard(job: tuple[int, Path]) -> None:
     index, path = job
     assert _maker is not None
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **_maker.shard(index))
+    arrays: dict[str, Any] = {**_maker.shard(index)}
+    np.savez(partial, **arrays)
     partial.replace(path)

@@ -71,7 +71,7 @@ def _read_row(row: dict[str, str], line: int) -> Clip:
             duration_s=float(row["duration_s"]),
             licence=row["licence"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"manifest.csv line {line}: bad or missing field {error}") from error
 
 
@@ -107,8 +107,10 @@ def read_clip(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
         samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
     except (OSError, sf.LibsndfileError) as error:
         raise SourceError(f"cannot decode {path}: {error}") from error
-    mono = samples.mean(axis=1)
-    return mono if rate_hz == sample_rate_hz else soxr.resample(mono, rate_hz, sample_rate_hz)
+    mono: NDArray[np.float32] = samples.mean(axis=1)
+    if rate_hz == sample_rate_hz:
+        return mono
+    return np.asarray(soxr.resample(mono, rate_hz, sample_rate_hz), np.float32)
 
 
 class ClipStore:

@@ -7,6 +7,7 @@ makes it, in whatever order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class Mixer:
         config: MixtureConfig,
         sample_rate_hz: int,
         n_samples: int,
-        weights: FloatArray | None = None,
+        weights: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         self.store, self.indices, self.config = store, np.asarray(indices), config
         self.sample_rate_hz, self.n_samples = sample_rate_hz, n_samples

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +25,8 @@ class CausalConv(nn.Module):
         self.context = _KERNEL - stride
         self.residual = stride == 1 and c_in == c_out
         filters = c_out if c_in == 1 else c_in
-        kernel = {"kernel_size": _KERNEL, "stride": stride, "padding": (0, 1), "bias": False}
-        layers = [nn.Conv2d(c_in, filters, groups=c_in, **kernel), nn.BatchNorm2d(filters)]
+        conv = partial(nn.Conv2d, kernel_size=_KERNEL, stride=stride, padding=(0, 1), bias=False)
+        layers: list[nn.Module] = [conv(c_in, filters, groups=c_in), nn.BatchNorm2d(filters)]
         if c_in > 1:
             layers += [nn.ReLU6(), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out)]
         self.layers = nn.Sequential(*layers, nn.ReLU6())
@@ -51,7 +53,8 @@ class ConvStem(nn.Module):
             self.convs.append(conv)
             c_in, self.frames_per_token = c_out, self.frames_per_token * stride
         self.project = nn.Linear(c_in * (n_mels // self.frames_per_token), channels)
-        self.to(memory_format=torch.channels_last)  # 1.6 times faster training on a CPU
+        # 1.6 times faster training on a CPU; mypy: torch's stub lacks this overload
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Tensor) -> Tensor:
         zeros = [frames.new_zeros(frames.shape[0], *shape) for shape in self.state_shapes]
@@ -62,7 +65,8 @@ class ConvStem(nn.Module):
         """Any whole number of tokens at once: convolution is its own parallel form."""
         x = frames.reshape(frames.shape[0], 1, *frames.shape[1:])
         next_state = []
-        for conv, context in zip(self.convs, state, strict=True):
+        convs = cast("Sequence[CausalConv]", self.convs)
+        for conv, context in zip(convs, state, strict=True):
             x, context_next = conv.step(x, context)
             next_state.append(context_next)
         tokens = x.permute(0, 2, 1, 3).flatten(2)  # [B, T / 8, C * bands]

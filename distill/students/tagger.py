@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,8 @@ class Student(nn.Module):
         n_stem = len(self.stem.convs)
         tokens, next_state = self.stem.step(frames, state[:n_stem])
         x = tokens.reshape(tokens.shape[0], self.config.channels)
-        for block, block_state in zip(self.blocks, state[n_stem:], strict=True):
+        blocks = cast("Sequence[SSMBlock]", self.blocks)
+        for block, block_state in zip(blocks, state[n_stem:], strict=True):
             x, block_next = block.step(x, block_state)
             next_state.append(block_next)
         embedding = self.activation(self.embed(self.norm(x)))

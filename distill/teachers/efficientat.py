@@ -181,6 +181,9 @@ def kaldi_mel_weights() -> Tensor:
 class EfficientATTeacher(nn.Module):
     """Waveform [B, n] at 32 kHz in [-1, 1] -> TeacherOutput."""
 
+    window: Tensor
+    mel_weights: Tensor
+
     def __init__(self, network: EfficientAT) -> None:
         super().__init__()
         self.network = network

@@ -1,0 +1,34 @@
+"""The names of the 527 AudioSet classes, in the order of every model's scores."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from distill.recipe import PEERS_ENV, peers_dir
+from edge_audio.errors import UsageError
+
+LABELS_NAME = "audioset_labels.csv"
+"""Columns index, mid, display_name. The ontology is CC BY 4.0 (Google)."""
+
+
+def audioset_labels() -> tuple[str, ...]:
+    """The 527 display names. Raises UsageError if the peers folder lacks the list."""
+    return read_class_map(peers_dir() / LABELS_NAME)
+
+
+def read_class_map(path: Path) -> tuple[str, ...]:
+    """Display names of a class map (index, mid, display_name), ordered by index.
+
+    Raises UsageError if it is missing, malformed, or skips an index.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names = {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is missing: set {PEERS_ENV} to the peers folder") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no class map: {error}") from error
+    if sorted(names) != list(range(len(names))):
+        raise UsageError(f"{path} skips a class index: fetch it again")
+    return tuple(names[index] for index in range(len(names)))
