@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 BLOCK_FRAMES = 64  # computed at once: measured fastest, larger arrays leave the CPU's cache
 
 
-def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+def hz_to_mel(hz: NDArray[np.floating]) -> NDArray[np.float64]:
     """HTK mel scale: 2595 log10(1 + f / 700)."""
     return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
 
@@ -102,6 +102,7 @@ class Frontend:
     def reset(self) -> None:
         """Forgets all samples: the next push starts a new stream."""
         self._pending = np.zeros(0, np.float32)
+        self._n_heard = 0  # of the pending samples: already within an earlier frame
 
     def push(self, samples: FloatArray) -> FloatArray:
         """f32[n >= 0] in [-1, 1] -> f32[k >= 0, n_mels]: the frames these samples complete.
@@ -110,16 +111,17 @@ class Frontend:
         """
         self._pending = np.concatenate([self._pending, in_range(samples)])
         frames = log_mel(self.spec, self._pending)
-        self._pending = self._pending[len(frames) * self.spec.hop_samples :]
+        if len(frames):
+            self._pending = self._pending[len(frames) * self.spec.hop_samples :]
+            self._n_heard = self.spec.window_samples - self.spec.hop_samples
         return frames
 
     def flush(self) -> FloatArray:
         """Pads the tail with zeros to its last frame, returns that frame if any new sample
         awaits one (f32[0 or more, n_mels]), and resets."""
-        overlap = self.spec.window_samples - self.spec.hop_samples
-        n_new = len(self._pending)
+        n_pending = len(self._pending)
         frames = np.zeros((0, self.spec.n_mels), np.float32)
-        if n_new > overlap:
-            frames = self.push(np.zeros(self.spec.window_samples - n_new, np.float32))
+        if n_pending > self._n_heard:
+            frames = self.push(np.zeros(self.spec.window_samples - n_pending, np.float32))
         self.reset()
         return frames

@@ -29,6 +29,8 @@ class Tagger:
     scores agree to about 1e-5.)
     """
 
+    _has_ended: bool  # by flush
+
     def __init__(self, bundle: Bundle, backend: Backend, events: EventSpec | None = None) -> None:
         """events: what to report, by default what the bundle's manifest says."""
         manifest = bundle.manifest
@@ -115,7 +117,7 @@ class Tagger:
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
         self._n_samples = 0
         self._n_steps = 0
-        self._has_ended: bool = False
+        self._has_ended = False
 
     def _stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
         for start in range(0, len(pcm), self._max_samples):  # a long file is not copied whole

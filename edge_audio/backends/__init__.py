@@ -30,11 +30,11 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
     if name == "auto":
         name = _pick(bundle)
     if name == "litert":
-        from edge_audio.backends.litert import open_litert  # noqa: PLC0415
+        from edge_audio.backends.litert import open_litert
 
         return open_litert(bundle, n_threads)
     if name == "onnx":
-        from edge_audio.backends.onnx import open_onnx  # noqa: PLC0415
+        from edge_audio.backends.onnx import open_onnx
 
         return open_onnx(bundle, n_threads)
     raise UsageError(f"unknown backend {name!r}: choose auto, {' or '.join(BACKEND_NAMES)}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import (
+    Backend,
     Signature,
     State,
     check_signature,
@@ -61,23 +62,27 @@ class LitertBackend:
         return scores[0], tuple(next_state)
 
 
-def open_litert(bundle: Bundle, n_threads: int = 1) -> LitertBackend:
+def open_litert(bundle: Bundle, n_threads: int = 1) -> Backend:
     """Loads model.tflite with ai-edge-litert, or with tflite-runtime if that replays the
     bundle's golden correctly (it is known to misread some int8 files without an error)."""
     try:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+        from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         return _open_tflite_runtime(bundle, n_threads)
     return _load(bundle, Interpreter, n_threads)
 
 
-def _open_tflite_runtime(bundle: Bundle, n_threads: int) -> LitertBackend:
+def _open_tflite_runtime(bundle: Bundle, n_threads: int) -> Backend:
     try:
-        from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+        from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
         raise BackendError("LiteRT is not installed: pip install 'edge-audio[tflite]'") from error
-    backend = _load(bundle, Interpreter, n_threads)
-    from edge_audio.verify import replay  # noqa: PLC0415 (it builds on this module)
+    return require_golden(bundle, _load(bundle, Interpreter, n_threads))
+
+
+def require_golden(bundle: Bundle, backend: Backend) -> Backend:
+    """The backend, if it replays the bundle's golden; otherwise BackendError says so."""
+    from edge_audio.verify import replay
 
     report = replay(bundle, backend)
     if not report.ok:

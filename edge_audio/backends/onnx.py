@@ -56,7 +56,7 @@ class OnnxBackend:
 def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:
     """Loads model.onnx. BackendError if the runtime is absent or cannot load the file."""
     try:
-        import onnxruntime  # noqa: PLC0415
+        import onnxruntime
     except ImportError as error:
         raise BackendError(
             "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'"

@@ -1,0 +1,104 @@
+"""What every backend must hold: run on each of them, with each model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_audio.backends import Backend, State
+
+
+def check_backend(backend: Backend, n_steps: int = 20, seed: int = 0) -> None:
+    """Raises AssertionError where a backend breaks the protocol."""
+    streams = [_random_frames(backend, n_steps, seed + i) for i in range(2)]
+    _check_initial_state(backend)
+    _check_inputs_kept(backend, streams[0])
+    _check_outputs_owned(backend, streams[0])
+    _check_fresh_start_repeats(backend, streams[0])
+    _check_streams_do_not_mix(backend, *streams)
+
+
+def _random_frames(backend: Backend, n_steps: int, seed: int) -> np.ndarray:
+    """f32[n_steps, 1, frames_per_step, n_mels], about as large as real frames."""
+    shape = (n_steps, *backend.spec.frames.shape)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _check_initial_state(backend: Backend) -> None:
+    state = backend.initial_state()
+    assert len(state) == len(backend.spec.state)
+    for array, tensor in zip(state, backend.spec.state, strict=True):
+        assert array.shape == tensor.shape
+        assert array.dtype == tensor.dtype
+        assert not array.any(), f"{tensor.name} does not start at zero"
+        array[...] = 1
+    assert not any(array.any() for array in backend.initial_state()), "shared between streams"
+
+
+def _check_inputs_kept(backend: Backend, stream: np.ndarray) -> None:
+    _, state = backend.step(stream[0], backend.initial_state())
+    frames, kept = stream[1].copy(), _copy(state)
+    backend.step(frames, state)
+    np.testing.assert_array_equal(frames, stream[1])
+    _assert_states_equal(state, kept)
+
+
+def _check_outputs_owned(backend: Backend, stream: np.ndarray) -> None:
+    state = backend.initial_state()
+    results = []
+    for frames in stream:
+        scores, next_state = backend.step(frames, state)
+        assert scores.shape == (backend.spec.scores.shape[1],)
+        assert scores.dtype == np.float32
+        results.append((scores, next_state, scores.copy(), _copy(next_state)))
+        state = next_state
+    for scores, next_state, scores_then, state_then in results:
+        np.testing.assert_array_equal(scores, scores_then)
+        _assert_states_equal(next_state, state_then)
+    _check_disjoint(backend, stream[0])
+
+
+def _check_disjoint(backend: Backend, frames: np.ndarray) -> None:
+    """Writing into what one step returned changes neither its inputs nor a later step."""
+    state = backend.initial_state()
+    expected, _ = backend.step(frames, state)
+    expected = expected.copy()
+    scores, next_state = backend.step(frames, state)
+    for array in (scores, *next_state):
+        array[...] = 7.0
+    assert not any(array.any() for array in state)
+    np.testing.assert_array_equal(backend.step(frames, state)[0], expected)
+
+
+def _check_fresh_start_repeats(backend: Backend, stream: np.ndarray) -> None:
+    first, again = _run(backend, stream), _run(backend, stream)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[-1]), "scores never change: nothing was computed"
+
+
+def _check_streams_do_not_mix(backend: Backend, a: np.ndarray, b: np.ndarray) -> None:
+    alone = _run(backend, a), _run(backend, b)
+    states = [backend.initial_state(), backend.initial_state()]
+    together: list[list[np.ndarray]] = [[], []]
+    for pair in zip(a, b, strict=True):
+        for i, frames in enumerate(pair):
+            scores, states[i] = backend.step(frames, states[i])
+            together[i].append(scores)
+    for i in range(2):
+        np.testing.assert_array_equal(np.stack(together[i]), alone[i])
+
+
+def _run(backend: Backend, stream: np.ndarray) -> np.ndarray:
+    state, rows = backend.initial_state(), []
+    for frames in stream:
+        scores, state = backend.step(frames, state)
+        rows.append(scores)
+    return np.stack(rows)
+
+
+def _copy(state: State) -> State:
+    return tuple(array.copy() for array in state)
+
+
+def _assert_states_equal(found: State, expected: State) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,210 @@
+"""The event state machine: hysteresis, durations, times, and what a user may select."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_audio.errors import UsageError
+from edge_audio.events import HYSTERESIS, Event, EventDetector, select_events
+from edge_audio.spec import EventSpec, Threshold
+
+STEP_S = 0.08
+LABELS = ("Speech", "Siren", "Fire engine, fire truck (siren)", "Dog")
+
+
+def threshold(on: float = 0.5, off: float = 0.3) -> Threshold:
+    return Threshold(on=on, off=off, precision=0.9, recall=0.4, n_positives=20)
+
+
+def make_spec(**durations_s: float) -> EventSpec:
+    return EventSpec(thresholds={"Speech": threshold(), "Dog": threshold(0.8, 0.6)}, **durations_s)
+
+
+def run(spec: EventSpec, rows: np.ndarray, flush: bool = True) -> list[Event]:
+    """rows f32[n_steps, 4]; step i ends at (i + 1) * STEP_S."""
+    detector = EventDetector(LABELS, spec, STEP_S)
+    events = []
+    for i, row in enumerate(np.asarray(rows, np.float32)):
+        events += detector.push(row, (i + 1) * STEP_S)
+    return events + (detector.flush(len(rows) * STEP_S) if flush else [])
+
+
+def speech(*scores: float) -> np.ndarray:
+    rows = np.zeros((len(scores), len(LABELS)), np.float32)
+    rows[:, 0] = scores
+    return rows
+
+
+def timeline(events: list[Event]) -> list[tuple[str, str, int]]:
+    """(kind, label, step) with the step counted from 1."""
+    return [(event.kind, event.label, round(event.time_s / STEP_S)) for event in events]
+
+
+def test_start_at_on_and_end_below_off_with_hysteresis_between() -> None:
+    events = run(make_spec(), speech(0.4, 0.5, 0.35, 0.3, 0.9, 0.29, 0.4, 0.1), flush=False)
+    assert timeline(events) == [("start", "Speech", 2), ("end", "Speech", 6)]
+    assert events[0].score == pytest.approx(0.5)
+    assert events[1].score == pytest.approx(0.9)
+
+
+def test_labels_without_threshold_are_never_reported() -> None:
+    rows = np.zeros((5, len(LABELS)), np.float32)
+    rows[:, 1:3] = 1.0
+    assert run(make_spec(), rows) == []
+
+
+def test_short_sound_is_not_reported_and_a_long_one_keeps_its_first_time() -> None:
+    spec = make_spec(min_on_s=0.16)
+    events = run(spec, speech(0.0, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9, 0.1), flush=False)
+    assert timeline(events) == [("start", "Speech", 5), ("end", "Speech", 8)]
+
+
+def test_short_gap_does_not_end_an_event_and_a_long_one_keeps_its_first_time() -> None:
+    spec = make_spec(min_off_s=0.16)
+    events = run(spec, speech(0.9, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1, 0.1), flush=False)
+    assert timeline(events) == [("start", "Speech", 1), ("end", "Speech", 5)]
+
+
+def test_flush_ends_open_events_where_they_fell_or_at_the_end() -> None:
+    spec = make_spec(min_off_s=1.0)
+    assert timeline(run(spec, speech(0.9, 0.9))) == [("start", "Speech", 1), ("end", "Speech", 2)]
+    assert timeline(run(spec, speech(0.9, 0.9, 0.1, 0.1)))[1:] == [("end", "Speech", 3)]
+
+
+def test_smoothing_follows_the_time_constant_whatever_the_step() -> None:
+    for step_s in (0.01, 0.08, 0.16):
+        detector = EventDetector(LABELS, make_spec(smoothing_s=0.5), step_s)
+        rose_s = None
+        for i in range(200):
+            if detector.push(speech(1.0)[0], (i + 1) * step_s):
+                rose_s = (i + 1) * step_s
+                break
+        ideal_s = 0.5 * math.log(2.0)  # 1 - exp(-t / 0.5) reaches 0.5
+        assert rose_s is not None
+        assert ideal_s - 1e-9 <= rose_s <= ideal_s + step_s
+
+
+def test_reset_equals_fresh_and_scores_are_not_modified() -> None:
+    rows = np.random.default_rng(0).random((50, 4)).astype(np.float32)
+    kept = rows.copy()
+    detector = EventDetector(LABELS, make_spec(smoothing_s=0.1, min_on_s=0.08), STEP_S)
+    for row in rows:
+        detector.push(row, 1.0)
+    detector.reset()
+    events = [e for i, row in enumerate(rows) for e in detector.push(row, (i + 1) * STEP_S)]
+    assert events == run(detector.spec, rows, flush=False)
+    np.testing.assert_array_equal(rows, kept)
+
+
+scores_rows = st.lists(
+    st.lists(st.sampled_from([0.0, 0.29, 0.31, 0.5, 0.61, 0.8, 1.0]), min_size=4, max_size=4),
+    max_size=60,
+)
+durations_s = st.sampled_from([0.0, 0.05, 0.08, 0.2, 0.5])
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=scores_rows, smoothing_s=durations_s, min_on_s=durations_s, min_off_s=durations_s)
+def test_events_alternate_rise_in_time_and_last_long_enough(
+    rows: list[list[float]], smoothing_s: float, min_on_s: float, min_off_s: float
+) -> None:
+    spec = make_spec(smoothing_s=smoothing_s, min_on_s=min_on_s, min_off_s=min_off_s)
+    events = run(spec, np.array(rows, np.float32).reshape(-1, 4))
+    for label in LABELS:
+        own = [event for event in events if event.label == label]
+        assert [event.kind for event in own] == ["start", "end"] * (len(own) // 2)
+        times_s = [event.time_s for event in own]
+        assert times_s == sorted(times_s)
+        for start, end in zip(own[::2], own[1::2], strict=True):
+            assert end.time_s - start.time_s >= min_on_s - 1e-6
+            assert end.score >= start.score
+        gaps_s = [b - a for a, b in zip(times_s[1::2], times_s[2::2], strict=False)]
+        assert all(gap_s >= min_off_s - 1e-6 for gap_s in gaps_s)
+        assert all(0 < time_s <= len(rows) * STEP_S for time_s in times_s)
+
+
+def detector_ref(spec: EventSpec, rows: np.ndarray) -> list[tuple[str, str, int]]:
+    """The definition for one label after another, in plain Python over the whole recording."""
+    events = []
+    alpha = 1 - math.exp(-STEP_S / spec.smoothing_s) if spec.smoothing_s else 1.0
+    for label, point in spec.thresholds.items():
+        smoothed, active, since = np.float32(0), False, None
+        for step, score in enumerate(rows[:, LABELS.index(label)], start=1):
+            smoothed += np.float32(alpha) * (score - smoothed)
+            off = np.float32(point.off)
+            changed = smoothed < off if active else smoothed >= np.float32(point.on)
+            since = (since or step) if changed else None
+            wait_s = spec.min_off_s if active else spec.min_on_s
+            if since is not None and (step - since) * STEP_S >= wait_s - 1e-6:
+                events.append(("end" if active else "start", label, since))
+                active, since = not active, None
+        if active:
+            events.append(("end", label, since or len(rows)))
+    return events
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=scores_rows, smoothing_s=durations_s, min_on_s=durations_s, min_off_s=durations_s)
+def test_vectorised_detector_equals_the_definition(
+    rows: list[list[float]], smoothing_s: float, min_on_s: float, min_off_s: float
+) -> None:
+    spec = make_spec(smoothing_s=smoothing_s, min_on_s=min_on_s, min_off_s=min_off_s)
+    scores = np.array(rows, np.float32).reshape(-1, 4)
+    assert sorted(timeline(run(spec, scores))) == sorted(detector_ref(spec, scores))
+
+
+def test_without_options_the_models_own_events_are_kept() -> None:
+    assert select_events(make_spec(min_on_s=0.3), LABELS) == make_spec(min_on_s=0.3)
+    assert select_events(EventSpec(), LABELS) == EventSpec()
+
+
+def test_only_and_exclude_narrow_and_match_regardless_of_case() -> None:
+    assert list(select_events(make_spec(), LABELS, only=["dog"]).thresholds) == ["Dog"]
+    assert list(select_events(make_spec(), LABELS, exclude=["DOG"]).thresholds) == ["Speech"]
+
+
+def test_one_threshold_applies_to_all_watched_labels_and_keeps_the_hysteresis() -> None:
+    thresholds = select_events(make_spec(), LABELS, threshold=0.2).thresholds
+    assert set(thresholds) == {"Speech", "Dog"}
+    assert thresholds["Speech"].on == 0.2
+    assert thresholds["Speech"].off == pytest.approx(0.2 * 0.3 / 0.5)
+    assert math.isnan(thresholds["Speech"].precision), "not measured at this threshold"
+
+
+def test_uncalibrated_label_needs_a_threshold() -> None:
+    with pytest.raises(UsageError, match=r"'Siren' has no calibrated threshold.*--threshold"):
+        select_events(make_spec(), LABELS, only=["Siren"])
+    for given_threshold in (0.4, {"Siren": 0.4}):
+        chosen = select_events(make_spec(), LABELS, only=["Siren"], threshold=given_threshold)
+        assert list(chosen.thresholds) == ["Siren"]
+        assert chosen.thresholds["Siren"].off == pytest.approx(0.4 * HYSTERESIS)
+
+
+def test_threshold_per_label_adds_that_label_and_leaves_the_others() -> None:
+    thresholds = select_events(make_spec(), LABELS, threshold={"siren": 0.4}).thresholds
+    assert set(thresholds) == {"Speech", "Dog", "Siren"}
+    assert thresholds["Speech"] == threshold()
+
+
+@pytest.mark.parametrize(
+    "options", [{"only": ["Sirn"]}, {"exclude": ["Sirn"]}, {"threshold": {"Sirn": 0.5}}]
+)
+def test_unknown_label_suggests_close_ones(options: dict) -> None:
+    with pytest.raises(UsageError, match=r"unknown label 'Sirn': did you mean 'Siren'"):
+        select_events(make_spec(), LABELS, **options)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.01, math.nan])
+def test_threshold_outside_its_range_is_refused(value: float) -> None:
+    with pytest.raises(UsageError, match="outside 0 to 1"):
+        select_events(make_spec(), LABELS, threshold=value)
+
+
+def test_nothing_left_to_listen_for_is_refused() -> None:
+    with pytest.raises(UsageError, match="no label is left"):
+        select_events(make_spec(), LABELS, exclude=["Speech", "Dog"])

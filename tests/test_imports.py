@@ -1,0 +1,111 @@
+"""The packages meet only through files: who may import whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("edge_audio", "distill", "quantize", "firmware_bridge")
+TRAINING_LIBRARIES = ("torch", "torchaudio", "scipy", "sklearn", "matplotlib", "litert_torch")
+
+# What each package may import of the others; a name allows its submodules too.
+ALLOWED = {
+    "edge_audio": (),
+    "distill": ("edge_audio.spec", "edge_audio.frontend", "edge_audio.errors"),
+    "quantize": (
+        "distill",
+        "edge_audio.spec",
+        "edge_audio.frontend",
+        "edge_audio.errors",
+        "edge_audio.bundle",
+        "edge_audio.backends",
+        "edge_audio.tagger",
+        "edge_audio.verify",
+    ),
+    "firmware_bridge": ("edge_audio.spec", "edge_audio.bundle", "edge_audio.errors"),
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere, `from a import b` as both a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(path, node)
+            names.update({base, *(f"{base}.{alias.name}" for alias in node.names)})
+    return names
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parent = path.relative_to(ROOT).parts[: -node.level]
+    return ".".join([*parent, *([node.module] if node.module else [])])
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def forbidden(package: str, path: Path) -> set[str]:
+    others = [other for other in PACKAGES if other != package]
+    return {
+        name
+        for name in imported_modules(path)
+        if any(is_within(name, other) for other in others)
+        and not any(is_within(name, allowed) for allowed in ALLOWED[package])
+        and not any(is_within(allowed, name) for allowed in ALLOWED[package])
+    }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_what_they_may(package: str) -> None:
+    assert sources(package)
+    found = {str(path.relative_to(ROOT)): forbidden(package, path) for path in sources(package)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_edge_audio_never_imports_training_libraries() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources("edge_audio")
+        for name in imported_modules(path)
+        if any(is_within(name, library) for library in TRAINING_LIBRARIES)
+    }
+    assert found == set()
+
+
+def test_import_rules_see_every_form_of_import(tmp_path: Path) -> None:
+    path = ROOT / "distill" / "students" / "example.py"  # need not exist to be resolved
+    node = ast.parse("from ..cli import main").body[0]
+    assert isinstance(node, ast.ImportFrom)
+    assert _absolute(path, node) == "distill.cli"
+    example = tmp_path / "example.py"
+    example.write_text("def f():\n    import torch.nn as nn\n    from edge_audio import tagger\n")
+    assert imported_modules(example) == {"torch.nn", "edge_audio", "edge_audio.tagger"}
+    assert forbidden("distill", example) == {"edge_audio.tagger"}
+
+
+@pytest.mark.parametrize("module", ["edge_audio", "edge_audio.cli", "edge_audio.tagger"])
+def test_importing_the_listening_side_loads_no_torch(module: str) -> None:
+    heavy = ("torch", "distill", "quantize", "jax", "scipy")
+    code = f"import sys, {module}\nprint([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_package_alone_loads_not_even_numpy() -> None:
+    code = "import sys, edge_audio; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

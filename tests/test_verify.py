@@ -1,0 +1,84 @@
+"""The golden replay accepts what is right and reports what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import toy
+
+from edge_audio.backends import BACKEND_NAMES, installed_backends
+from edge_audio.bundle import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
+from edge_audio.errors import BundleError
+from edge_audio.verify import replay, verify_bundle
+
+SHIPPED = [(name, backend) for name in shipped_bundles() for backend in BACKEND_NAMES]
+
+
+@pytest.mark.parametrize(("model", "name"), SHIPPED)
+def test_shipped_bundles_replay_their_golden(model: str, name: str) -> None:
+    if name not in installed_backends():
+        pytest.skip(f"the {name} runtime is not installed")
+    report = verify_bundle(load_bundle(model), name)
+    assert report.failure is None
+    assert report.n_steps > 0
+
+
+@pytest.mark.parametrize("name", BACKEND_NAMES)
+def test_toy_replays_its_golden_with_events(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("litert_torch", reason="needs the export extra to build the toy model")
+    if name not in installed_backends():
+        pytest.skip(f"the {name} runtime is not installed")
+    report = verify_bundle(toy.save_toy(tmp_path / "toy", **toy.exported()), name)
+    assert report.ok
+    assert report.backend == name
+    assert report.n_steps == len(toy.golden().scores)
+    assert report.scores_error < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "failure"),
+    [
+        ({"scores": 1.001}, "scores differ"),
+        ({"scores": 0.0}, "scores differ"),
+        ({"scores": np.nan}, "scores differ"),
+        ({"frames": 1.01}, "frames differ"),
+        ({"frames": np.nan}, "frames differ"),
+    ],
+)
+def test_altered_numbers_are_a_failure(tmp_path: Path, change: dict, failure: str) -> None:
+    parts = {name: getattr(toy.golden(), name) for name in ("samples", "frames", "scores")}
+    for name, factor in change.items():
+        parts[name] = (parts[name] * factor).astype(np.float32)
+    files = {"golden.npz": Golden(**parts).to_bytes()}
+    report = replay(save_bundle(tmp_path / "b", toy.MANIFEST, files), toy.NumpyBackend())
+    assert not report.ok
+    assert failure in str(report.failure)
+
+
+def test_scores_within_tolerance_but_other_events_are_a_failure(tmp_path: Path) -> None:
+    right = toy.golden()
+    wrong = Golden(right.samples, right.frames, np.zeros_like(right.scores))
+    manifest = msgspec.structs.replace(toy.MANIFEST, tolerance=Tolerance(frames=1e-4, scores=2.0))
+    files = {"golden.npz": wrong.to_bytes()}
+    report = replay(save_bundle(tmp_path / "b", manifest, files), toy.NumpyBackend())
+    assert not report.events_equal
+    assert report.failure == "events differ"
+
+
+def test_missing_step_is_a_failure(tmp_path: Path) -> None:
+    right = toy.golden()
+    wrong = Golden(right.samples, right.frames, right.scores[:-1])
+    files = {"golden.npz": wrong.to_bytes()}
+    report = replay(save_bundle(tmp_path / "b", toy.MANIFEST, files), toy.NumpyBackend())
+    assert report.scores_error == np.inf
+    assert not report.ok
+
+
+def test_every_part_is_checked_even_if_the_replay_does_not_need_it(tmp_path: Path) -> None:
+    bundle = toy.save_toy(tmp_path / "toy")
+    (bundle.path / "CARD.md").write_text("# Another model")
+    with pytest.raises(BundleError, match=r"CARD\.md was altered"):
+        verify_bundle(bundle, "auto")

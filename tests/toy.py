@@ -1,0 +1,150 @@
+"""A small streaming model with known maths, in numpy and as exported files.
+
+It is a real model of the contract (frames and named state in, scores and next state out), with
+states of different shapes and one that is passed straight through, so that a runtime that mixes
+tensors up or hands out its own buffers gives itself away. Scores are band energies with memory.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_audio.backends.base import State, zero_state
+from edge_audio.bundle import Bundle, Golden, Manifest, Tolerance, save_bundle
+from edge_audio.frontend import log_mel
+from edge_audio.spec import EventSpec, FrontendSpec, ModelSpec, TensorSpec, Threshold
+
+N_LABELS = 12
+LABELS = tuple(f"Band {i}" for i in range(N_LABELS))
+FRONTEND = FrontendSpec()
+SPEC = ModelSpec(
+    frontend=FRONTEND,
+    frames_per_step=8,
+    latency_ms=95.0,
+    frames=TensorSpec(name="frames", shape=(1, 8, 64)),
+    scores=TensorSpec(name="scores", shape=(1, N_LABELS)),
+    state=(
+        TensorSpec(name="fast", shape=(1, N_LABELS)),
+        TensorSpec(name="slow", shape=(1, 3, 4)),
+        TensorSpec(name="previous", shape=(1, 64)),
+        TensorSpec(name="older", shape=(1, 64)),
+    ),
+)
+EVENTS = EventSpec(
+    smoothing_s=0.2,
+    min_on_s=0.16,
+    min_off_s=0.24,
+    thresholds={
+        label: Threshold(on=0.5, off=0.3, precision=0.9, recall=0.5, n_positives=10)
+        for label in LABELS[:10]  # the last two are off by default
+    },
+)
+MANIFEST = Manifest(
+    name="toy",
+    description="Band energies with memory",
+    labels=LABELS,
+    model=SPEC,
+    events=EVENTS,
+    tolerance=Tolerance(frames=1e-4, scores=1e-4),
+)
+
+
+@lru_cache(maxsize=1)
+def band_weights() -> np.ndarray:
+    """f32[64, n_labels]: means of neighbouring bands."""
+    weights = np.zeros((64, N_LABELS), np.float32)
+    for band in range(60):
+        weights[band, band // 5] = 0.2
+    return weights
+
+
+class NumpyBackend:
+    """The model's definition; runs without any runtime."""
+
+    name = "numpy"
+    spec = SPEC
+
+    def initial_state(self) -> State:
+        return zero_state(SPEC)
+
+    def step(self, frames: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        fast, slow, previous, older = state
+        energy = frames.mean(axis=1) @ band_weights()
+        fast = np.float32(0.5) * fast + np.float32(0.5) * energy
+        slow = np.float32(0.9) * slow + np.float32(0.1) * fast.reshape(1, 3, 4)
+        motion = (previous - older).mean(axis=1, keepdims=True)
+        logits = 4.0 * fast + 2.0 * slow.reshape(1, N_LABELS) + 0.5 * motion + 2.0
+        scores = 1.0 / (1.0 + np.exp(-logits))
+        return scores[0].astype(np.float32), (fast, slow, frames[:, -1, :].copy(), previous.copy())
+
+
+def noise(n_samples: int, seed: int = 0) -> np.ndarray:
+    """int16[n_samples]: bursts of noise with pauses, loud enough to raise events."""
+    rng = np.random.default_rng(seed)
+    envelope = np.repeat(rng.choice([0.0, 0.02, 0.5], size=n_samples // 6_000 + 1), 6_000)
+    samples = rng.standard_normal(n_samples) * envelope[:n_samples]
+    return (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+def run_steps(backend: Any, frames: np.ndarray) -> np.ndarray:
+    """frames f32[n, n_mels] from a fresh state -> scores f32[n // frames_per_step, n_labels]."""
+    n = backend.spec.frames_per_step
+    state, rows = backend.initial_state(), []
+    for start in range(0, len(frames) - n + 1, n):
+        scores, state = backend.step(frames[None, start : start + n], state)
+        rows.append(scores)
+    return np.stack(rows)
+
+
+def golden(n_samples: int = 80_000) -> Golden:
+    samples = noise(n_samples, seed=1)
+    frames = log_mel(FRONTEND, samples.astype(np.float32) / 32768)
+    return Golden(samples, frames, run_steps(NumpyBackend(), frames))
+
+
+def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundle:
+    """The toy as a bundle; model files only if given as `tflite` and `onnx`."""
+    models = {f"model.{suffix}": content for suffix, content in files.items()}
+    card = {"CARD.md": b"# Toy\n", "golden.npz": golden().to_bytes()}
+    return save_bundle(path, manifest, {**card, **models})
+
+
+@lru_cache(maxsize=1)
+def exported() -> dict[str, bytes]:
+    """The same model as `tflite` and `onnx` bytes. ImportError without the export packages."""
+    import litert_torch
+    import torch
+
+    class Toy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weights", torch.from_numpy(band_weights()))
+
+        def forward(self, frames: Any, fast: Any, slow: Any, previous: Any, older: Any) -> Any:
+            fast = 0.5 * fast + 0.5 * (frames.mean(dim=1) @ self.weights)
+            slow = 0.9 * slow + 0.1 * fast.reshape(1, 3, 4)
+            motion = (previous - older).mean(dim=1, keepdim=True)
+            logits = 4.0 * fast + 2.0 * slow.reshape(1, N_LABELS) + 0.5 * motion + 2.0
+            return {
+                "scores": torch.sigmoid(logits),
+                "fast_next": fast,
+                "slow_next": slow,
+                "previous_next": frames[:, -1, :],
+                "older_next": previous,
+            }
+
+    model = Toy().eval()
+    inputs = {t.name: torch.zeros(t.shape) for t in (SPEC.frames, *SPEC.state)}
+    outputs = ["scores", *(f"{t.name}_next" for t in SPEC.state)]
+    edge_model = litert_torch.signature("step", model, sample_kwargs=inputs).convert()
+    file = io.BytesIO()
+    program = torch.onnx.export(
+        model, (), kwargs=inputs, input_names=list(inputs), output_names=outputs, verbose=False
+    )
+    program.save(file)
+    return {"tflite": edge_model.model_content(), "onnx": file.getvalue()}
