@@ -84,7 +84,8 @@ def smoke_alarm(rng: np.random.Generator, n_samples: int, rate_hz: int) -> Float
     envelope = np.clip(np.minimum(in_pulse_s, 0.5 - in_pulse_s) / 0.005, 0.0, 1.0)
     envelope = envelope * (in_cycle_s < 3.0)
     hz = np.full(n_samples, 3100.0, np.float32)
-    return 0.4 * envelope * _tone(3100.0 * t_s, hz, rate_hz, tilt=1.5)
+    horn = 0.4 * envelope * _tone(3100.0 * t_s, hz, rate_hz, tilt=1.5)
+    return quiet_room(rng, n_samples, rate_hz) + horn
 
 
 def siren(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:

@@ -1,0 +1,93 @@
+"""The streaming resampler against soxr's one-shot, and against what it must preserve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soxr
+from numpy.typing import NDArray
+
+from edge_audio.resample import StreamResampler, downmix
+
+RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
+
+
+def noise(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return np.clip(0.2 * rng.standard_normal(n_samples), -1, 1).astype(np.float32)
+
+
+def in_chunks(
+    resampler: StreamResampler, samples: NDArray[np.float32], lengths: list[int]
+) -> NDArray[np.float32]:
+    """Pushes the samples in chunks of these lengths, over and over, and flushes."""
+    pieces, start = [], 0
+    while start < len(samples):
+        for length in lengths:
+            pieces.append(resampler.push(samples[start : start + length]))
+            start += length
+    return np.concatenate([*pieces, resampler.flush()])
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@pytest.mark.parametrize("lengths", [[10**6], [0, 1, 7, 997], [1280], [1]])
+def test_any_chunking_equals_the_one_shot_resampler(rate_hz: int, lengths: list[int]) -> None:
+    samples = noise(20_011)
+    streamed = in_chunks(StreamResampler(rate_hz, 16_000), samples, lengths)
+    np.testing.assert_array_equal(streamed, soxr.resample(samples, rate_hz, 16_000))
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@pytest.mark.parametrize("tone_hz", [50.0, 997.0, 3_500.0])
+def test_level_pitch_and_time_are_preserved(rate_hz: int, tone_hz: float) -> None:
+    t_s = np.arange(rate_hz) / rate_hz
+    tone = (0.5 * np.sin(2 * np.pi * tone_hz * t_s)).astype(np.float32)
+    heard = in_chunks(StreamResampler(rate_hz, 16_000), tone, [800])
+    expected = 0.5 * np.sin(2 * np.pi * tone_hz * np.arange(16_000) / 16_000)
+    middle = slice(2_000, 14_000)
+    assert len(heard) == 16_000
+    np.testing.assert_allclose(heard[middle], expected[middle], atol=2e-4)
+
+
+def test_sound_beyond_the_new_rate_does_not_fold_back() -> None:
+    t_s = np.arange(48_000) / 48_000
+    beyond = np.sin(2 * np.pi * 9_000 * t_s).astype(np.float32)
+    heard = in_chunks(StreamResampler(48_000, 16_000), beyond, [960])
+    assert np.abs(heard[2_000:-2_000]).max() < 1e-5
+
+
+def test_channels_are_averaged_before_resampling() -> None:
+    left, right = noise(9_000, seed=1), noise(9_000, seed=2)
+    stereo = in_chunks(StreamResampler(44_100, 16_000), np.stack([left, right], axis=1), [441])
+    mono = in_chunks(StreamResampler(44_100, 16_000), (left + right) / 2, [441])
+    np.testing.assert_allclose(stereo, mono, atol=1e-6)
+    np.testing.assert_array_equal(downmix(left[:, None]), left)
+
+
+def test_flush_starts_a_new_stream() -> None:
+    resampler = StreamResampler(48_000, 16_000)
+    in_chunks(resampler, noise(5_000, seed=1), [999])
+    again = in_chunks(resampler, noise(5_000, seed=2), [999])
+    fresh = in_chunks(StreamResampler(48_000, 16_000), noise(5_000, seed=2), [999])
+    np.testing.assert_array_equal(again, fresh)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_nan_and_infinity_stay_where_they_are(rate_hz: int) -> None:
+    samples = noise(rate_hz)
+    broken = samples.copy()
+    broken[rate_hz // 2 : rate_hz // 2 + 3] = [np.nan, np.inf, -np.inf]
+    heard = in_chunks(StreamResampler(rate_hz, 16_000), broken, [500])
+    clean = in_chunks(StreamResampler(rate_hz, 16_000), samples, [500])
+    assert np.isfinite(heard).all()
+    np.testing.assert_allclose(heard[:7_000], clean[:7_000], atol=1e-5)
+    np.testing.assert_allclose(heard[9_000:], clean[9_000:], atol=1e-5)
+
+
+def test_equal_rates_pass_a_copy_through_at_once() -> None:
+    resampler = StreamResampler(16_000, 16_000)
+    samples = noise(100)
+    heard = resampler.push(samples)
+    np.testing.assert_array_equal(heard, samples)
+    assert not np.shares_memory(heard, samples)
+    assert len(resampler.flush()) == 0
