@@ -1,1 +1,1 @@
-
+"""From a trained checkpoint to a bundle: int8 weights, exported graphs, thresholds, proof."""

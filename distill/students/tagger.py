@@ -131,15 +131,3 @@ class Student(nn.Module):
             scores=TensorSpec(name="scores", shape=(1, self.config.n_classes)),
             state=self.state_specs(),
         )
-
-
-class ExportableStep(nn.Module):
-    """The step as a flat function (frames, *state) -> (scores, *next_state) for exporters."""
-
-    def __init__(self, student: Student) -> None:
-        super().__init__()
-        self.student = student.eval()
-
-    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        output, next_state = self.student.step(frames, state)
-        return (torch.sigmoid(output.logits), *next_state)

@@ -1,0 +1,100 @@
+"""CARD.md: what a person should know before shipping a bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from edge_audio.bundle import Manifest
+
+CARD_NAME = "CARD.md"
+
+
+def model_card(manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Markdown made from the manifest alone, so that it cannot say anything else."""
+    sections = [
+        f"# {manifest.name}\n\n{manifest.description}.",
+        _size(manifest, files),
+        _training(manifest),
+        _metrics(manifest),
+        _labels(manifest),
+        _limits(),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _size(manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    model, facts = manifest.model, manifest.provenance
+    n_state = sum(math.prod(tensor.shape) for tensor in model.state)
+    sizes = ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in files.items())
+    rows = [
+        ("parameters", f"{facts['n_parameters']:,}"),
+        ("parameters without the head", f"{facts['n_parameters_without_head']:,}"),
+        ("multiply-accumulates", f"{facts['mmac_per_s']:.2f} M per audio second"),
+        ("step", f"{1e3 * model.step_s:.0f} ms of audio"),
+        ("algorithmic latency", f"{model.latency_ms:.0f} ms"),
+        ("state", f"{len(model.state)} tensors, {4 * n_state / 1000:.1f} kB"),
+        ("weights", str(facts["scheme"])),
+        ("files", sizes),
+    ]
+    return "## Size and speed\n\n" + _table(("", ""), rows)
+
+
+def _training(manifest: Manifest) -> str:
+    recipe = manifest.provenance["recipe"]
+    split, training = recipe["split"], recipe["training"]
+    return f"""## Training
+
+- Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, CC BY, CC BY-SA and public domain
+  recordings, each with its attribution in the data's manifest. Tier B are ESC-50 clips whose own
+  licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
+- Held out: folds {split["held_out_folds"]}, with every recording of their groups{_esc(split)}.
+- Teacher: EfficientAT {recipe["teacher"]["checkpoint"]} (MIT licence, F. Schmid), heard on the
+  same augmented mixtures: clip and frame labels, and its last feature layer.
+- Recipe {recipe["name"]}: seed {recipe["seed"]}, {training["n_mixtures"]:,} mixtures of
+  {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of {training["batch_size"]}.
+  `edge-audio distill --recipe distill/recipes/{recipe["name"].replace("-", "_")}.toml` remakes it.
+- Weights: Apache-2.0, as this package. Label names: AudioSet ontology, CC BY 4.0."""
+
+
+def _esc(split: dict[str, object]) -> str:
+    return ", and all ESC clips" if split["hold_out_esc"] else ""
+
+
+def _metrics(manifest: Manifest) -> str:
+    metrics = manifest.provenance["metrics"]
+    if not metrics:
+        return "## Metrics\n\nNot measured for this bundle."
+    rows = [(str(name), str(value)) for name, value in metrics.items()]
+    return "## Metrics\n\n" + _table(("metric", "value"), rows)
+
+
+def _labels(manifest: Manifest) -> str:
+    thresholds = manifest.events.thresholds
+    rows = [
+        (label, f"{t.on:.3f}", f"{t.precision:.2f}", f"{t.recall:.2f}", str(t.n_positives))
+        for label, t in sorted(thresholds.items())
+    ]
+    calibration = manifest.provenance.get("calibration", {})
+    target = calibration.get("min_precision", "-")
+    head = (
+        f"## Labels\n\n{len(thresholds)} of {len(manifest.labels)} labels are on by default: those "
+        f"whose threshold reached a precision of {target} on held-out clips. The other scores are "
+        "computed all the same, and `--threshold LABEL=VALUE` turns their events on."
+    )
+    columns = ("label", "on", "precision", "recall", "held-out clips")
+    return f"{head}\n\n{_table(columns, rows)}" if rows else head
+
+
+def _limits() -> str:
+    return """## Limits
+
+Trained on six hours of clips and on what one teacher says about them: labels that the clips do
+not contain are weak. Thresholds come from few held-out clips of single sounds, not from days of
+recordings: false alarms per hour are not known yet. Not for safety-critical use: it must not
+replace a smoke detector or a baby monitor."""
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines: list[Sequence[str]] = [columns, ["---" for _ in columns], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

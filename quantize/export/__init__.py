@@ -1,0 +1,1 @@
+"""One exporter per runtime; each takes the same StepGraph."""

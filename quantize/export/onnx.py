@@ -1,0 +1,76 @@
+"""StepGraph -> ONNX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from edge_audio.errors import EdgeAudioError
+from quantize.int8 import quantize_weight
+from quantize.step import StepGraph, zero_inputs
+
+OPSET = 18
+
+
+def export_onnx(graph: StepGraph, int8: bool) -> bytes:
+    """The .onnx of the step, static shapes, opset 18. int8: weights of fully connected layers
+    stored as int8 behind DequantizeLinear; arithmetic stays float32."""
+    inputs = zero_inputs(graph.spec)
+    frames = inputs.pop(graph.spec.frames.name)
+    program = torch.onnx.export(
+        graph,
+        (frames,),
+        kwargs=inputs,
+        input_names=[graph.spec.frames.name, *inputs],
+        output_names=[graph.spec.scores.name, *(f"{name}_next" for name in inputs)],
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise EdgeAudioError("torch.onnx returned no program: install torch 2.13")
+    program.optimize()
+    model = program.model_proto
+    _strip(model)
+    if int8:
+        _store_int8(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _strip(model: Any) -> None:
+    """Drops the exporter's stack traces: half of the file, and paths of the exporting machine."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for item in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del item.metadata_props[:]
+    for tensor in (*model.graph.input, *model.graph.output):
+        del tensor.metadata_props[:]
+
+
+def _store_int8(graph: Any) -> None:
+    """Replaces the weight of every fully connected node by int8 -> DequantizeLinear."""
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    dequantizers = []
+    for node in graph.node:
+        if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in weights:
+            continue
+        name = node.input[1]
+        axis = 0 if _is_transposed(node) else 1  # of the output channels
+        weight = numpy_helper.to_array(weights[name])
+        integers, scale = quantize_weight(weight if axis == 0 else weight.T)
+        stored = integers if axis == 0 else np.ascontiguousarray(integers.T)
+        graph.initializer.remove(weights[name])
+        graph.initializer.append(numpy_helper.from_array(stored, f"{name}_int8"))
+        graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+        names = [f"{name}_int8", f"{name}_scale"]
+        dequantizers.append(helper.make_node("DequantizeLinear", names, [name], axis=axis))
+    for position, node in enumerate(dequantizers):
+        graph.node.insert(position, node)
+
+
+def _is_transposed(node: Any) -> bool:
+    return any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
