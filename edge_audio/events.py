@@ -25,7 +25,7 @@ class Event(msgspec.Struct, frozen=True):
         which the smoothed score first reached `on`; an end has that in which it first fell
         below `off`. Both are reported later by min_on_s and min_off_s.
     score: for a start the smoothed score when it was reported, for an end the highest one
-        during the event.
+        from then on.
     """
 
     kind: Literal["start", "end"]
@@ -56,11 +56,12 @@ class EventDetector:
         """Forgets everything: as if nothing had sounded before the next push."""
         n = len(self.labels)
         self._smoothed = np.zeros(n, np.float32)
-        self._peak = np.zeros(n, np.float32)
+        self._peak = np.zeros(n, np.float32)  # since the latest start or end
         self._active = np.zeros(n, bool)  # between a reported start and its end
-        self._above_since_s = np.full(n, np.inf)  # inf = not above `on`
-        self._below_since_s = np.full(n, np.inf)  # inf = not below `off`
-        self._is_idle = True
+        self._limit = self._on.copy()  # `off` where active
+        self._wait_s = np.full(n, self.spec.min_on_s)  # min_off_s where active
+        self._crossed_s = np.full(n, np.inf)  # when `limit` was crossed; inf = it is not
+        self._is_waiting = False  # whether any is
 
     def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
         """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
@@ -68,62 +69,41 @@ class EventDetector:
         change -= self._smoothed
         change *= self._alpha
         self._smoothed += change
-        above = self._smoothed >= self._on
-        if self._is_idle and not above.any():  # nearly all steps of nearly all streams
+        np.maximum(self._peak, self._smoothed, out=self._peak)
+        has_crossed = (self._smoothed >= self._limit) != self._active
+        if not self._is_waiting and not has_crossed.any():  # nearly all steps
             return []
-        started = self._update_starts(above, time_s)
-        ended = self._update_ends(time_s)
-        events = [*self._end(ended), *self._start(started)]
-        self._is_idle = not self._active.any() and bool(np.isinf(self._above_since_s).all())
-        return sorted(events, key=_by_time)
+        self._crossed_s[~has_crossed] = np.inf
+        self._crossed_s[has_crossed & np.isinf(self._crossed_s)] = time_s
+        is_due = time_s - self._crossed_s >= self._wait_s - _EPSILON_S
+        events = self._toggle(np.flatnonzero(is_due))
+        self._is_waiting = bool(np.isfinite(self._crossed_s).any())
+        return events
 
     def flush(self, time_s: float) -> list[Event]:
         """Ends what still sounds, at time_s unless it had already fallen below `off`; then
         resets."""
-        open_ended = self._active & np.isinf(self._below_since_s)
-        self._below_since_s[open_ended] = time_s
-        events = self._end(self._active)
+        self._crossed_s[np.isinf(self._crossed_s)] = time_s
+        events = self._toggle(np.flatnonzero(self._active))
         self.reset()
+        return events
+
+    def _toggle(self, indices: NDArray[np.intp]) -> list[Event]:
+        """Starts those labels that are inactive and ends those that are active."""
+        events = [self._event(i) for i in indices.tolist()]
+        active = ~self._active[indices]
+        self._active[indices] = active
+        self._limit[indices] = np.where(active, self._off[indices], self._on[indices])
+        self._wait_s[indices] = np.where(active, self.spec.min_off_s, self.spec.min_on_s)
+        self._crossed_s[indices] = np.inf
+        self._peak[indices] = self._smoothed[indices]
         return sorted(events, key=_by_time)
 
-    def _update_starts(self, above: NDArray[np.bool_], time_s: float) -> NDArray[np.bool_]:
-        """Marks when labels rose; returns those that have now been above `on` long enough."""
-        quiet = ~(above | self._active)
-        self._above_since_s[quiet] = np.inf
-        self._peak[quiet] = 0.0
-        rose = above & np.isinf(self._above_since_s)
-        self._above_since_s[rose] = time_s
-        stayed = time_s - self._above_since_s >= self.spec.min_on_s - _EPSILON_S
-        started = above & stayed & ~self._active
-        self._active |= started
-        np.maximum(self._peak, self._smoothed, out=self._peak, where=~quiet)
-        return started
-
-    def _update_ends(self, time_s: float) -> NDArray[np.bool_]:
-        """Marks when active labels fell; returns those below `off` for long enough."""
-        below = self._active & (self._smoothed < self._off)
-        self._below_since_s[~below] = np.inf
-        fell = below & np.isinf(self._below_since_s)
-        self._below_since_s[fell] = time_s
-        return below & (time_s - self._below_since_s >= self.spec.min_off_s - _EPSILON_S)
-
-    def _start(self, started: NDArray[np.bool_]) -> list[Event]:
-        return [
-            Event("start", self.labels[i], self._above_since_s.item(i), self._smoothed.item(i))
-            for i in np.flatnonzero(started).tolist()
-        ]
-
-    def _end(self, ended: NDArray[np.bool_]) -> list[Event]:
-        indices = np.flatnonzero(ended)
-        events = [
-            Event("end", self.labels[i], self._below_since_s.item(i), self._peak.item(i))
-            for i in indices.tolist()
-        ]
-        self._active[indices] = False
-        self._peak[indices] = 0.0
-        self._above_since_s[indices] = np.inf
-        self._below_since_s[indices] = np.inf
-        return events
+    def _event(self, i: int) -> Event:
+        time_s = self._crossed_s.item(i)
+        if self._active[i]:
+            return Event("end", self.labels[i], time_s, self._peak.item(i))
+        return Event("start", self.labels[i], time_s, self._smoothed.item(i))
 
 
 def _by_time(event: Event) -> float:
