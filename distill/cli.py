@@ -43,3 +43,35 @@ def distill(recipe_path: Path, runs_dir: Path, n_processes: int) -> None:
 
     torch.set_num_threads(n_processes)
     click.echo(run(read_recipe(recipe_path), runs_dir, n_processes))
+
+
+@click.command()
+@click.argument("targets", metavar="CHECKPOINT_OR_BUNDLE...", nargs=-1, required=True)
+@click.option("--baselines", is_flag=True, help="Score the teacher and YAMNet beside it.")
+@click.option(
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for metrics.json and the figure.",
+)
+def evaluate(targets: tuple[str, ...], baselines: bool, out_dir: Path | None) -> None:
+    """Score a student or bundle on clips it never heard.
+
+    The training recipe inside the first CHECKPOINT_OR_BUNDLE says which clips those are; it is
+    an error if any other has heard one of them. Bundles beside a checkpoint are scored too.
+    """
+    import torch
+    from rich.console import Console
+
+    from distill.evaluate import evaluate as run
+    from distill.evaluate import write_report
+    from distill.report import describe, to_table
+
+    torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
+    report = run(targets, baselines)
+    if out_dir is not None:
+        write_report(report, out_dir)
+    console = Console()
+    if not console.is_terminal:  # a file or pipe has no width of its own
+        console.width = 140
+    console.print(describe(report), to_table(report), sep="\n", highlight=False)

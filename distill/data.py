@@ -124,7 +124,8 @@ class ClipStore:
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Clip `index` as f32[n] in [-1, 1]."""
-        return self._pcm[self._starts[index] : self._starts[index + 1]] / np.float32(32768.0)
+        pcm = self._pcm[self._starts[index] : self._starts[index + 1]]
+        return np.divide(pcm, 32768.0, dtype=np.float32)
 
     @classmethod
     def open(

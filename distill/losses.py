@@ -31,6 +31,15 @@ def align(frames: Tensor, hop_s: float, times_s: Tensor) -> Tensor:
     return torch.lerp(frames[:, low], frames[:, high], mix.to(frames.dtype))
 
 
+def plausible(frame_logits: Tensor, clip_logits: Tensor, margin: float) -> Tensor:
+    """Frame logits [B, T, C], none above clip_logits [B, C] + margin.
+
+    On 2 % of the frames the teacher's classifier, which knows clip means only, switches on
+    scores of labels at once; what is nowhere in the whole clip cannot be in one of its frames.
+    """
+    return torch.minimum(frame_logits, clip_logits[:, None] + margin)
+
+
 def frame_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Binary cross-entropy against the teacher's probabilities, summed over the classes."""
     soft = torch.sigmoid(teacher_logits)

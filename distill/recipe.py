@@ -31,11 +31,13 @@ class TeacherConfig(Spec, frozen=True):
 
 
 class LossConfig(Spec, frozen=True):
-    """Weights of the loss terms: see `losses.distillation_loss`."""
+    """Weights of the loss terms (see `losses.distillation_loss`), and how far a frame logit may
+    exceed the same label's clip logit (see `losses.plausible`)."""
 
     clip: float = 1.0
     frame: float = 1.0
     feature: float = 1.0
+    frame_margin: float = 4.0
 
 
 class TrainingConfig(Spec, frozen=True):

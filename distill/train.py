@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from distill.cache import TargetCache, TargetMaker, cache_key
 from distill.data import Clip, ClipStore, data_dir, read_manifest
-from distill.losses import Targets, align, distillation_loss
+from distill.losses import Targets, align, distillation_loss, plausible
 from distill.mixtures import Mixer
 from distill.recipe import Recipe, peers_dir
 from distill.students.tagger import Student
@@ -170,9 +170,11 @@ class Trainer:
         times_s = (centre_s - student.config.delay_ms / 1e3).to(self.device)
         hop_s = efficientat.FRAME_HOP_S
         features = (self._tensor("features", batch) - self.feature_mean) / self.feature_std
+        clip_logits = self._tensor("clip_logits", batch)
+        frame_logits = align(self._tensor("frame_logits", batch), hop_s, times_s)
         return Targets(
-            self._tensor("clip_logits", batch),
-            align(self._tensor("frame_logits", batch), hop_s, times_s),
+            clip_logits,
+            plausible(frame_logits, clip_logits, self.recipe.loss.frame_margin),
             align(features, hop_s, times_s),
         )
 

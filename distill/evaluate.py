@@ -1,0 +1,304 @@
+"""Scores a student, its exported bundle and the peers on clips that the student never heard."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from distill.data import Clip, data_dir, read_clip, read_manifest
+from distill.metrics import (
+    REGRESSION_C,
+    AveragePrecision,
+    Estimate,
+    FoldAccuracy,
+    average_precision,
+    cross_validate,
+    hit_at,
+)
+from distill.recipe import Recipe, peers_dir
+from distill.scorers import (
+    SAMPLE_RATE_HZ,
+    BundleScorer,
+    Scorer,
+    StudentScorer,
+    TeacherScorer,
+    YamnetScorer,
+)
+from distill.train import CHECKPOINT_NAME, load_student
+from edge_audio.bundle import MANIFEST_NAME, Bundle, load_bundle
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.spec import Spec
+
+HITS_AT = (1, 5)
+
+TWINS = (("3-151080-A", "5-151085-A"),)
+"""Clips of different groups that are nearly the same recording."""
+
+
+class ModelReport(Spec, frozen=True):
+    """Figures of one model. esc50, esc10: by what the regression was fitted on; hits: by set
+    of clips ("all", "ESC", "other"), for each of HITS_AT."""
+
+    name: str
+    esc50: dict[str, FoldAccuracy]
+    esc10: dict[str, FoldAccuracy]
+    hits: dict[str, tuple[Estimate, ...]]
+    average_precision: AveragePrecision
+
+
+class Report(Spec, frozen=True):
+    """Everything that one evaluation measured, and on what.
+
+    n_unlabelled: held-out clips without a label that all models know; their other labels are
+    ignored, and they count for ESC-10 and ESC-50 only.
+    """
+
+    targets: tuple[str, ...]
+    recipe: str
+    n_training_clips: int
+    n_clips: int
+    n_groups: int
+    n_esc_clips: int
+    n_unlabelled: int
+    n_labels: int
+    regression_c: float
+    models: tuple[ModelReport, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be scored, and the recipe that says what it has heard."""
+
+    name: str
+    scorer: Scorer
+    recipe: Recipe
+
+
+@dataclass
+class ModelScores:
+    """One row per clip: scores f32[n, n_labels], each of features f32[n, D]."""
+
+    name: str
+    labels: tuple[str, ...]
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
+    features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+
+    def add(self, scorer: Scorer, samples: NDArray[np.float32]) -> None:
+        clip = scorer.score(samples)
+        self.scores.append(clip.scores)
+        for name, value in clip.features.items():
+            self.features.setdefault(name, []).append(value)
+
+
+def evaluate(paths: Sequence[str], with_baselines: bool) -> Report:
+    """Scores checkpoints and bundles, the first of which decides on which clips.
+
+    Raises UsageError for a target that is neither, and EdgeAudioError if any target has heard
+    a scored clip in training.
+    """
+    targets = [target for path in paths for target in open_targets(path)]
+    folder = data_dir()
+    clips = read_manifest(folder)
+    scored = held_out_clips(targets[0].recipe, clips)
+    for target in targets:
+        check_never_heard(target, clips, scored)
+    scorers = [target.scorer for target in targets]
+    if with_baselines:
+        scorers += open_baselines(targets[0].recipe)
+    results = score_clips(scorers, folder, scored)
+    names = tuple(target.name for target in targets)
+    return summarise(names, targets[0].recipe, clips, scored, results)
+
+
+def open_targets(path: str) -> list[Target]:
+    """A bundle (directory or shipped name), or a checkpoint (or its folder) together with the
+    bundles that lie beside it."""
+    if Path(path).is_dir() and (Path(path) / CHECKPOINT_NAME).is_file():
+        path = str(Path(path) / CHECKPOINT_NAME)
+    if not Path(path).is_file():
+        return [_open_bundle(path)]
+    student, recipe = load_student(Path(path))
+    scorer = StudentScorer(f"{recipe.name} (step {_read_step(Path(path))})", student)
+    beside = sorted(Path(path).parent.glob(f"*/{MANIFEST_NAME}"))
+    return [
+        Target(path, scorer, recipe),
+        *(_open_bundle(str(manifest.parent)) for manifest in beside),
+    ]
+
+
+def _open_bundle(path: str) -> Target:
+    bundle = load_bundle(path)
+    return Target(path, BundleScorer(bundle), bundle_recipe(bundle))
+
+
+def bundle_recipe(bundle: Bundle) -> Recipe:
+    """The training recipe in the bundle's provenance; EdgeAudioError if there is none."""
+    try:
+        return msgspec.convert(bundle.manifest.provenance["recipe"], Recipe)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise EdgeAudioError(
+            f"{bundle.path} does not say what it was trained on (provenance.recipe): "
+            "export it again with edge-audio quantize"
+        ) from error
+
+
+def _read_step(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
+
+
+def open_baselines(recipe: Recipe) -> list[Scorer]:
+    """The recipe's teacher, and YAMNet."""
+    teacher = recipe.teacher
+    checkpoint = peers_dir() / teacher.checkpoint
+    name = checkpoint.stem.partition("_")[0]
+    return [TeacherScorer(name, checkpoint, teacher.width), YamnetScorer(peers_dir())]
+
+
+def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
+    """What the split keeps out, less the twins of training clips. UsageError if nothing is."""
+    train, held_out = recipe.split.divide(clips)
+    heard = {Path(clip.path).stem for clip in train}
+    twins = {one for pair in TWINS for one in pair if heard & set(pair)}
+    scored = [clip for clip in held_out if Path(clip.path).stem not in twins]
+    if not scored:
+        raise UsageError(f"recipe {recipe.name} holds no clips out: nothing can be scored")
+    return scored
+
+
+def check_never_heard(target: Target, clips: Sequence[Clip], scored: Sequence[Clip]) -> None:
+    """Raises EdgeAudioError if a scored clip, or another clip of its group, was trained on."""
+    heard = {clip.group for clip in target.recipe.split.divide(clips)[0]}
+    leaks = [clip.path for clip in scored if clip.group in heard]
+    if leaks:
+        raise EdgeAudioError(
+            f"{target.name} has heard {len(leaks)} of {len(scored)} clips in training, such as "
+            f"{leaks[0]}: score it by itself"
+        )
+
+
+def score_clips(
+    scorers: Sequence[Scorer], folder: Path, clips: Sequence[Clip]
+) -> list[ModelScores]:
+    """Decodes every clip once and lets every scorer hear it."""
+    results = [ModelScores(scorer.name, scorer.labels) for scorer in scorers]
+    for clip in track(clips, description="scoring clips", console=Console(stderr=True)):
+        samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
+        for scorer, result in zip(scorers, results, strict=True):
+            result.add(scorer, samples)
+    return results
+
+
+def summarise(
+    targets: tuple[str, ...],
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    scored: Sequence[Clip],
+    results: Sequence[ModelScores],
+) -> Report:
+    """All figures of all models, over the labels that every model knows."""
+    names = shared_labels(results)
+    listed = label_matrix(scored, names)
+    progress = track(results, description="fitting regressions", console=Console(stderr=True))
+    models = tuple(_report_model(result, scored, names, listed, recipe.seed) for result in progress)
+    esc = [clip for clip in scored if clip.is_esc]
+    return Report(
+        targets=targets,
+        recipe=recipe.name,
+        n_training_clips=len(recipe.split.divide(clips)[0]),
+        n_clips=len(scored),
+        n_groups=len({clip.group for clip in scored}),
+        n_esc_clips=len(esc),
+        n_unlabelled=int((~listed.any(1)).sum()),
+        n_labels=len(names),
+        regression_c=REGRESSION_C,
+        models=models,
+    )
+
+
+def shared_labels(results: Sequence[ModelScores]) -> list[str]:
+    """Labels that every model knows, in the order of the first."""
+    known = set.intersection(*(set(result.labels) for result in results))
+    return [label for label in results[0].labels if label in known]
+
+
+def label_matrix(clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.bool_]:
+    """[n_clips, n_names]: whether the manifest lists the label."""
+    column = {name: index for index, name in enumerate(names)}
+    listed = np.zeros((len(clips), len(names)), bool)
+    for row, clip in enumerate(clips):
+        listed[row, [column[label] for label in clip.labels if label in column]] = True
+    return listed
+
+
+def _report_model(
+    result: ModelScores,
+    clips: Sequence[Clip],
+    names: Sequence[str],
+    listed: NDArray[np.bool_],
+    seed: int,
+) -> ModelReport:
+    order = [result.labels.index(name) for name in names]
+    scores = np.stack(result.scores)[:, order]
+    labelled = listed.any(1)
+    groups = [clip.group for clip, keep in zip(clips, labelled, strict=True) if keep]
+    return ModelReport(
+        name=result.name,
+        esc50=_cross_validate(result, clips, lambda clip: clip.esc50_class),
+        esc10=_cross_validate(result, clips, lambda clip: clip.esc10_class),
+        hits=_hits(scores, listed, np.array([clip.is_esc for clip in clips])),
+        average_precision=average_precision(
+            scores[labelled], listed[labelled], names, groups, seed
+        ),
+    )
+
+
+def _hits(
+    scores: NDArray[np.float32], listed: NDArray[np.bool_], is_esc: NDArray[np.bool_]
+) -> dict[str, tuple[Estimate, ...]]:
+    """Over the clips that have a label, all of them and by origin; empty sets are left out."""
+    labelled = listed.any(1)
+    subsets = {"all": labelled, "ESC": labelled & is_esc, "other": labelled & ~is_esc}
+    return {
+        name: tuple(hit_at(k, scores[rows], listed[rows]) for k in HITS_AT)
+        for name, rows in subsets.items()
+        if rows.any()
+    }
+
+
+def _cross_validate(
+    result: ModelScores, clips: Sequence[Clip], class_of: Callable[[Clip], str]
+) -> dict[str, FoldAccuracy]:
+    """Over the clips with a class, for each kind of features; nothing unless all five official
+    folds are held out."""
+    rows = [index for index, clip in enumerate(clips) if class_of(clip)]
+    classes = [class_of(clips[row]) for row in rows]
+    folds = [clips[row].fold for row in rows]
+    if len(set(folds)) < 5:
+        return {}
+    return {
+        name: cross_validate(np.stack(values)[rows], classes, folds)
+        for name, values in result.features.items()
+    }
+
+
+def write_report(report: Report, folder: Path, arguments: Sequence[str] = ()) -> None:
+    """Writes metrics.json and average_precision.png into `folder`."""
+    from distill.figures import draw_average_precision
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {
+        "command": list(arguments or sys.argv),
+        **msgspec.to_builtins(report),
+    }
+    (folder / "metrics.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+    draw_average_precision(report.models, folder / "average_precision.png")
