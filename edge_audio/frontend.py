@@ -62,26 +62,47 @@ def _mel_power(power: FloatArray, weights: FloatArray) -> FloatArray:
     return np.concatenate([mels, power[n_grouped:] @ weights])
 
 
-def _log_mel_block(spec: FrontendSpec, frames: FloatArray) -> FloatArray:
-    """Frames [k, window_samples] -> [k, n_mels]; a few dozen at once stay in the CPU's cache."""
-    windowed = np.zeros((len(frames), spec.fft_size), np.float32)  # rfft pads at a higher cost
-    np.multiply(frames, hann_window(spec.window_samples), out=windowed[:, : spec.window_samples])
-    magnitude = np.abs(np.fft.rfft(windowed)).astype(np.float32, copy=False)  # f64 in numpy 1
-    mels = _mel_power(np.square(magnitude, out=magnitude), mel_weights(spec))
-    mels += np.float32(spec.log_floor)
-    np.log(mels, out=mels)
-    mels -= np.float32(spec.log_mean)
-    mels *= np.float32(1.0 / spec.log_scale)
-    return mels
+class _LogMel:
+    """Computes frames in buffers of its own, which is quicker than in fresh ones."""
+
+    def __init__(self, spec: FrontendSpec) -> None:
+        self.spec = spec
+        # Only with norm="forward" does numpy 2 transform float32 in float32, a quarter quicker
+        # (frames change by 2e-7); its factor 1 / fft_size is undone here.
+        self._window = hann_window(spec.window_samples) * np.float32(spec.fft_size)
+        self._weights = mel_weights(spec)
+        self._windowed = np.zeros((BLOCK_FRAMES, spec.fft_size), np.float32)
+        self._power = np.empty((BLOCK_FRAMES, spec.fft_size // 2 + 1), np.float32)
+        self._log_floor = np.float32(spec.log_floor)
+        self._log_mean = np.float32(spec.log_mean)
+        self._log_gain = np.float32(1.0 / spec.log_scale)
+
+    def __call__(self, samples: FloatArray) -> FloatArray:
+        """f32[n] -> f32[n_frames(n), n_mels], normalised."""
+        frames = _overlapping_frames(self.spec, samples)
+        if len(frames) <= BLOCK_FRAMES:
+            return self._block(frames)
+        starts = range(0, len(frames), BLOCK_FRAMES)
+        return np.concatenate([self._block(frames[i : i + BLOCK_FRAMES]) for i in starts])
+
+    def _block(self, frames: FloatArray) -> FloatArray:
+        """Frames [k, window_samples] -> [k, n_mels] with k <= BLOCK_FRAMES."""
+        windowed = self._windowed[: len(frames)]
+        np.multiply(frames, self._window, out=windowed[:, : self.spec.window_samples])
+        spectrum = np.fft.rfft(windowed, norm="forward")
+        power = np.abs(spectrum, out=self._power[: len(frames)], casting="same_kind")
+        np.square(power, out=power)
+        mels = _mel_power(power, self._weights)
+        mels += self._log_floor
+        np.log(mels, out=mels)
+        mels -= self._log_mean
+        mels *= self._log_gain
+        return mels
 
 
 def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
     """Offline reference: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels], normalised."""
-    frames = _overlapping_frames(spec, samples)
-    if len(frames) <= BLOCK_FRAMES:
-        return _log_mel_block(spec, frames)
-    starts = range(0, len(frames), BLOCK_FRAMES)
-    return np.concatenate([_log_mel_block(spec, frames[i : i + BLOCK_FRAMES]) for i in starts])
+    return _LogMel(spec)(samples)
 
 
 def in_range(samples: FloatArray) -> FloatArray:
@@ -97,6 +118,7 @@ class Frontend:
 
     def __init__(self, spec: FrontendSpec) -> None:
         self.spec = spec
+        self._log_mel = _LogMel(spec)
         self.reset()
 
     def reset(self) -> None:
@@ -110,7 +132,7 @@ class Frontend:
         NaN becomes 0 and values beyond [-1, 1] (infinities too) are clipped.
         """
         self._pending = np.concatenate([self._pending, in_range(samples)])
-        frames = log_mel(self.spec, self._pending)
+        frames = self._log_mel(self._pending)
         if len(frames):
             self._pending = self._pending[len(frames) * self.spec.hop_samples :]
             self._n_heard = self.spec.window_samples - self.spec.hop_samples
