@@ -148,7 +148,7 @@ def provenance(
         "n_parameters": n_parameters,
         "n_parameters_without_head": n_parameters - n_head,
         "mmac_per_s": round(count_mmac_per_s(graph), 3),
-        "recipe": msgspec.to_builtins(recipe),
+        "recipe": msgspec.json.decode(msgspec.json.encode(recipe)),
         "metrics": metrics,
     }
 

@@ -14,7 +14,8 @@ class StepGraph(nn.Module):
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.student = student.eval()
+        self.student = student
+        self.eval()
         self.student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     @property

@@ -1,0 +1,145 @@
+"""Exported models compute what PyTorch computes, over long streams, on every runtime."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from distill.recipe import Recipe, read_recipe
+from distill.students.tagger import Student, StudentConfig
+from edge_audio.backends import BACKEND_NAMES, open_backend
+from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.errors import EdgeAudioError
+from edge_audio.frontend import log_mel
+from edge_audio.verify import verify_bundle
+from quantize.build import TOLERANCES, build_bundle, check_parity, demo_samples
+from quantize.int8 import round_linear_weights
+from quantize.parity import max_error
+from quantize.step import StepGraph
+
+RECIPES = Path(__file__).parents[2] / "distill" / "recipes"
+CONFIG = StudentConfig(
+    stem=((8, 2), (8, 1), (16, 2), (16, 2)), channels=32, n_blocks=2, embedding_dim=48
+)
+SCHEMES = ("float", "dynamic")
+N_STEPS = 1000
+
+
+def _lively_student() -> Student:
+    """Random weights, and batch norms and head as far from their initial values as training
+    takes them, so that scores cover the whole range."""
+    torch.manual_seed(1)
+    student = Student(CONFIG)
+    for module in student.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.running_mean.normal_(0.0, 0.3)
+            module.running_var.uniform_(0.3, 2.0)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0.0, 0.3)
+    student.head.weight.data.normal_(0.0, 0.3)
+    student.head.bias.data.normal_(-1.0, 1.0)
+    return student.eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = read_recipe(RECIPES / "tiny.toml")
+    recipe = msgspec.structs.replace(recipe, name="random", student=CONFIG)
+    state = {
+        "recipe": msgspec.json.encode(recipe).decode(),
+        "student": _lively_student().state_dict(),
+    }
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="module", params=SCHEMES)
+def bundle(
+    request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    out_dir = tmp_path_factory.mktemp("bundles")
+    return build_bundle(checkpoint, f"random-{request.param}", request.param, out_dir, out_dir, {})
+
+
+def _graph(scheme: str) -> StepGraph:
+    student = _lively_student()
+    return StepGraph(round_linear_weights(student) if scheme == "dynamic" else student)
+
+
+@pytest.mark.parametrize("backend_name", BACKEND_NAMES)
+def test_exported_step_matches_pytorch_over_a_long_stream(
+    bundle: Bundle, backend_name: str
+) -> None:
+    scheme = bundle.manifest.provenance["scheme"]
+    frontend = bundle.manifest.model.frontend
+    frames = log_mel(frontend, demo_samples(frontend, 0.0, 82.0))
+    assert len(frames) >= N_STEPS * bundle.manifest.model.frames_per_step
+    backend = open_backend(bundle, backend_name)
+    error = max_error(_graph(scheme), backend, frames)
+    assert error <= TOLERANCES[scheme].scores
+
+
+@pytest.mark.parametrize("backend_name", BACKEND_NAMES)
+def test_golden_replays_on_every_runtime(bundle: Bundle, backend_name: str) -> None:
+    report = verify_bundle(bundle, backend_name)
+    assert report.ok, report.failure
+    assert report.n_steps > 0
+
+
+def test_bundle_holds_int8_weights_only_if_it_says_so(bundle: Bundle) -> None:
+    n_parameters = bundle.manifest.provenance["n_parameters"]
+    n_bytes = bundle.manifest.files["model.tflite"].n_bytes
+    is_int8 = bundle.manifest.provenance["scheme"] == "dynamic"
+    assert (n_bytes < 3 * n_parameters) == is_int8
+
+
+def test_bundle_names_no_path_of_the_exporting_machine(bundle: Bundle) -> None:
+    needle = str(Path(__file__).parents[2]).encode()
+    for name in bundle.manifest.files:
+        content = bundle.read(name)
+        assert needle not in content
+        assert b"site-packages" not in content
+
+
+def test_a_model_that_strays_from_pytorch_is_refused(bundle: Bundle) -> None:
+    graph = _graph(bundle.manifest.provenance["scheme"])
+    graph.student.head.bias.data += 2.0
+    with pytest.raises(EdgeAudioError, match="strays from PyTorch"):
+        check_parity(graph, bundle)
+
+
+def test_export_gives_the_same_bytes_again(
+    checkpoint: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    manifest = bundle.manifest
+    again = build_bundle(
+        checkpoint, manifest.name, manifest.provenance["scheme"], tmp_path, tmp_path, {}
+    )
+    assert again.manifest.files == manifest.files
+
+
+def test_card_states_size_data_and_limits(bundle: Bundle) -> None:
+    card = bundle.read("CARD.md").decode()
+    facts = bundle.manifest.provenance
+    for text in (f"{facts['n_parameters']:,}", "licence", "EfficientAT", "seed 0", "## Limits"):
+        assert text in card
+
+
+def test_bundle_reloads_equal(bundle: Bundle) -> None:
+    assert load_bundle(bundle.path).manifest == bundle.manifest
+
+
+def test_golden_is_the_shipped_scene(bundle: Bundle) -> None:
+    frontend = bundle.manifest.model.frontend
+    with np.load(bundle.file("golden.npz")) as golden:
+        expected = demo_samples(frontend, 11.0, 15.0)
+        np.testing.assert_array_equal(golden["samples"] / np.float32(32768.0), expected)
+
+
+def test_recipe_in_the_manifest_is_the_checkpoints(bundle: Bundle) -> None:
+    recipe = msgspec.convert(bundle.manifest.provenance["recipe"], Recipe)
+    assert recipe.student == CONFIG

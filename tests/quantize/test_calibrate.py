@@ -1,0 +1,48 @@
+"""Thresholds: they keep the promised precision, or they are not given."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantize.calibrate import CalibrationConfig, choose_threshold
+
+CONFIG = CalibrationConfig()
+
+
+def test_separable_scores_give_full_recall_and_a_threshold_in_the_gap() -> None:
+    peaks = np.array([0.9, 0.8, 0.7, 0.6, 0.55, 0.2, 0.1, 0.05], np.float32)
+    is_positive = np.arange(8) < 5
+    threshold = choose_threshold(CONFIG, peaks, is_positive)
+    assert threshold is not None
+    assert 0.2 < threshold.on < 0.55
+    assert (threshold.precision, threshold.recall, threshold.n_positives) == (1.0, 1.0, 5)
+    assert threshold.off < threshold.on
+
+
+def test_too_few_positives_leave_a_label_off() -> None:
+    peaks = np.linspace(0.9, 0.1, 20, dtype=np.float32)
+    assert choose_threshold(CONFIG, peaks, np.arange(20) < CONFIG.min_positives - 1) is None
+
+
+def test_a_label_that_cannot_be_told_apart_stays_off() -> None:
+    rng = np.random.default_rng(0)
+    peaks = rng.random(400).astype(np.float32)
+    assert choose_threshold(CONFIG, peaks, rng.random(400) < 0.05) is None
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 3.0), st.integers(5, 40))
+def test_stated_precision_and_recall_hold_at_the_threshold(
+    seed: int, separation: float, n_positives: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    is_positive = np.arange(200) < n_positives
+    logits = rng.normal(0.0, 1.0, 200) + separation * is_positive
+    peaks = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+    threshold = choose_threshold(CONFIG, peaks, is_positive)
+    if threshold is None:
+        return
+    fired = peaks >= threshold.on
+    slack = 0.03  # the threshold is stored with four digits, which may cross a neighbour
+    assert is_positive[fired].mean() >= CONFIG.min_precision - slack
+    assert fired[is_positive].mean() == pytest.approx(threshold.recall, abs=1.5 / n_positives)
