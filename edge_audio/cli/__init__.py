@@ -88,6 +88,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:  # commands may put off imports until they run
             raise missing_module(ctx.invoked_subcommand or "", error) from error
+        except BrokenPipeError:  # click would make this exit code 1
+            stop_writing()
+            return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, command_summary(self.found[name])) for name in self.list_commands(ctx)]

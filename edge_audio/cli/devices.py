@@ -6,10 +6,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.sources import list_devices
 
 
 @click.command()
+@quiet_libraries()
 def devices() -> None:
     """List the microphones and other audio inputs.
 

@@ -21,7 +21,8 @@ from edge_audio.sinks import FloatArray, TopLabels, clock
 REFRESH_S = 0.125  # drawing costs more CPU than the model does: eight frames a second will do
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6
-BAR_WIDTH = 30
+WIDTH = 78
+LABEL_WIDTH, BAR_WIDTH, NUMBER_WIDTH = 36, 26, 8
 
 
 class LiveSink:
@@ -47,6 +48,7 @@ class LiveSink:
         self._drawn_at_s = float("-inf")
         self._live = Live(console=console, auto_refresh=False, transient=False)
         self._live.start()
+        self._draw()
 
     def on_event(self, event: Event) -> None:
         self._recent.appendleft(event)
@@ -80,21 +82,17 @@ class LiveSink:
     def render(self) -> RenderableType:
         """One frame of the view."""
         body = Group(level_meter(self._stats.level_dbfs), "", self._bars(), "", self._events())
-        title = f"[b]edge-audio[/b] {self._title}"
+        title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
         if self._playing:
-            title += f" playing: {self._playing(self._time_s)}"
-        return Panel(body, title=title, subtitle=self._cost(), padding=(1, 2), width=78)
+            title.append(f" playing: {self._playing(self._time_s)}", style="italic")
+        return Panel(body, title=title, subtitle=self._cost(), padding=(1, 2), width=WIDTH)
 
     def _bars(self) -> RenderableType:
-        table = Table.grid(padding=(0, 1))
-        table.add_column(width=36, no_wrap=True, overflow="ellipsis")
-        table.add_column(width=BAR_WIDTH)
-        table.add_column(width=4, justify="right")
+        table = bar_table()
         ranked = self._top(self._shown) if self._shown is not None else []
         for label, score in ranked:
             style = "green" if label in self._active else "cyan"
-            bar = ProgressBar(total=1.0, completed=score, width=BAR_WIDTH, complete_style=style)
-            table.add_row(Text(label, style=style), bar, f"{score:.2f}")
+            table.add_row(Text(label, style=style), bar(score, style), f"{score:.2f}")
         return table
 
     def _events(self) -> RenderableType:
@@ -109,15 +107,25 @@ class LiveSink:
         return f"{clock(self._time_s)}  load {stats.load:.1%}  [{style}]{losses}[/{style}]"
 
 
+def bar_table() -> Table:
+    """Rows of label, bar, number."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=LABEL_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=BAR_WIDTH)
+    table.add_column(width=NUMBER_WIDTH, justify="right")
+    return table
+
+
+def bar(fraction: float, style: str) -> ProgressBar:
+    """Filled up to a fraction within [0, 1]."""
+    return ProgressBar(total=1.0, completed=fraction, width=BAR_WIDTH, complete_style=style)
+
+
 def level_meter(dbfs: float) -> RenderableType:
     """RMS level from silence to full scale."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=36)
     style = "red" if dbfs > -3.0 else "yellow" if dbfs > -12.0 else "green"
-    bar = ProgressBar(
-        total=-SILENCE_DBFS, completed=dbfs - SILENCE_DBFS, width=BAR_WIDTH, complete_style=style
-    )
-    table.add_row("level", bar, f"{dbfs:.0f} dBFS")
+    table = bar_table()
+    table.add_row("level", bar(1.0 - dbfs / SILENCE_DBFS, style), f"{dbfs:.0f} dBFS")
     return table
 
 

@@ -19,6 +19,7 @@ from edge_audio.cli.options import (
     model_option,
     open_tagger,
 )
+from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
@@ -73,14 +74,22 @@ LIVE_TOP = 8  # bars in the live view unless --top says otherwise
 @click.option(
     "--rate", "rate_hz", type=click.IntRange(min=1), help="Sample rate of `-` in Hz; default 16000."
 )
-@click.option("--sample-format", type=click.Choice(SAMPLE_FORMATS), help="Of `-`; default s16le.")
-@click.option("--channels", "n_channels", type=click.IntRange(min=1), help="Of `-`; default 1.")
+@click.option(
+    "--sample-format",
+    type=click.Choice(SAMPLE_FORMATS),
+    metavar="FORMAT",
+    help=f"Sample format of `-`: {', '.join(SAMPLE_FORMATS)}; default s16le.",
+)
+@click.option(
+    "--channels", "n_channels", type=click.IntRange(min=1), help="Channels of `-`; default 1."
+)
 @click.option(
     "--realtime/--no-realtime",
     default=None,
     help="Play a file or the demo at the speed of sound, or as fast as possible. Default: the "
     "demo in real time, files as fast as possible.",
 )
+@quiet_libraries()
 def listen(
     model: str,
     source_name: str,
@@ -165,7 +174,7 @@ def choose_sink(
 ) -> Sink:
     """The sink for --format; a live view needs a terminal that can move its cursor."""
     console = Console()
-    if format_name == "live" and console.is_terminal and not console.is_dumb_terminal:
+    if format_name == "live" and sys.stdout.isatty() and not console.is_dumb_terminal:
         title = f"{tagger.bundle.manifest.name} on {source.name}"
         playing = source.segment_at if isinstance(source, DemoScene) else None
         bars = choice.top(tagger.labels, n_top or LIVE_TOP)

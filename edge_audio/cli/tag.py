@@ -23,6 +23,7 @@ from edge_audio.cli.options import (
     model_option,
     open_tagger,
 )
+from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.sinks import Segment, SegmentSink, TopLabels, clock, scored
 from edge_audio.sources import AudioFile
@@ -73,6 +74,7 @@ class FileTags:
     help="How many labels of the whole file (text, jsonl), by the highest score in any step.",
 )
 @label_options
+@quiet_libraries()
 def tag(
     paths: tuple[Path, ...],
     model: str,

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from edge_audio.backends import BACKEND_NAMES, installed_backends
 from edge_audio.bundle import load_bundle
+from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import BackendError
 from edge_audio.verify import verify_bundle
 
@@ -21,6 +22,7 @@ from edge_audio.verify import verify_bundle
     show_default=True,
     help="all: every runtime that is installed.",
 )
+@quiet_libraries()
 def verify(model: str, backend: str) -> None:
     """Check a model's files and replay its golden recording.
 
