@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Where a CPU build of torch is not what pip finds by itself:
-#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+#   make test TORCH="torch==2.13.0 --index-url URL-of-a-CPU-index"
 TORCH ?= torch==2.13.0
 DURATION ?=
 ARGS ?=
