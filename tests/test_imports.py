@@ -14,17 +14,24 @@ PACKAGES = ("edge_audio", "distill", "quantize", "firmware_bridge")
 TRAINING_LIBRARIES = ("torch", "torchaudio", "scipy", "sklearn", "matplotlib", "litert_torch")
 
 # What each package may import of the others; a name allows its submodules too.
+# What the training side may use of the listening side: the types, the one front end, and, to
+# score and check a bundle just as a user's device would run it, the public listening core.
+LISTENING_CORE = (
+    "edge_audio.spec",
+    "edge_audio.frontend",
+    "edge_audio.errors",
+    "edge_audio.bundle",
+    "edge_audio.backends",
+    "edge_audio.tagger",
+)
 ALLOWED = {
     "edge_audio": (),
-    "distill": ("edge_audio.spec", "edge_audio.frontend", "edge_audio.errors"),
+    "distill": LISTENING_CORE,
     "quantize": (
         "distill",
-        "edge_audio.spec",
-        "edge_audio.frontend",
-        "edge_audio.errors",
-        "edge_audio.bundle",
-        "edge_audio.backends",
-        "edge_audio.tagger",
+        *LISTENING_CORE,
+        "edge_audio.events",
+        "edge_audio.demo",
         "edge_audio.verify",
     ),
     "firmware_bridge": ("edge_audio.spec", "edge_audio.bundle", "edge_audio.errors"),

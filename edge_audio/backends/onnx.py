@@ -66,6 +66,9 @@ def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors only: they come as exceptions too
+    # Unpack int8 weights once at load; by default they are kept for int8 kernels and, where
+    # activations are float, unpacked again in every step.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     content = bundle.read(FILE_NAME)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
