@@ -249,7 +249,7 @@ def _report_model(
 ) -> ModelReport:
     order = [result.labels.index(name) for name in names]
     scores = np.stack(result.scores)[:, order]
-    labelled = listed.any(1)
+    labelled = np.asarray(listed.any(1))
     groups = [clip.group for clip, keep in zip(clips, labelled, strict=True) if keep]
     return ModelReport(
         name=result.name,

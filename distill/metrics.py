@@ -73,7 +73,7 @@ def average_precision(
     The interval resamples groups rather than clips: two clips of a recording are no
     independent evidence.
     """
-    columns = np.flatnonzero(listed.sum(0) >= MIN_POSITIVES)
+    columns = np.flatnonzero(listed.sum(0) >= MIN_POSITIVES).tolist()
     values = [float(average_precision_score(listed[:, c], scores[:, c])) for c in columns]
     weights = _resample(groups, seed)
     means = np.mean([_weighted_ap(scores[:, c], listed[:, c], weights) for c in columns], axis=0)

@@ -115,7 +115,7 @@ class YamnetScorer:
         return ClipScore(rows.mean(0), pool_steps(rows).features)
 
     def _window(self, samples: FloatArray) -> FloatArray:
-        self._interpreter.set_tensor(self._input, samples)
+        self._interpreter.set_tensor(self._input, samples[None])
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)
 
