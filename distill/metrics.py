@@ -71,16 +71,20 @@ def average_precision(
     """Over the classes with at least MIN_POSITIVES clips among scores [n, C], listed [n, C].
 
     The interval resamples groups rather than clips: two clips of a recording are no
-    independent evidence.
+    independent evidence. Without such a class the figures are NaN.
     """
     columns = np.flatnonzero(listed.sum(0) >= MIN_POSITIVES).tolist()
+    if not columns:
+        nothing = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
+        return AveragePrecision(mean=nothing, classes={})
     values = [float(average_precision_score(listed[:, c], scores[:, c])) for c in columns]
     weights = _resample(groups, seed)
-    means = np.mean([_weighted_ap(scores[:, c], listed[:, c], weights) for c in columns], axis=0)
-    low, high = np.percentile(means, (2.5, 97.5)) if len(columns) else (math.nan, math.nan)
-    mean = float(np.mean(values)) if values else math.nan
+    means = np.mean(
+        [weighted_average_precision(scores[:, c], listed[:, c], weights) for c in columns], axis=0
+    )
+    low, high = np.percentile(means, (2.5, 97.5)).tolist()
     return AveragePrecision(
-        mean=Estimate(value=mean, low=float(low), high=float(high), n=len(columns)),
+        mean=Estimate(value=float(np.mean(values)), low=low, high=high, n=len(columns)),
         classes={names[c]: value for c, value in zip(columns, values, strict=True)},
     )
 
@@ -93,7 +97,7 @@ def _resample(groups: Sequence[str], seed: int) -> NDArray[np.float64]:
     return counts[:, member].astype(np.float64)
 
 
-def _weighted_ap(
+def weighted_average_precision(
     scores: FloatArray, positive: BoolArray, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Average precision under every row of weights [R, n] at once."""

@@ -1,0 +1,85 @@
+"""Fixtures of the training tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+import workshop  # noqa: E402 - needs torch
+
+from distill.labels import LABELS_NAME, read_class_map  # noqa: E402
+from distill.train import CHECKPOINT_NAME, distill, load_student  # noqa: E402
+from edge_audio.bundle import Bundle, Manifest, Tolerance, save_bundle  # noqa: E402
+from edge_audio.spec import EventSpec  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order, so that runs can be compared bit by bit."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="session")
+def workshop_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data/ and peers/ of the miniature workshop, and runs/ with one run of TINY_RECIPE."""
+    folder = tmp_path_factory.mktemp("workshop")
+    workshop.make_data(folder / "data")
+    workshop.make_peers(folder / "peers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_AUDIO_DATA", str(folder / "data"))
+        patch.setenv("EDGE_AUDIO_PEERS", str(folder / "peers"))
+        torch.set_num_threads(1)
+        distill(workshop.TINY_RECIPE, folder / "runs", n_processes=1)
+    return folder
+
+
+@pytest.fixture
+def in_workshop(workshop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The workshop's folder, with the environment pointing to it."""
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(workshop_dir / "data"))
+    monkeypatch.setenv("EDGE_AUDIO_PEERS", str(workshop_dir / "peers"))
+    return workshop_dir
+
+
+@pytest.fixture(scope="session")
+def peers_dir() -> Path:
+    """The folder with the published teacher: ../shared/peers or $EDGE_AUDIO_PEERS."""
+    default = Path(__file__).parents[3] / "shared" / "peers"
+    folder = Path(os.environ.get("EDGE_AUDIO_PEERS", default))
+    if not (folder / "mn04_as_mAP_432.pt").is_file():
+        pytest.skip(f"no teacher: {folder} has no mn04_as_mAP_432.pt (set EDGE_AUDIO_PEERS)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def float_bundle(workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The trained miniature student as an unquantised ONNX bundle."""
+    for module in ("onnxruntime", "onnxscript", "litert_torch"):
+        pytest.importorskip(module, reason="needs the onnx and export extras")
+    from quantize.export.onnx import export_onnx
+    from quantize.step import StepGraph
+
+    student, recipe = load_student(
+        workshop_dir / "runs" / workshop.TINY_RECIPE.name / CHECKPOINT_NAME
+    )
+    graph = StepGraph(student)
+    manifest = Manifest(
+        name="miniature-float",
+        description="for tests",
+        labels=read_class_map(workshop_dir / "peers" / LABELS_NAME),
+        model=graph.spec,
+        events=EventSpec(),
+        tolerance=Tolerance(frames=1e-4, scores=1e-4),
+        provenance={"recipe": msgspec.to_builtins(recipe)},
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "miniature-float"
+    return save_bundle(folder, manifest, {"model.onnx": export_onnx(graph, False)})

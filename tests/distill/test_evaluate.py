@@ -1,0 +1,219 @@
+"""An evaluation is made on unheard clips only, and reports what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+from workshop import KINDS, TINY_RECIPE, row, write_manifest
+
+from distill.cli import evaluate as command
+from distill.data import read_manifest
+from distill.evaluate import (
+    TWINS,
+    Report,
+    check_never_heard,
+    evaluate,
+    held_out_clips,
+    label_matrix,
+    open_targets,
+    write_report,
+)
+from distill.recipe import Recipe
+from distill.report import describe, to_table
+from edge_audio.bundle import Bundle, save_bundle
+from edge_audio.errors import BundleError, EdgeAudioError, UsageError
+
+
+@pytest.fixture
+def checkpoint(in_workshop: Path) -> str:
+    return str(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
+
+
+@pytest.fixture
+def report(checkpoint: str) -> Report:
+    return evaluate([checkpoint], with_baselines=False)
+
+
+def with_split(**changes: object) -> Recipe:
+    split = msgspec.structs.replace(TINY_RECIPE.split, **changes)
+    return msgspec.structs.replace(TINY_RECIPE, name="other", split=split)
+
+
+def save_as(recipe: Recipe, checkpoint: str, path: Path) -> str:
+    """The same weights under another recipe."""
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save({**state, "recipe": msgspec.json.encode(recipe).decode()}, path)
+    return str(path)
+
+
+def test_report_counts_the_held_out_clips_and_groups(report: Report) -> None:
+    assert (report.n_clips, report.n_groups, report.n_esc_clips) == (36, 18, 30)
+    assert (report.n_training_clips, report.n_unlabelled) == (24, 0)
+    assert (report.recipe, report.n_labels) == (TINY_RECIPE.name, 527)
+
+
+def test_every_figure_is_reported_over_its_own_clips(report: Report) -> None:
+    (model,) = report.models
+    assert {name: hits[0].n for name, hits in model.hits.items()} == {
+        "all": 36, "ESC": 30, "other": 6,
+    }  # fmt: skip
+    assert set(model.average_precision.classes) == set(KINDS.values())
+    for results in (model.esc50, model.esc10):
+        assert set(results) == {"embedding", "scores"}
+        assert all(len(result.folds) == 5 and result.mean.n == 30 for result in results.values())
+
+
+def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report) -> None:
+    assert report.models[0].esc50["embedding"].mean.low > 1 / len(KINDS)
+
+
+def test_teacher_column_is_scored_on_the_same_clips(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distill import evaluate as module
+    from distill.recipe import peers_dir
+    from distill.scorers import TeacherScorer
+
+    teacher = TINY_RECIPE.teacher
+    scorer = TeacherScorer("small", peers_dir() / teacher.checkpoint, teacher.width)
+    monkeypatch.setattr(module, "open_baselines", lambda recipe: [scorer])
+    report = evaluate([checkpoint], with_baselines=True)
+    student, peer = report.models
+    assert peer.name == "small"
+    assert peer.hits["all"][0].n == student.hits["all"][0].n
+    assert peer.esc50["scores"].mean.n == 30
+
+
+def test_target_that_has_heard_a_scored_clip_is_an_error(checkpoint: str, tmp_path: Path) -> None:
+    hears_esc = save_as(with_split(hold_out_esc=False), checkpoint, tmp_path / "other.pt")
+    with pytest.raises(EdgeAudioError, match=r"other\.pt has heard 24 of 36 clips"):
+        evaluate([checkpoint, hears_esc], with_baselines=False)
+
+
+def test_esc_is_not_cross_validated_unless_all_its_folds_are_held_out(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    report = evaluate(
+        [save_as(with_split(hold_out_esc=False), checkpoint, tmp_path / "other.pt")], False
+    )
+    (model,) = report.models
+    assert report.n_esc_clips == 6
+    assert not model.esc50
+    assert not model.esc10
+    assert model.hits["ESC"][0].n == 6
+
+
+def test_recipe_that_holds_nothing_out_cannot_be_scored(checkpoint: str, tmp_path: Path) -> None:
+    recipe = with_split(hold_out_esc=False, held_out_folds=())
+    with pytest.raises(UsageError, match="holds no clips out"):
+        evaluate([save_as(recipe, checkpoint, tmp_path / "other.pt")], False)
+
+
+def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
+    first, second = TWINS[0]
+    rows = [
+        row(f"esc/{first}.ogg", "siren", 3, "g1"),
+        row(f"esc/{second}.ogg", "siren", 5, "g2"),
+        row("esc/5-1-A.ogg", "rain", 5, "g3"),
+        row("a.ogg", "rain", 1, "g4"),
+    ]
+    write_manifest(tmp_path, rows)
+    clips = read_manifest(tmp_path)
+    partly = held_out_clips(with_split(hold_out_esc=False), clips)
+    assert [clip.path for clip in partly] == ["esc/5-1-A.ogg"]
+    wholly = held_out_clips(with_split(hold_out_esc=True), clips)
+    assert len(wholly) == 3
+
+
+def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) -> None:
+    from distill.evaluate import Target
+    from distill.recipe import read_recipe
+
+    clips = read_manifest(data_dir)
+    for path in (Path(__file__).parents[2] / "distill" / "recipes").glob("*.toml"):
+        recipe = read_recipe(path)
+        target = Target(path.stem, None, recipe)  # type: ignore[arg-type]
+        scored = held_out_clips(recipe, clips)
+        check_never_heard(target, clips, scored)
+        trained = [clip for clip in clips if clip not in scored and clip.tier in "AB"]
+        with pytest.raises(EdgeAudioError, match="has heard"):
+            check_never_heard(target, clips, [*scored, trained[0]])
+
+
+def test_labels_that_no_model_knows_are_dropped(tmp_path: Path) -> None:
+    rows = [
+        row("a.wav", "rain", 1, "g", labels="Rain;Mouse click"),
+        row("b.wav", "rain", 1, "g", labels="Mouse click"),
+    ]
+    write_manifest(tmp_path, rows)
+    listed = label_matrix(read_manifest(tmp_path), ["Siren", "Rain"])
+    assert listed.tolist() == [[False, True], [False, False]]
+
+
+def test_bundle_beside_a_checkpoint_is_scored_with_it(
+    checkpoint: str, float_bundle: Bundle, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.pt").write_bytes(Path(checkpoint).read_bytes())
+    files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
+    save_bundle(run / "exported", float_bundle.manifest, files)
+    report = evaluate([str(run)], with_baselines=False)
+    student, exported = report.models
+    assert exported.name == float_bundle.manifest.name
+    assert set(exported.esc50) == {"scores"}
+    assert exported.hits == student.hits
+    assert exported.esc50["scores"] == student.esc50["scores"]
+
+
+def test_bundle_without_its_recipe_cannot_be_scored(float_bundle: Bundle, tmp_path: Path) -> None:
+    files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
+    manifest = msgspec.structs.replace(float_bundle.manifest, provenance={})
+    save_bundle(tmp_path / "orphan", manifest, files)
+    with pytest.raises(EdgeAudioError, match="does not say what it was trained on"):
+        open_targets(str(tmp_path / "orphan"))
+
+
+def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
+    with pytest.raises(BundleError, match="no model 'nothing'"):
+        open_targets("nothing")
+
+
+def test_written_report_can_be_read_back_and_has_a_picture(report: Report, tmp_path: Path) -> None:
+    write_report(report, tmp_path / "out", ["edge-audio", "evaluate"])
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert content.pop("command") == ["edge-audio", "evaluate"]
+    assert msgspec.convert(content, Report) == report
+    picture = (tmp_path / "out" / "average_precision.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+
+
+def test_table_shows_every_figure_with_its_interval(report: Report) -> None:
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(describe(report), to_table(report))
+    text = console.export_text()
+    assert "36 held-out clips in 18 groups" in text
+    (model,) = report.models
+    for estimate in (
+        model.esc50["embedding"].mean,
+        model.esc10["scores"].mean,
+        *model.hits["other"],
+        model.average_precision.mean,
+    ):
+        values = np.multiply(100, (estimate.value, estimate.low, estimate.high))
+        assert "{:.1f} ({:.1f}-{:.1f})".format(*values) in text
+
+
+def test_command_prints_the_table_and_writes_the_report(checkpoint: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, [checkpoint, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "ESC-50, LR on embedding" in result.output
+    assert (tmp_path / "out" / "metrics.json").is_file()

@@ -1,0 +1,102 @@
+"""Targets land where the student can hear them, and losses are least at equality."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from workshop import TINY_STUDENT
+
+from distill.losses import (
+    Targets,
+    align,
+    clip_loss,
+    clip_probability,
+    distillation_loss,
+    frame_loss,
+    layer_loss,
+    plausible,
+)
+from distill.recipe import LossConfig
+from distill.students.tagger import Student
+
+
+def test_align_interpolates_between_frames_exactly() -> None:
+    frames = torch.tensor([[[0.0, 8.0], [2.0, 4.0], [6.0, 0.0]]])  # at 0, 0.5 and 1 s
+    times_s = torch.tensor([0.0, 0.125, 0.5, 0.75, 1.0])
+    expected = [[0.0, 8.0], [0.5, 7.0], [2.0, 4.0], [4.0, 2.0], [6.0, 0.0]]
+    torch.testing.assert_close(align(frames, 0.5, times_s)[0], torch.tensor(expected))
+
+
+def test_align_repeats_the_ends() -> None:
+    frames = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    aligned = align(frames, 0.32, torch.tensor([-1.0, -1e-3, 0.96, 50.0]))
+    assert torch.equal(aligned[:, 0], frames[:, 0])
+    assert torch.equal(aligned[:, 1], frames[:, 0])
+    torch.testing.assert_close(aligned[:, 2], frames[:, 3])
+    assert torch.equal(aligned[:, 3], frames[:, 3])
+
+
+def test_align_equals_numpy_interpolation() -> None:
+    rng = np.random.default_rng(1)
+    frames, times_s = rng.standard_normal((1, 9, 1)), rng.uniform(-1, 4, 50)
+    expected = np.interp(times_s, 0.32 * np.arange(9), frames[0, :, 0])
+    found = align(torch.from_numpy(frames), 0.32, torch.from_numpy(times_s))
+    np.testing.assert_allclose(found[0, :, 0].numpy(), expected, atol=1e-12)
+
+
+def test_plausible_caps_frames_by_the_clip_and_leaves_the_rest() -> None:
+    frames = torch.tensor([[[-5.0, 3.0], [1.0, -9.0]]])
+    found = plausible(frames, torch.tensor([[-4.0, 2.0]]), margin=2.0)
+    assert found.tolist() == [[[-5.0, 3.0], [-2.0, -9.0]]]
+
+
+def test_clip_probability_lies_between_mean_and_maximum() -> None:
+    probability = torch.rand(20, 30, 7, generator=torch.Generator().manual_seed(2))
+    pooled = clip_probability(probability)
+    assert (pooled >= probability.mean(1) - 1e-6).all()
+    assert (pooled <= probability.amax(1) + 1e-6).all()
+
+
+def test_clip_probability_counts_a_short_event_fully_and_survives_silence() -> None:
+    probability = torch.full((1, 100, 2), 1e-4)
+    probability[0, 50, 0] = 0.9
+    pooled = clip_probability(probability)
+    assert pooled[0, 0] > 0.85
+    assert pooled[0, 1] == pytest.approx(1e-4, rel=1e-3)
+    assert torch.equal(clip_probability(torch.zeros(1, 5, 2)), torch.zeros(1, 2))
+
+
+def test_layer_loss_is_least_at_equality() -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randn(2, 10, 16, generator=generator)
+    least = layer_loss(target, target)
+    assert least == pytest.approx(float(np.log1p(np.exp(-1.0))), abs=1e-6)
+    for scale in (1e-2, 0.1, 1.0):
+        noise = scale * torch.randn(target.shape, generator=generator)
+        assert layer_loss(target + noise, target) > least
+
+
+@pytest.mark.parametrize("loss", [frame_loss, lambda a, b: clip_loss(a, b[:, 0])])
+def test_label_losses_are_least_at_the_teachers_own_logits(loss) -> None:  # type: ignore[no-untyped-def]
+    generator = torch.Generator().manual_seed(4)
+    teacher = torch.randn(3, 1, 8, generator=generator).expand(3, 6, 8)
+    for scale in (0.1, -0.1, 1.0):
+        assert loss(teacher + scale, teacher) > loss(teacher, teacher)
+
+
+def test_total_is_the_weighted_terms_and_reaches_every_parameter() -> None:
+    torch.manual_seed(5)
+    student, projection = Student(TINY_STUDENT), torch.nn.Linear(12, 6)
+    output = student(torch.randn(2, 48, 64))
+    targets = Targets(torch.randn(2, 527), torch.randn(2, 6, 527), torch.randn(2, 6, 6))
+    ones = distillation_loss(LossConfig(), output, projection, targets)
+    weighted = distillation_loss(
+        LossConfig(clip=2.0, frame=0.0, feature=0.5), output, projection, targets
+    )
+    assert set(ones) == {"clip", "frame", "feature"}
+    for name, weight in {"clip": 2.0, "frame": 0.0, "feature": 0.5}.items():
+        torch.testing.assert_close(weighted[name], weight * ones[name])
+    sum(ones.values()).backward()
+    named = [*student.named_parameters(), *projection.named_parameters()]
+    assert not [name for name, p in named if p.grad is None or not p.grad.abs().sum() > 0]

@@ -1,0 +1,116 @@
+"""A whole training workshop in miniature: synthesised clips, a manifest, a small teacher."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import torch
+
+from distill.data import Split
+from distill.mixtures import MixtureConfig
+from distill.recipe import Recipe, TeacherConfig, TrainingConfig
+from distill.students.tagger import StudentConfig
+from distill.teachers.efficientat import EfficientAT
+
+RATE_HZ = 16_000
+TEACHER_NAME = "small.pt"
+COLUMNS = [
+    "path",
+    "source_repo",
+    "original_path",
+    "licence",
+    "attribution",
+    "tier",
+    "labels",
+    "esc10_class",
+    "esc50_class",
+    "fold",
+    "group",
+    "duration_s",
+    "orig_sr",
+    "note",
+]
+KINDS = {"siren": "Siren", "rain": "Rain", "clock_tick": "Clock"}
+
+TINY_STUDENT = StudentConfig(
+    stem=((4, 2), (8, 2), (8, 1), (8, 2)), channels=16, n_blocks=2, n_modes=2, embedding_dim=12
+)
+TINY_RECIPE = Recipe(
+    name="miniature",
+    seed=3,
+    split=Split(tiers=("A",), held_out_folds=(5,), hold_out_esc=True),
+    teacher=TeacherConfig(checkpoint=TEACHER_NAME, width=0.1),
+    training=TrainingConfig(
+        n_mixtures=64, n_steps=6, batch_size=8, n_warmup_steps=2, checkpoint_every_steps=3
+    ),
+    mixture=MixtureConfig(duration_s=1.28),
+    student=TINY_STUDENT,
+)
+
+
+def sound(kind: str, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """f32[n_samples] within [-1, 1], told apart by its spectrum."""
+    time_s = np.arange(n_samples) / RATE_HZ
+    hz = rng.uniform(600, 900)
+    wave = {
+        "siren": np.sin(2 * np.pi * hz * time_s + 8 * np.sin(2 * np.pi * 2 * time_s)),
+        "rain": rng.standard_normal(n_samples) / 4,
+        "clock_tick": rng.standard_normal(n_samples) * (time_s % 0.5 < 0.01),
+    }[kind]
+    return np.clip(0.3 * wave, -1, 1).astype(np.float32)
+
+
+def row(path: str, kind: str, fold: int, group: str, **changes: Any) -> dict[str, Any]:
+    """One row of a manifest; changes overrule its columns."""
+    is_esc = path.startswith("esc")
+    values = {
+        "path": path,
+        "licence": "CC0",
+        "tier": "A",
+        "labels": KINDS[kind],
+        "esc10_class": kind if is_esc else "",
+        "esc50_class": kind if is_esc else "",
+        "fold": fold,
+        "group": group,
+        "duration_s": 1.0,
+    }
+    return {**dict.fromkeys(COLUMNS, ""), **values, **changes}
+
+
+def write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_data(folder: Path, n_per_fold: int = 2) -> None:
+    """n_per_fold ESC and as many other clips of each kind in each of five folds."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for origin in ("esc", "other"):
+        (folder / origin).mkdir(parents=True, exist_ok=True)
+        for fold in range(1, 6):
+            for kind in KINDS:
+                for take in range(n_per_fold):
+                    name = f"{origin}/{fold}-{kind}-{take}.wav"
+                    n_samples = int(rng.uniform(0.4, 1.0) * RATE_HZ)
+                    sf.write(folder / name, sound(kind, n_samples, rng), RATE_HZ)
+                    rows.append(row(name, kind, fold, f"{origin}-{fold}-{kind}"))
+    write_manifest(folder, rows)
+
+
+def make_peers(folder: Path) -> None:
+    """A class list of 527 names and a small teacher with random weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [*KINDS.values(), *(f"Class {index}" for index in range(len(KINDS), 527))]
+    lines = [f"{index},/m/{index},{name}" for index, name in enumerate(names)]
+    text = "\n".join(["index,mid,display_name", *lines])
+    (folder / "audioset_labels.csv").write_text(text + "\n")
+    torch.manual_seed(0)
+    torch.save(EfficientAT(TINY_RECIPE.teacher.width).state_dict(), folder / TEACHER_NAME)
