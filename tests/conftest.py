@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import soundfile
+import toy
+from command_line import SAMPLES
 from virtual_sound_card import VirtualSoundCard, missing_packages
+
+from edge_audio.bundle import Bundle
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -43,3 +48,24 @@ def make_sound_card(tmp_path: Path) -> Iterator[Callable[..., VirtualSoundCard]]
 def virtual_sound_card(make_sound_card: Callable[..., VirtualSoundCard]) -> VirtualSoundCard:
     """One with a 16 kHz mono room: `.environment`, `.play(sound, rate_hz)`, `.kill()`."""
     return make_sound_card()
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The toy model of toy.py, exported for every runtime."""
+    pytest.importorskip("litert_torch", reason="needs the export extra to build the toy model")
+    return toy.save_toy(tmp_path_factory.mktemp("bundles") / "toy", **toy.exported())
+
+
+@pytest.fixture(scope="session")
+def model(toy_bundle: Bundle) -> Sequence[object]:
+    """The command-line arguments that choose the toy model."""
+    return ("--model", toy_bundle.path)
+
+
+@pytest.fixture(scope="session")
+def bursts_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """command_line.SAMPLES as a WAV file."""
+    path = tmp_path_factory.mktemp("audio") / "bursts.wav"
+    soundfile.write(path, SAMPLES, 16_000, subtype="PCM_16")
+    return path

@@ -1,0 +1,60 @@
+"""Runs the command line as its users do: real processes, their output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import toy
+
+COMMAND = [sys.executable, "-m", "edge_audio"]
+HANG_S = 120  # reached only by what never ends
+SAMPLES = toy.noise(80_000)  # 5 s at 16 kHz
+Record = dict[str, Any]
+
+
+def run(
+    *arguments: object, stdin: bytes = b"", ok: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs edge-audio to its end; `ok` expects exit code 0."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=HANG_S,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    stdout, stderr = done.stdout.decode(), done.stderr.decode()
+    if ok:
+        assert done.returncode == 0, stderr
+    return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
+
+
+def error_line(done: subprocess.CompletedProcess[str], exit_code: int) -> str:
+    """The one line on stderr of a command that must have failed in order."""
+    assert done.returncode == exit_code, done.stderr
+    assert re.fullmatch(r"edge-audio: error: [^\n]+\n", done.stderr)
+    return done.stderr
+
+
+def records(text: str) -> list[Record]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@contextmanager
+def listening(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A running `edge-audio listen` with pipes; it is killed if it outlives the test."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    process = subprocess.Popen([*COMMAND, "listen", *map(str, arguments)], **pipes)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

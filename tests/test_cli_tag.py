@@ -1,0 +1,99 @@
+"""`edge-audio tag` as its users meet it."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from command_line import error_line, records, run
+
+
+def test_tag_finds_the_events_that_listen_reports(
+    model: Sequence[object], bursts_wav: Path
+) -> None:
+    events = records(run("listen", *model, "--source", bursts_wav, "--format", "jsonl").stdout)
+    (tags,) = records(run("tag", *model, "--format", "jsonl", bursts_wav).stdout)
+    for kind in ("start", "end"):
+        listened = sorted((e["time_s"], e["label"]) for e in events if e["kind"] == kind)
+        tagged = sorted((e[f"{kind}_s"], e["label"]) for e in tags["events"])
+        assert tagged == listened
+    assert tags["duration_s"] == 5.0
+    assert tags["path"] == str(bursts_wav)
+
+
+def test_tag_ranks_labels_by_their_highest_score(model: Sequence[object], bursts_wav: Path) -> None:
+    listened = run("listen", *model, "--source", bursts_wav, "--format", "jsonl", "--top", 12)
+    highest: dict[str, float] = {}
+    for record in records(listened.stdout):
+        for entry in record.get("top", ()):
+            highest[entry["label"]] = max(highest.get(entry["label"], 0.0), entry["score"])
+    (tags,) = records(run("tag", *model, "--format", "jsonl", "--top", 12, bursts_wav).stdout)
+    assert {entry["label"]: entry["score"] for entry in tags["top"]} == highest
+    scores = [entry["score"] for entry in tags["top"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_tag_formats_agree_on_the_events(model: Sequence[object], bursts_wav: Path) -> None:
+    (tags,) = records(run("tag", *model, "--format", "jsonl", bursts_wav).stdout)
+    expected = [(e["start_s"], e["end_s"], e["label"]) for e in tags["events"]]
+    assert expected
+    rows = list(
+        csv.DictReader(run("tag", *model, "--format", "csv", bursts_wav).stdout.splitlines())
+    )
+    assert list(rows[0]) == ["path", "start_s", "end_s", "label", "score"]
+    assert [(float(r["start_s"]), float(r["end_s"]), r["label"]) for r in rows] == expected
+    track = run("tag", *model, "--format", "audacity", bursts_wav).stdout.splitlines()
+    fields = [line.split("\t") for line in track]
+    assert [(float(start), float(end), label) for start, end, label in fields] == expected
+    text = run("tag", *model, bursts_wav).stdout
+    assert all(label in text for _, _, label in expected)
+
+
+def test_tag_reports_bad_files_and_goes_on_with_the_rest(
+    model: Sequence[object], bursts_wav: Path, tmp_path: Path
+) -> None:
+    corrupt, missing, empty = (tmp_path / f"{name}.wav" for name in ("corrupt", "missing", "empty"))
+    corrupt.write_bytes(b"not audio")
+    soundfile.write(empty, np.zeros(0, np.float32), 16_000)
+    done = run(
+        "tag",
+        *model,
+        "--format",
+        "jsonl",
+        corrupt,
+        bursts_wav,
+        missing,
+        empty,
+        bursts_wav,
+        ok=False,
+    )
+    assert done.returncode == 1
+    first, second = records(done.stdout)
+    assert first == second
+    lines = done.stderr.splitlines()
+    bad = (corrupt, missing, empty)
+    assert all(path.name in line for path, line in zip(bad, lines, strict=True))
+    assert all(line.startswith("edge-audio: error: ") for line in lines)
+
+
+def test_tag_starts_every_file_afresh_and_walks_folders(
+    model: Sequence[object], bursts_wav: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "deeper").mkdir()
+    for name in ("b.wav", "a.wav", "deeper/c.WAV"):
+        shutil.copy(bursts_wav, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not audio")
+    found = records(run("tag", *model, "--format", "jsonl", tmp_path).stdout)
+    names = [str(Path(tags.pop("path")).relative_to(tmp_path)) for tags in found]
+    assert names == ["a.wav", "b.wav", "deeper/c.WAV"]
+    assert found[0] == found[1] == found[2]
+
+
+def test_tag_refuses_a_label_track_of_several_files(
+    model: Sequence[object], bursts_wav: Path
+) -> None:
+    error_line(run("tag", *model, "--format", "audacity", bursts_wav, bursts_wav, ok=False), 2)
