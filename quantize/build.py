@@ -50,7 +50,7 @@ def build_bundle(
     scheme: Scheme,
     out_dir: Path,
     runs_dir: Path,
-    metrics: dict[str, Any],
+    metrics: dict[str, str],
     calibration: CalibrationConfig | None = None,
 ) -> Bundle:
     """Writes `out_dir / name`; returns it once every installed runtime has replayed its golden.
@@ -136,7 +136,7 @@ def count_mmac_per_s(graph: StepGraph) -> float:
 
 
 def provenance(
-    graph: StepGraph, recipe: Recipe, scheme: str, metrics: dict[str, Any]
+    graph: StepGraph, recipe: Recipe, scheme: str, metrics: dict[str, str]
 ) -> dict[str, Any]:
     """Where the weights come from and how big they are."""
     parameters = dict(graph.student.named_parameters())

@@ -24,6 +24,7 @@ class CalibrationConfig(Spec, frozen=True):
     min_precision: what the threshold must reach on the held-out clips.
     min_positives: labels with fewer held-out clips stay off by default.
     min_recall: labels that reach the precision only by missing nearly everything stay off.
+    min_on: no threshold is lower: clips are too few to trust scores that small.
     """
 
     smoothing_s: float = 0.16
@@ -32,6 +33,7 @@ class CalibrationConfig(Spec, frozen=True):
     min_precision: float = 0.8
     min_positives: int = 5
     min_recall: float = 0.3
+    min_on: float = 0.05
 
 
 def calibrate(
@@ -80,19 +82,19 @@ def _peak_scores(
 def choose_threshold(
     config: CalibrationConfig, peaks: FloatArray, is_positive: NDArray[np.bool_]
 ) -> Threshold | None:
-    """The lowest threshold from which on the precision is reached, halfway down to the next
-    lower score; None without enough evidence."""
+    """The lowest threshold that reaches the precision, halfway down to the next lower score;
+    None without enough evidence."""
     n_positives = int(is_positive.sum())
     if n_positives < config.min_positives:
         return None
     order = np.argsort(-peaks, kind="stable")
     scores, hits = peaks[order], np.cumsum(is_positive[order])
     precision = hits / np.arange(1, len(order) + 1)
-    last = _last_at(precision >= config.min_precision)
+    last = _last_at((precision >= config.min_precision) & (scores >= config.min_on))
     if last is None or hits[last] < config.min_recall * n_positives:
         return None
     below = scores[last + 1] if last + 1 < len(scores) else 0.0
-    on = float(max((scores[last] + below) / 2.0, 0.02))
+    on = max(float(scores[last] + below) / 2.0, config.min_on)
     return Threshold(
         on=round(on, 4),
         off=round(HYSTERESIS * on, 4),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +44,7 @@ import click
     "--metrics",
     "metrics_path",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="JSON of measured metrics to quote in manifest and card, each with its command.",
+    help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card.",
 )
 def quantize(
     checkpoint: Path,
@@ -68,8 +67,9 @@ def quantize(
     """
     from quantize.build import build_bundle
     from quantize.calibrate import CalibrationConfig
+    from quantize.metrics import quote_metrics
 
-    metrics = json.loads(metrics_path.read_text()) if metrics_path else {}
+    metrics = quote_metrics(metrics_path) if metrics_path else {}
     config = CalibrationConfig() if calibrated else None
     bundle = build_bundle(checkpoint, name, scheme, out_dir, runs_dir, metrics, config)
     facts = bundle.manifest.provenance

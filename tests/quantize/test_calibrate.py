@@ -13,11 +13,19 @@ CONFIG = CalibrationConfig()
 def test_separable_scores_give_full_recall_and_a_threshold_in_the_gap() -> None:
     peaks = np.array([0.9, 0.8, 0.7, 0.6, 0.55, 0.2, 0.1, 0.05], np.float32)
     is_positive = np.arange(8) < 5
-    threshold = choose_threshold(CONFIG, peaks, is_positive)
+    config = CalibrationConfig(min_precision=0.9)
+    threshold = choose_threshold(config, peaks, is_positive)
     assert threshold is not None
     assert 0.2 < threshold.on < 0.55
     assert (threshold.precision, threshold.recall, threshold.n_positives) == (1.0, 1.0, 5)
     assert threshold.off < threshold.on
+
+
+def test_no_threshold_is_below_the_minimum() -> None:
+    peaks = np.r_[np.full(6, 0.06), np.full(50, 0.001)].astype(np.float32)
+    threshold = choose_threshold(CONFIG, peaks, np.arange(56) < 6)
+    assert threshold is not None
+    assert threshold.on == CONFIG.min_on
 
 
 def test_too_few_positives_leave_a_label_off() -> None:
