@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from distill.evaluate import ModelReport
 
-_MARKERS = ("o", "D", "|", "x", "s", "^")
+_MARKERS = ("o", "D", "s", "^", "v", "P")
 
 
 def draw_average_precision(models: Sequence[ModelReport], path: Path) -> None:
@@ -24,9 +24,11 @@ def draw_average_precision(models: Sequence[ModelReport], path: Path) -> None:
         values = [model.average_precision.classes[name] for name in names]
         mean = model.average_precision.mean.value
         marker = _MARKERS[index % len(_MARKERS)]
-        axes.scatter(values, rows, s=22, marker=marker, label=f"{model.name}: mAP {mean:.3f}")
+        axes.scatter(
+            values, rows, s=20, alpha=0.8, marker=marker, label=f"{model.name}: mAP {mean:.3f}"
+        )
     axes.set_yticks(rows, names, fontsize=7)
-    axes.set(xlim=(0.0, 1.0), ylim=(-1.0, len(names)), xlabel="average precision, held-out clips")
+    axes.set(xlim=(0.0, 1.01), ylim=(-1.0, len(names)), xlabel="average precision, held-out clips")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)

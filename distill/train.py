@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import msgspec
@@ -139,19 +140,23 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         output = self.student(self._tensor("mels", batch))
+        self._require_finite(output.logits.sum())  # some losses refuse a NaN in words of their own
         targets = self._targets(batch)
         terms = distillation_loss(self.recipe.loss, output, self.projection, targets)
         total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            raise EdgeAudioError(
-                f"the loss is {total.item()} at step {self.step}: the last good checkpoint is "
-                f"kept in {self.run_dir}; lower training.learning_rate and run again"
-            )
+        self._require_finite(total)
         self.optimizer.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.training.max_gradient_norm)
         self.optimizer.step()
         return {"loss": total.item(), **{name: term.item() for name, term in terms.items()}}
+
+    def _require_finite(self, value: Tensor) -> None:
+        if not torch.isfinite(value):
+            raise EdgeAudioError(
+                f"the loss is {value.item()} at step {self.step}: the last good checkpoint is "
+                f"kept in {self.run_dir}; lower training.learning_rate and run again"
+            )
 
     def _learning_rate(self) -> float:
         config = self.recipe.training
@@ -226,7 +231,7 @@ def load_student(checkpoint: Path) -> tuple[Student, Recipe]:
         student.load_state_dict(state["student"])
     except FileNotFoundError as error:
         raise EdgeAudioError(f"no checkpoint at {checkpoint}: run edge-audio distill") from error
-    except (RuntimeError, KeyError, EOFError, msgspec.DecodeError) as error:
+    except (RuntimeError, KeyError, EOFError, UnpicklingError, msgspec.DecodeError) as error:
         raise EdgeAudioError(f"{checkpoint} is not a student checkpoint: {error}") from error
     return student.eval(), recipe
 

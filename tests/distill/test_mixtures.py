@@ -59,7 +59,9 @@ def test_other_seeds_give_other_mixtures() -> None:
 def test_clips_outside_the_indices_are_never_drawn() -> None:
     quiet, loud = np.zeros(24_000, np.int16), np.full(24_000, 20_000, np.int16)
     store = ClipStore(np.concatenate([quiet, loud]), np.array([0, 24_000, 48_000]))
-    config = MixtureConfig(n_sources_weights=(0, 0, 0, 1), noise_dbfs=(-90.0, -89.0))
+    config = MixtureConfig(
+        n_sources_weights=(0, 0, 0, 1), level_dbfs=(-20.0, -10.0), noise_dbfs=(-90.0, -89.0)
+    )
     only_quiet = Mixer(store, [0], config, RATE_HZ, N_SAMPLES)
     only_loud = Mixer(store, [1], config, RATE_HZ, N_SAMPLES)
     assert all(np.abs(only_quiet.draw((0, seed))).max() < 1e-3 for seed in range(20))
@@ -69,7 +71,9 @@ def test_clips_outside_the_indices_are_never_drawn() -> None:
 def test_odds_decide_which_clip_is_drawn() -> None:
     quiet, loud = np.zeros(24_000, np.int16), np.full(24_000, 20_000, np.int16)
     store = ClipStore(np.concatenate([quiet, loud]), np.array([0, 24_000, 48_000]))
-    config = MixtureConfig(n_sources_weights=(0, 1), noise_dbfs=(-90.0, -89.0))
+    config = MixtureConfig(
+        n_sources_weights=(0, 1), level_dbfs=(-20.0, -10.0), noise_dbfs=(-90.0, -89.0)
+    )
     source = Mixer(store, [0, 1], config, RATE_HZ, N_SAMPLES, np.array([0.1, 0.9]))
     n_loud = sum(np.abs(source.draw((0, seed))).max() > 1e-2 for seed in range(100))
     assert 80 <= n_loud <= 98

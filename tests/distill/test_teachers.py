@@ -105,7 +105,8 @@ def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
 def test_mel_triangles_peak_in_order_below_15_khz() -> None:
     weights = kaldi_mel_weights()
     assert weights.shape == (513, 128)
-    assert (weights.sum(0) > 0).all()
-    centre = (weights * torch.arange(513.0)[:, None]).sum(0) / weights.sum(0)
-    assert (centre.diff() > 0).all()
+    total = weights.sum(0)
+    assert int((total == 0).sum()) < 16, "only the lowest bands are narrower than a bin"
+    centre = ((weights * torch.arange(513.0)[:, None]).sum(0) / total)[total > 0]
+    assert (centre.diff() >= 0).all()
     assert not weights[int(15_000 / SAMPLE_RATE_HZ * 1024) + 1 :].any()

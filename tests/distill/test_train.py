@@ -97,13 +97,14 @@ def test_other_recipe_in_the_same_folder_is_refused(arrays: Arrays, tmp_path: Pa
         make_trainer(tmp_path / "run", arrays, other).run()
 
 
+@pytest.mark.parametrize("field", ["mels", "features"])
 def test_broken_loss_stops_the_run_and_keeps_the_last_checkpoint(
-    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
     stop_after(make_trainer(tmp_path / "run", arrays), 4, monkeypatch)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     before = checkpoint.read_bytes()
-    poisoned = {**arrays, "clip_logits": np.full_like(arrays["clip_logits"], np.nan)}
+    poisoned = {**arrays, field: np.full_like(arrays[field], np.nan)}
     with pytest.raises(EdgeAudioError, match=r"loss is nan at step 3.*learning_rate"):
         make_trainer(tmp_path / "run", poisoned).run()
     assert checkpoint.read_bytes() == before

@@ -18,22 +18,10 @@ from distill.teachers.efficientat import EfficientAT
 
 RATE_HZ = 16_000
 TEACHER_NAME = "small.pt"
-COLUMNS = [
-    "path",
-    "source_repo",
-    "original_path",
-    "licence",
-    "attribution",
-    "tier",
-    "labels",
-    "esc10_class",
-    "esc50_class",
-    "fold",
-    "group",
-    "duration_s",
-    "orig_sr",
-    "note",
-]
+COLUMNS = (
+    *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
+    *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
+)
 KINDS = {"siren": "Siren", "rain": "Rain", "clock_tick": "Clock"}
 
 TINY_STUDENT = StudentConfig(
