@@ -73,5 +73,5 @@ def evaluate(targets: tuple[str, ...], baselines: bool, out_dir: Path | None) ->
         write_report(report, out_dir)
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
-        console.width = 140
+        console.width = 170
     console.print(describe(report), to_table(report), sep="\n", highlight=False)
