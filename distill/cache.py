@@ -7,6 +7,7 @@ when it is whole, so an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,9 @@ class TargetCache:
         return self.folder / f"shard-{index:05d}.npz"
 
 
-def cache_key(*parts: msgspec.Struct | str | int) -> str:
-    """Names a cache folder by everything that its contents depend on."""
+def cache_key(*parts: msgspec.Struct | Sequence[msgspec.Struct] | int) -> str:
+    """Names a cache folder by everything that its contents depend on, the clips as far as the
+    manifest describes them."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 

@@ -57,10 +57,10 @@ def build_cache(recipe: Recipe, cache_dir: Path, n_processes: int) -> TargetCach
     indices = training_clips(recipe, clips)
     overlap = frontend.window_samples - frontend.hop_samples
     n_samples = int(recipe.mixture.duration_s * rate_hz) + overlap
-    weights = balance([clips[index] for index in indices])
-    mixer = Mixer(store, indices, recipe.mixture, rate_hz, n_samples, weights)
+    heard = [clips[index] for index in indices]
+    mixer = Mixer(store, indices, recipe.mixture, rate_hz, n_samples, balance(heard))
     teacher = EfficientATTeacher.load(peers_dir() / recipe.teacher.checkpoint, recipe.teacher.width)
-    key = cache_key(recipe.split, recipe.mixture, recipe.teacher, frontend, recipe.seed)
+    key = cache_key(heard, recipe.mixture, recipe.teacher, frontend, recipe.seed)
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
     cache.build(TargetMaker(mixer, teacher, frontend, recipe.seed), n_processes)
     return cache

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill.data import ClipStore, data_dir, read_manifest
+from distill.evaluate import held_out_clips
 from distill.labels import audioset_labels
 from distill.recipe import Recipe
 from distill.train import load_student
@@ -50,7 +51,7 @@ def build_bundle(
     scheme: Scheme,
     out_dir: Path,
     runs_dir: Path,
-    metrics: dict[str, str],
+    metrics: list[dict[str, str]],
     calibration: CalibrationConfig | None = None,
 ) -> Bundle:
     """Writes `out_dir / name`; returns it once every installed runtime has replayed its golden.
@@ -136,7 +137,7 @@ def count_mmac_per_s(graph: StepGraph) -> float:
 
 
 def provenance(
-    graph: StepGraph, recipe: Recipe, scheme: str, metrics: dict[str, str]
+    graph: StepGraph, recipe: Recipe, scheme: str, metrics: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Where the weights come from and how big they are."""
     parameters = dict(graph.student.named_parameters())
@@ -161,7 +162,7 @@ def _calibrate(
     clips = read_manifest(folder)
     rate_hz = recipe.student.frontend.sample_rate_hz
     store = ClipStore.open(folder, clips, rate_hz, runs_dir / "cache")
-    held_out = {clip.path for clip in recipe.split.divide(clips)[1]}
+    held_out = {clip.path for clip in held_out_clips(recipe, clips)}
     indices = [
         index
         for index, clip in enumerate(clips)

@@ -65,8 +65,8 @@ def _metrics(manifest: Manifest) -> str:
     metrics = manifest.provenance["metrics"]
     if not metrics:
         return "## Metrics\n\nNot measured for this bundle."
-    rows = [(str(name), str(value)) for name, value in metrics.items()]
-    return "## Metrics\n\n" + _table(("metric", "value"), rows)
+    tables = [_table(("metric", "value"), list(figures.items())) for figures in metrics]
+    return "\n\n".join(["## Metrics", "In brackets: 95 % confidence intervals.", *tables])
 
 
 def _labels(manifest: Manifest) -> str:

@@ -42,9 +42,10 @@ import click
 )
 @click.option(
     "--metrics",
-    "metrics_path",
+    "metrics_paths",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card.",
+    multiple=True,
+    help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card; repeatable.",
 )
 def quantize(
     checkpoint: Path,
@@ -53,7 +54,7 @@ def quantize(
     out_dir: Path,
     runs_dir: Path,
     calibrated: bool,
-    metrics_path: Path | None,
+    metrics_paths: tuple[Path, ...],
 ) -> None:
     """Turn a CHECKPOINT into a bundle for LiteRT and ONNX Runtime.
 
@@ -69,7 +70,7 @@ def quantize(
     from quantize.calibrate import CalibrationConfig
     from quantize.metrics import quote_metrics
 
-    metrics = quote_metrics(metrics_path) if metrics_path else {}
+    metrics = [quote_metrics(path) for path in metrics_paths]
     config = CalibrationConfig() if calibrated else None
     bundle = build_bundle(checkpoint, name, scheme, out_dir, runs_dir, metrics, config)
     facts = bundle.manifest.provenance

@@ -62,7 +62,7 @@ def bundle(
     request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     out_dir = tmp_path_factory.mktemp("bundles")
-    return build_bundle(checkpoint, f"random-{request.param}", request.param, out_dir, out_dir, {})
+    return build_bundle(checkpoint, f"random-{request.param}", request.param, out_dir, out_dir, [])
 
 
 def _graph(scheme: str) -> StepGraph:
@@ -117,7 +117,7 @@ def test_export_gives_the_same_bytes_again(
 ) -> None:
     manifest = bundle.manifest
     again = build_bundle(
-        checkpoint, manifest.name, manifest.provenance["scheme"], tmp_path, tmp_path, {}
+        checkpoint, manifest.name, manifest.provenance["scheme"], tmp_path, tmp_path, []
     )
     assert again.manifest.files == manifest.files
 

@@ -1,0 +1,36 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from edge_audio.demo import DemoScene
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    blocks = DemoScene(16_000).blocks()
+    samples = np.concatenate([next(blocks).samples for _ in range(700)])  # the first 56 s
+    soundfile.write(tmp_path / "street.wav", samples, 16_000)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"^ +\d+\.\d\d s  start  \S", done.stdout, re.MULTILINE)
+    assert len(example.splitlines()) <= 12
+
+
+def test_every_command_that_it_names_exists() -> None:
+    named = set(re.findall(r"^edge-audio ([a-z]+)", README, re.MULTILINE))
+    listed = subprocess.run(
+        [sys.executable, "-m", "edge_audio", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert named
+    assert all(re.search(rf"^  {name} ", listed, re.MULTILINE) for name in named)
