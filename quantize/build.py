@@ -34,6 +34,11 @@ from quantize.step import StepGraph, zero_inputs
 
 Scheme = Literal["float", "dynamic"]
 
+DESCRIPTIONS = {
+    "float": "float32 weights and state",
+    "dynamic": "int8 weights, activations quantized on the fly, float32 state",
+}
+
 TOLERANCES = {
     "float": Tolerance(frames=2e-3, scores=1e-4),
     "dynamic": Tolerance(frames=2e-3, scores=0.05),
@@ -69,7 +74,7 @@ def build_bundle(
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
     manifest = Manifest(
         name=name,
-        description=f"Streaming AudioSet tagger, {scheme} weights",
+        description=f"Streaming AudioSet tagger: {DESCRIPTIONS[scheme]}",
         labels=tuple(audioset_labels()),
         model=graph.spec,
         events=EventSpec(),

@@ -46,7 +46,7 @@ def _training(manifest: Manifest) -> str:
     return f"""## Training
 
 - Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, CC BY, CC BY-SA and public domain
-  recordings, each with its attribution in the data's manifest. Tier B are ESC-50 clips whose own
+  recordings, each named in docs/attribution.md of the project. Tier B are ESC-50 clips whose own
   licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
 - Held out: folds {split["held_out_folds"]}, with every recording of their groups{_esc(split)}.
 - Teacher: EfficientAT {recipe["teacher"]["checkpoint"]} (MIT licence, F. Schmid), heard on the

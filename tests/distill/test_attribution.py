@@ -1,0 +1,16 @@
+"""Everybody whose recordings shipped weights were trained on is named."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.attribution import to_markdown
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_the_attribution_page_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = "\n".join(to_markdown(Path("distill/recipes/tiny.toml"))) + "\n"
+    assert (ROOT / "docs" / "attribution.md").read_text(encoding="utf-8") == page
