@@ -14,6 +14,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line sets it
 
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -70,10 +71,26 @@ class ProcessCost:
 def run_process(command: list[str]) -> tuple[float, float]:
     """Runs a command to its end -> (CPU seconds, peak RSS in MB)."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    peak_rss_mb = 0.0
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        peak_rss_mb = max(peak_rss_mb, _high_water_mb(process.pid))
+        time.sleep(0.02)
     if status:
         raise click.ClickException(f"{' '.join(command)} failed with status {status}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024.0
+    return usage.ru_utime + usage.ru_stime, peak_rss_mb
+
+
+def _high_water_mb(pid: int) -> float:
+    """VmHWM so far (ru_maxrss would count this script's own memory, which a child starts with)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    values = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(values[0]) / 1000.0 if values else 0.0
 
 
 def process_cost(command: Callable[[Path], list[str]], folder: Path) -> ProcessCost:
@@ -156,9 +173,17 @@ def listen_command(model: str, backend_name: str, source: Path | str) -> list[st
     return [sys.executable, "-m", "edge_audio", "listen", "--source", str(source), *options]
 
 
+def pipe_command(model: str, backend_name: str, wav: Path) -> list[str]:
+    """The same from a pipe, which comes in blocks of 80 ms as from a microphone (the 44 bytes of
+    the WAV header are skipped)."""
+    command = shlex.join(listen_command(model, backend_name, "-"))
+    return ["sh", "-c", f"tail -c +45 {shlex.quote(str(wav))} | {command}"]
+
+
 @dataclass(frozen=True)
 class Row:
-    """All rounds of one subject; `starts_s` and `parts` are empty for YAMNet."""
+    """All rounds of one subject. `starts_s` and `parts` are measured where `backend` is given;
+    memory is that of the command's first process, so not known for a pipe."""
 
     name: str
     command: Callable[[Path], list[str]]
@@ -187,17 +212,18 @@ class Row:
             f"{self.cpu_ms_per_s:.2f}",
             f"{self.cpu_ms_per_s / reference_ms_per_s:.2f}",
             ", ".join(parts),
-            f"{min(cost.peak_rss_mb for cost in self.costs):.0f}",
+            f"{min(cost.peak_rss_mb for cost in self.costs):.0f}" if self.starts_s else "",
             f"{min(self.starts_s):.2f}" if self.starts_s else "",
         ]
 
 
 def subjects(model: str, yamnet: Path) -> list[Row]:
     """Our model on every installed runtime, and YAMNet where its file is there."""
-    rows = [
-        Row(f"{model}, {backend}", partial(listen_command, model, backend), backend)
-        for backend in installed_backends()
-    ]
+    rows = []
+    for backend in installed_backends():
+        file, pipe = partial(listen_command, model, backend), partial(pipe_command, model, backend)
+        rows.append(Row(f"{model}, {backend}, a file", file, backend))
+        rows.append(Row(f"{model}, {backend}, live: 80 ms at a time", pipe, None))
     if yamnet.exists():
         process = [sys.executable, "-c", YAMNET_PROCESS, str(yamnet)]
         rows.append(Row("YAMNet, LiteRT", lambda wav: [*process, str(wav)], None))
@@ -219,7 +245,7 @@ def main(model: str, yamnet: Path, n_repeats: int) -> None:
                 row.measure(model, folder)
     columns = ("CPU ms per audio s", "of YAMNet", "parts", "peak RSS MB", "first score s")
     table = Table("", *columns)
-    reference = rows[-1].cpu_ms_per_s if rows[-1].backend is None else float("nan")
+    reference = rows[-1].cpu_ms_per_s if yamnet.exists() else float("nan")
     for row in rows:
         table.add_row(*row.cells(reference))
     Console(width=120).print(table)

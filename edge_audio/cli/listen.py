@@ -27,6 +27,8 @@ from edge_audio.sources import SAMPLE_FORMATS, AudioFile, Microphone, StdinPcm, 
 from edge_audio.tagger import Tagger
 
 FORMATS = ("live", "text", "jsonl")
+REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
+FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for
 LIVE_TOP = 8  # bars in the live view unless --top says otherwise
 
 
@@ -122,7 +124,8 @@ def listen(
     tagger = open_tagger(model, backend, choice)
     pcm = {"rate_hz": rate_hz, "sample_format": sample_format, "n_channels": n_channels}
     pcm = {name: value for name, value in pcm.items() if value is not None}
-    with choose_source(source_name, device, pcm, tagger.sample_rate_hz) as source:
+    model_rate_hz = tagger.sample_rate_hz
+    with choose_source(source_name, device, pcm, model_rate_hz, realtime) as source:
         stats = Stats()
         sink = choose_sink(format_name, n_top, choice, tagger, source, stats)
         with closing(sink):
@@ -131,7 +134,9 @@ def listen(
     click.echo(f"edge-audio: {stats.summary()}", err=True)
 
 
-def choose_source(name: str, device: str | None, pcm: dict, sample_rate_hz: int) -> Source:
+def choose_source(
+    name: str, device: str | None, pcm: dict, sample_rate_hz: int, realtime: bool | None
+) -> Source:
     """The source that --source names, not yet open."""
     if name == "auto":
         name = "mic" if device is not None or has_microphone() else "demo"
@@ -147,7 +152,7 @@ def choose_source(name: str, device: str | None, pcm: dict, sample_rate_hz: int)
         return DemoScene(sample_rate_hz)
     if name == "-":
         return StdinPcm(sys.stdin.buffer, sample_rate_hz=sample_rate_hz, **pcm)
-    return AudioFile(name, sample_rate_hz, block_ms=80.0)
+    return AudioFile(name, sample_rate_hz, REALTIME_BLOCK_MS if realtime else FILE_BLOCK_MS)
 
 
 def choose_blocks(

@@ -59,7 +59,7 @@ class Stats:
 
 def level_dbfs(samples: np.ndarray) -> float:
     """RMS level of f32[n] in dB relative to a constant full-scale signal."""
-    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    power = float(samples @ samples) / len(samples) if len(samples) else 0.0
     return max(SILENCE_DBFS, 10.0 * float(np.log10(max(power, 1e-12))))
 
 
