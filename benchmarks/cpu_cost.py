@@ -183,11 +183,13 @@ def pipe_command(model: str, backend_name: str, wav: Path) -> list[str]:
 @dataclass(frozen=True)
 class Row:
     """All rounds of one subject. `starts_s` and `parts` are measured where `backend` is given;
-    memory is that of the command's first process, so not known for a pipe."""
+    `knows_rss`: the command is one
+    process, not a pipe."""
 
     name: str
     command: Callable[[Path], list[str]]
     backend: str | None
+    knows_rss: bool = True
     costs: list[ProcessCost] = field(default_factory=list)
     parts: list[dict[str, float]] = field(default_factory=list)
     starts_s: list[float] = field(default_factory=list)
@@ -212,7 +214,7 @@ class Row:
             f"{self.cpu_ms_per_s:.2f}",
             f"{self.cpu_ms_per_s / reference_ms_per_s:.2f}",
             ", ".join(parts),
-            f"{min(cost.peak_rss_mb for cost in self.costs):.0f}" if self.starts_s else "",
+            f"{min(cost.peak_rss_mb for cost in self.costs):.0f}" if self.knows_rss else "",
             f"{min(self.starts_s):.2f}" if self.starts_s else "",
         ]
 
@@ -223,7 +225,7 @@ def subjects(model: str, yamnet: Path) -> list[Row]:
     for backend in installed_backends():
         file, pipe = partial(listen_command, model, backend), partial(pipe_command, model, backend)
         rows.append(Row(f"{model}, {backend}, a file", file, backend))
-        rows.append(Row(f"{model}, {backend}, live: 80 ms at a time", pipe, None))
+        rows.append(Row(f"{model}, {backend}, live: 80 ms at a time", pipe, None, knows_rss=False))
     if yamnet.exists():
         process = [sys.executable, "-c", YAMNET_PROCESS, str(yamnet)]
         rows.append(Row("YAMNet, LiteRT", lambda wav: [*process, str(wav)], None))
