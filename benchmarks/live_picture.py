@@ -1,0 +1,53 @@
+"""Draws docs/live.svg: the live view as it looks at one moment of the demo scene.
+
+    python benchmarks/live_picture.py [--time 47] [--out docs/live.svg]
+
+Nothing is staged: the shipped model hears the scene from its start, as `edge-audio listen
+--source demo` does.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import click
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+
+from edge_audio.cli.display import WIDTH, LiveSink
+from edge_audio.cli.listen import LIVE_TOP
+from edge_audio.cli.loop import Stats, first_seconds
+from edge_audio.demo import DemoScene
+from edge_audio.sinks import TopLabels
+from edge_audio.tagger import Tagger
+
+
+@click.command()
+@click.option("--time", "time_s", default=47.0, show_default=True, help="Audio time to show.")
+@click.option("--out", type=click.Path(path_type=Path), default="docs/live.svg", show_default=True)
+def main(time_s: float, out: Path) -> None:
+    """Writes the picture."""
+    tagger, scene, stats = Tagger.open("tiny-int8"), DemoScene(), Stats()
+    canvas = Console(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True)
+    quiet = Console(file=io.StringIO())
+    title = f"{tagger.bundle.manifest.name} on {scene.name}"
+    sink = LiveSink(quiet, title, TopLabels(tagger.labels, LIVE_TOP), stats, scene.segment_at)
+    blocks = first_seconds(scene.blocks(), scene.sample_rate_hz, time_s)
+    for block in blocks:
+        stats.count(block, scene)
+        for step_end_s, scores, events in tagger.stream(block.samples):
+            for event in events:
+                sink.on_event(event)
+            sink.on_scores(step_end_s, scores)
+    canvas.print(sink.render())
+    sink.close()
+    # rich's own template fetches a font from the web
+    template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    title = "edge-audio listen --source demo"
+    canvas.save_svg(str(out), title=title, code_format=template, unique_id="live")
+
+
+if __name__ == "__main__":
+    main()
