@@ -1,1 +1,1 @@
-
+"""Training: teachers, students, mixtures, losses, evaluation."""
