@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from edge_audio.bundle import load_bundle
 from edge_audio.demo import DemoScene
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
@@ -34,3 +36,16 @@ def test_every_command_that_it_names_exists() -> None:
     ).stdout
     assert named
     assert all(re.search(rf"^  {name} ", listed, re.MULTILINE) for name in named)
+
+
+def test_a_bundle_runs_without_this_package_as_the_docs_show() -> None:
+    page = (ROOT / "docs" / "bundles.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=load_bundle("tiny-int8").path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"\S.* 0\.\d+\n", done.stdout)
