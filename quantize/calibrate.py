@@ -93,15 +93,21 @@ def choose_threshold(
     last = _last_at((precision >= config.min_precision) & (scores >= config.min_on))
     if last is None or hits[last] < config.min_recall * n_positives:
         return None
-    below = scores[last + 1] if last + 1 < len(scores) else 0.0
-    on = max(float(scores[last] + below) / 2.0, config.min_on)
+    below = float(scores[last + 1]) if last + 1 < len(scores) else 0.0
+    on = _between(max(below, config.min_on), float(scores[last]))
     return Threshold(
-        on=round(on, 4),
+        on=on,
         off=round(HYSTERESIS * on, 4),
         precision=round(float(precision[last]), 3),
         recall=round(float(hits[last]) / n_positives, 3),
         n_positives=n_positives,
     )
+
+
+def _between(low: float, high: float) -> float:
+    """Halfway, with four digits if that still lies above `low` and not above `high`."""
+    middle = (low + high) / 2.0
+    return round(middle, 4) if low < round(middle, 4) <= high else middle
 
 
 def _last_at(mask: NDArray[np.bool_]) -> int | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantize.calibrate import CalibrationConfig, choose_threshold
@@ -25,7 +25,7 @@ def test_no_threshold_is_below_the_minimum() -> None:
     peaks = np.r_[np.full(6, 0.06), np.full(50, 0.001)].astype(np.float32)
     threshold = choose_threshold(CONFIG, peaks, np.arange(56) < 6)
     assert threshold is not None
-    assert threshold.on == CONFIG.min_on
+    assert CONFIG.min_on <= threshold.on <= 0.06
 
 
 def test_too_few_positives_leave_a_label_off() -> None:
@@ -39,6 +39,7 @@ def test_a_label_that_cannot_be_told_apart_stays_off() -> None:
     assert choose_threshold(CONFIG, peaks, rng.random(400) < 0.05) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 3.0), st.integers(5, 40))
 def test_stated_precision_and_recall_hold_at_the_threshold(
     seed: int, separation: float, n_positives: int
@@ -50,7 +51,7 @@ def test_stated_precision_and_recall_hold_at_the_threshold(
     threshold = choose_threshold(CONFIG, peaks, is_positive)
     if threshold is None:
         return
-    fired = peaks >= threshold.on
-    slack = 0.03  # the threshold is stored with four digits, which may cross a neighbour
-    assert is_positive[fired].mean() >= CONFIG.min_precision - slack
-    assert fired[is_positive].mean() == pytest.approx(threshold.recall, abs=1.5 / n_positives)
+    fired = peaks >= np.float32(threshold.on)
+    assert is_positive[fired].mean() >= CONFIG.min_precision
+    assert is_positive[fired].mean() == pytest.approx(threshold.precision, abs=1e-3)
+    assert fired[is_positive].mean() == pytest.approx(threshold.recall, abs=1e-3)
