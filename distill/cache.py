@@ -7,7 +7,7 @@ when it is whole, so an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +76,10 @@ class TargetCache:
         missing = [i for i in range(self.n_shards) if not self._path(i).exists()]
         if not missing:
             return
-        with ProcessPoolExecutor(n_processes, initializer=_adopt, initargs=(maker,)) as pool:
-            shards = pool.map(_save_shard, [(i, self._path(i)) for i in missing])
-            for _ in track(shards, total=len(missing), description="teacher targets"):
-                pass
+        jobs = [(index, self._path(index)) for index in missing]
+        done = _save_shards(maker, jobs, n_processes)
+        for _ in track(done, total=len(jobs), description="teacher targets"):
+            pass
 
     def load(self) -> dict[str, NDArray[np.float16]]:
         """All shards in memory, field by field (about 185 kB per 10 s mixture)."""
@@ -88,10 +88,9 @@ class TargetCache:
             with np.load(self._path(index)) as shard:
                 for field in FIELDS:
                     part = shard[field]
-                    whole = arrays.setdefault(
-                        field, np.empty((len(self), *part.shape[1:]), np.float16)
-                    )
-                    whole[index * SHARD_SIZE : (index + 1) * SHARD_SIZE] = part
+                    if field not in arrays:
+                        arrays[field] = np.empty((len(self), *part.shape[1:]), np.float16)
+                    arrays[field][index * SHARD_SIZE : (index + 1) * SHARD_SIZE] = part
         return arrays
 
     def _path(self, index: int) -> Path:
@@ -102,6 +101,19 @@ def cache_key(*parts: msgspec.Struct | Sequence[msgspec.Struct] | int) -> str:
     """Names a cache folder by everything that its contents depend on, the clips as far as the
     manifest describes them."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def _save_shards(
+    maker: TargetMaker, jobs: Sequence[tuple[int, Path]], n_processes: int
+) -> Iterator[None]:
+    """One item per saved shard. A single process works right here, without forking one that may
+    hold threads of other libraries."""
+    if n_processes == 1:
+        _adopt(maker)
+        yield from map(_save_shard, jobs)
+        return
+    with ProcessPoolExecutor(n_processes, initializer=_adopt, initargs=(maker,)) as pool:
+        yield from pool.map(_save_shard, jobs)
 
 
 _maker: TargetMaker | None = None

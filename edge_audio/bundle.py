@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import field
 from numpy.typing import NDArray
 
-from edge_audio.errors import BundleError
+from edge_audio.errors import BundleError, UsageError
 from edge_audio.spec import EventSpec, ModelSpec, Spec
 
 SCHEMA_VERSION = 1
@@ -124,7 +124,8 @@ class Bundle:
 def load_bundle(name_or_dir: str | Path) -> Bundle:
     """Opens a shipped bundle by name ("tiny-int8") or any bundle by its directory.
 
-    Raises BundleError if there is none, or if its manifest is damaged or too new.
+    Raises UsageError if there is none, BundleError if its manifest is missing, damaged or too
+    new.
     """
     path = _find(name_or_dir)
     raw = _read_capped(path / MANIFEST_NAME, MAX_MANIFEST_BYTES)
@@ -177,8 +178,10 @@ def _find(name_or_dir: str | Path) -> Path:
     if (path / MANIFEST_NAME).is_file():
         return path
     shipped = ", ".join(shipped_bundles()) or "none"
-    reason = f"{path} has no {MANIFEST_NAME}" if path.is_dir() else f"no model {str(path)!r}"
-    raise BundleError(f"{reason}: give a bundle directory or a shipped model ({shipped})")
+    cure = f"give a bundle directory or a shipped model ({shipped})"
+    if path.is_dir():
+        raise BundleError(f"{path} has no {MANIFEST_NAME}: {cure}")
+    raise UsageError(f"no model {str(path)!r}: {cure}")
 
 
 def _read_capped(path: Path, max_bytes: int) -> bytes:

@@ -24,7 +24,7 @@ from edge_audio.bundle import (
     save_bundle,
     shipped_bundles,
 )
-from edge_audio.errors import BundleError
+from edge_audio.errors import BundleError, UsageError
 
 
 @pytest.fixture
@@ -151,10 +151,15 @@ def test_huge_manifest_is_refused(saved: Bundle) -> None:
         load_bundle(saved.path)
 
 
-@pytest.mark.parametrize("name", ["no-such-model", "../models", ""])
+@pytest.mark.parametrize("name", ["no-such-model", "no/such/folder"])
 def test_unknown_model_lists_what_there_is(name: str) -> None:
-    with pytest.raises(BundleError, match="give a bundle directory or a shipped model"):
+    with pytest.raises(UsageError, match="give a bundle directory or a shipped model"):
         load_bundle(name)
+
+
+def test_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"has no manifest\.json"):
+        load_bundle(tmp_path)
 
 
 def test_golden_comes_back_equal_and_with_equal_bytes(tmp_path: Path) -> None:

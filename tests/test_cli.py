@@ -107,6 +107,7 @@ def test_wrong_usage_exits_2_with_one_line(arguments: list[str]) -> None:
         (["--source", "demo", "--threshold", "nan"], "nan"),
         (["--source", "demo", "--device", "0"], "--source mic"),
         (["--source", "demo", "--rate", "8000"], "--source -"),
+        (["--source", "demo", "--model", "none"], "no model 'none'"),
     ],
 )
 def test_wrong_requests_exit_2_and_say_what_to_change(
@@ -118,7 +119,7 @@ def test_wrong_requests_exit_2_and_say_what_to_change(
 def test_failures_exit_1_with_one_line(model: Sequence[object], tmp_path: Path) -> None:
     (tmp_path / "corrupt.wav").write_bytes(b"RIFF\0\0\0\0WAVE nothing of the kind")
     failing = (
-        ("listen", "--model", tmp_path / "none"),
+        ("listen", "--model", tmp_path),
         ("listen", *model, "--source", tmp_path / "corrupt.wav"),
         ("listen", *model, "--source", "-"),  # stdin is empty
         ("inspect", tmp_path),

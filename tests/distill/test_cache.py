@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,21 @@ def test_shards_are_resumed_identically_and_partial_files_ignored(
     for field in FIELDS:
         np.testing.assert_array_equal(after[field], before[field])
     assert sorted(path.name for path in cache.folder.iterdir()) == [first.name, second.name]
+
+
+def test_two_processes_make_the_same_shards_as_one(maker: TargetMaker, tmp_path: Path) -> None:
+    """In a fresh interpreter, as `edge-audio distill` runs it: forking is safe there."""
+    one, two = (TargetCache(tmp_path / name, 2 * SHARD_SIZE) for name in ("one", "two"))
+    one.build(maker, 1)
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps((two, maker)))
+    code = """if True:
+        import pickle, sys
+        cache, maker = pickle.load(open(sys.argv[1], "rb"))
+        cache.build(maker, 2)"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "job.pickle"], check=True)
+    expected, found = one.load(), two.load()
+    for field in FIELDS:
+        np.testing.assert_array_equal(found[field], expected[field])
 
 
 def test_a_complete_cache_is_left_alone(maker: TargetMaker, tmp_path: Path) -> None:

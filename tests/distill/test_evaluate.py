@@ -28,7 +28,7 @@ from distill.evaluate import (
 from distill.recipe import Recipe
 from distill.report import describe, to_table
 from edge_audio.bundle import Bundle, save_bundle
-from edge_audio.errors import BundleError, EdgeAudioError, UsageError
+from edge_audio.errors import EdgeAudioError, UsageError
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_bundle_without_its_recipe_cannot_be_scored(float_bundle: Bundle, tmp_pa
 
 
 def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
-    with pytest.raises(BundleError, match="no model 'nothing'"):
+    with pytest.raises(UsageError, match="no model 'nothing'"):
         open_targets("nothing")
 
 
