@@ -21,7 +21,7 @@ def quote_metrics(path: Path) -> dict[str, str]:
         content = msgspec.json.decode(path.read_bytes())
         command = content.pop("command")
         report = msgspec.convert(content, Report)
-    except (OSError, AttributeError, KeyError, msgspec.DecodeError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is no metrics.json of edge-audio evaluate: {error}") from error
     rows: dict[str, list[str]] = {}
     for model in report.models:
