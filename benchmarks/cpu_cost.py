@@ -118,12 +118,11 @@ def part_costs(model: str, backend_name: str) -> dict[str, float]:
     manifest = bundle.manifest
     spec = manifest.model
     backend = open_backend(bundle, backend_name)
-    n_step = spec.frames_per_step * spec.frontend.hop_samples
     blocks = DemoScene(SAMPLE_RATE_HZ, block_ms=1e3 * spec.step_s).blocks()
     audio = [next(blocks).samples for _ in range(N_PART_STEPS)]
-    assert len(audio[0]) == n_step
+    assert len(audio[0]) == spec.step_samples
     frontend = Frontend(spec.frontend)
-    frontend.push(np.zeros(spec.frontend.window_samples - spec.frontend.hop_samples, np.float32))
+    frontend.push(np.zeros(spec.frontend.overlap_samples, np.float32))
     frames: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     detector = EventDetector(manifest.labels, manifest.events, spec.step_s)

@@ -138,9 +138,7 @@ def mean_and_max(rows: FloatArray) -> FloatArray:
 
 def whole_steps(samples: FloatArray, spec: ModelSpec) -> FloatArray:
     """Pads with zeros to the end of the last step, so that no sample goes unheard."""
-    frontend = spec.frontend
-    overlap = frontend.window_samples - frontend.hop_samples
-    step = spec.frames_per_step * frontend.hop_samples
+    overlap, step = spec.frontend.overlap_samples, spec.step_samples
     n_steps = max(1, -(-(len(samples) - overlap) // step))
     return np.pad(samples, (0, overlap + n_steps * step - len(samples)))
 

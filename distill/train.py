@@ -55,8 +55,7 @@ def build_cache(recipe: Recipe, cache_dir: Path, n_processes: int) -> TargetCach
     rate_hz = frontend.sample_rate_hz
     store = ClipStore.open(folder, clips, rate_hz, cache_dir)
     indices = training_clips(recipe, clips)
-    overlap = frontend.window_samples - frontend.hop_samples
-    n_samples = int(recipe.mixture.duration_s * rate_hz) + overlap
+    n_samples = int(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
     heard = [clips[index] for index in indices]
     mixer = Mixer(store, indices, recipe.mixture, rate_hz, n_samples, balance(heard))
     teacher = EfficientATTeacher.load(peers_dir() / recipe.teacher.checkpoint, recipe.teacher.width)

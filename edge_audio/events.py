@@ -34,6 +34,11 @@ class Event(msgspec.Struct, frozen=True):
     score: float
 
 
+def smoothing_factor(smoothing_s: float, step_s: float) -> float:
+    """How far an exponential smoothing with this time constant moves in one step, in (0, 1]."""
+    return -math.expm1(-step_s / smoothing_s) if smoothing_s > 0 else 1.0
+
+
 class EventDetector:
     """Follows one stream. Per label the events alternate between start and end, with rising
     times, and last at least min_on_s."""
@@ -48,8 +53,7 @@ class EventDetector:
         thresholds = [spec.thresholds[label] for label in self.labels]
         self._on = np.array([threshold.on for threshold in thresholds], np.float32)
         self._off = np.array([threshold.off for threshold in thresholds], np.float32)
-        smooths = spec.smoothing_s > 0
-        self._alpha = np.float32(-math.expm1(-step_s / spec.smoothing_s) if smooths else 1.0)
+        self._alpha = np.float32(smoothing_factor(spec.smoothing_s, step_s))
         self.reset()
 
     def reset(self) -> None:
@@ -140,12 +144,7 @@ def select_events(
     }
     if not kept and (wanted or unwanted):
         raise UsageError("no label is left to listen for: name others or exclude fewer")
-    return EventSpec(
-        smoothing_s=spec.smoothing_s,
-        min_on_s=spec.min_on_s,
-        min_off_s=spec.min_off_s,
-        thresholds=kept,
-    )
+    return msgspec.structs.replace(spec, thresholds=kept)
 
 
 def _override(

@@ -135,7 +135,7 @@ class Frontend:
         frames = self._log_mel(self._pending)
         if len(frames):
             self._pending = self._pending[len(frames) * self.spec.hop_samples :]
-            self._n_heard = self.spec.window_samples - self.spec.hop_samples
+            self._n_heard = self.spec.overlap_samples
         return frames
 
     def flush(self) -> FloatArray:

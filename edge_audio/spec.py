@@ -53,6 +53,11 @@ class FrontendSpec(Spec, frozen=True):
         if self.log_floor <= 0 or self.log_scale <= 0:
             raise ValueError("log_floor and log_scale must be positive")
 
+    @property
+    def overlap_samples(self) -> int:
+        """Samples that two consecutive windows share."""
+        return self.window_samples - self.hop_samples
+
 
 class TensorSpec(Spec, frozen=True):
     """One named tensor of an exported graph; `shape` is static, batch dimension included."""
@@ -79,6 +84,11 @@ class ModelSpec(Spec, frozen=True):
     frames: TensorSpec
     scores: TensorSpec
     state: tuple[TensorSpec, ...]
+
+    @property
+    def step_samples(self) -> int:
+        """Samples consumed by one step."""
+        return self.frames_per_step * self.frontend.hop_samples
 
     @property
     def step_s(self) -> float:

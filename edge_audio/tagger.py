@@ -39,8 +39,8 @@ class Tagger:
         self.backend = backend
         self.labels = manifest.labels
         self.sample_rate_hz = frontend.sample_rate_hz
-        self._step_samples = manifest.model.frames_per_step * frontend.hop_samples
-        self._overlap_samples = frontend.window_samples - frontend.hop_samples
+        self._step_samples = manifest.model.step_samples
+        self._overlap_samples = frontend.overlap_samples
         self._max_samples = self._step_samples * max(
             1, BLOCK_FRAMES // manifest.model.frames_per_step
         )

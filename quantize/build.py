@@ -29,7 +29,7 @@ from quantize.card import CARD_NAME, model_card
 from quantize.export.litert import export_litert
 from quantize.export.onnx import export_onnx
 from quantize.int8 import round_linear_weights
-from quantize.parity import backend_scores, eager_scores
+from quantize.parity import eager_scores, max_error
 from quantize.step import StepGraph, zero_inputs
 
 Scheme = Literal["float", "dynamic"]
@@ -126,8 +126,7 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     expected = eager_scores(graph, frames)
     errors = {}
     for name in installed_backends():
-        scores = backend_scores(open_backend(bundle, name), frames)
-        errors[name] = float(np.abs(scores - expected).max())
+        errors[name] = max_error(expected, open_backend(bundle, name), frames)
         if not errors[name] <= bundle.manifest.tolerance.scores:
             allowed = bundle.manifest.tolerance.scores
             raise EdgeAudioError(f"{name} strays from PyTorch by {errors[name]:.3g} > {allowed:g}")

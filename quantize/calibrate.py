@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from distill.data import Clip, ClipStore
 from edge_audio.backends import Backend
 from edge_audio.bundle import Bundle
-from edge_audio.events import HYSTERESIS
+from edge_audio.events import HYSTERESIS, smoothing_factor
 from edge_audio.spec import EventSpec, Spec, Threshold
 from edge_audio.tagger import Tagger
 
@@ -72,7 +72,7 @@ def _peak_scores(
     step_s = bundle.manifest.model.step_s
     padded = np.pad(samples, (0, int(0.5 * bundle.manifest.model.frontend.sample_rate_hz)))
     scores = np.stack([row for _, row, _ in Tagger(bundle, backend).stream(padded)])
-    alpha = -np.expm1(-step_s / config.smoothing_s)
+    alpha = smoothing_factor(config.smoothing_s, step_s)
     smoothed = lfilter([alpha], [1.0, alpha - 1.0], scores, axis=0)
     n_held = min(1 + round(config.min_on_s / step_s), len(smoothed))
     held = np.lib.stride_tricks.sliding_window_view(smoothed, n_held, axis=0).min(axis=-1)

@@ -32,16 +32,19 @@ class DiagonalSSM(nn.Module):
         self.readout = nn.Parameter(torch.randn(2, *shape) / math.sqrt(n_modes))
         self.skip = nn.Parameter(torch.randn(channels))
 
+    def _rate(self) -> Tensor:
+        """Decay per step, -ln r, [D, N]."""
+        return self.log_decay.exp() + 1.0 / self.max_time_constant
+
     def rotation(self) -> tuple[Tensor, Tensor, Tensor]:
         """(r cos theta, r sin theta, g), each [D, N]."""
-        rate = self.log_decay.exp() + 1.0 / self.max_time_constant
-        r = torch.exp(-rate)
+        r = torch.exp(-self._rate())
         gain = torch.sqrt(1.0 - r * r)
         return r * self.angle.cos(), r * self.angle.sin(), gain
 
     def kernel(self, n_steps: int) -> Tensor:
         """Impulse response [D, n_steps], without the skip."""
-        rate = self.log_decay.exp() + 1.0 / self.max_time_constant
+        rate = self._rate()
         gain = torch.sqrt(1.0 - torch.exp(-2.0 * rate))
         time = torch.arange(n_steps, device=rate.device)[:, None, None]
         envelope = torch.exp(-rate * time) * gain  # [T, D, N]
