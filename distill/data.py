@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile as sf
@@ -14,15 +16,22 @@ import soxr
 from numpy.typing import NDArray
 from rich.progress import track
 
+from distill.tars import exists, open_audio
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.spec import Spec
 
 DATA_ENV = "EDGE_AUDIO_DATA"
+MANIFEST_NAME = "manifest.csv"
+COLUMNS = (
+    *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
+    *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
+)
 _DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 class Clip(Spec, frozen=True):
-    """One row of `manifest.csv`; `path` is relative to the data folder."""
+    """One row of `manifest.csv`; `path` is relative to the data folder, and may lead into a tar
+    (`shard-00000.tar/ab12.flac`)."""
 
     path: str
     tier: str
@@ -43,33 +52,68 @@ class Clip(Spec, frozen=True):
 def data_dir() -> Path:
     """The folder with `manifest.csv`: $EDGE_AUDIO_DATA, else `../shared/data` beside the repo."""
     folder = Path(os.environ.get(DATA_ENV, _DEFAULT_DATA_DIR))
-    if not (folder / "manifest.csv").is_file():
-        raise UsageError(f"no manifest.csv in {folder}: set {DATA_ENV} to the data folder")
+    if not (folder / MANIFEST_NAME).is_file():
+        raise UsageError(f"no {MANIFEST_NAME} in {folder}: set {DATA_ENV} to the data folder")
     return folder
 
 
 def read_manifest(folder: Path) -> list[Clip]:
     """All clips of `folder/manifest.csv`; a malformed row is a UsageError naming its line."""
-    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        clips = [_read_row(row, number) for number, row in enumerate(rows, start=2)]
-    if not clips:
-        raise UsageError(f"{folder / 'manifest.csv'} lists no clips")
-    return clips
+    return [_read_row(row, number) for number, row in enumerate(manifest_rows(folder), start=2)]
+
+
+def manifest_rows(folder: Path) -> Iterator[dict[str, str]]:
+    """The rows of `folder/manifest.csv` with all their columns, as text.
+
+    Raises UsageError if the file is missing, is no UTF-8 CSV or lists no clips.
+    """
+    path = folder / MANIFEST_NAME
+    row = None
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                yield row
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}; edge-audio dataset makes manifests"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is no UTF-8 CSV file: {error}") from error
+    if row is None:
+        raise UsageError(f"{path} lists no clips")
+
+
+def to_row(clip: Clip, **others: object) -> dict[str, object]:
+    """The manifest's columns for a clip, and `others` beside them."""
+    fields = {name: getattr(clip, name) for name in clip.__struct_fields__}
+    return {**fields, "labels": ";".join(clip.labels), **others}
+
+
+def write_manifest(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Writes `folder/manifest.csv`, whole or not at all; absent columns stay empty, and
+    others than COLUMNS are dropped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST_NAME
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return partial.replace(path)
 
 
 def _read_row(row: dict[str, str], line: int) -> Clip:
     try:
         return Clip(
             path=row["path"],
-            tier=row["tier"],
-            labels=tuple(label for label in row["labels"].split(";") if label),
+            tier=sys.intern(row["tier"]),  # few distinct texts, and maybe millions of rows
+            labels=tuple(sys.intern(label) for label in row["labels"].split(";") if label),
             esc10_class=row["esc10_class"],
             esc50_class=row["esc50_class"],
             fold=int(row["fold"]),
             group=row["group"],
             duration_s=float(row["duration_s"]),
-            licence=row["licence"],
+            licence=sys.intern(row["licence"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"manifest.csv line {line}: bad or missing field {error}") from error
@@ -89,8 +133,17 @@ class Split(Spec, frozen=True):
 
     def divide(self, clips: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
         """(training clips, held-out clips). A group with one held-out clip is held out whole,
-        so that no recording is heard on both sides."""
+        so that no recording is heard on both sides.
+
+        Raises UsageError if a held-out fold is empty or no clip is left to train on.
+        """
         clips = list(clips)
+        folds = {clip.fold for clip in clips}
+        if not folds.issuperset(self.held_out_folds):
+            absent = sorted(set(self.held_out_folds) - folds)
+            raise UsageError(
+                f"held_out_folds: no clip is in {absent}, the folds are {sorted(folds)}"
+            )
         groups = {clip.group for clip in clips if self._holds_out(clip)}
         train = [c for c in clips if c.group not in groups and c.tier in self.tiers]
         if not train:
@@ -102,15 +155,49 @@ class Split(Spec, frozen=True):
 
 
 def read_clip(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
-    """A whole file as mono f32[n] at `sample_rate_hz`; SourceError if it cannot be decoded."""
+    """A whole file, or member of a tar, as mono f32[n > 0] at `sample_rate_hz`.
+
+    Raises SourceError if it cannot be decoded or holds no finite samples.
+    """
     try:
-        samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
+        samples, rate_hz = sf.read(open_audio(path), dtype="float32", always_2d=True)
     except (OSError, sf.LibsndfileError) as error:
-        raise SourceError(f"cannot decode {path}: {error}") from error
+        raise undecodable(path, error) from error
+    if not len(samples) or not np.isfinite(samples).all():
+        raise SourceError(f"{path} holds {'NaN or infinite' if len(samples) else 'no'} samples")
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if rate_hz == sample_rate_hz:
         return mono
     return np.asarray(soxr.resample(mono, rate_hz, sample_rate_hz), np.float32)
+
+
+def undecodable(path: Path, error: Exception) -> SourceError:
+    """What to raise when soundfile fails: its own message names neither tars nor absence."""
+    reason = getattr(error, "error_string", error) if exists(path) else "no such file"
+    return SourceError(f"cannot decode {path}: {reason}")
+
+
+def read_pcm(path: Path, sample_rate_hz: int) -> NDArray[np.int16]:
+    """`read_clip` in 16 bits, as decoded clips are kept."""
+    return (np.clip(read_clip(path, sample_rate_hz), -1.0, 1.0) * 32767.0).astype(np.int16)
+
+
+def from_pcm(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+    """f32[n] in [-1, 1)."""
+    return np.divide(pcm, 32768.0, dtype=np.float32)
+
+
+def first_few(items: Sequence[str], n: int = 5) -> str:
+    """The first items, and how many there are beyond them."""
+    beyond = f" and {len(items) - n} more" if len(items) > n else ""
+    return ", ".join(items[:n]) + beyond
+
+
+class ClipSource(Protocol):
+    """Decoded clips, told apart by their position in the manifest."""
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """Clip `index` as f32[n] in [-1, 1]."""
 
 
 class ClipStore:
@@ -124,32 +211,50 @@ class ClipStore:
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Clip `index` as f32[n] in [-1, 1]."""
-        pcm = self._pcm[self._starts[index] : self._starts[index + 1]]
-        return np.divide(pcm, 32768.0, dtype=np.float32)
+        return from_pcm(self._pcm[self._starts[index] : self._starts[index + 1]])
 
     @classmethod
     def open(
         cls, folder: Path, clips: Sequence[Clip], sample_rate_hz: int, cache_dir: Path
     ) -> ClipStore:
-        """Decodes the clips once into `cache_dir`; later calls map the same file."""
+        """Decodes the clips once into `cache_dir`; later calls map the same file.
+
+        Raises SourceError, naming them, if any clips cannot be decoded.
+        """
         names = "\n".join([str(sample_rate_hz), *(clip.path for clip in clips)])
         key = hashlib.sha256(names.encode()).hexdigest()[:16]
         pcm_path, starts_path = cache_dir / f"pcm-{key}.npy", cache_dir / f"pcm-{key}-starts.npy"
         if not pcm_path.exists() or not starts_path.exists():
-            _decode(folder, clips, sample_rate_hz, pcm_path, starts_path)
+            paths = [folder / clip.path for clip in clips]
+            _decode(paths, sample_rate_hz, pcm_path, starts_path)
         return cls(np.load(pcm_path, mmap_mode="r"), np.load(starts_path))
 
 
-def _decode(
-    folder: Path, clips: Sequence[Clip], sample_rate_hz: int, pcm_path: Path, starts_path: Path
-) -> None:
+def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path, starts_path: Path) -> None:
+    """One clip in memory at a time."""
     pcm_path.parent.mkdir(parents=True, exist_ok=True)
-    pieces = []
-    for clip in track(clips, description="decoding clips"):
-        samples = read_clip(folder / clip.path, sample_rate_hz)
-        pieces.append((np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16))
-    starts = np.cumsum([0, *(len(piece) for piece in pieces)])
-    np.save(starts_path, starts)
     partial = pcm_path.with_suffix(".partial.npy")
-    np.save(partial, np.concatenate(pieces))
+    lengths, unreadable = [0], []
+    with partial.open("wb") as file:
+        _write_header(file, 0)
+        for path in track(paths, description="decoding clips"):
+            try:
+                pcm = read_pcm(path, sample_rate_hz)
+            except SourceError as error:
+                unreadable.append(str(error))
+                continue
+            lengths.append(len(pcm))
+            file.write(pcm.tobytes())
+        file.seek(0)
+        _write_header(file, sum(lengths))
+    if unreadable:
+        partial.unlink()
+        raise SourceError(f"{len(unreadable)} of {len(paths)} clips: {first_few(unreadable)}")
+    np.save(starts_path, np.cumsum(lengths))
     partial.replace(pcm_path)  # a decode that was cut off leaves no half-written store
+
+
+def _write_header(file: BinaryIO, n_samples: int) -> None:
+    """Of a .npy file; numpy pads it to the same length for any `n_samples`."""
+    header = {"descr": "<i2", "fortran_order": False, "shape": (n_samples,)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,18 @@ import soundfile as sf
 import workshop
 
 from distill import data
-from distill.data import Clip, ClipStore, Split, read_clip, read_manifest
+from distill.checks import check_audio, check_manifest, nearest_labels, require_sound
+from distill.data import (
+    COLUMNS,
+    Clip,
+    ClipStore,
+    Split,
+    manifest_rows,
+    read_clip,
+    read_manifest,
+    to_row,
+    write_manifest,
+)
 from edge_audio.errors import SourceError, UsageError
 
 LEAKING_GROUPS = {"fs:131943", "fs:209698", "fs:134049", "fs:234879", "fs:14262"}
@@ -53,6 +65,13 @@ def test_split_never_divides_a_group_nor_trains_on_held_out_clips(
 def test_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(UsageError, match="no training clips"):
         Split(tiers=("X",)).divide(random_clips(0))
+
+
+def test_split_that_holds_out_an_empty_fold_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"no clip is in \[6, 7\], the folds are \[1, 2, 3, 4, 5\]"
+    ):
+        Split(tiers=("A",), held_out_folds=(7, 5, 6)).divide(random_clips(0))
 
 
 def test_known_leaks_across_folds_are_held_out_whole(data_dir: Path) -> None:
@@ -134,18 +153,157 @@ def test_clips_are_decoded_to_mono_at_the_wanted_rate(tmp_path: Path) -> None:
     np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=1e-3)
 
 
-def test_undecodable_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.ogg").write_bytes(b"no audio")
-    with pytest.raises(SourceError, match=r"broken\.ogg"):
-        read_clip(tmp_path / "broken.ogg", 16_000)
+def damage(folder: Path) -> dict[str, str]:
+    """Files that no clip can be read from, with a part of the error that each must give."""
+    sf.write(folder / "empty.wav", np.zeros(0), 16_000)
+    sf.write(folder / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    (folder / "text.ogg").write_bytes(b"no audio")
+    (folder / "nothing.flac").write_bytes(b"")
+    return {
+        "empty.wav": "no samples",
+        "nan.wav": "NaN",
+        "text.ogg": "Format not recognised",
+        "nothing.flac": "Format not recognised",
+        "absent.wav": "no such file",
+    }
 
 
-def test_store_returns_every_clip_and_decodes_once(in_workshop: Path, tmp_path: Path) -> None:
-    clips = read_manifest(in_workshop / "data")[:7]
-    store = ClipStore.open(in_workshop / "data", clips, 16_000, tmp_path)
+def test_file_without_usable_samples_is_named(tmp_path: Path) -> None:
+    for name, reason in damage(tmp_path).items():
+        with pytest.raises(SourceError, match=f"{name}.*{reason}"):
+            read_clip(tmp_path / name, 16_000)
+
+
+def clip_at(path: str, **changes: Any) -> Clip:
+    row = {**workshop.row(path, "rain", 1, path), **changes}
+    fields = {name: row[name] for name in Clip.__struct_fields__}
+    labels = tuple(label for label in row["labels"].split(";") if label)
+    return Clip(**{**fields, "labels": labels})
+
+
+def test_store_returns_every_clip_and_decodes_once(tmp_path: Path) -> None:
+    workshop.make_data(tmp_path / "data", n_per_fold=1)
+    clips = read_manifest(tmp_path / "data")[:7]
+    store = ClipStore.open(tmp_path / "data", clips, 16_000, tmp_path)
     assert len(store) == 7
     for index, clip in enumerate(clips):
-        expected = read_clip(in_workshop / "data" / clip.path, 16_000)
+        expected = read_clip(tmp_path / "data" / clip.path, 16_000)
         np.testing.assert_allclose(store[index], expected, atol=1e-4)
     again = ClipStore.open(Path("no such folder"), clips, 16_000, tmp_path)
     np.testing.assert_array_equal(again[6], store[6])
+
+
+def test_store_names_all_clips_that_cannot_be_decoded_and_keeps_nothing(tmp_path: Path) -> None:
+    bad = damage(tmp_path)
+    sf.write(tmp_path / "good.wav", np.zeros(100), 16_000)
+    clips = [clip_at(name) for name in ("good.wav", *bad)]
+    with pytest.raises(SourceError, match="5 of 6 clips") as caught:
+        ClipStore.open(tmp_path, clips, 16_000, tmp_path / "cache")
+    assert all(name in str(caught.value) for name in bad)
+    assert list((tmp_path / "cache").iterdir()) == []
+    store = ClipStore.open(tmp_path, clips[:1], 16_000, tmp_path / "cache")
+    assert len(store[0]) == 100
+
+
+def test_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    clips = [clip_at(f"{index}.wav", labels=f"Rain;Label, {index}") for index in range(3)]
+    write_manifest(tmp_path, [to_row(clip, note='a "note"', unknown="x") for clip in clips])
+    assert read_manifest(tmp_path) == clips
+    rows = list(manifest_rows(tmp_path))
+    assert all(tuple(row) == COLUMNS and row["note"] == 'a "note"' for row in rows)
+
+
+def test_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes(b"path,labels\n\xff\xfe,Rain\n")
+    with pytest.raises(UsageError, match="no UTF-8"):
+        read_manifest(tmp_path)
+
+
+LABELS = ("Rain", "Dog", "Sewing machine", "Thunderstorm", "Thunder")
+
+
+def problems_of(folder: Path, clips: list[Clip]) -> list[tuple[str, str]]:
+    for clip in clips:
+        path = folder / clip.path
+        if folder in path.parents and ".." not in path.parts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return [(p.severity, p.message) for p in check_manifest(folder, clips, LABELS)]
+
+
+def test_sound_manifest_has_no_problems(tmp_path: Path) -> None:
+    clips = [clip_at(f"{index}.wav", fold=1 + index % 5) for index in range(20)]
+    assert problems_of(tmp_path, clips) == []
+    assert require_sound(tmp_path, clips, LABELS) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "message"),
+    [
+        ({"labels": "Dogs"}, "error", "'Dogs' of 1 clips is unknown: did you mean 'Dog'?"),
+        ({"labels": "Thunder storm"}, "error", "did you mean 'Thunderstorm' or 'Thunder'?"),
+        ({"labels": "Washing machine"}, "warning", "'Washing machine' (1 clips)"),
+        ({"path": "a.wav"}, "error", "1 paths are listed twice: a.wav"),
+        ({"path": "/etc/passwd"}, "error", "1 paths lead out of the data folder: /etc/passwd"),
+        ({"path": "x/../../b.wav"}, "error", "1 paths lead out of the data folder: x/../../b.wav"),
+        ({"group": "a.wav", "fold": 2}, "error", "split between folds: a.wav (folds [1, 2])"),
+        ({"duration_s": 0.0}, "error", "last no time (duration_s): b.wav"),
+        ({"duration_s": float("nan")}, "error", "last no time (duration_s): b.wav"),
+        ({"fold": 0}, "error", "1 clips are in no fold from 1: b.wav"),
+        ({"group": ""}, "error", "1 clips have no group: b.wav"),
+    ],
+)
+def test_each_flaw_of_a_row_is_found(
+    tmp_path: Path, changes: dict[str, Any], severity: str, message: str
+) -> None:
+    clips = [clip_at("a.wav"), clip_at(**{"path": "b.wav", **changes})]
+    ((found_severity, found_message),) = problems_of(tmp_path, clips)
+    assert found_severity == severity
+    assert message in found_message
+
+
+def test_group_split_by_official_esc_folds_is_a_warning(tmp_path: Path) -> None:
+    clips = [clip_at(f"esc/{fold}.wav", fold=fold, group="g") for fold in (2, 3)]
+    clips.append(clip_at("other.wav", fold=5, group="g"))
+    ((severity, message),) = problems_of(tmp_path, clips)
+    assert severity == "warning"
+    assert "g (folds [2, 3, 5])" in message
+
+
+def test_missing_files_are_counted_and_the_first_few_named(tmp_path: Path) -> None:
+    clips = [clip_at(f"{index}.wav") for index in range(9)]
+    with pytest.raises(UsageError, match=r"9 files are missing .*: 0.wav, 1.*4.wav and 4 more"):
+        require_sound(tmp_path, clips, LABELS)
+
+
+def test_all_errors_of_a_manifest_are_raised_at_once(tmp_path: Path) -> None:
+    clips = [clip_at("a.wav", labels="Dogs"), clip_at("a.wav", labels="Washing machine")]
+    with pytest.raises(UsageError, match=r"listed twice.*missing.*Dogs") as caught:
+        require_sound(tmp_path, clips, LABELS)
+    assert "Washing machine" not in str(caught.value)
+
+
+def test_nearest_labels_ignore_case_and_come_nearest_first() -> None:
+    assert nearest_labels("THUNDERSTORMS", LABELS) == ["Thunderstorm", "Thunder"]
+    assert nearest_labels("xylophone", LABELS) == []
+
+
+def test_audio_check_names_every_damaged_clip(tmp_path: Path) -> None:
+    bad = damage(tmp_path)
+    sf.write(tmp_path / "good.wav", np.zeros(100), 16_000)
+    results = list(check_audio(tmp_path, [clip_at(name) for name in ("good.wav", *bad)]))
+    assert results[0] is None
+    for name, problem in zip(bad, results[1:], strict=True):
+        assert problem is not None
+        assert name in problem.message
+
+
+def test_shared_manifest_is_sound_but_for_known_leaks_and_foreign_labels(
+    data_dir: Path, peers_dir: Path
+) -> None:
+    from distill.labels import LABELS_NAME, read_class_map
+
+    labels = read_class_map(peers_dir / LABELS_NAME)
+    foreign, leaks = require_sound(data_dir, read_manifest(data_dir), labels)
+    assert "'Can opening' (42 clips)" in foreign.message
+    assert all(group in leaks.message for group in LEAKING_GROUPS)

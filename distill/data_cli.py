@@ -1,0 +1,152 @@
+"""`edge-audio dataset`: manifests of public datasets, their checks, and shards of them.
+
+Imports of the training side are put off until a command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+Item = TypeVar("Item")
+CLASSES_NAME = "class_labels_indices.csv"
+"""AudioSet's own name for its class map."""
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+classes_option = click.option(
+    "--classes",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Class map (index, mid, display_name): {CLASSES_NAME} in FOLDER, else "
+    "audioset_labels.csv in $EDGE_AUDIO_PEERS.",
+)
+
+
+@click.group()
+def dataset() -> None:
+    """Turn public datasets into manifests, check them, and shard them.
+
+    Every other command works on a folder with a manifest.csv, once $EDGE_AUDIO_DATA names it.
+
+    \b
+    edge-audio dataset esc50 ESC-50-master            writes ESC-50-master/manifest.csv
+    edge-audio dataset check ESC-50-master --decode   looks for what would spoil a training run
+    edge-audio dataset shard audioset/ shards/        WebDataset tars, for millions of clips
+    """
+
+
+def _layout_command(layout: str, text: str) -> None:
+    @dataset.command(layout, help=text)
+    @folder_argument
+    @click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The manifest, named manifest.csv, in FOLDER or above it.  [default: in FOLDER]",
+    )
+    @classes_option
+    def command(folder: Path, out: Path | None, classes: Path | None) -> None:
+        _write(layout, folder, out, classes)
+
+
+for _layout, _text in {
+    "audioset": """Segment lists and downloads of AudioSet.
+
+    FOLDER holds balanced_train_segments.csv, unbalanced_train_segments.csv or eval_segments.csv,
+    and below it files named YTID.ext, YTID_start.ext or YTID_start_end.ext. Segments that were
+    not downloaded are counted and left out.""",
+    "esc50": "ESC-50: FOLDER holds meta/esc50.csv and audio/.",
+    "fsd50k": "FSD50K: FOLDER holds FSD50K.ground_truth/ and the other FSD50K.* folders.",
+    "urbansound8k": "UrbanSound8K: FOLDER holds metadata/UrbanSound8K.csv and audio/fold1 to 10.",
+    "webdataset": """Tars of audio with a JSON beside each file.
+
+    FOLDER holds *.tar with KEY.flac (or another audio format) and KEY.json, which has at least
+    "labels", and may have fold, group, tier and licence.""",
+}.items():
+    _layout_command(_layout, _text)
+
+
+def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) -> None:
+    from distill.data import MANIFEST_NAME, write_manifest
+    from distill.datasets import LAYOUTS, display_names, survey
+    from edge_audio.errors import UsageError
+
+    out = folder / MANIFEST_NAME if out is None else out
+    if out.name != MANIFEST_NAME:
+        raise UsageError(f"name it {MANIFEST_NAME}, not {out.name}: every command looks for that")
+    names = display_names(_class_map(folder, classes))
+    listed = LAYOUTS[layout](folder.resolve(), names)
+    found = survey(_progress(listed, "opening clips"), out.parent.resolve())
+    write_manifest(out.parent, found.rows)
+    click.echo(found.summary(names.values()))
+    click.echo(out)
+
+
+@dataset.command()
+@folder_argument
+@classes_option
+@click.option("--decode", is_flag=True, help="Also decode every clip, to find damaged audio.")
+def check(folder: Path, classes: Path | None, decode: bool) -> None:
+    """Report what is wrong with FOLDER/manifest.csv.
+
+    Errors are missing files, paths listed twice, misspelt labels and groups that are split
+    between folds; the exit code is 1 if there are any.
+    """
+    from distill.checks import check_audio, check_manifest
+    from distill.data import read_manifest
+    from distill.datasets import display_names
+
+    clips = read_manifest(folder)
+    labels = set(display_names(_class_map(folder, classes)).values())
+    problems = check_manifest(folder, clips, labels)
+    if decode:
+        results = _progress(check_audio(folder, clips), "decoding clips", len(clips))
+        problems += [problem for problem in results if problem is not None]
+    for problem in problems:
+        click.echo(f"{problem.severity}: {problem.message}")
+    n_errors = sum(problem.severity == "error" for problem in problems)
+    click.echo(f"{len(clips)} clips, {n_errors} errors, {len(problems) - n_errors} warnings")
+    if n_errors:
+        raise SystemExit(1)
+
+
+@dataset.command()
+@folder_argument
+@click.argument("out_folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--clips-per-shard",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="1,000 clips of 10 s are 100 to 900 MB.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
+def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> None:
+    """Copy the clips of FOLDER/manifest.csv, shuffled, into tars with a manifest of their own.
+
+    OUT_FOLDER is then a data folder too, and WebDataset reads its tars. Run again to go on where
+    it stopped.
+    """
+    from distill.shards import ShardWriter
+
+    writer = ShardWriter(folder, out_folder, clips_per_shard, seed)
+    for _ in _progress(writer, "writing shards"):
+        pass
+    click.echo(f"{len(writer)} shards in {out_folder}")
+
+
+def _class_map(folder: Path, classes: Path | None) -> Path:
+    from distill.labels import LABELS_NAME
+    from distill.recipe import peers_dir
+
+    own = folder / CLASSES_NAME
+    return classes or (own if own.is_file() else peers_dir() / LABELS_NAME)
+
+
+def _progress(items: Iterable[Item], text: str, total: int | None = None) -> Iterable[Item]:
+    """The items, counted on stderr; total: for those that have no length."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description=text, total=total, console=Console(stderr=True))
