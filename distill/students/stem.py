@@ -69,5 +69,5 @@ class ConvStem(nn.Module):
         for conv, context in zip(convs, state, strict=True):
             x, context_next = conv.step(x, context)
             next_state.append(context_next)
-        tokens = x.permute(0, 2, 1, 3).flatten(2)  # [B, T / 8, C * bands]
+        tokens = x.permute(0, 2, 3, 1).flatten(2)  # [B, T / 8, bands * C], as it lies in memory
         return self.project(tokens), next_state

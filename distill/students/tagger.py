@@ -1,27 +1,29 @@
-"""The student: convolutional stem, state-space blocks, and a frame-wise multi-label head."""
+"""The student: convolutional stem, sequence blocks, and a frame-wise multi-label head."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from distill.students.ssm import SSMBlock
+from distill.students.blocks import Block, MixerConfig, bounded_hardswish, bounded_norm
+from distill.students.lti import LTIConfig
+from distill.students.mixer import State
 from distill.students.stem import ConvStem
 from edge_audio.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
-
-State = tuple[Tensor, ...]
 
 
 class StudentConfig(Spec, frozen=True):
     """Shape of a student.
 
-    stem: (channels, stride) of each causal convolution; the strides multiply to 8.
+    stem: (channels, stride) of each causal convolution; the strides, 1 or 2, multiply to 8.
     channels: width D of tokens and blocks.
-    n_blocks, n_modes: state-space blocks, and oscillators per channel in each.
-    max_time_constant_s: longest memory of the blocks.
+    n_blocks: residual blocks, each with a sequence mixer of its own.
+    mixer: the family; in a recipe told apart by its `kind`.
     embedding_dim: width of the last hidden layer, which the head reads.
     n_classes: labels.
     delay_ms: the student at time t predicts the teacher at t - delay_ms.
@@ -31,18 +33,24 @@ class StudentConfig(Spec, frozen=True):
     stem: tuple[tuple[int, int], ...] = ((16, 2), (32, 2), (32, 1), (48, 2), (48, 1))
     channels: int = 96
     n_blocks: int = 4
-    n_modes: int = 8
-    max_time_constant_s: float = 8.0
+    mixer: MixerConfig = LTIConfig()
     embedding_dim: int = 176
     n_classes: int = 527
     delay_ms: float = 40.0
 
+    def __post_init__(self) -> None:
+        strides = [stride for _, stride in self.stem]
+        if not set(strides) <= {1, 2} or math.prod(strides) != 8:
+            raise ValueError("the strides of the stem must be 1 or 2 and multiply to 8")
+
 
 class StudentOutput(NamedTuple):
-    """logits [B, T, n_classes] and embedding [B, T, embedding_dim], one per 80 ms token."""
+    """logits [B, T, n_classes] and embedding [B, T, embedding_dim], one per 80 ms token.
+    hidden: [B, T, D] after each block; () from a step, which has no T either."""
 
     logits: Tensor
     embedding: Tensor
+    hidden: tuple[Tensor, ...] = ()
 
 
 class Student(nn.Module):
@@ -52,13 +60,12 @@ class Student(nn.Module):
         super().__init__()
         self.config = config
         self.stem = ConvStem(config.frontend.n_mels, config.stem, config.channels)
-        time_constant = config.max_time_constant_s / self.token_s
         self.blocks = nn.ModuleList(
-            SSMBlock(config.channels, config.n_modes, time_constant) for _ in range(config.n_blocks)
+            Block(config.channels, config.mixer.build(config.channels, self.token_s))
+            for _ in range(config.n_blocks)
         )
         self.norm = nn.BatchNorm1d(config.channels)
         self.embed = nn.Linear(config.channels, config.embedding_dim)
-        self.activation = nn.Hardswish()
         self.head = nn.Linear(config.embedding_dim, config.n_classes)
         nn.init.constant_(self.head.bias, -5.0)  # most labels are absent most of the time
 
@@ -84,22 +91,23 @@ class Student(nn.Module):
     def forward(self, frames: Tensor) -> StudentOutput:
         """[B, T, n_mels]; T must be a multiple of frames_per_step."""
         x = self.stem(frames)
+        hidden = []
         for block in self.blocks:
             x = block(x)
-        normed = self.norm(x.flatten(0, 1)).view_as(x)
-        embedding = self.activation(self.embed(normed))
-        return StudentOutput(self.head(embedding), embedding)
+            hidden.append(x)
+        embedding = self._embedding(x)
+        return StudentOutput(self.head(embedding), embedding, tuple(hidden))
+
+    def _embedding(self, x: Tensor) -> Tensor:
+        return bounded_hardswish(self.embed(bounded_norm(self.norm, x)))
 
     def state_specs(self) -> tuple[TensorSpec, ...]:
         """Name and shape of every state tensor, for a batch of one."""
-        config = self.config
-        stem = [
-            TensorSpec(name=f"stem_{index}", shape=(1, *shape))
-            for index, shape in enumerate(self.stem.state_shapes)
-        ]
-        ssm = (1, config.channels, 2 * config.n_modes)
-        blocks = [TensorSpec(name=f"ssm_{index}", shape=ssm) for index in range(config.n_blocks)]
-        return (*stem, *blocks)
+        named = {f"stem_{index}": shape for index, shape in enumerate(self.stem.state_shapes)}
+        for index, block in enumerate(self._blocks()):
+            for name, shape in block.mixer.state_shapes.items():
+                named[f"block_{index}_{name}"] = shape
+        return tuple(TensorSpec(name=name, shape=(1, *shape)) for name, shape in named.items())
 
     def initial_state(self, batch_size: int = 1) -> State:
         """All zeros."""
@@ -110,15 +118,18 @@ class Student(nn.Module):
 
     def step(self, frames: Tensor, state: Sequence[Tensor]) -> tuple[StudentOutput, State]:
         """[B, frames_per_step, n_mels] and state -> logits [B, n], embedding [B, E], state."""
-        n_stem = len(self.stem.convs)
-        tokens, next_state = self.stem.step(frames, state[:n_stem])
+        remaining = iter(state)
+        stem_state = list(islice(remaining, len(self.stem.convs)))
+        tokens, next_state = self.stem.step(frames, stem_state)
         x = tokens.reshape(tokens.shape[0], self.config.channels)
-        blocks = cast("Sequence[SSMBlock]", self.blocks)
-        for block, block_state in zip(blocks, state[n_stem:], strict=True):
-            x, block_next = block.step(x, block_state)
-            next_state.append(block_next)
-        embedding = self.activation(self.embed(self.norm(x)))
+        for block in self._blocks():
+            x, block_next = block.step(x, list(islice(remaining, len(block.mixer.state_shapes))))
+            next_state.extend(block_next)
+        embedding = self._embedding(x)
         return StudentOutput(self.head(embedding), embedding), tuple(next_state)
+
+    def _blocks(self) -> Sequence[Block]:
+        return cast("Sequence[Block]", self.blocks)
 
     def model_spec(self) -> ModelSpec:
         """What the exported step looks like from outside."""

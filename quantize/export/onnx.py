@@ -50,10 +50,11 @@ def _strip(model: Any) -> None:
 
 
 def _store_int8(graph: Any) -> None:
-    """Replaces the weight of every fully connected node by int8 -> DequantizeLinear."""
+    """Replaces the weight of every fully connected node by int8 -> DequantizeLinear. Batched
+    products, such as the sLSTM's blocks, are none."""
     from onnx import helper, numpy_helper
 
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 2}
     dequantizers = []
     for node in graph.node:
         if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in weights:

@@ -1,4 +1,4 @@
-"""Diagonal linear state-space block: a bank of decaying oscillators per channel.
+"""Diagonal linear time-invariant state space: a bank of decaying oscillators per channel.
 
 The recurrence is that of S4D (Gu et al. 2022) and LRU (Orvieto et al. 2023), kept in pairs of
 real numbers because complex tensors do not export to mobile runtimes:
@@ -11,13 +11,28 @@ with g = sqrt(1 - r^2), which keeps the state's variance near that of the input.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from distill.students.convolution import convolve
+from distill.students.mixer import Mixer, State
+from edge_audio.spec import Spec
 
-class DiagonalSSM(nn.Module):
-    """u [B, T, D] -> y [B, T, D]; state [B, D, 2 N], real parts first.
+
+class LTIConfig(Spec, frozen=True, tag_field="kind", tag="ssm-lti"):
+    """n_modes: oscillators per channel. max_time_constant_s: longest memory."""
+
+    n_modes: int = 8
+    max_time_constant_s: float = 8.0
+
+    def build(self, channels: int, token_s: float) -> DiagonalSSM:
+        return DiagonalSSM(channels, self.n_modes, self.max_time_constant_s / token_s)
+
+
+class DiagonalSSM(Mixer):
+    """State h [D, 2 N], real parts first.
 
     max_time_constant: longest memory in steps; bounds r, so the state stays bounded too.
     """
@@ -26,6 +41,7 @@ class DiagonalSSM(nn.Module):
         super().__init__()
         shape = (channels, n_modes)
         self.max_time_constant = max_time_constant
+        self.state_shapes = {"h": (channels, 2 * n_modes)}
         log_tau = torch.empty(shape).uniform_(0.0, math.log(0.8 * max_time_constant))
         self.log_decay = nn.Parameter(-log_tau)
         self.angle = nn.Parameter(torch.rand(shape) * (math.pi / 4))
@@ -53,43 +69,15 @@ class DiagonalSSM(nn.Module):
         return (envelope * modes).sum(-1).T
 
     def forward(self, u: Tensor) -> Tensor:
-        n_steps = u.shape[1]
-        size = 2 * n_steps  # zero padding makes the circular convolution a causal one
-        spectrum = torch.fft.rfft(u, size, dim=1)
-        response = torch.fft.rfft(self.kernel(n_steps).T, size, dim=0)
-        y = torch.fft.irfft(spectrum * response, size, dim=1)[:, :n_steps]
-        return y + self.skip * u
+        kernel = self.kernel(u.shape[1]).T
+        return convolve(u, kernel) + self.skip * u
 
-    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """u [B, D], state [B, D, 2 N] -> y [B, D], next state."""
+    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+        (h,) = state
         cos, sin, gain = self.rotation()
         n_modes = cos.shape[1]
-        real, imag = state[:, :, :n_modes], state[:, :, n_modes:]
+        real, imag = h[:, :, :n_modes], h[:, :, n_modes:]
         drive = gain * u.reshape(*u.shape, 1)
-        next_state = torch.cat([cos * real - sin * imag + drive, sin * real + cos * imag], dim=2)
+        h = torch.cat([cos * real - sin * imag + drive, sin * real + cos * imag], dim=2)
         weights = torch.cat([self.readout[0], -self.readout[1]], dim=1)
-        return (weights * next_state).sum(2) + self.skip * u, next_state
-
-
-class SSMBlock(nn.Module):
-    """x + GLU(act(SSM(norm(x)))). The norm is a BatchNorm: in a stream it is a constant scale
-    and shift, so nothing has to be normalised at run time."""
-
-    def __init__(self, channels: int, n_modes: int, max_time_constant: float) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(channels)
-        self.ssm = DiagonalSSM(channels, n_modes, max_time_constant)
-        self.activation = nn.Hardswish()
-        self.mix = nn.Linear(channels, 2 * channels)
-
-    def _residual(self, y: Tensor) -> Tensor:
-        value, gate = self.mix(self.activation(y)).chunk(2, dim=-1)
-        return value * torch.sigmoid(gate)
-
-    def forward(self, x: Tensor) -> Tensor:  # [B, T, D]
-        normed = self.norm(x.flatten(0, 1)).view_as(x)
-        return x + self._residual(self.ssm(normed))
-
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # [B, D]
-        y, next_state = self.ssm.step(self.norm(x), state)
-        return x + self._residual(y), next_state
+        return (weights * h).sum(2) + self.skip * u, (h,)

@@ -1,0 +1,57 @@
+"""The residual block that all students share; they differ in its sequence mixer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.students.conv import ConvConfig
+from distill.students.lti import LTIConfig
+from distill.students.mixer import Mixer, State
+from distill.students.mlstm import MLSTMConfig
+from distill.students.selective import SelectiveSSMConfig
+from distill.students.slstm import SLSTMConfig
+
+MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig
+
+BOUND = 6.0
+"""No value beyond +-BOUND reaches a Linear, so that its input can be quantized to int8."""
+
+
+def bounded_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """norm(x [..., D]), clipped to +-BOUND: batch statistics put few values beyond it."""
+    return functional.hardtanh(norm(x.reshape(-1, x.shape[-1])).view_as(x), -BOUND, BOUND)
+
+
+def bounded_hardswish(x: Tensor) -> Tensor:
+    """Hardswish that saturates at BOUND."""
+    return functional.hardswish(x).clamp(max=BOUND)
+
+
+class Block(nn.Module):
+    """x + GLU(act(mixer(norm(x)))). The norm is a BatchNorm: in a stream it is a constant scale
+    and shift, so nothing has to be normalised at run time."""
+
+    def __init__(self, channels: int, mixer: Mixer) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+        self.mixer = mixer
+        self.mix = nn.Linear(channels, 2 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> the same."""
+        u = bounded_norm(self.norm, x).to(self.mix.weight.dtype)
+        with torch.autocast(u.device.type, enabled=False):  # a recurrence adds up what bf16 rounds
+            y = self.mixer(u)
+        return x + self._gated(y)
+
+    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+        """[B, D] and the mixer's state -> the same."""
+        y, next_state = self.mixer.step(bounded_norm(self.norm, x), state)
+        return x + self._gated(y), next_state
+
+    def _gated(self, y: Tensor) -> Tensor:
+        return functional.glu(self.mix(bounded_hardswish(y)))

@@ -1,0 +1,87 @@
+"""The control without a recurrence: a temporal convolutional network (Bai et al. 2018).
+
+Two causal depthwise convolutions with a Hardswish between them, the second one dilated, so that
+they see as far back as the other families remember. Everything seen is kept as state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.students.convolution import convolve
+from distill.students.mixer import Mixer, State
+from edge_audio.spec import Spec
+
+
+class ConvConfig(Spec, frozen=True, tag_field="kind", tag="conv"):
+    """layers: (taps, dilation in steps) of each convolution."""
+
+    layers: tuple[tuple[int, int], ...] = ((7, 1), (24, 4))
+
+    def build(self, channels: int, token_s: float) -> CausalTCN:
+        return CausalTCN(channels, self.layers)
+
+
+class DilatedConv(nn.Module):
+    """y[t] = sum_k weight[k] u[t - k dilation] + bias per channel; state: the last inputs."""
+
+    def __init__(self, channels: int, n_taps: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.n_context = n_taps * dilation - 1
+        self.weight = nn.Parameter(torch.randn(n_taps, channels) / math.sqrt(n_taps))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """[B, T, D] -> the same."""
+        n_steps = u.shape[1]
+        spread = functional.pad(self.weight[:, None], (0, 0, 0, self.dilation - 1)).flatten(0, 1)
+        kernel = functional.pad(spread, (0, 0, 0, max(0, n_steps - len(spread))))[:n_steps]
+        return convolve(u, kernel) + self.bias
+
+    def step(self, u: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """u [B, D], context [B, n_context, D], oldest first -> y [B, D], next context."""
+        batch_size, channels = u.shape
+        heard = torch.cat([context, u.reshape(batch_size, 1, channels)], dim=1)
+        grid = heard.reshape(batch_size, -1, self.dilation, channels)
+        taps = grid[:, :, self.dilation - 1 :].reshape(batch_size, -1, channels)
+        y = (taps * self.weight.flip(0)).sum(1) + self.bias
+        return y, heard[:, 1:]
+
+
+class CausalTCN(Mixer):
+    """State context_0, context_1, ... [taps * dilation - 1, D], one per convolution."""
+
+    def __init__(self, channels: int, layers: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(DilatedConv(channels, *layer) for layer in layers)
+        self.skip = nn.Parameter(torch.randn(channels))
+        self.state_shapes = {
+            f"context_{index}": (conv.n_context, channels)
+            for index, conv in enumerate(self._convs())
+        }
+
+    def forward(self, u: Tensor) -> Tensor:
+        first, *others = self._convs()
+        y = first(u)
+        for conv in others:
+            y = conv(functional.hardswish(y))
+        return y + self.skip * u
+
+    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+        first, *others = self._convs()
+        y, context = first.step(u, state[0])
+        next_state = [context]
+        for conv, before in zip(others, state[1:], strict=True):
+            y, context = conv.step(functional.hardswish(y), before)
+            next_state.append(context)
+        return y + self.skip * u, tuple(next_state)
+
+    def _convs(self) -> Sequence[DilatedConv]:
+        return cast("Sequence[DilatedConv]", self.convs)
