@@ -18,14 +18,20 @@ from rich.progress import track
 from distill.data import Clip, data_dir, read_clip, read_manifest
 from distill.metrics import (
     REGRESSION_C,
+    Agreement,
     AveragePrecision,
     Estimate,
     FoldAccuracy,
+    agreement,
     average_precision,
     cross_validate,
+    d_prime,
     hit_at,
+    lwlrap,
+    precision_at_recalls,
 )
 from distill.recipe import Recipe, peers_dir
+from distill.runs import CHECKPOINT_NAME
 from distill.scorers import (
     SAMPLE_RATE_HZ,
     BundleScorer,
@@ -34,12 +40,16 @@ from distill.scorers import (
     TeacherScorer,
     YamnetScorer,
 )
-from distill.train import CHECKPOINT_NAME, load_student
+from distill.streaming import StreamingReport, evaluate_streaming
+from distill.teachers import open_teacher
+from distill.train import load_student
 from edge_audio.bundle import MANIFEST_NAME, Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.spec import Spec
 
 HITS_AT = (1, 5)
+N_CURVES = 6
+"""Of how many labels the report has precision-recall curves."""
 
 TWINS = (("3-151080-A", "5-151085-A"),)
 """Clips of different groups that are nearly the same recording."""
@@ -47,13 +57,18 @@ TWINS = (("3-151080-A", "5-151085-A"),)
 
 class ModelReport(Spec, frozen=True):
     """Figures of one model. esc50, esc10: by what the regression was fitted on; hits: by set
-    of clips ("all", "ESC", "other"), for each of HITS_AT."""
+    of clips ("all", "ESC", "other"), for each of HITS_AT; agreement: with the recipe's teacher,
+    where that was scored too; precision: at metrics.RECALLS, for the most frequent labels."""
 
     name: str
     esc50: dict[str, FoldAccuracy]
     esc10: dict[str, FoldAccuracy]
     hits: dict[str, tuple[Estimate, ...]]
     average_precision: AveragePrecision
+    d_prime: Estimate
+    lwlrap: Estimate
+    agreement: Agreement | None = None
+    precision: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
 
 
 class Report(Spec, frozen=True):
@@ -73,6 +88,7 @@ class Report(Spec, frozen=True):
     n_labels: int
     regression_c: float
     models: tuple[ModelReport, ...]
+    streaming: StreamingReport | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,7 @@ class ModelScores:
 
     name: str
     labels: tuple[str, ...]
+    is_teacher: bool = False
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
 
@@ -99,25 +116,34 @@ class ModelScores:
         for name, value in clip.features.items():
             self.features.setdefault(name, []).append(value)
 
+    def of_labels(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """f32[n, n_names]: the scores of these labels."""
+        return np.stack(self.scores)[:, [self.labels.index(name) for name in names]]
 
-def evaluate(paths: Sequence[str], with_baselines: bool) -> Report:
+
+def evaluate(paths: Sequence[str], with_baselines: bool, with_soundscapes: bool = False) -> Report:
     """Scores checkpoints and bundles, the first of which decides on which clips.
 
     Raises UsageError for a target that is neither, and EdgeAudioError if any target has heard
     a scored clip in training.
     """
     targets = [target for path in paths for target in open_targets(path)]
-    folder = data_dir()
+    recipe, folder = targets[0].recipe, data_dir()
     clips = read_manifest(folder)
-    scored = held_out_clips(targets[0].recipe, clips)
+    scored = held_out_clips(recipe, clips)
     for target in targets:
         check_never_heard(target, clips, scored)
     scorers = [target.scorer for target in targets]
     if with_baselines:
-        scorers += open_baselines(targets[0].recipe)
+        scorers += open_baselines(recipe)
     results = score_clips(scorers, folder, scored)
     names = tuple(target.name for target in targets)
-    return summarise(names, targets[0].recipe, clips, scored, results)
+    report = summarise(names, recipe, clips, scored, results)
+    if not with_soundscapes:
+        return report
+    calibration = calibration_clips(recipe, clips)
+    streaming = evaluate_streaming(scorers, folder, clips, scored, calibration, recipe.seed)
+    return msgspec.structs.replace(report, streaming=streaming)
 
 
 def open_targets(path: str) -> list[Target]:
@@ -157,11 +183,11 @@ def _read_step(checkpoint: Path) -> int:
 
 
 def open_baselines(recipe: Recipe) -> list[Scorer]:
-    """The recipe's teacher, and YAMNet."""
-    teacher = recipe.teacher
-    checkpoint = peers_dir() / teacher.checkpoint
-    name = checkpoint.stem.partition("_")[0]
-    return [TeacherScorer(name, checkpoint, teacher.width), YamnetScorer(peers_dir())]
+    """The recipe's teachers that have labels, and YAMNet."""
+    opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)
+    teachers = [TeacherScorer(teacher) for teacher in opened if teacher.labels]
+    others = [scorer for scorer in teachers if scorer.name.casefold() != "yamnet"]
+    return [*others, YamnetScorer(peers_dir())]
 
 
 def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
@@ -173,6 +199,11 @@ def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
     if not scored:
         raise UsageError(f"recipe {recipe.name} holds no clips out: nothing can be scored")
     return scored
+
+
+def calibration_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
+    """What thresholds are chosen on: of the held-out clips those of tiers that it may use."""
+    return [clip for clip in held_out_clips(recipe, clips) if clip.tier in recipe.split.tiers]
 
 
 def check_never_heard(target: Target, clips: Sequence[Clip], scored: Sequence[Clip]) -> None:
@@ -190,7 +221,10 @@ def score_clips(
     scorers: Sequence[Scorer], folder: Path, clips: Sequence[Clip]
 ) -> list[ModelScores]:
     """Decodes every clip once and lets every scorer hear it."""
-    results = [ModelScores(scorer.name, scorer.labels) for scorer in scorers]
+    results = [
+        ModelScores(scorer.name, scorer.labels, isinstance(scorer, TeacherScorer))
+        for scorer in scorers
+    ]
     for clip in track(clips, description="scoring clips", console=Console(stderr=True)):
         samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
         for scorer, result in zip(scorers, results, strict=True):
@@ -208,8 +242,11 @@ def summarise(
     """All figures of all models, over the labels that every model knows."""
     names = shared_labels(results)
     listed = label_matrix(scored, names)
+    teacher = next((result for result in results if result.is_teacher), None)
     progress = track(results, description="fitting regressions", console=Console(stderr=True))
-    models = tuple(_report_model(result, scored, names, listed, recipe.seed) for result in progress)
+    models = tuple(
+        _report_model(result, teacher, scored, names, listed, recipe.seed) for result in progress
+    )
     esc = [clip for clip in scored if clip.is_esc]
     return Report(
         targets=targets,
@@ -242,23 +279,33 @@ def label_matrix(clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.bool
 
 def _report_model(
     result: ModelScores,
+    teacher: ModelScores | None,
     clips: Sequence[Clip],
     names: Sequence[str],
     listed: NDArray[np.bool_],
     seed: int,
 ) -> ModelReport:
-    order = [result.labels.index(name) for name in names]
-    scores = np.stack(result.scores)[:, order]
-    labelled = np.asarray(listed.any(1))
-    groups = [clip.group for clip, keep in zip(clips, labelled, strict=True) if keep]
+    scores = result.of_labels(names)
+    groups = [clip.group for clip in clips]
+    labelled = np.flatnonzero(listed.any(1))
+    ours, true, kept = scores[labelled], listed[labelled], [groups[row] for row in labelled]
+    frequent = np.argsort(-true.sum(0), kind="stable")[:N_CURVES].tolist()
     return ModelReport(
         name=result.name,
         esc50=_cross_validate(result, clips, lambda clip: clip.esc50_class),
         esc10=_cross_validate(result, clips, lambda clip: clip.esc10_class),
         hits=_hits(scores, listed, np.array([clip.is_esc for clip in clips])),
-        average_precision=average_precision(
-            scores[labelled], listed[labelled], names, groups, seed
-        ),
+        average_precision=average_precision(ours, true, names, kept, seed),
+        d_prime=d_prime(ours, true, kept, seed),
+        lwlrap=lwlrap(ours, true, kept, seed),
+        agreement=agreement(teacher.name, scores, teacher.of_labels(names), groups, seed)
+        if teacher is not None and teacher is not result
+        else None,
+        precision={
+            names[c]: precision_at_recalls(ours[:, c], true[:, c])
+            for c in frequent
+            if true[:, c].any()
+        },
     )
 
 
@@ -292,8 +339,8 @@ def _cross_validate(
 
 
 def write_report(report: Report, folder: Path, arguments: Sequence[str] = ()) -> None:
-    """Writes metrics.json and average_precision.png into `folder`."""
-    from distill.figures import draw_average_precision
+    """Writes metrics.json and its figures (see `figures.draw`) into `folder`."""
+    from distill.figures import draw
 
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
@@ -301,4 +348,4 @@ def write_report(report: Report, folder: Path, arguments: Sequence[str] = ()) ->
         **msgspec.to_builtins(report),
     }
     (folder / "metrics.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
-    draw_average_precision(report.models, folder / "average_precision.png")
+    draw(report, folder)

@@ -1,4 +1,4 @@
-"""An evaluation as one table."""
+"""An evaluation as tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from rich.table import Table
 
 from distill.evaluate import HITS_AT, ModelReport, Report
 from distill.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
+from distill.streaming import StreamingModel, StreamingReport
+from distill.streaming_metrics import LATENESS_S
 
 Cell = Callable[[ModelReport], str]
+StreamingCell = Callable[[StreamingModel], str]
 _SETS = {"all": "all held-out clips", "ESC": "ESC clips", "other": "other clips"}
 
 
@@ -29,7 +32,7 @@ def describe(report: Report) -> str:
 
 def to_table(report: Report) -> Table:
     """One column per model, one row per figure: per cent, with 95 % confidence intervals."""
-    table = Table(caption="per cent (95 % interval)")
+    table = Table(caption="per cent, but for d-prime (95 % interval)")
     table.add_column("")
     for model in report.models:
         table.add_column(model.name, justify="right")
@@ -51,6 +54,12 @@ def _rows(report: Report) -> Iterator[tuple[str, Cell]]:
     n_classes = report.models[0].average_precision.mean.n
     title = f"mAP, {n_classes} classes with >= {MIN_POSITIVES} clips"
     yield title, lambda model: _format(model.average_precision.mean)
+    yield "lwlrap, all labels", lambda model: _format(model.lwlrap)
+    yield f"d-prime, {n_classes} classes", lambda model: _format(model.d_prime, "{:.2f}", 1)
+    taught = [model.agreement for model in report.models if model.agreement]
+    if taught:
+        yield f"top-1 agreement with {taught[0].teacher}", _agreement_cell("top1")
+        yield f"rank correlation with {taught[0].teacher}", _agreement_cell("rank_correlation")
 
 
 def _mean_cell(field: str, features: str) -> Cell:
@@ -73,5 +82,66 @@ def _hit_cell(name: str, position: int) -> Cell:
     return lambda model: _format(model.hits[name][position])
 
 
-def _format(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"
+def _agreement_cell(field: str) -> Cell:
+    return lambda model: _format(getattr(model.agreement, field)) if model.agreement else "-"
+
+
+def describe_streaming(report: StreamingReport) -> str:
+    """What was composed, and how it was scored: printed above the streaming table."""
+    config = report.config
+    first = report.models[0]
+    return (
+        f"{config.n_scenes} soundscapes of {config.scene_s:g} s with {report.n_events} events of "
+        f"{len(report.labels)} labels, those for which all models have thresholds; made of "
+        f"{report.n_sounds} held-out clips, {config.snr_db[0]:g} to {config.snr_db[1]:g} dB above "
+        f"noise, at most two at a time.\n"
+        f"False alarms: {first.false_alarms.hours:.1f} h of noise, silence and "
+        f"{report.n_negative_clips} held-out clips without these labels or any that goes with "
+        f"them; what else sounds in these clips nobody has checked.\n"
+        f"Bundles use their own thresholds; other models' are chosen in the same way, on "
+        f"{report.n_calibration_clips} held-out clips. The same clips make the soundscapes.\n"
+        f"F1: onset only, starts moved back by the model's lag (declared latency; half of a "
+        f"window), as for the PSDS. Latency: audio from true onset to report, of the events "
+        f"reported until {LATENESS_S:g} s after their end."
+    )
+
+
+def to_streaming_table(report: StreamingReport) -> Table:
+    """One column per model, one row per figure, with 95 % confidence intervals."""
+    table = Table(caption="95 % interval in brackets")
+    table.add_column("")
+    for model in report.models:
+        table.add_column(model.name, justify="right")
+    for title, cell in _streaming_rows(report):
+        table.add_row(title, *(cell(model) for model in report.models))
+    return table
+
+
+def _streaming_rows(report: StreamingReport) -> Iterator[tuple[str, StreamingCell]]:
+    yield "a score every, s", lambda model: f"{model.step_s:g}"
+    yield "lag, s", lambda model: f"{model.lag_s:g}"
+    for position, score in enumerate(report.models[0].event_f1):
+        title = f"event F1, {1000 * score.collar_s:.0f} ms collar"
+        yield f"{title}, per cent", _f1_cell(position, "micro")
+        yield "  mean over labels", _f1_cell(position, "macro")
+    yield "PSDS1, per cent", lambda model: _format(model.psds1)
+    yield "PSDS2, per cent", lambda model: _format(model.psds2)
+    yield "events found, per cent", lambda model: _format(model.latency.found)
+    yield "onset latency, median, s", lambda model: _seconds(model.latency.median_s)
+    yield "onset latency, 95th percentile, s", lambda model: _seconds(model.latency.p95_s)
+    yield "false alarms per hour", lambda model: _format(model.false_alarms.total, "{:.0f}", 1)
+
+
+def _seconds(value_s: float | None) -> str:
+    return "-" if value_s is None else f"{value_s:.2f}"
+
+
+def _f1_cell(position: int, field: str) -> StreamingCell:
+    return lambda model: _format(getattr(model.event_f1[position], field))
+
+
+def _format(estimate: Estimate, style: str = "{:.1f}", scale: float = 100.0) -> str:
+    value, low, high = (
+        style.format(scale * x) for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} ({low}-{high})"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
 
-from distill.labels import audioset_labels, read_class_map
-from distill.students.tagger import Student
-from distill.teachers import efficientat
-from distill.teachers.efficientat import EfficientATTeacher
+from distill.labels import audioset_labels
+from distill.students.tagger import Student, StudentOutput
+from distill.teachers.base import Teacher
+from distill.teachers.yamnet import YamnetTeacher
 from edge_audio.backends import open_backend
 from edge_audio.bundle import Bundle
-from edge_audio.errors import BackendError, UsageError
+from edge_audio.errors import UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.spec import EventSpec, ModelSpec
 from edge_audio.tagger import Tagger
@@ -25,9 +27,6 @@ FloatArray = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of the samples that every scorer is given."""
-
-YAMNET_NAME, YAMNET_CLASS_MAP_NAME = "yamnet.tflite", "yamnet_class_map.csv"
-_YAMNET_WINDOW_SAMPLES = 15_600
 
 
 class ClipScore(NamedTuple):
@@ -48,20 +47,28 @@ class Scorer(Protocol):
 
 
 class StudentScorer:
-    """A student in PyTorch, from a fresh state per clip."""
+    """A student in PyTorch, from a fresh state per clip. labels: () stands for AudioSet's."""
 
-    def __init__(self, name: str, student: Student) -> None:
-        self.name, self.labels = name, audioset_labels()
-        self._student, self._spec = student.eval(), student.model_spec()
+    def __init__(self, name: str, student: Student, labels: tuple[str, ...] = ()) -> None:
+        self.name, self.labels = name, labels or audioset_labels()
+        self._student, self.spec = student.eval(), student.model_spec()
 
     def score(self, samples: FloatArray) -> ClipScore:
-        padded = whole_steps(_at_rate(samples, self._spec.frontend.sample_rate_hz), self._spec)
-        frames = torch.from_numpy(log_mel(self._spec.frontend, padded))
-        with torch.inference_mode():
-            output = self._student(frames[None])
+        output = self._output(samples)
         pooled = pool_steps(torch.sigmoid(output.logits)[0].numpy())
         embedding = mean_and_max(output.embedding[0].numpy())
         return ClipScore(pooled.scores, {"embedding": embedding, **pooled.features})
+
+    def steps(self, samples: FloatArray) -> FloatArray:
+        """Probabilities f32[n_steps, n_labels]."""
+        return torch.sigmoid(self._output(samples).logits)[0].numpy()
+
+    def _output(self, samples: FloatArray) -> StudentOutput:
+        padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
+        frames = torch.from_numpy(log_mel(self.spec.frontend, padded))
+        with torch.inference_mode():
+            output: StudentOutput = self._student(frames[None])
+        return output
 
 
 class BundleScorer:
@@ -70,54 +77,57 @@ class BundleScorer:
     def __init__(self, bundle: Bundle, name: str | None = None) -> None:
         self.name = name or bundle.manifest.name
         self.labels = bundle.manifest.labels
-        self._spec = bundle.manifest.model
+        self.spec = bundle.manifest.model
+        self.events = bundle.manifest.events
         self._tagger = Tagger(bundle, open_backend(bundle), EventSpec())
 
     def score(self, samples: FloatArray) -> ClipScore:
-        padded = whole_steps(_at_rate(samples, self._spec.frontend.sample_rate_hz), self._spec)
+        return pool_steps(self.steps(samples))
+
+    def steps(self, samples: FloatArray) -> FloatArray:
+        """Probabilities f32[n_steps, n_labels]."""
+        padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
         self._tagger.reset()
-        return pool_steps(np.stack([scores for _, scores, _ in self._tagger.stream(padded)]))
+        return np.stack([scores for _, scores, _ in self._tagger.stream(padded)])
 
 
 class TeacherScorer:
-    """An EfficientAT teacher; its embedding is the feature map averaged over time."""
+    """A teacher with labels, on whole clips. Scores are its logits, the embedding is its deepest
+    layer averaged over time."""
 
-    def __init__(self, name: str, checkpoint: Path, width: float) -> None:
-        self.name, self.labels = name, audioset_labels()
-        self._teacher = EfficientATTeacher.load(checkpoint, width)
+    def __init__(self, teacher: Teacher) -> None:
+        self.name, self.labels = teacher.name, teacher.labels
+        self.rate_hz, self._teacher = teacher.sample_rate_hz, teacher
 
     def score(self, samples: FloatArray) -> ClipScore:
-        wave = torch.from_numpy(_at_rate(samples, efficientat.SAMPLE_RATE_HZ))
+        logits, hidden = self._teach(at_rate(samples, self.rate_hz)[None])
+        features = {"scores": logits[0]}
+        if hidden:
+            features["embedding"] = hidden[-1][0].mean(0).numpy()
+        return ClipScore(logits[0], features)
+
+    def probabilities(self, clips: FloatArray) -> FloatArray:
+        """f32[B, n] at rate_hz -> f32[B, n_labels]."""
+        return np.asarray(expit(self._teach(clips)[0]), np.float32)
+
+    def _teach(self, clips: FloatArray) -> tuple[FloatArray, tuple[Tensor, ...]]:
         with torch.inference_mode():
-            output = self._teacher(wave[None])
-        logits = output.clip_logits[0].numpy()
-        embedding = output.features[0].mean(0).numpy()
-        return ClipScore(logits, {"embedding": embedding, "scores": logits})
+            output = self._teacher(torch.from_numpy(clips))
+        if output.clip_logits is None:
+            raise UsageError(f"teacher {self.name} has no labels: it cannot score clips")
+        return output.clip_logits.numpy(), output.hidden
 
 
 class YamnetScorer:
-    """YAMNet in LiteRT on 0.975 s windows at 50 % overlap, scores averaged over the windows.
-    Clips are padded with zeros to whole windows."""
+    """YAMNet; a clip's score is the mean over its windows."""
 
     def __init__(self, peers: Path) -> None:
-        self.name = "YAMNet"
-        self.labels = read_class_map(peers / YAMNET_CLASS_MAP_NAME)
-        self._interpreter = _open_interpreter(peers / YAMNET_NAME)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._yamnet = YamnetTeacher.load(peers)
+        self.name, self.labels = "YAMNet", self._yamnet.labels
 
     def score(self, samples: FloatArray) -> ClipScore:
-        window, hop = _YAMNET_WINDOW_SAMPLES, _YAMNET_WINDOW_SAMPLES // 2
-        n_windows = 1 + max(0, -(-(len(samples) - window) // hop))
-        padded = np.pad(samples, (0, window + (n_windows - 1) * hop - len(samples)))
-        starts = range(0, n_windows * hop, hop)
-        rows = np.stack([self._window(padded[start : start + window]) for start in starts])
+        rows = self._yamnet.window_scores(samples)
         return ClipScore(rows.mean(0), pool_steps(rows).features)
-
-    def _window(self, samples: FloatArray) -> FloatArray:
-        self._interpreter.set_tensor(self._input, samples[None])
-        self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)
 
 
 def pool_steps(scores: FloatArray) -> ClipScore:
@@ -128,7 +138,7 @@ def pool_steps(scores: FloatArray) -> ClipScore:
     because an event starts where its score peaks; a mean would count a bark in five seconds of
     silence as a tenth of a bark.
     """
-    return ClipScore(scores.max(0), {"scores": mean_and_max(_log_odds(scores))})
+    return ClipScore(scores.max(0), {"scores": mean_and_max(log_odds(scores))})
 
 
 def mean_and_max(rows: FloatArray) -> FloatArray:
@@ -143,24 +153,14 @@ def whole_steps(samples: FloatArray, spec: ModelSpec) -> FloatArray:
     return np.pad(samples, (0, overlap + n_steps * step - len(samples)))
 
 
-def _log_odds(scores: FloatArray) -> FloatArray:
+def log_odds(scores: FloatArray) -> FloatArray:
+    """ln p / (1 - p), of probabilities no closer to 0 or 1 than 1e-6."""
     bounded = np.clip(scores, 1e-6, 1.0 - 1e-6)
     return np.log(bounded / (1.0 - bounded))
 
 
-def _at_rate(samples: FloatArray, rate_hz: int) -> FloatArray:
+def at_rate(samples: FloatArray, rate_hz: int) -> FloatArray:
+    """Samples at SAMPLE_RATE_HZ, resampled."""
     if rate_hz == SAMPLE_RATE_HZ:
         return samples
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ, rate_hz), np.float32)
-
-
-def _open_interpreter(path: Path) -> Any:
-    if not path.is_file():
-        raise UsageError(f"{path} is missing: put it there or leave out --baselines")
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ModuleNotFoundError as error:
-        raise BackendError("YAMNet needs LiteRT: pip install 'edge-audio[tflite]'") from error
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter

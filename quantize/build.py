@@ -10,12 +10,15 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 
 from distill.data import ClipStore, data_dir, read_manifest
-from distill.evaluate import held_out_clips
+from distill.evaluate import calibration_clips
 from distill.labels import audioset_labels
+from distill.listeners import open_listener
 from distill.recipe import Recipe
+from distill.scorers import SAMPLE_RATE_HZ, BundleScorer
+from distill.students.cost import count_mmac_per_s, count_parameters
+from distill.thresholds import CalibrationConfig, calibrate
 from distill.train import load_student
 from edge_audio.backends import installed_backends, open_backend
 from edge_audio.bundle import GOLDEN_NAME, Bundle, Golden, Manifest, Tolerance, save_bundle
@@ -24,13 +27,12 @@ from edge_audio.errors import EdgeAudioError
 from edge_audio.frontend import log_mel
 from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
-from quantize.calibrate import CalibrationConfig, calibrate
 from quantize.card import CARD_NAME, model_card
 from quantize.export.litert import export_litert
 from quantize.export.onnx import export_onnx
 from quantize.int8 import round_linear_weights
 from quantize.parity import eager_scores, max_error
-from quantize.step import StepGraph, zero_inputs
+from quantize.step import StepGraph
 
 Scheme = Literal["float", "dynamic"]
 
@@ -75,7 +77,7 @@ def build_bundle(
     manifest = Manifest(
         name=name,
         description=f"Streaming AudioSet tagger: {DESCRIPTIONS[scheme]}",
-        labels=tuple(audioset_labels()),
+        labels=recipe.labels or audioset_labels(),
         model=graph.spec,
         events=EventSpec(),
         tolerance=TOLERANCES[scheme],
@@ -133,26 +135,18 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     return errors
 
 
-def count_mmac_per_s(graph: StepGraph) -> float:
-    """Million multiply-accumulates in matrix products and convolutions per audio second."""
-    with FlopCounterMode(display=False) as counter:
-        graph(**zero_inputs(graph.spec))
-    return counter.get_total_flops() / 2 / graph.spec.step_s / 1e6
-
-
 def provenance(
     graph: StepGraph, recipe: Recipe, scheme: str, metrics: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Where the weights come from and how big they are."""
-    parameters = dict(graph.student.named_parameters())
-    n_parameters = sum(p.numel() for p in parameters.values())
-    n_head = sum(p.numel() for key, p in parameters.items() if key.startswith("head."))
+    student = graph.student
+    head_mmac_per_s = student.head.weight.numel() / student.token_s / 1e6
     return {
         "edge_audio_version": version("edge-audio"),
         "scheme": scheme,
-        "n_parameters": n_parameters,
-        "n_parameters_without_head": n_parameters - n_head,
-        "mmac_per_s": round(count_mmac_per_s(graph), 3),
+        "n_parameters": sum(p.numel() for p in student.parameters()),
+        "n_parameters_without_head": count_parameters(student),
+        "mmac_per_s": round(count_mmac_per_s(student) + head_mmac_per_s, 3),
         "recipe": msgspec.json.decode(msgspec.json.encode(recipe)),
         "metrics": metrics,
     }
@@ -161,19 +155,13 @@ def provenance(
 def _calibrate(
     config: CalibrationConfig, bundle: Bundle, recipe: Recipe, runs_dir: Path
 ) -> EventSpec:
-    """Only clips that the recipe held out, of the tiers that it may use."""
     folder = data_dir()
     clips = read_manifest(folder)
-    rate_hz = recipe.student.frontend.sample_rate_hz
-    store = ClipStore.open(folder, clips, rate_hz, runs_dir / "cache")
-    held_out = {clip.path for clip in held_out_clips(recipe, clips)}
-    indices = [
-        index
-        for index, clip in enumerate(clips)
-        if clip.path in held_out and clip.tier in recipe.split.tiers
-    ]
-    backend = open_backend(bundle)
-    return calibrate(config, bundle, backend, store, clips, indices)
+    store = ClipStore.open(folder, clips, SAMPLE_RATE_HZ, runs_dir / "cache")
+    position = {clip.path: index for index, clip in enumerate(clips)}
+    chosen = calibration_clips(recipe, clips)
+    samples = (store[position[clip.path]] for clip in chosen)
+    return calibrate(config, open_listener(BundleScorer(bundle)), samples, chosen)
 
 
 def _verify(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from edge_audio.bundle import Manifest
 
@@ -49,12 +50,24 @@ def _training(manifest: Manifest) -> str:
   recordings, each named in docs/attribution.md of the project. Tier B are ESC-50 clips whose own
   licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
 - Held out: folds {split["held_out_folds"]}, with every recording of their groups{_esc(split)}.
-- Teacher: EfficientAT {recipe["teacher"]["checkpoint"]} (MIT licence, F. Schmid), heard on the
-  same augmented mixtures: clip and frame labels, and its last feature layer.
+- Teachers: {"; ".join(map(_teacher, recipe["teachers"]))}, heard on the same augmented mixtures.
 - Recipe {recipe["name"]}: seed {recipe["seed"]}, {training["n_mixtures"]:,} mixtures of
-  {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of {training["batch_size"]}.
-  `edge-audio distill --recipe distill/recipes/{recipe["name"].replace("-", "_")}.toml` remakes it.
+  {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of \
+{training["batch_size"]}{_start(recipe)}.
+  manifest.json has all of it under `provenance`; docs/training.md of the project has the commands.
 - Weights: Apache-2.0, as this package. Label names: AudioSet ontology, CC BY 4.0."""
+
+
+def _teacher(teacher: dict[str, Any]) -> str:
+    layers = f"layers {teacher['layers']}" if teacher.get("layers") else "labels alone"
+    if teacher["kind"] == "efficientat":
+        return f"EfficientAT {teacher['checkpoint']} (MIT licence, F. Schmid), labels and {layers}"
+    source = teacher.get("model") or teacher.get("checkpoint") or "YAMNet (Apache-2.0, Google)"
+    return f"{source}, {layers}"
+
+
+def _start(recipe: dict[str, Any]) -> str:
+    return f", going on from {recipe['start_from']}" if recipe["start_from"] else ""
 
 
 def _esc(split: dict[str, object]) -> str:

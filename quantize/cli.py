@@ -47,6 +47,13 @@ import click
     multiple=True,
     help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card; repeatable.",
 )
+@click.option(
+    "--qat-steps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Fine-tune that many steps with rounded weights first; needs what distill needs.",
+)
 def quantize(
     checkpoint: Path,
     name: str,
@@ -55,6 +62,7 @@ def quantize(
     runs_dir: Path,
     calibrated: bool,
     metrics_paths: tuple[Path, ...],
+    qat_steps: int,
 ) -> None:
     """Turn a CHECKPOINT into a bundle for LiteRT and ONNX Runtime.
 
@@ -66,10 +74,13 @@ def quantize(
     Example:
       edge-audio quantize runs/tiny/checkpoint.pt --name tiny-int8
     """
+    from distill.thresholds import CalibrationConfig
     from quantize.build import build_bundle
-    from quantize.calibrate import CalibrationConfig
     from quantize.metrics import quote_metrics
+    from quantize.qat import fine_tune
 
+    if qat_steps:
+        checkpoint = fine_tune(checkpoint, qat_steps, runs_dir, n_processes=1)
     metrics = [quote_metrics(path) for path in metrics_paths]
     config = CalibrationConfig() if calibrated else None
     bundle = build_bundle(checkpoint, name, scheme, out_dir, runs_dir, metrics, config)

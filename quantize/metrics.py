@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from distill import fold_report
 from distill.evaluate import HITS_AT, ModelReport, Report
 from distill.metrics import Estimate
+from distill.streaming import StreamingModel
 from edge_audio.errors import UsageError
 
 
 def quote_metrics(path: Path) -> dict[str, str]:
-    """metrics.json of `edge-audio evaluate` -> figure by name, every scored model in one line,
-    with the command and what it was measured on.
+    """metrics.json or folds.json of `edge-audio evaluate` -> figure by name, every scored model
+    in one line, with the command and what it was measured on.
 
     Raises UsageError if the file is missing or holds something else.
     """
     try:
         content = msgspec.json.decode(path.read_bytes())
         command = content.pop("command")
-        report = msgspec.convert(content, Report)
+        quote = _quote_folds if "confusion" in content else _quote_report
+        figures = quote(content)
     except (OSError, AttributeError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is no metrics.json of edge-audio evaluate: {error}") from error
+    return {"measured by": "`" + " ".join(["edge-audio", *command[1:]]) + "`", **figures}
+
+
+def _quote_report(content: dict[str, Any]) -> dict[str, str]:
+    report = msgspec.convert(content, Report)
     rows: dict[str, list[str]] = {}
     for model in report.models:
         for name, estimate in _figures(model).items():
             rows.setdefault(name, []).append(f"{model.name} {_percent(estimate)}")
+    for heard in report.streaming.models if report.streaming else ():
+        for name, text in _streaming_figures(heard).items():
+            rows.setdefault(name, []).append(f"{heard.name} {text}")
     return {
-        "measured by": "`" + " ".join(["edge-audio", *command[1:]]) + "`",
         "measured on": f"{report.n_clips} clips of {report.n_groups} recordings held out by the "
         f"recipe {report.recipe}, {report.n_esc_clips} of them ESC clips",
         **{name: "; ".join(values) for name, values in rows.items()},
+    }
+
+
+def _quote_folds(content: dict[str, Any]) -> dict[str, str]:
+    report = msgspec.convert(content, fold_report.Report)
+    bundle = report.bundle
+    return {
+        "measured on": f"the ESC folds: {report.checkpoint}, which heard none of them, fine-tuned "
+        "on four and scored on the fifth, int8 and streaming; not this bundle's own weights",
+        "ESC-50": _percent(bundle.esc50),
+        "ESC-50 without recordings that several folds share": _percent(bundle.esc50_leak_aware),
+        "ESC-10": _percent(bundle.esc10),
     }
 
 
@@ -48,6 +71,27 @@ def _figures(model: ModelReport) -> dict[str, Estimate]:
     }
     mean = model.average_precision.mean
     return {**accuracy, **hits, f"mAP over {mean.n} classes": mean}
+
+
+def _streaming_figures(model: StreamingModel) -> dict[str, str]:
+    """On composed soundscapes and negatives, at the model's thresholds."""
+    latency, alarms = model.latency, model.false_alarms
+    f1 = {
+        f"event F1, onset within {1e3 * one.collar_s:.0f} ms": _percent(one.micro)
+        for one in model.event_f1
+    }
+    seconds = (
+        "none found"
+        if latency.median_s is None
+        else f"{latency.median_s:.2f} s median, {latency.p95_s:.2f} s at the 95th percentile"
+    )
+    hours = f"false alarms per hour, in {alarms.hours:.1f} h without the labels"
+    total = alarms.total
+    return {
+        **f1,
+        "onset latency": seconds,
+        hours: f"{total.value:.0f} ({total.low:.0f} to {total.high:.0f})",
+    }
 
 
 def _percent(estimate: Estimate) -> str:

@@ -23,17 +23,12 @@ LISTENING_CORE = (
     "edge_audio.bundle",
     "edge_audio.backends",
     "edge_audio.tagger",
+    "edge_audio.events",
 )
 ALLOWED = {
     "edge_audio": (),
     "distill": LISTENING_CORE,
-    "quantize": (
-        "distill",
-        *LISTENING_CORE,
-        "edge_audio.events",
-        "edge_audio.demo",
-        "edge_audio.verify",
-    ),
+    "quantize": ("distill", *LISTENING_CORE, "edge_audio.demo", "edge_audio.verify"),
     "firmware_bridge": ("edge_audio.spec", "edge_audio.bundle", "edge_audio.errors"),
 }
 

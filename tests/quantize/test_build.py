@@ -46,7 +46,7 @@ def _lively_student() -> Student:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = read_recipe(RECIPES / "tiny.toml")
+    recipe = read_recipe(RECIPES / "esc_free.toml")
     recipe = msgspec.structs.replace(recipe, name="random", student=CONFIG)
     state = {
         "recipe": msgspec.json.encode(recipe).decode(),

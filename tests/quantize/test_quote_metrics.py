@@ -5,8 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from distill import fold_report
 from distill.evaluate import ModelReport, Report
-from distill.metrics import AveragePrecision, FoldAccuracy, wilson
+from distill.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
+from distill.soundscapes import SoundscapeConfig
+from distill.streaming import StreamingModel, StreamingReport
+from distill.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError
 from quantize.metrics import quote_metrics
 
@@ -18,6 +22,8 @@ def _report() -> Report:
         esc10={},
         hits={"all": (wilson(40, 80), wilson(60, 80))},
         average_precision=AveragePrecision(mean=wilson(3, 10), classes={}),
+        d_prime=Estimate(value=1.5, low=1.2, high=1.8, n=10),
+        lwlrap=wilson(50, 80),
     )
     return Report(
         targets=("student",),
@@ -42,6 +48,63 @@ def test_figures_come_with_intervals_command_and_clips(tmp_path: Path) -> None:
     assert quoted["hit@1 on all clips"] == "student 50.0 % (39.3 to 60.7)"
     assert quoted["mAP over 10 classes"].startswith("student 30.0 %")
     assert any(name.startswith("ESC-50") and "70.0 %" in value for name, value in quoted.items())
+
+
+def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
+    heard = StreamingModel(
+        name="student",
+        step_s=0.08,
+        lag_s=0.135,
+        event_f1=(EventF1(collar_s=0.5, micro=wilson(10, 100), macro=wilson(1, 10)),),
+        psds1=wilson(1, 10),
+        psds2=wilson(2, 10),
+        latency=Latency(found=wilson(5, 10), median_s=0.4, p95_s=1.25, values_s=(0.4,)),
+        false_alarms=FalseAlarms(
+            hours=1.0, total=Estimate(value=12.0, low=6.0, high=20.0, n=12), labels={}
+        ),
+    )
+    streaming = StreamingReport(
+        config=SoundscapeConfig(),
+        labels=("Dog",),
+        n_events=10,
+        n_sounds=5,
+        n_negative_clips=3,
+        n_calibration_clips=0,
+        models=(heard,),
+    )
+    report = msgspec.structs.replace(_report(), streaming=streaming)
+    content = {"command": ["/bin/edge-audio", "evaluate", "x"], **msgspec.to_builtins(report)}
+    (tmp_path / "metrics.json").write_bytes(msgspec.json.encode(content))
+    quoted = quote_metrics(tmp_path / "metrics.json")
+    assert quoted["event F1, onset within 500 ms"].startswith("student 10.0 %")
+    assert quoted["onset latency"] == "student 0.40 s median, 1.25 s at the 95th percentile"
+    alarms = "false alarms per hour, in 1.0 h without the labels"
+    assert quoted[alarms] == "student 12 (6 to 20)"
+
+
+def test_fold_figures_say_that_other_weights_were_measured(tmp_path: Path) -> None:
+    accuracies = fold_report.FoldReport(
+        esc50=wilson(1_600, 2_000),
+        esc50_folds=(0.8,) * 5,
+        esc50_leak_aware=wilson(1_550, 1_950),
+        esc10=wilson(380, 400),
+        esc10_leak_aware=wilson(370, 390),
+    )
+    report = fold_report.Report(
+        checkpoint="runs/x/checkpoint.pt",
+        recipe="x",
+        held_out_groups=(1,) * 5,
+        n_leaky_clips=50,
+        bundle=accuracies,
+        student=accuracies,
+        classes=("dog",),
+        confusion=((1,),),
+    )
+    content = {"command": ["/bin/edge-audio", "evaluate", "x"], **msgspec.to_builtins(report)}
+    (tmp_path / "folds.json").write_bytes(msgspec.json.encode(content))
+    quoted = quote_metrics(tmp_path / "folds.json")
+    assert "not this bundle's own weights" in quoted["measured on"]
+    assert quoted["ESC-50"].startswith("80.0 %")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"command": ["x"], "models": 3}'])

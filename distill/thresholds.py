@@ -1,22 +1,24 @@
-"""Event thresholds from held-out clips, at a stated precision."""
+"""Event thresholds from held-out clips, at a stated precision: the same way for every model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from scipy.signal import lfilter
 
-from distill.data import Clip, ClipStore
-from edge_audio.backends import Backend
-from edge_audio.bundle import Bundle
+from distill.data import Clip
+from distill.listeners import Listener
+from distill.scorers import SAMPLE_RATE_HZ
 from edge_audio.events import HYSTERESIS, smoothing_factor
 from edge_audio.spec import EventSpec, Spec, Threshold
-from edge_audio.tagger import Tagger
 
 FloatArray = NDArray[np.float32]
+
+_TAIL_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
 class CalibrationConfig(Spec, frozen=True):
@@ -38,40 +40,51 @@ class CalibrationConfig(Spec, frozen=True):
 
 def calibrate(
     config: CalibrationConfig,
-    bundle: Bundle,
-    backend: Backend,
-    store: ClipStore,
+    listener: Listener,
+    samples: Iterable[FloatArray],
     clips: Sequence[Clip],
-    indices: Sequence[int],
 ) -> EventSpec:
-    """Thresholds from the clips at `indices`, streamed through `backend` one by one."""
-    peaks = np.stack(
-        [
-            _peak_scores(config, bundle, backend, store[index])
-            for index in track(indices, description="calibrating thresholds")
-        ]
+    """Thresholds from the samples of the clips, each streamed from a fresh state and followed by
+    a little silence, so that a late score counts."""
+    tail = np.zeros(_TAIL_SAMPLES, np.float32)
+    heard = track(
+        samples,
+        f"calibrating {listener.name}",
+        total=len(clips),
+        console=Console(stderr=True),
+        transient=True,
     )
+    scores = (listener.stream(np.concatenate([clip, tail])).scores for clip in heard)
+    peaks = np.stack([peak_scores(config, rows, listener.step_s) for rows in scores])
+    return choose_events(config, listener.labels, listener.step_s, peaks, clips)
+
+
+def choose_events(
+    config: CalibrationConfig,
+    labels: Sequence[str],
+    step_s: float,
+    peaks: FloatArray,
+    clips: Sequence[Clip],
+) -> EventSpec:
+    """Thresholds for a model that scores every step_s, from the `peak_scores` f32[n_clips,
+    n_labels] of the clips. min_on_s is counted in whole steps: one score of a long window tells
+    more than min_on_s already."""
     thresholds = {}
-    for column, label in enumerate(bundle.manifest.labels):
-        is_positive = np.array([label in clips[index].labels for index in indices])
+    for column, label in enumerate(labels):
+        is_positive = np.array([label in clip.labels for clip in clips])
         if threshold := choose_threshold(config, peaks[:, column], is_positive):
             thresholds[label] = threshold
     return EventSpec(
         smoothing_s=config.smoothing_s,
-        min_on_s=config.min_on_s,
+        min_on_s=round(config.min_on_s / step_s) * step_s,
         min_off_s=config.min_off_s,
         thresholds=thresholds,
     )
 
 
-def _peak_scores(
-    config: CalibrationConfig, bundle: Bundle, backend: Backend, samples: FloatArray
-) -> FloatArray:
-    """f32[n_labels]: the highest score that would have started an event, that is smoothed and
-    held for min_on_s."""
-    step_s = bundle.manifest.model.step_s
-    padded = np.pad(samples, (0, int(0.5 * bundle.manifest.model.frontend.sample_rate_hz)))
-    scores = np.stack([row for _, row, _ in Tagger(bundle, backend).stream(padded)])
+def peak_scores(config: CalibrationConfig, scores: FloatArray, step_s: float) -> FloatArray:
+    """A clip's scores f32[n_steps, n_labels] -> f32[n_labels]: the highest that would have
+    started an event, that is smoothed and held for min_on_s."""
     alpha = smoothing_factor(config.smoothing_s, step_s)
     smoothed = lfilter([alpha], [1.0, alpha - 1.0], scores, axis=0)
     n_held = min(1 + round(config.min_on_s / step_s), len(smoothed))

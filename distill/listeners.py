@@ -1,0 +1,163 @@
+"""Scorers that listen to a stream: students step by step, other models on sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.scorers import (
+    SAMPLE_RATE_HZ,
+    BundleScorer,
+    Scorer,
+    StudentScorer,
+    TeacherScorer,
+    YamnetScorer,
+    at_rate,
+)
+from distill.teachers import yamnet
+from edge_audio.errors import UsageError
+from edge_audio.events import Event, EventDetector
+from edge_audio.spec import EventSpec
+
+FloatArray = NDArray[np.float32]
+
+TEACHER_WINDOW_S, TEACHER_HOP_S = 2.0, 0.5
+"""Shorter than the 10 s that teachers are trained on, so that they answer sooner."""
+
+_N_WINDOWS = 8  # at a time: more are slower on one core
+
+
+class ScoreStream(NamedTuple):
+    """scores f32[n_steps, n_labels], probabilities; times_s f64[n_steps], how much audio was
+    heard when each row came out."""
+
+    times_s: NDArray[np.float64]
+    scores: FloatArray
+
+
+class Listener(Protocol):
+    """Scores one stream, f32[n > 0] mono at SAMPLE_RATE_HZ, from a fresh state.
+
+    step_s: time between two scores. lag_s: how far a score trails the sound that it speaks of,
+    that is the declared latency of a streaming model and half the window of any other.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    step_s: float
+    lag_s: float
+
+    def stream(self, samples: FloatArray) -> ScoreStream: ...
+
+
+class StepListener:
+    """A student or bundle, which carries its state from step to step."""
+
+    def __init__(self, scorer: StudentScorer | BundleScorer) -> None:
+        self.name, self.labels = scorer.name, scorer.labels
+        self.step_s, self.lag_s = scorer.spec.step_s, scorer.spec.latency_ms / 1e3
+        self._scorer = scorer
+
+    def stream(self, samples: FloatArray) -> ScoreStream:
+        frontend = self._scorer.spec.frontend
+        scores = self._scorer.steps(samples)
+        return ScoreStream(
+            frontend.overlap_samples / frontend.sample_rate_hz + _step_ends_s(scores, self.step_s),
+            scores,
+        )
+
+
+class WindowListener:
+    """A model that hears the latest window_s every hop_s, silence before the stream began.
+
+    classify: windows f32[B, n] at rate_hz -> probabilities f32[B, n_labels].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        window_s: float,
+        hop_s: float,
+        rate_hz: int,
+        classify: Callable[[FloatArray], FloatArray],
+    ) -> None:
+        self.name, self.labels = name, labels
+        self.step_s, self.lag_s = hop_s, window_s / 2.0
+        self._window, self._hop = round(window_s * rate_hz), round(hop_s * rate_hz)
+        self._rate_hz, self._classify = rate_hz, classify
+
+    def stream(self, samples: FloatArray) -> ScoreStream:
+        samples = at_rate(samples, self._rate_hz)
+        padded = np.pad(samples, (self._window - self._hop, -len(samples) % self._hop))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self._window)[:: self._hop]
+        starts = range(0, len(windows), _N_WINDOWS)
+        batches = (windows[start : start + _N_WINDOWS].copy() for start in starts)
+        scores = np.concatenate([self._classify(batch) for batch in batches])
+        return ScoreStream(_step_ends_s(scores, self.step_s), scores)
+
+
+def _step_ends_s(scores: FloatArray, step_s: float) -> NDArray[np.float64]:
+    return np.asarray(step_s * np.arange(1, len(scores) + 1), np.float64)
+
+
+def open_listener(scorer: Scorer) -> Listener:
+    """The scorer as it would listen; UsageError if it cannot."""
+    if isinstance(scorer, StudentScorer | BundleScorer):
+        return StepListener(scorer)
+    if isinstance(scorer, TeacherScorer):
+        name = f"{scorer.name}, {TEACHER_WINDOW_S:g} s windows"
+        return WindowListener(
+            name,
+            scorer.labels,
+            TEACHER_WINDOW_S,
+            TEACHER_HOP_S,
+            scorer.rate_hz,
+            scorer.probabilities,
+        )
+    if isinstance(scorer, YamnetScorer):
+        return WindowListener(
+            scorer.name,
+            scorer.labels,
+            yamnet.WINDOW_SAMPLES / SAMPLE_RATE_HZ,
+            yamnet.HOP_SAMPLES / SAMPLE_RATE_HZ,
+            SAMPLE_RATE_HZ,
+            lambda windows: np.stack([scorer.score(window).scores for window in windows]),
+        )
+    raise UsageError(f"{scorer.name} scores whole clips only: it cannot listen to a stream")
+
+
+class Detection(NamedTuple):
+    """An event as a user gets it: start_s and end_s as reported, and seen_s, how much audio was
+    heard when the start was reported."""
+
+    label: str
+    start_s: float
+    end_s: float
+    seen_s: float
+
+
+def detect(
+    stream: ScoreStream, labels: tuple[str, ...], spec: EventSpec, step_s: float
+) -> list[Detection]:
+    """The events of one stream, in the order in which they end."""
+    detector = EventDetector(labels, spec, step_s)
+    seen: dict[str, tuple[Event, float]] = {}
+    found: list[Detection] = []
+
+    def take(events: list[Event], now_s: float) -> None:
+        for event in events:
+            if event.kind == "start":
+                seen[event.label] = (event, now_s)
+            else:
+                start, seen_s = seen.pop(event.label)
+                found.append(Detection(event.label, start.time_s, event.time_s, seen_s))
+
+    for time_s, scores in zip(stream.times_s.tolist(), stream.scores, strict=True):
+        take(detector.push(scores, time_s), time_s)
+    end_s = float(stream.times_s[-1])
+    take(detector.flush(end_s), end_s)
+    return found

@@ -1,0 +1,248 @@
+"""Soundscapes composed of single clips, with the exact onset and offset of every event.
+
+A clip's labels say what sounds in it; its energy says when. Of every clip one contiguous bout is
+cut out, so that its onset is known to 10 ms wherever it is placed (the idea of Salamon et al.
+2017, Scaper: A Library for Soundscape Synthesis and Augmentation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from distill.data import Clip, read_clip
+from distill.mixtures import coloured_noise, level_gain
+from edge_audio.errors import UsageError
+from edge_audio.spec import Spec
+
+FloatArray = NDArray[np.float32]
+Rng = np.random.Generator
+Range = tuple[float, float]
+_Item = TypeVar("_Item")
+
+SAMPLE_RATE_HZ = 16_000
+_FRAME_SAMPLES = 160
+_FADE_SAMPLES = 80
+_N_TRIES = 50  # random onsets before a sound is left out of a crowded scene
+
+
+class SoundscapeConfig(Spec, frozen=True):
+    """n_scenes scenes of scene_s with up to n_events events each, and n_negatives scenes of
+    negative_s with up to n_negative_sounds sounds that are none of the events.
+
+    background_dbfs: range of the coloured noise. snr_db: range of an event's level above it.
+    max_event_s: longer sounds are cut. min_gap_s: between two events of one label.
+    stretch_s: how long a negative scene's background stays as it is; silence: odds that such a
+        stretch is digital silence.
+    """
+
+    n_scenes: int = 30
+    scene_s: float = 60.0
+    n_events: int = 12
+    n_negatives: int = 12
+    negative_s: float = 300.0
+    n_negative_sounds: int = 60
+    background_dbfs: Range = (-60.0, -40.0)
+    snr_db: Range = (6.0, 30.0)
+    max_event_s: float = 10.0
+    min_gap_s: float = 1.0
+    stretch_s: float = 20.0
+    silence: float = 0.2
+
+
+class Sound(NamedTuple):
+    """samples f32[n] at SAMPLE_RATE_HZ that sound throughout; labels: those to be found."""
+
+    samples: FloatArray
+    labels: tuple[str, ...]
+
+
+class TrueEvent(NamedTuple):
+    """One label of one sound, in seconds from the start of the scene."""
+
+    label: str
+    onset_s: float
+    offset_s: float
+
+
+class Scene(NamedTuple):
+    """samples f32[n] at SAMPLE_RATE_HZ within [-1, 1], and its events by onset. At most two
+    sounds overlap at any time."""
+
+    samples: FloatArray
+    events: tuple[TrueEvent, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the scene."""
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+
+def read_sounds(folder: Path, clips: Sequence[Clip], labels: Sequence[str]) -> list[Sound]:
+    """The longest bout of every clip that has one, with those of its labels that are listed."""
+    sounds = []
+    for clip in track(clips, "reading sounds", console=Console(stderr=True), transient=True):
+        samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
+        bout = find_bout(samples)
+        if bout is not None:
+            listed = tuple(label for label in labels if label in clip.labels)
+            sounds.append(Sound(samples[bout], listed))
+    return sounds
+
+
+def find_bout(
+    samples: FloatArray, min_s: float = 0.25, max_gap_s: float = 0.4, max_drop_db: float = 30.0
+) -> slice | None:
+    """Where the longest bout of sound begins and ends in f32[n], to 10 ms.
+
+    Sounding are frames down to max_drop_db, or halfway to the clip's background if that is
+    higher, below the loudest; gaps up to max_gap_s belong to a bout. A clip whose level hardly
+    varies, such as rain, is one bout. None if no bout lasts min_s.
+    """
+    level_db = _frame_levels_db(samples)
+    if not len(level_db):
+        return None
+    range_db = float(level_db.max() - np.percentile(level_db, 10))
+    drop_db = min(max_drop_db, range_db / 2.0) if range_db >= 12.0 else np.inf
+    sounding = np.flatnonzero(level_db >= level_db.max() - drop_db)
+    frames_per_s = SAMPLE_RATE_HZ / _FRAME_SAMPLES
+    is_new = np.diff(sounding) > 1.0 + max_gap_s * frames_per_s
+    bouts = np.split(sounding, np.flatnonzero(is_new) + 1)
+    first, last = max(((int(b[0]), int(b[-1])) for b in bouts), key=lambda b: b[1] - b[0])
+    if last + 1 - first < min_s * frames_per_s or level_db.max() < -80.0:
+        return None
+    return slice(first * _FRAME_SAMPLES, (last + 1) * _FRAME_SAMPLES)
+
+
+def _frame_levels_db(samples: FloatArray) -> NDArray[np.float64]:
+    """Level of every whole 10 ms frame, smoothed over three frames."""
+    n_frames = len(samples) // _FRAME_SAMPLES
+    frames = samples[: n_frames * _FRAME_SAMPLES].reshape(n_frames, _FRAME_SAMPLES)
+    power = np.square(frames, dtype=np.float64).mean(1)
+    padded = np.pad(power, 1, mode="edge") if n_frames else np.zeros(2)
+    return 10.0 * np.log10(np.convolve(padded, np.full(3, 1.0 / 3.0), "valid") + 1e-9)
+
+
+def negative_clips(
+    chosen: Sequence[Clip], clips: Sequence[Clip], labels: Sequence[str]
+) -> list[Clip]:
+    """Those of `chosen` in which none of the labels can be expected: no clip that has one, nor
+    any whose label stands beside one of them anywhere in `clips` (Howl beside Dog)."""
+    wanted = set(labels)
+    related = {label for clip in clips if wanted & set(clip.labels) for label in clip.labels}
+    return [clip for clip in chosen if clip.labels and not related & set(clip.labels)]
+
+
+def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: int) -> Iterator[Scene]:
+    """n_scenes scenes over steady noise. Labels are equally likely, then the sounds of a label.
+
+    Raises UsageError if no sound has a label.
+    """
+    by_label: dict[str, list[Sound]] = {}
+    for sound in sounds:
+        for label in sound.labels:
+            by_label.setdefault(label, []).append(sound)
+    if not by_label:
+        raise UsageError("no held-out clip has a label to find: soundscapes cannot be composed")
+    pools = list(by_label.values())
+    for index in range(config.n_scenes):
+        rng = np.random.default_rng((seed, 0, index))
+        level_dbfs = rng.uniform(*config.background_dbfs)
+        background = coloured_noise(rng, _n_samples(config.scene_s), level_dbfs)
+        drawn = [_draw(rng, _draw(rng, pools)) for _ in range(config.n_events)]
+        yield _compose(rng, config, background, level_dbfs, drawn)
+
+
+def negatives(config: SoundscapeConfig, sounds: Sequence[Sound], seed: int) -> Iterator[Scene]:
+    """n_negatives scenes without events, over noise that changes and at times falls silent."""
+    for index in range(config.n_negatives):
+        rng = np.random.default_rng((seed, 1, index))
+        level_dbfs = rng.uniform(*config.background_dbfs)
+        drawn = [_draw(rng, sounds) for _ in range(config.n_negative_sounds if sounds else 0)]
+        unlabelled = [sound._replace(labels=()) for sound in drawn]
+        yield _compose(rng, config, _changing_noise(rng, config), level_dbfs, unlabelled)
+
+
+def _draw(rng: Rng, items: Sequence[_Item]) -> _Item:
+    return items[int(rng.integers(len(items)))]
+
+
+def _changing_noise(rng: Rng, config: SoundscapeConfig) -> FloatArray:
+    n_samples, n_stretch = _n_samples(config.negative_s), _n_samples(config.stretch_s)
+    noise = np.zeros(n_samples, np.float32)
+    for start in range(0, n_samples, n_stretch):
+        n = min(n_stretch, n_samples - start)
+        if rng.random() >= config.silence:
+            noise[start : start + n] = coloured_noise(rng, n, rng.uniform(*config.background_dbfs))
+    return noise
+
+
+class _Placed(NamedTuple):
+    start: int  # samples
+    end: int
+    labels: tuple[str, ...]
+
+
+def _compose(
+    rng: Rng,
+    config: SoundscapeConfig,
+    samples: FloatArray,
+    background_dbfs: float,
+    sounds: Sequence[Sound],
+) -> Scene:
+    """Adds each sound to the background at a random time, if one is free for it."""
+    placed: list[_Placed] = []
+    for sound in sounds:
+        bout = sound.samples[: min(_n_samples(config.max_event_s), len(samples))]
+        place = _find_room(rng, len(samples), bout, sound.labels, placed, config.min_gap_s)
+        if place is None:
+            continue
+        level_dbfs = background_dbfs + rng.uniform(*config.snr_db)
+        samples[place.start : place.end] += _faded(bout) * level_gain(bout, level_dbfs)
+        placed.append(place)
+    events = [
+        TrueEvent(label, place.start / SAMPLE_RATE_HZ, place.end / SAMPLE_RATE_HZ)
+        for place in placed
+        for label in place.labels
+    ]
+    peak = max(1.0, float(np.abs(samples).max(initial=0.0)))
+    by_onset = sorted(events, key=lambda event: (event.onset_s, event.label))
+    return Scene(samples / np.float32(peak), tuple(by_onset))
+
+
+def _find_room(
+    rng: Rng,
+    n_samples: int,
+    bout: FloatArray,
+    labels: tuple[str, ...],
+    placed: Sequence[_Placed],
+    min_gap_s: float,
+) -> _Placed | None:
+    """A random place where the bout overlaps at most one other sound and keeps its distance
+    from those that share a label."""
+    gap = _n_samples(min_gap_s)
+    kin = [other for other in placed if not set(labels).isdisjoint(other.labels)]
+    for _ in range(_N_TRIES):
+        start = int(rng.integers(0, n_samples - len(bout) + 1))
+        end = start + len(bout)
+        n_overlapping = sum(start < other.end and other.start < end for other in placed)
+        is_near_kin = any(start < other.end + gap and other.start < end + gap for other in kin)
+        if n_overlapping <= 1 and not is_near_kin:
+            return _Placed(start, end, labels)
+    return None
+
+
+def _faded(bout: FloatArray) -> FloatArray:
+    """Without clicks at its ends: 5 ms linear fades."""
+    ramp = np.minimum(1.0, (np.arange(len(bout), dtype=np.float32) + 1.0) / _FADE_SAMPLES)
+    return bout * ramp * ramp[::-1]
+
+
+def _n_samples(duration_s: float) -> int:
+    return round(duration_s * SAMPLE_RATE_HZ)
