@@ -1,6 +1,6 @@
 """Who recorded what a recipe trains on, as their licences ask:
 
-python -m distill.attribution distill/recipes/tiny.toml > docs/attribution.md
+python -m distill.attribution distill/recipes/ship.toml > docs/attribution.md
 """
 
 from __future__ import annotations

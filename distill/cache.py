@@ -1,4 +1,4 @@
-"""Teacher targets on disk: mixtures are made once and taught from many times.
+"""Training targets: what teachers say of each mixture, made on the fly or kept on disk.
 
 A cache is a folder of shards. Each shard is drawn from its own seeds and renamed into place
 when it is whole, so an interrupted run goes on where it stopped.
@@ -7,11 +7,11 @@ when it is whole, so an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -19,46 +19,126 @@ import soxr
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import nn
 
-from distill.mixtures import Mixer
-from distill.teachers import efficientat
-from distill.teachers.efficientat import EfficientATTeacher
+from distill.mixtures import Mixture
+from distill.teachers.base import Layer, Teacher, TeacherOutput
+from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
-from edge_audio.spec import FrontendSpec
+from edge_audio.spec import FrontendSpec, Spec
 
 SHARD_SIZE = 64
-FIELDS = ("mels", "clip_logits", "frame_logits", "features")
+MAX_SOURCES = 8
+_TEACHER_BATCH = 8
+_TEACHERS_NAME = "teachers.json"
+
+Arrays = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
+class TeacherInfo(Spec, frozen=True):
+    """What a student must know of a teacher to learn from its outputs (see `base.Teacher`)."""
+
+    name: str
+    labels: tuple[str, ...]
+    label_frames: Layer | None
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, teacher: Teacher) -> TeacherInfo:
+        """The part of a teacher that its cached outputs still need."""
+        return cls(
+            name=teacher.name,
+            labels=teacher.labels,
+            label_frames=teacher.label_frames,
+            layers=teacher.layers,
+        )
+
+
+class Targets(Protocol):
+    """Mixtures with teacher outputs, told apart by index.
+
+    Arrays of a batch: mels f16[N, T, n_mels]; sources i32[N, MAX_SOURCES], positions in the
+    clip store, -1 for none; and of each teacher `NAME.clip_logits`, `NAME.frame_logits` and
+    `NAME.hidden.I`, f16, as `base.TeacherOutput` describes them.
+    """
+
+    teachers: tuple[TeacherInfo, ...]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[np.int64]) -> Arrays: ...
+
+
+class DrawsMixtures(Protocol):
+    """A `mixtures.Mixer` or a `stream.StreamMixer`."""
+
+    def draw(self, seed: Sequence[int]) -> Mixture: ...
+
+
 class TargetMaker:
-    """Everything that decides what a shard contains."""
+    """Targets on the fly, and everything that decides what a shard contains. Teachers that are
+    PyTorch modules run on `device`."""
 
-    mixer: Mixer
-    teacher: EfficientATTeacher
-    frontend: FrontendSpec
-    seed: int
+    def __init__(
+        self,
+        mixer: DrawsMixtures,
+        teachers: Sequence[Teacher],
+        frontend: FrontendSpec,
+        seed: int,
+        n_mixtures: int,
+        device: str = "cpu",
+    ) -> None:
+        self.mixer, self._teachers, self.frontend = mixer, tuple(teachers), frontend
+        self.seed, self.n_mixtures, self.device = seed, n_mixtures, device
+        for teacher in teachers:
+            if isinstance(teacher, nn.Module):
+                teacher.to(device)
+        self.teachers = tuple(TeacherInfo.of(teacher) for teacher in teachers)
+        if len({teacher.name for teacher in teachers}) < len(teachers):
+            names = ", ".join(teacher.name for teacher in teachers)
+            raise UsageError(f"teachers of one name ({names}): rename a checkpoint or folder")
 
-    def shard(self, index: int) -> dict[str, NDArray[np.float16]]:
-        """FIELDS of mixtures [index * SHARD_SIZE, ...): mels [N, T, n_mels], clip_logits
-        [N, 527], frame_logits [N, T', 527], features [N, T', D]; T' every 0.32 s."""
-        seeds = range(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)
-        mixtures = [self.mixer.draw((self.seed, seed)) for seed in seeds]
-        parts: dict[str, list[NDArray[np.float16]]] = {field: [] for field in FIELDS}
-        for start in range(0, SHARD_SIZE, 8):
-            for field, value in self._targets(mixtures[start : start + 8]).items():
-                parts[field].append(value.astype(np.float16))
-        return {field: np.concatenate(values) for field, values in parts.items()}
+    def __len__(self) -> int:
+        return self.n_mixtures
 
-    def _targets(self, mixtures: list[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        rate_hz = self.frontend.sample_rate_hz
-        waves = [
-            soxr.resample(mixture, rate_hz, efficientat.SAMPLE_RATE_HZ) for mixture in mixtures
+    def batch(self, indices: NDArray[np.int64]) -> Arrays:
+        """The targets of mixtures `indices`."""
+        parts = [
+            self._make(indices[start : start + _TEACHER_BATCH])
+            for start in range(0, len(indices), _TEACHER_BATCH)
         ]
-        with torch.inference_mode():
-            output = self.teacher(torch.from_numpy(np.stack(waves)))
-        mels = np.stack([log_mel(self.frontend, mixture) for mixture in mixtures])
-        return {"mels": mels, **{name: value.numpy() for name, value in output._asdict().items()}}
+        return {field: np.concatenate([part[field] for part in parts]) for field in parts[0]}
+
+    def _make(self, indices: NDArray[np.int64]) -> Arrays:
+        mixtures = [self.mixer.draw((self.seed, int(index))) for index in indices]
+        samples = np.stack([mixture.samples for mixture in mixtures])
+        sources = [mixture.sources for mixture in mixtures]
+        made: Arrays = {
+            "mels": np.stack([log_mel(self.frontend, row) for row in samples]).astype(np.float16),
+            "sources": np.array([(*row, *(-1,) * (MAX_SOURCES - len(row))) for row in sources]),
+        }
+        for teacher in self._teachers:
+            output = teach(teacher, samples, self.frontend.sample_rate_hz, self.device)
+            made |= {f"{teacher.name}.{field}": value for field, value in _fields(output)}
+        return made
+
+
+def teach(
+    teacher: Teacher, samples: NDArray[np.float32], sample_rate_hz: int, device: str = "cpu"
+) -> TeacherOutput:
+    """What the teacher says of mono rows [N, n] at any rate."""
+    if sample_rate_hz != teacher.sample_rate_hz:
+        rows = [soxr.resample(row, sample_rate_hz, teacher.sample_rate_hz) for row in samples]
+        samples = np.stack(rows)
+    with torch.inference_mode():
+        return teacher(torch.from_numpy(samples).to(device))
+
+
+def _fields(output: TeacherOutput) -> Iterator[tuple[str, NDArray[np.float16]]]:
+    named = {f"hidden.{index}": value for index, value in enumerate(output.hidden)}
+    for name, value in {**output._asdict(), **named}.items():
+        if isinstance(value, torch.Tensor):
+            yield name, value.float().clamp(-6e4, 6e4).half().cpu().numpy()
 
 
 class TargetCache:
@@ -67,37 +147,54 @@ class TargetCache:
     def __init__(self, folder: Path, n_mixtures: int) -> None:
         self.folder, self.n_shards = folder, max(1, n_mixtures // SHARD_SIZE)
 
-    def __len__(self) -> int:
-        return self.n_shards * SHARD_SIZE
-
-    def build(self, maker: TargetMaker, n_processes: int) -> None:
-        """Makes the shards that are missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def build(self, open_maker: Callable[[], TargetMaker], n_processes: int) -> None:
+        """Makes the shards that are missing; the maker is opened only if there are any."""
         missing = [i for i in range(self.n_shards) if not self._path(i).exists()]
         if not missing:
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        maker = open_maker()
+        teachers = self.folder / _TEACHERS_NAME
+        teachers.write_bytes(msgspec.json.encode(maker.teachers))
         jobs = [(index, self._path(index)) for index in missing]
         done = _save_shards(maker, jobs, n_processes)
         for _ in track(done, total=len(jobs), description="teacher targets"):
             pass
 
-    def load(self) -> dict[str, NDArray[np.float16]]:
-        """All shards in memory, field by field (about 185 kB per 10 s mixture)."""
-        arrays: dict[str, NDArray[np.float16]] = {}
+    def load(self) -> CachedTargets:
+        """All shards in memory (about 240 kB per 10 s mixture with four layers of mn04)."""
+        teachers = msgspec.json.decode(
+            (self.folder / _TEACHERS_NAME).read_bytes(), type=tuple[TeacherInfo, ...]
+        )
+        arrays: Arrays = {}
         for index in track(range(self.n_shards), description="loading targets"):
+            rows = slice(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)
             with np.load(self._path(index)) as shard:
-                for field in FIELDS:
-                    part = shard[field]
+                for field, part in shard.items():
                     if field not in arrays:
-                        arrays[field] = np.empty((len(self), *part.shape[1:]), np.float16)
-                    arrays[field][index * SHARD_SIZE : (index + 1) * SHARD_SIZE] = part
-        return arrays
+                        shape = (self.n_shards * SHARD_SIZE, *part.shape[1:])
+                        arrays[field] = np.empty(shape, part.dtype)
+                    arrays[field][rows] = part
+        return CachedTargets(teachers, arrays)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"shard-{index:05d}.npz"
 
 
-def cache_key(*parts: msgspec.Struct | Sequence[msgspec.Struct] | int) -> str:
+class CachedTargets:
+    """Targets that were read from a TargetCache."""
+
+    def __init__(self, teachers: tuple[TeacherInfo, ...], arrays: Arrays) -> None:
+        self.teachers, self.arrays = teachers, arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays["mels"])
+
+    def batch(self, indices: NDArray[np.int64]) -> Arrays:
+        return {field: values[indices] for field, values in self.arrays.items()}
+
+
+def cache_key(*parts: Any) -> str:
     """Names a cache folder by everything that its contents depend on, the clips as far as the
     manifest describes them."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
@@ -112,7 +209,8 @@ def _save_shards(
         _adopt(maker)
         yield from map(_save_shard, jobs)
         return
-    with ProcessPoolExecutor(n_processes, initializer=_adopt, initargs=(maker,)) as pool:
+    context = get_context("fork")  # a teacher may hold what cannot be pickled
+    with ProcessPoolExecutor(n_processes, context, _adopt, (maker,)) as pool:
         yield from pool.map(_save_shard, jobs)
 
 
@@ -128,7 +226,11 @@ def _adopt(maker: TargetMaker) -> None:
 def _save_shard(job: tuple[int, Path]) -> None:
     index, path = job
     assert _maker is not None
+    arrays = _maker.batch(np.arange(index * SHARD_SIZE, (index + 1) * SHARD_SIZE))
     partial = path.with_suffix(".partial.npz")
-    arrays: dict[str, Any] = {**_maker.shard(index)}
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    try:
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise EdgeAudioError(f"cannot write {path}: {error}; free some space, run again") from error

@@ -13,7 +13,7 @@ import click
     "recipe_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="TOML recipe, such as distill/recipes/tiny.toml.",
+    help="TOML recipe, such as distill/recipes/esc_free.toml.",
 )
 @click.option(
     "--runs-dir",
@@ -30,7 +30,25 @@ import click
     show_default=True,
     help="Processes that make teacher targets, and threads that train.",
 )
-def distill(recipe_path: Path, runs_dir: Path, n_processes: int) -> None:
+@click.option(
+    "--set",
+    "settings",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Change a field of the recipe, such as student.delay_ms=80; may be repeated.",
+)
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the Python code that comes with the recipe's transformers teachers.",
+)
+def distill(
+    recipe_path: Path,
+    runs_dir: Path,
+    n_processes: int,
+    settings: tuple[str, ...],
+    trust_remote_code: bool,
+) -> None:
     """Train a student from a recipe; run again to resume.
 
     Reads the labelled audio from $EDGE_AUDIO_DATA and the teacher's checkpoint from
@@ -38,11 +56,14 @@ def distill(recipe_path: Path, runs_dir: Path, n_processes: int) -> None:
     """
     import torch
 
-    from distill.recipe import read_recipe
+    from distill.recipe import read_recipe, trust_teachers
     from distill.train import distill as run
 
     torch.set_num_threads(n_processes)
-    click.echo(run(read_recipe(recipe_path), runs_dir, n_processes))
+    recipe = read_recipe(recipe_path, settings)
+    if trust_remote_code:
+        recipe = trust_teachers(recipe)
+    click.echo(run(recipe, runs_dir, n_processes))
 
 
 @click.command()
@@ -52,9 +73,35 @@ def distill(recipe_path: Path, runs_dir: Path, n_processes: int) -> None:
     "--out",
     "out_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for metrics.json and the figure.",
+    help="Folder for metrics.json and the figures.",
 )
-def evaluate(targets: tuple[str, ...], baselines: bool, out_dir: Path | None) -> None:
+@click.option(
+    "--soundscapes",
+    is_flag=True,
+    help="Also compose soundscapes and score events, latency and false alarms per hour.",
+)
+@click.option(
+    "--folds",
+    "fold_recipe",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Fine-tune a checkpoint by this recipe, such as distill/recipes/folds.toml, on four "
+    "folds of ESC-50 and score its int8 bundle on the fifth, for all five.",
+)
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where the runs of --folds and cached targets go.",
+)
+def evaluate(
+    targets: tuple[str, ...],
+    baselines: bool,
+    out_dir: Path | None,
+    soundscapes: bool,
+    fold_recipe: Path | None,
+    runs_dir: Path,
+) -> None:
     """Score a student or bundle on clips it never heard.
 
     The training recipe inside the first CHECKPOINT_OR_BUNDLE says which clips those are; it is
@@ -65,13 +112,35 @@ def evaluate(targets: tuple[str, ...], baselines: bool, out_dir: Path | None) ->
 
     from distill.evaluate import evaluate as run
     from distill.evaluate import write_report
-    from distill.report import describe, to_table
+    from distill.report import describe, describe_streaming, to_streaming_table, to_table
 
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
-    report = run(targets, baselines)
+    if fold_recipe is not None:
+        _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
+        return
+    report = run(targets, baselines, soundscapes)
     if out_dir is not None:
         write_report(report, out_dir)
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
         console.width = 170
     console.print(describe(report), to_table(report), sep="\n", highlight=False)
+    if report.streaming is not None:
+        facts, table = describe_streaming(report.streaming), to_streaming_table(report.streaming)
+        console.print(facts, table, sep="\n", highlight=False)
+
+
+def _evaluate_folds(
+    targets: tuple[str, ...], fold_recipe: Path, runs_dir: Path, out_dir: Path | None
+) -> None:
+    from rich.console import Console
+
+    from distill.fold_report import describe, to_table, write_report
+    from distill.folds import evaluate_folds
+
+    if len(targets) != 1:
+        raise click.UsageError("--folds takes one checkpoint at a time")
+    report = evaluate_folds(Path(targets[0]), fold_recipe, runs_dir, n_processes=1)
+    if out_dir is not None:
+        write_report(report, out_dir)
+    Console().print(describe(report), to_table(report), sep="\n", highlight=False)

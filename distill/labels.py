@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from distill.recipe import PEERS_ENV, peers_dir
 from edge_audio.errors import UsageError
@@ -32,3 +36,17 @@ def read_class_map(path: Path) -> tuple[str, ...]:
     if sorted(names) != list(range(len(names))):
         raise UsageError(f"{path} skips a class index: fetch it again")
     return tuple(names[index] for index in range(len(names)))
+
+
+def label_columns(
+    theirs: Sequence[str], ours: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Columns of the labels that both lists hold, in their list and in ours, ordered as ours.
+
+    Raises UsageError if there is none: such a teacher has nothing to say about our labels.
+    """
+    column = {name: index for index, name in enumerate(theirs)}
+    shared = [index for index, name in enumerate(ours) if name in column]
+    if not shared:
+        raise UsageError(f"no label in common with {list(theirs[:5])}...: they must be AudioSet's")
+    return np.array([column[ours[index]] for index in shared]), np.array(shared)

@@ -1,30 +1,16 @@
-"""What the student is asked to predict."""
+"""The terms of a distillation loss."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from distill.recipe import LossConfig
-from distill.students.tagger import StudentOutput
 
-
-class Targets(NamedTuple):
-    """Teacher outputs at the student's token rate: clip_logits [B, C], frame_logits
-    [B, T, C], features [B, T, D] (standardised)."""
-
-    clip_logits: Tensor
-    frame_logits: Tensor
-    features: Tensor
-
-
-def align(frames: Tensor, hop_s: float, times_s: Tensor) -> Tensor:
-    """Linear interpolation of [B, T', D], whose frame j is centred on j * hop_s, at times_s
-    [T], clamped to the ends -> [B, T, D]."""
-    position = (times_s / hop_s).clamp(0.0, frames.shape[1] - 1.0)
+def align(frames: Tensor, hop_s: float, times_s: Tensor, offset_s: float = 0.0) -> Tensor:
+    """Linear interpolation of [B, T', D], whose frame j is centred on offset_s + j * hop_s, at
+    times_s [T], clamped to the ends -> [B, T, D]."""
+    position = ((times_s - offset_s) / hop_s).clamp(0.0, frames.shape[1] - 1.0)
     low = position.floor().long()
     high = (low + 1).clamp(max=frames.shape[1] - 1)
     mix = (position - low)[None, :, None]
@@ -52,11 +38,12 @@ def clip_probability(frame_probability: Tensor) -> Tensor:
     return frame_probability.square().sum(1) / frame_probability.sum(1).clamp(min=1e-6)
 
 
-def clip_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Binary cross-entropy of the pooled probabilities, summed over the classes."""
+def clip_loss(logits: Tensor, probabilities: Tensor) -> Tensor:
+    """Binary cross-entropy of the pooled frame logits [B, T, C] against [B, C], summed over the
+    classes."""
     pooled = clip_probability(torch.sigmoid(logits)).clamp(1e-6, 1.0 - 1e-6)
-    soft = torch.sigmoid(teacher_logits)
-    return functional.binary_cross_entropy(pooled, soft, reduction="sum") / len(logits)
+    likelihood = probabilities * pooled.log() + (1.0 - probabilities) * torch.log1p(-pooled)
+    return -likelihood.sum() / len(logits)
 
 
 def layer_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -64,14 +51,3 @@ def layer_loss(predicted: Tensor, target: Tensor) -> Tensor:
     (Chang et al. 2025)."""
     cosine = functional.cosine_similarity(predicted, target, dim=-1)
     return (predicted - target).abs().mean() - functional.logsigmoid(cosine).mean()
-
-
-def distillation_loss(
-    config: LossConfig, output: StudentOutput, projection: nn.Module, targets: Targets
-) -> dict[str, Tensor]:
-    """The weighted terms `clip`, `frame` and `feature`, to be summed."""
-    return {
-        "clip": config.clip * clip_loss(output.logits, targets.clip_logits),
-        "frame": config.frame * frame_loss(output.logits, targets.frame_logits),
-        "feature": config.feature * layer_loss(projection(output.embedding), targets.features),
-    }

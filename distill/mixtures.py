@@ -7,50 +7,76 @@ makes it, in whatever order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
-from distill.data import ClipStore
+from distill.codecs import CODECS, transcode
+from distill.data import ClipSource
 from edge_audio.spec import Spec
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
+Range = tuple[float, float]
 
 
 class MixtureConfig(Spec, frozen=True):
-    """How clips become training audio. Probabilities are per mixture unless said otherwise.
+    """How clips become training audio.
 
     duration_s: length of a mixture.
     n_sources_weights: relative odds of 0, 1, 2, ... overlapping clips.
     level_dbfs: range of the loudest clip's RMS level.
     relative_db: range of the other clips' levels against it.
-    noise_dbfs: range of the coloured room noise.
-    low_pass, low_pass_hz: odds (per clip) and cut-off range of a steep low-pass, so that a
-        recording's bandwidth does not give its class away.
-    reverb, reverb_s: odds (per clip) and decay time range of a synthetic room.
+    noise_dbfs: range of the coloured room noise, the one thing in a mixture of 0 clips.
+
+    Odds per clip:
+    speed, speed_factor: resample, which moves pitch and tempo together.
+    reverb, reverb_s: a synthetic room of that decay time.
+    low_pass, low_pass_hz: a steep low-pass, so that a recording's bandwidth does not give its
+        class away.
+
+    Odds per mixture, as heard through one device:
+    hum: mains hum at 50 or 60 Hz with harmonics.
+    overload: gain into a soft limiter.
+    response, response_db: a smooth random frequency response with that standard deviation.
+    codec: one of `codecs.CODECS`, there and back.
     """
 
     duration_s: float = 10.0
-    n_sources_weights: tuple[float, ...] = (0.04, 0.4, 0.34, 0.22)
-    level_dbfs: tuple[float, float] = (-45.0, -10.0)
-    relative_db: tuple[float, float] = (-15.0, 0.0)
-    noise_dbfs: tuple[float, float] = (-90.0, -45.0)
+    n_sources_weights: tuple[float, ...] = (0.05, 0.25, 0.34, 0.22, 0.14)
+    level_dbfs: Range = (-45.0, -10.0)
+    relative_db: Range = (-15.0, 0.0)
+    noise_dbfs: Range = (-90.0, -45.0)
+    speed: float = 0.4
+    speed_factor: Range = (0.85, 1.18)
+    reverb: float = 0.2
+    reverb_s: Range = (0.1, 0.8)
     low_pass: float = 0.3
-    low_pass_hz: tuple[float, float] = (2500.0, 8000.0)
-    reverb: float = 0.15
-    reverb_s: tuple[float, float] = (0.1, 0.8)
+    low_pass_hz: Range = (2500.0, 8000.0)
+    hum: float = 0.08
+    overload: float = 0.08
+    response: float = 0.4
+    response_db: float = 4.0
+    codec: float = 0.15
+
+
+class Mixture(NamedTuple):
+    """samples f32[n], peaks within [-1, 1]; sources: positions in the store of what sounds."""
+
+    samples: FloatArray
+    sources: tuple[int, ...]
 
 
 class Mixer:
-    """Draws mixtures f32[n_samples] from the clips `indices` of a store."""
+    """Draws mixtures of n_samples from the clips `indices` of a store."""
 
     def __init__(
         self,
-        store: ClipStore,
+        store: ClipSource,
         indices: Sequence[int],
         config: MixtureConfig,
         sample_rate_hz: int,
@@ -61,20 +87,21 @@ class Mixer:
         self.sample_rate_hz, self.n_samples = sample_rate_hz, n_samples
         self.odds = None if weights is None else weights / weights.sum()
 
-    def draw(self, seed: Sequence[int]) -> FloatArray:
-        """The mixture of this seed, peaks within [-1, 1]."""
+    def draw(self, seed: Sequence[int]) -> Mixture:
+        """The mixture of this seed."""
         rng = np.random.default_rng(seed)
         config = self.config
         odds = np.asarray(config.n_sources_weights)
         n_sources = int(rng.choice(len(odds), p=odds / odds.sum()))
         level_db = rng.uniform(*config.level_dbfs)
-        mixture = self._noise(rng, rng.uniform(*config.noise_dbfs))
-        for position in range(n_sources):
+        samples = coloured_noise(rng, self.n_samples, rng.uniform(*config.noise_dbfs))
+        sources = tuple(int(rng.choice(self.indices, p=self.odds)) for _ in range(n_sources))
+        for position, source in enumerate(sources):
             relative_db = rng.uniform(*config.relative_db) if position else 0.0
-            clip = self.store[int(rng.choice(self.indices, p=self.odds))]
-            clip = self._colour(rng, clip)
-            self._place(rng, mixture, clip * _gain(clip, level_db + relative_db))
-        return mixture / max(1.0, float(np.abs(mixture).max()))
+            clip = self._colour(rng, self.store[source])
+            self._place(rng, samples, clip * level_gain(clip, level_db + relative_db))
+        heard = self._through_device(rng, samples)
+        return Mixture(heard / max(1.0, float(np.abs(heard).max())), sources)
 
     def _place(self, rng: Rng, mixture: FloatArray, clip: FloatArray) -> None:
         """Adds the clip at a random onset; half of the short clips repeat with gaps."""
@@ -93,23 +120,40 @@ class Mixer:
             onset += len(clip) + int(rng.exponential(0.5) * self.sample_rate_hz)
 
     def _colour(self, rng: Rng, clip: FloatArray) -> FloatArray:
-        config = self.config
+        config, rate_hz = self.config, self.sample_rate_hz
+        if rng.random() < config.speed:
+            factor = rng.uniform(*config.speed_factor)
+            clip = np.asarray(soxr.resample(clip, factor, 1.0, quality="LQ"), np.float32)
         if rng.random() < config.reverb:
-            clip = _reverberate(rng, clip, rng.uniform(*config.reverb_s), self.sample_rate_hz)
+            clip = _reverberate(rng, clip, rng.uniform(*config.reverb_s), rate_hz)
         if rng.random() < config.low_pass:
-            clip = _low_pass(clip, rng.uniform(*config.low_pass_hz), self.sample_rate_hz)
+            clip = _low_pass(clip, rng.uniform(*config.low_pass_hz), rate_hz)
         return clip
 
-    def _noise(self, rng: Rng, level_dbfs: float) -> FloatArray:
-        """Gaussian noise with a random spectral slope between white and brown."""
-        size = next_fast_len(self.n_samples, real=True)
-        spectrum = rfft(rng.standard_normal(size, np.float32))
-        bins = np.maximum(1.0, np.arange(len(spectrum), dtype=np.float32) / 50.0)
-        noise = irfft(spectrum * bins ** np.float32(-rng.uniform(0.0, 1.0)), size)
-        return noise[: self.n_samples] * _gain(noise, level_dbfs)
+    def _through_device(self, rng: Rng, samples: FloatArray) -> FloatArray:
+        config, rate_hz = self.config, self.sample_rate_hz
+        if rng.random() < config.hum:
+            samples = samples + _hum(rng, len(samples), rate_hz)
+        if rng.random() < config.overload:
+            gain = rng.uniform(1.0, 8.0) / max(float(np.abs(samples).max()), 1e-3)
+            samples = np.tanh(samples * np.float32(gain))
+        if rng.random() < config.response:
+            samples = _filter_randomly(rng, samples, config.response_db, rate_hz)
+        if rng.random() < config.codec:
+            samples = transcode(samples, rate_hz, CODECS[int(rng.integers(len(CODECS)))])
+        return samples
 
 
-def _gain(samples: FloatArray, level_dbfs: float) -> np.float32:
+def coloured_noise(rng: Rng, n_samples: int, level_dbfs: float) -> FloatArray:
+    """Gaussian noise with a random spectral slope between white and brown."""
+    size = next_fast_len(n_samples, real=True)
+    spectrum = rfft(rng.standard_normal(size, np.float32))
+    bins = np.maximum(1.0, np.arange(len(spectrum), dtype=np.float32) / 50.0)
+    noise = irfft(spectrum * bins ** np.float32(-rng.uniform(0.0, 1.0)), size)
+    return noise[:n_samples] * level_gain(noise, level_dbfs)
+
+
+def level_gain(samples: FloatArray, level_dbfs: float) -> np.float32:
     """Factor that brings the RMS of the clip's louder half to the level: silence within a
     clip does not make its event too loud."""
     power = np.square(samples)
@@ -133,3 +177,29 @@ def _reverberate(rng: Rng, clip: FloatArray, decay_s: float, sample_rate_hz: int
     tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.square(tail).sum())
     tail[0] = 1.0
     return oaconvolve(clip, tail)[: len(clip)].astype(np.float32)
+
+
+def _hum(rng: Rng, n_samples: int, sample_rate_hz: int) -> FloatArray:
+    """The first eight harmonics of the mains at random levels and phases."""
+    mains_hz = rng.choice((50.0, 60.0))
+    time_s = np.arange(n_samples) / sample_rate_hz
+    harmonics = mains_hz * np.arange(1, 9)[:, None]
+    levels = 10.0 ** (rng.uniform(-80.0, -40.0, (8, 1)) / 20.0)
+    phases = rng.uniform(0.0, 2.0 * np.pi, (8, 1))
+    waves = levels * np.sin(2.0 * np.pi * harmonics * time_s + phases)
+    return waves.sum(0).astype(np.float32)
+
+
+def _filter_randomly(
+    rng: Rng, samples: FloatArray, response_db: float, sample_rate_hz: int
+) -> FloatArray:
+    """Zero-phase filter with a random gain at each octave, interpolated between them, and a
+    high-pass as small microphones have it."""
+    size = next_fast_len(len(samples), real=True)
+    hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz)
+    octaves = 31.25 * 2.0 ** np.arange(9)
+    gains_db = rng.normal(0.0, response_db, len(octaves))
+    gain_db = np.interp(np.log2(np.maximum(hz, 1.0)), np.log2(octaves), gains_db)
+    high_pass = 1.0 / (1.0 + (rng.uniform(20.0, 250.0) / np.maximum(hz, 1.0)) ** 4)
+    mask = (10.0 ** (gain_db / 20.0) * high_pass).astype(np.float32)
+    return irfft(rfft(samples, size) * mask, size)[: len(samples)]

@@ -1,44 +1,103 @@
-"""One distillation run: cache the teacher, train the student, checkpoint, resume."""
+"""One distillation run: make targets, train the student, checkpoint, resume."""
 
 from __future__ import annotations
 
-import csv
-import math
-import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
-from distill.cache import TargetCache, TargetMaker, cache_key
+from distill.cache import (
+    SHARD_SIZE,
+    DrawsMixtures,
+    TargetCache,
+    TargetMaker,
+    Targets,
+    cache_key,
+)
+from distill.checks import require_sound
 from distill.data import Clip, ClipStore, data_dir, read_manifest
-from distill.losses import Targets, align, distillation_loss, plausible
+from distill.inputs import HumanLabels, Input, Masks
+from distill.labels import audioset_labels
 from distill.mixtures import Mixer
-from distill.recipe import Recipe, peers_dir
+from distill.objective import Objective
+from distill.recipe import Recipe, TrainingConfig, peers_dir
+from distill.runs import (
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    MetricsLog,
+    describe_run,
+    draw_curves,
+    format_figures,
+    load_state,
+    load_to_resume,
+    progress,
+    require_finite,
+    save_atomically,
+    warmup_cosine,
+)
+from distill.stream import ClipStream, StreamMixer
 from distill.students.tagger import Student
-from distill.teachers import efficientat
-from distill.teachers.efficientat import EfficientATTeacher
-from edge_audio.errors import EdgeAudioError
+from distill.teachers import open_teacher
+from edge_audio.errors import EdgeAudioError, UsageError
 
-CHECKPOINT_NAME = "checkpoint.pt"
 _LOG_EVERY_STEPS = 25
+_SAMPLE_SIZE = 256
 _SLOW_PARAMETERS = ("log_decay", "angle")  # the recurrence: lower rate, no weight decay
 
+Prepare = Callable[[Student], None]
 
-def distill(recipe: Recipe, runs_dir: Path, n_processes: int) -> Path:
-    """Runs or resumes `recipe` in `runs_dir / recipe.name`; returns the checkpoint's path."""
+
+def distill(
+    recipe: Recipe, runs_dir: Path, n_processes: int, prepare: Prepare | None = None
+) -> Path:
+    """Runs or resumes `recipe` in `runs_dir / recipe.name`; returns the checkpoint's path.
+
+    n_processes: how many make the cached targets. prepare: is given the student before training
+    begins; quantization-aware training hooks its fake quantizers in here.
+    """
+    accelerator = open_accelerator(recipe.training)
+    clips = read_manifest(data_dir())
+    for problem in require_sound(data_dir(), clips, audioset_labels()):
+        accelerator.print(f"note: {problem.message}", file=sys.stderr)
+    with accelerator.main_process_first():
+        targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
+    labels = audioset_labels()
+    if recipe.start_from:
+        check_start(recipe, clips)
+    student = start_student(recipe)
+    sample = targets.batch(np.arange(min(len(targets), _SAMPLE_SIZE)))
+    objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
+    if prepare is not None:
+        prepare(student)
+    inputs: list[Input] = []
+    if recipe.loss.human:
+        inputs.append(HumanLabels(clips, labels))
+    if recipe.masking.share:
+        inputs.append(Masks(recipe.masking, student, recipe.seed))
     run_dir = runs_dir / recipe.name
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "recipe.json").write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
-    arrays = build_cache(recipe, runs_dir / "cache", n_processes).load()
-    return Trainer(recipe, run_dir, arrays).run()
+    trainer = Trainer(
+        accelerator, recipe, recipe.seed, recipe.training, run_dir, objective, targets, inputs
+    )
+    return trainer.run()
+
+
+def open_accelerator(config: TrainingConfig) -> Accelerator:
+    """One process, or one of those that `torchrun` or `accelerate launch` started."""
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may skip the head
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),  # asked for by name, or torchrun's ranks are ignored
+        mixed_precision=config.precision,
+        kwargs_handlers=[ddp],
+    )
 
 
 def training_clips(recipe: Recipe, clips: list[Clip]) -> list[int]:
@@ -47,22 +106,35 @@ def training_clips(recipe: Recipe, clips: list[Clip]) -> list[int]:
     return [index for index, clip in enumerate(clips) if clip.path in chosen]
 
 
-def build_cache(recipe: Recipe, cache_dir: Path, n_processes: int) -> TargetCache:
-    """The recipe's teacher targets, made where they are missing."""
-    folder = data_dir()
-    clips = read_manifest(folder)
-    frontend = recipe.student.frontend
-    rate_hz = frontend.sample_rate_hz
-    store = ClipStore.open(folder, clips, rate_hz, cache_dir)
-    indices = training_clips(recipe, clips)
-    n_samples = int(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
+def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
+    """The recipe's teacher targets; what of a cache is missing is made."""
+    indices, frontend = training_clips(recipe, clips), recipe.student.frontend
+
+    def open_maker() -> TargetMaker:
+        rate_hz = frontend.sample_rate_hz
+        n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
+        odds = balance([clips[index] for index in indices])
+        mixing = recipe.mixture, rate_hz, n_samples, odds
+        mixer: DrawsMixtures
+        if recipe.stream is None:
+            store = ClipStore.open(data_dir(), clips, rate_hz, cache_dir)
+            mixer = Mixer(store, indices, *mixing)
+        else:
+            streamed = ClipStream(data_dir(), clips, indices, rate_hz, recipe.seed, recipe.stream)
+            mixer = StreamMixer(streamed, *mixing, mixtures_per_pool=SHARD_SIZE)
+        teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        n_mixtures = recipe.training.n_mixtures
+        return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
+
+    if not recipe.training.cache:
+        return open_maker()
     heard = [clips[index] for index in indices]
-    mixer = Mixer(store, indices, recipe.mixture, rate_hz, n_samples, balance(heard))
-    teacher = EfficientATTeacher.load(peers_dir() / recipe.teacher.checkpoint, recipe.teacher.width)
-    key = cache_key(heard, recipe.mixture, recipe.teacher, frontend, recipe.seed)
+    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed)
+    key = cache_key(*parts, *([recipe.stream] if recipe.stream else []))
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
-    cache.build(TargetMaker(mixer, teacher, frontend, recipe.seed), n_processes)
-    return cache
+    cache.build(open_maker, n_processes)
+    return cache.load()
 
 
 def balance(clips: list[Clip]) -> NDArray[np.float64]:
@@ -75,171 +147,177 @@ def balance(clips: list[Clip]) -> NDArray[np.float64]:
     return 1.0 / np.sqrt(np.array(rarest, float))
 
 
-class Trainer:
-    """Training state of one run; everything that a resume needs is in its checkpoint."""
+def check_start(recipe: Recipe, clips: list[Clip]) -> None:
+    """Raises UsageError if the student that this run goes on with has heard what it holds out."""
+    earlier = load_student(Path(recipe.start_from))[1]
+    heard = {clips[index].group for index in training_clips(earlier, clips)}
+    leaks = [clip.path for clip in recipe.split.divide(clips)[1] if clip.group in heard]
+    if leaks:
+        raise UsageError(
+            f"{recipe.start_from} has heard {len(leaks)} clips that {recipe.name} holds out, such "
+            f"as {leaks[0]}: start from a student whose split holds out as much"
+        )
 
-    def __init__(self, recipe: Recipe, run_dir: Path, arrays: dict[str, NDArray[Any]]) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.run_dir, self.arrays = recipe, run_dir, arrays
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.student = Student(recipe.student).to(self.device)
-        features = arrays["features"][:256].astype(np.float32)
-        self.feature_mean = torch.from_numpy(features.mean((0, 1))).to(self.device)
-        self.feature_std = torch.from_numpy(features.std((0, 1)) + 1e-3).to(self.device)
-        projection = nn.Linear(recipe.student.embedding_dim, features.shape[-1])
-        self.projection = projection.to(self.device)
-        self.optimizer = torch.optim.AdamW(self._parameter_groups())
+
+def start_student(recipe: Recipe) -> Student:
+    """The recipe's student, new or with the weights of `start_from`."""
+    torch.manual_seed(recipe.seed)
+    student = Student(recipe.student)
+    if recipe.start_from:
+        weights = load_state(Path(recipe.start_from))["student"]
+        try:
+            student.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UsageError(f"{recipe.start_from} holds a student of another shape") from error
+    return student
+
+
+class Trainer:
+    """Training state of one run; everything that a resume needs is in its checkpoint.
+
+    recipe: what a checkpoint must have been made by to be resumed. objective: a module with a
+    `student`, whose
+    forward gives the terms of the loss. inputs: add arrays to each batch of targets.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        recipe: msgspec.Struct,
+        seed: int,
+        config: TrainingConfig,
+        run_dir: Path,
+        objective: Objective,
+        targets: Targets,
+        inputs: Sequence[Input] = (),
+    ) -> None:
+        self.recipe, self.seed, self.config, self.run_dir = recipe, seed, config, run_dir
+        self.accelerator, self.targets, self.inputs = accelerator, targets, inputs
+        optimizer = torch.optim.AdamW(self._parameter_groups(objective))
+        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.log = MetricsLog(run_dir / METRICS_NAME)
         self.step = 0
+        n_processes = accelerator.num_processes
+        if self.config.batch_size % n_processes or self.config.batch_size > len(targets):
+            raise UsageError(
+                f"training.batch_size {self.config.batch_size} must be a multiple of the "
+                f"{n_processes} processes, and at most the {len(targets)} mixtures"
+            )
+
+    @property
+    def module(self) -> Objective:
+        """The objective itself, without what distributed training wraps around it."""
+        module: Objective = self.accelerator.unwrap_model(self.objective)
+        return module
 
     def run(self) -> Path:
         """Trains from the last checkpoint, if there is one, to the recipe's last step."""
-        config = self.recipe.training
+        is_main = self.accelerator.is_main_process
+        if is_main:
+            describe_run(self.run_dir, self.recipe)
         self._resume()
-        with _progress() as bar:
-            task = bar.add_task("", total=config.n_steps, completed=self.step)
+        bar = progress()
+        bar.disable = not is_main
+        with bar:
+            task = bar.add_task("", total=self.config.n_steps, completed=self.step)
             for batch in self._batches():
                 losses = self._train_step(batch)
                 self.step += 1
-                bar.update(task, completed=self.step, description=_format(losses))
-                if self.step % _LOG_EVERY_STEPS == 0:
-                    self._log(losses)
-                if self.step % config.checkpoint_every_steps == 0:
+                bar.update(task, completed=self.step, description=format_figures(losses))
+                if is_main and self.step % _LOG_EVERY_STEPS == 0:
+                    self.log.write(self.step, {"learning_rate": self._learning_rate(), **losses})
+                if is_main and self.step % self.config.checkpoint_every_steps == 0:
                     self._save()
-        self._save()
+        if is_main:
+            self._save()
+            draw_curves(self.run_dir)
+        self.accelerator.wait_for_everyone()
         return self.run_dir / CHECKPOINT_NAME
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        config = self.recipe.training
-        named = list(self.student.named_parameters())
+    def _parameter_groups(self, objective: Objective) -> list[dict[str, Any]]:
+        named = list(objective.named_parameters())
         slow = [p for name, p in named if name.endswith(_SLOW_PARAMETERS)]
         fast = [p for name, p in named if not name.endswith(_SLOW_PARAMETERS)]
-        fast += self.projection.parameters()
         return [
-            {"params": fast, "factor": 1.0, "weight_decay": config.weight_decay},
+            {"params": fast, "factor": 1.0, "weight_decay": self.config.weight_decay},
             {"params": slow, "factor": 0.3, "weight_decay": 0.0},
         ]
 
     def _batches(self) -> Iterator[NDArray[np.int64]]:
         """Index batches from the current step on; the order depends on seed and epoch only."""
-        config = self.recipe.training
-        n_per_epoch = len(self.arrays["mels"]) // config.batch_size
-        while self.step < config.n_steps:
+        size = self.config.batch_size
+        n_per_epoch = len(self.targets) // size
+        while self.step < self.config.n_steps:
             epoch, position = divmod(self.step, n_per_epoch)
-            order = np.random.default_rng((self.recipe.seed, epoch)).permutation(
-                len(self.arrays["mels"])
-            )
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.targets))
             for start in range(position, n_per_epoch):
-                if self.step >= config.n_steps:
+                if self.step >= self.config.n_steps:
                     return
-                yield order[start * config.batch_size : (start + 1) * config.batch_size]
+                yield order[start * size : (start + 1) * size]
 
-    def _train_step(self, batch: NDArray[np.int64]) -> dict[str, float]:
-        self.student.train()
+    def _train_step(self, indices: NDArray[np.int64]) -> dict[str, float]:
+        self.objective.train()
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        output = self.student(self._tensor("mels", batch))
-        self._require_finite(output.logits.sum())  # some losses refuse a NaN in words of their own
-        targets = self._targets(batch)
-        terms = distillation_loss(self.recipe.loss, output, self.projection, targets)
+        terms = self.objective(self._batch(indices))
         total = torch.stack(list(terms.values())).sum()
-        self._require_finite(total)
+        require_finite(total, self.step, self.run_dir)
         self.optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.training.max_gradient_norm)
+        self.accelerator.backward(total)
+        self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
         return {"loss": total.item(), **{name: term.item() for name, term in terms.items()}}
 
-    def _require_finite(self, value: Tensor) -> None:
-        if not torch.isfinite(value):
-            raise EdgeAudioError(
-                f"the loss is {value.item()} at step {self.step}: the last good checkpoint is "
-                f"kept in {self.run_dir}; lower training.learning_rate and run again"
-            )
+    def _batch(self, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+        """This process's share of the batch, on its device."""
+        rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
+        arrays = self.targets.batch(indices[rank::n_processes])
+        for added in self.inputs:
+            arrays |= added(arrays, self.step * n_processes + rank)
+        device = self.accelerator.device
+        return {
+            field: torch.from_numpy(values.astype(np.float32)).to(device)
+            for field, values in arrays.items()
+        }
 
     def _learning_rate(self) -> float:
-        config = self.recipe.training
-        warmup = min(1.0, (self.step + 1) / config.n_warmup_steps)
-        cosine = 0.5 * (1.0 + math.cos(math.pi * self.step / config.n_steps))
-        return config.learning_rate * warmup * cosine
-
-    def _tensor(self, field: str, batch: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.arrays[field][batch].astype(np.float32)).to(self.device)
-
-    def _targets(self, batch: NDArray[np.int64]) -> Targets:
-        """Teacher targets at each token's centre, `delay_ms` earlier."""
-        student = self.student
-        n_tokens = self.arrays["mels"].shape[1] // student.frames_per_step
-        centre_s = (torch.arange(n_tokens) + 0.5) * student.token_s
-        times_s = (centre_s - student.config.delay_ms / 1e3).to(self.device)
-        hop_s = efficientat.FRAME_HOP_S
-        features = (self._tensor("features", batch) - self.feature_mean) / self.feature_std
-        clip_logits = self._tensor("clip_logits", batch)
-        frame_logits = align(self._tensor("frame_logits", batch), hop_s, times_s)
-        return Targets(
-            clip_logits,
-            plausible(frame_logits, clip_logits, self.recipe.loss.frame_margin),
-            align(features, hop_s, times_s),
-        )
+        config = self.config
+        factor = warmup_cosine(self.step, config.n_warmup_steps, config.n_steps)
+        return config.learning_rate * factor
 
     def _save(self) -> None:
-        """Atomic: a full disk or a kill leaves the last good checkpoint."""
-        path = self.run_dir / CHECKPOINT_NAME
-        partial = path.with_suffix(".partial")
-        state = {
-            "recipe": msgspec.json.encode(self.recipe).decode(),
-            "step": self.step,
-            "student": self.student.state_dict(),
-            "projection": self.projection.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        torch.save(state, partial)
-        os.replace(partial, path)
+        state = self.module.state_dict()
+        heads = {name: value for name, value in state.items() if not name.startswith("student.")}
+        save_atomically(
+            {
+                "recipe": msgspec.json.encode(self.recipe).decode(),
+                "step": self.step,
+                "student": self.module.student.state_dict(),
+                "heads": heads,
+                "optimizer": self.optimizer.state_dict(),
+            },
+            self.run_dir / CHECKPOINT_NAME,
+        )
 
     def _resume(self) -> None:
         path = self.run_dir / CHECKPOINT_NAME
-        if not path.exists():
+        state = load_to_resume(path, self.recipe, self.accelerator.device)
+        if not state:
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if msgspec.json.decode(state["recipe"], type=Recipe) != self.recipe:
-            raise EdgeAudioError(
-                f"{path} was made by a different recipe: choose another name or remove it"
-            )
         self.step = state["step"]
-        self.student.load_state_dict(state["student"])
-        self.projection.load_state_dict(state["projection"])
+        self.module.student.load_state_dict(state["student"])
+        self.module.load_state_dict(state["heads"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
-
-    def _log(self, losses: dict[str, float]) -> None:
-        path = self.run_dir / "metrics.csv"
-        is_new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(["step", "learning_rate", *losses])
-            values = [f"{value:.5f}" for value in losses.values()]
-            writer.writerow([self.step, f"{self._learning_rate():.6f}", *values])
 
 
 def load_student(checkpoint: Path) -> tuple[Student, Recipe]:
     """The trained student in eval mode, and the recipe that made it."""
+    state = load_state(checkpoint)
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         recipe = msgspec.json.decode(state["recipe"], type=Recipe)
         student = Student(recipe.student)
         student.load_state_dict(state["student"])
-    except FileNotFoundError as error:
-        raise EdgeAudioError(f"no checkpoint at {checkpoint}: run edge-audio distill") from error
-    except (RuntimeError, KeyError, EOFError, UnpicklingError, msgspec.DecodeError) as error:
+    except (RuntimeError, KeyError, msgspec.DecodeError) as error:
         raise EdgeAudioError(f"{checkpoint} is not a student checkpoint: {error}") from error
     return student.eval(), recipe
-
-
-def _progress() -> Progress:
-    return Progress(
-        MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
-    )
-
-
-def _format(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())

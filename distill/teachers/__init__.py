@@ -1,1 +1,66 @@
-"""Teachers: large models whose outputs the students learn to predict."""
+"""Teachers, each behind the one protocol of `base`; a recipe names them by `kind`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill.teachers.base import Teacher
+from edge_audio.spec import Spec
+
+
+class EfficientATConfig(Spec, frozen=True, tag_field="kind", tag="efficientat"):
+    """A published EfficientAT checkpoint.
+
+    checkpoint: file name in the peers folder. width: channel factor of its graph. layers:
+    indices into `features`, of which the student regresses the maps.
+    """
+
+    checkpoint: str
+    width: float
+    layers: tuple[int, ...] = (6, 11, 15, 16)
+
+
+class TransformersConfig(Spec, frozen=True, tag_field="kind", tag="transformers"):
+    """A Hugging Face audio encoder.
+
+    model: local folder or hub id. layers: indices into its hidden states (0: the embeddings).
+    trust_remote_code: run the Python code that comes with the model.
+    """
+
+    model: str
+    layers: tuple[int, ...]
+    trust_remote_code: bool = False
+
+
+class SelfSupervisedConfig(Spec, frozen=True, tag_field="kind", tag="ssl"):
+    """An encoder that `edge-audio pretrain` made. checkpoint: path; layers: block numbers, 1
+    for the first."""
+
+    checkpoint: str
+    layers: tuple[int, ...]
+
+
+class YamnetConfig(Spec, frozen=True, tag_field="kind", tag="yamnet"):
+    """YAMNet's scores, from the peers folder: labels only, no layers."""
+
+
+TeacherConfig = EfficientATConfig | TransformersConfig | SelfSupervisedConfig | YamnetConfig
+
+
+def open_teacher(config: TeacherConfig, peers: Path) -> Teacher:
+    """Loads the teacher; UsageError, saying what to do, if it is missing or does not fit."""
+    if isinstance(config, EfficientATConfig):
+        from distill.teachers.efficientat import EfficientATTeacher
+
+        return EfficientATTeacher.load(peers / config.checkpoint, config.width, config.layers)
+    if isinstance(config, TransformersConfig):
+        from distill.teachers.huggingface import TransformersTeacher
+
+        return TransformersTeacher.load(config.model, config.layers, config.trust_remote_code)
+    if isinstance(config, SelfSupervisedConfig):
+        from distill.teachers.ssl import SelfSupervisedTeacher
+
+        return SelfSupervisedTeacher.load(Path(config.checkpoint), config.layers)
+    from distill.teachers.yamnet import YamnetTeacher
+
+    return YamnetTeacher.load(peers)

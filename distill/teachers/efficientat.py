@@ -7,18 +7,22 @@ Distillation, ICASSP 2023. Graph: MobileNetV3-Large (Howard et al. 2019) on one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
+from distill.labels import audioset_labels
+from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import UsageError
 
 SAMPLE_RATE_HZ = 32_000
-FRAME_HOP_S = 0.32
-"""Distance of two output frames; frame j is centred on j * 0.32 s."""
+_MEL_HOP_S = 0.01
+_MAX_BANDS = 4  # frequency resolution that a student is asked to regress
 
 _FRAMES_BEFORE, _FRAMES_AFTER = 3, 1
 """Frame logits come from a mean over these neighbours: the classifier was trained on clip
@@ -47,14 +51,6 @@ _BLOCKS = (
     (5, 960, 160, True, 1),
 )
 _N_RELU_BLOCKS = 6  # the first blocks use ReLU, the rest hard-swish
-
-
-class TeacherOutput(NamedTuple):
-    """clip_logits [B, 527]; frame_logits [B, T, 527] and features [B, T, D], every 0.32 s."""
-
-    clip_logits: Tensor
-    frame_logits: Tensor
-    features: Tensor
 
 
 def _channels(count: float) -> int:
@@ -126,19 +122,25 @@ class _InvertedResidual(nn.Module):
 
 
 class EfficientAT(nn.Module):
-    """Log-mel [B, 1, 128, T] -> TeacherOutput; `width` scales the channels (mn04: 0.4)."""
+    """Log-mel [B, 1, 128, T] -> maps, logits; `width` scales the channels (mn04: 0.4).
+
+    shapes: (channels, time stride) of every entry of `features`.
+    """
 
     def __init__(self, width: float, n_classes: int = 527) -> None:
         super().__init__()
-        c_in = _channels(16 * width)
+        c_in, time_stride = _channels(16 * width), 2
+        self.shapes = [(c_in, time_stride)]
         layers: list[nn.Module] = [_conv(1, c_in, 3, stride=2, act=nn.Hardswish)]
         for index, (kernel, expanded, out, se, stride) in enumerate(_BLOCKS):
             act: type[nn.Module] = nn.ReLU if index < _N_RELU_BLOCKS else nn.Hardswish
             c_out = _channels(out * width)
             hidden = _channels(expanded * width)
             layers.append(_InvertedResidual(c_in, hidden, c_out, kernel, se, stride, act))
-            c_in = c_out
+            c_in, time_stride = c_out, time_stride * stride
+            self.shapes.append((c_in, time_stride))
         self.feature_dim = 6 * c_in
+        self.shapes.append((self.feature_dim, time_stride))
         layers.append(_conv(c_in, self.feature_dim, act=nn.Hardswish))
         self.features = nn.Sequential(*layers)
         hidden = _channels(1280 * width)
@@ -151,10 +153,18 @@ class EfficientAT(nn.Module):
             nn.Linear(hidden, n_classes),
         )
 
-    def forward(self, mels: Tensor) -> TeacherOutput:
-        features = self.features(mels).mean(2).transpose(1, 2)  # [B, T, D]
-        head = self.classifier[2:]
-        return TeacherOutput(head(features.mean(1)), head(_local_mean(features)), features)
+    def maps(self, mels: Tensor) -> list[Tensor]:
+        """[B, C, F, T] after every entry of `features`."""
+        maps, x = [], mels
+        for layer in self.features:
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+    def classify(self, features: Tensor) -> Tensor:
+        """[..., D], the last map averaged over frequency and any span of time -> logits."""
+        head = cast(nn.Sequential, self.classifier[2:])
+        return cast(Tensor, head(features))
 
 
 def _local_mean(features: Tensor) -> Tensor:
@@ -179,20 +189,28 @@ def kaldi_mel_weights() -> Tensor:
 
 
 class EfficientATTeacher(nn.Module):
-    """Waveform [B, n] at 32 kHz in [-1, 1] -> TeacherOutput."""
+    """Waveform [B, n] at 32 kHz in [-1, 1] -> TeacherOutput.
 
+    A map becomes frames of C x bands channels, averaged over frequency down to at most 4 bands
+    (the last one to a single band); its frame j is centred on j * hop_s.
+    """
+
+    sample_rate_hz = SAMPLE_RATE_HZ
     window: Tensor
     mel_weights: Tensor
 
-    def __init__(self, network: EfficientAT) -> None:
+    def __init__(self, name: str, network: EfficientAT, layers: Sequence[int]) -> None:
         super().__init__()
-        self.network = network
+        self.name, self.network, self.indices = name, network, tuple(layers)
+        self.layers = tuple(self._describe(index) for index in layers)
+        self.label_frames = self._describe(len(network.shapes) - 1)
         self.register_buffer("window", torch.hann_window(_WINDOW, periodic=False))
         self.register_buffer("mel_weights", kaldi_mel_weights())
 
     @classmethod
-    def load(cls, checkpoint: Path, width: float) -> EfficientATTeacher:
-        """Loads a published checkpoint; UsageError if it is missing or does not fit `width`."""
+    def load(cls, checkpoint: Path, width: float, layers: Sequence[int] = ()) -> EfficientATTeacher:
+        """Loads a published checkpoint; UsageError if it is missing, does not fit `width`, or
+        has no such layers."""
         if not checkpoint.is_file():
             raise UsageError(f"teacher checkpoint {checkpoint} is missing: see README, Training")
         network = EfficientAT(width)
@@ -201,7 +219,16 @@ class EfficientATTeacher(nn.Module):
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UsageError(f"{checkpoint} does not fit width {width}: {reason}") from error
-        return cls(network).eval().requires_grad_(False)
+        last = len(network.shapes) - 1
+        if list(layers) != sorted(set(layers)) or any(not 0 <= index <= last for index in layers):
+            raise UsageError(f"layers {list(layers)} of {checkpoint}: rising numbers of 0-{last}")
+        name = checkpoint.stem.partition("_")[0]
+        return cls(name, network, layers).eval().requires_grad_(False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The 527 AudioSet classes."""
+        return audioset_labels()
 
     def mels(self, waveform: Tensor) -> Tensor:
         """[B, n] -> normalised log-mel [B, 1, 128, T], one frame every 10 ms, centred."""
@@ -213,5 +240,38 @@ class EfficientATTeacher(nn.Module):
         mels = torch.einsum("bft,fm->bmt", power, self.mel_weights)
         return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
 
-    def forward(self, waveform: Tensor) -> TeacherOutput:
-        return self.network(self.mels(waveform))
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
+        """Rows of different lengths are heard one by one: squeeze and excitation averages over
+        time, so that padding would reach every frame."""
+        if lengths is not None and bool((lengths < waveform.shape[1]).any()):
+            pairs = zip(waveform, lengths.tolist(), strict=True)
+            return _stack([self(row[None, :length]) for row, length in pairs])
+        maps = self.network.maps(self.mels(waveform))
+        features = maps[-1].mean(2).transpose(1, 2)  # [B, T, D]
+        hidden = tuple(self._frames(index, maps[index]) for index in self.indices)
+        clip_logits = self.network.classify(features.mean(1))
+        return TeacherOutput(hidden, clip_logits, self.network.classify(_local_mean(features)))
+
+    def _describe(self, index: int) -> Layer:
+        channels, stride = self.network.shapes[index]
+        dim = channels * _n_bands(index, stride, last=len(self.network.shapes) - 1)
+        return Layer(name=f"features.{index}", dim=dim, hop_s=_MEL_HOP_S * stride)
+
+    def _frames(self, index: int, feature_map: Tensor) -> Tensor:
+        stride = self.network.shapes[index][1]
+        bands = _n_bands(index, stride, last=len(self.network.shapes) - 1)
+        pooled = feature_map.unflatten(2, (bands, -1)).mean(3)
+        return pooled.flatten(1, 2).transpose(1, 2)
+
+
+def _n_bands(index: int, stride: int, last: int) -> int:
+    return 1 if index == last else min(_MAX_BANDS, _N_MELS // stride)
+
+
+def _stack(outputs: Sequence[TeacherOutput]) -> TeacherOutput:
+    """Rows of different lengths as one batch, zeros behind the shorter ones."""
+    layers = zip(*(output.hidden for output in outputs), strict=True)
+    hidden = [pad_sequence([row[0] for row in rows], batch_first=True) for rows in layers]
+    clips = [output.clip_logits for output in outputs if output.clip_logits is not None]
+    frames = [output.frame_logits[0] for output in outputs if output.frame_logits is not None]
+    return TeacherOutput(tuple(hidden), torch.cat(clips), pad_sequence(frames, batch_first=True))

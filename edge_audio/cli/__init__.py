@@ -25,7 +25,13 @@ from edge_audio.errors import EdgeAudioError, UsageError
 
 ENTRY_POINT_GROUP = "edge_audio.commands"
 # Which extra brings what a sibling package's command imports.
-EXTRAS = {"distill": "train", "evaluate": "train", "quantize": "export"}
+EXTRAS = {
+    "dataset": "train",
+    "distill": "train",
+    "evaluate": "train",
+    "pretrain": "train",
+    "quantize": "export",
+}
 OWN_MODULES = {
     "listen": "listen",
     "tag": "tag",

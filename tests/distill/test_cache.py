@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import workshop
 
-from distill.cache import FIELDS, SHARD_SIZE, TargetCache, TargetMaker, cache_key
+from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from distill.data import ClipStore, read_manifest
 from distill.mixtures import Mixer, MixtureConfig
-from distill.teachers.efficientat import EfficientATTeacher
+from distill.teachers import open_teacher
+from edge_audio.errors import UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.spec import FrontendSpec
 
@@ -27,69 +28,106 @@ def maker(in_workshop: Path, tmp_path: Path) -> TargetMaker:
     clips = read_manifest(in_workshop / "data")
     store = ClipStore.open(in_workshop / "data", clips, 16_000, tmp_path)
     mixer = Mixer(store, range(len(clips)), MixtureConfig(duration_s=0.64), 16_000, N_SAMPLES)
-    width = workshop.TINY_RECIPE.teacher.width
-    teacher = EfficientATTeacher.load(in_workshop / "peers" / workshop.TEACHER_NAME, width)
-    return TargetMaker(mixer, teacher, FRONTEND, seed=0)
+    teacher = open_teacher(workshop.TINY_TEACHER, in_workshop / "peers")
+    return TargetMaker(mixer, [teacher], FRONTEND, seed=0, n_mixtures=1_000)
+
+
+def assert_equal(found: CachedTargets, expected: CachedTargets) -> None:
+    assert found.teachers == expected.teachers
+    assert found.arrays.keys() == expected.arrays.keys()
+    for field, values in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[field], values)
 
 
 def test_shards_are_resumed_identically_and_partial_files_ignored(
     maker: TargetMaker, tmp_path: Path
 ) -> None:
     cache = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
-    cache.build(maker, 1)
+    cache.build(lambda: maker, 1)
     before = cache.load()
     first, second = sorted(cache.folder.glob("shard-*.npz"))
     first_bytes = first.read_bytes()
     second.unlink()
     (cache.folder / "shard-00001.partial.npz").write_bytes(b"cut off")
-    cache.build(maker, 1)
+    cache.build(lambda: maker, 1)
     assert first.read_bytes() == first_bytes
     after = cache.load()
-    assert len(cache) == len(after["mels"]) == 2 * SHARD_SIZE
-    for field in FIELDS:
-        np.testing.assert_array_equal(after[field], before[field])
-    assert sorted(path.name for path in cache.folder.iterdir()) == [first.name, second.name]
+    assert len(after) == 2 * SHARD_SIZE
+    assert_equal(after, before)
+    names = [path.name for path in cache.folder.iterdir()]
+    assert sorted(names) == [first.name, second.name, "teachers.json"]
 
 
 def test_two_processes_make_the_same_shards_as_one(maker: TargetMaker, tmp_path: Path) -> None:
     """In a fresh interpreter, as `edge-audio distill` runs it: forking is safe there."""
     one, two = (TargetCache(tmp_path / name, 2 * SHARD_SIZE) for name in ("one", "two"))
-    one.build(maker, 1)
+    one.build(lambda: maker, 1)
     (tmp_path / "job.pickle").write_bytes(pickle.dumps((two, maker)))
     code = """if True:
         import pickle, sys
         cache, maker = pickle.load(open(sys.argv[1], "rb"))
-        cache.build(maker, 2)"""
+        cache.build(lambda: maker, 2)"""
     subprocess.run([sys.executable, "-c", code, tmp_path / "job.pickle"], check=True)
-    expected, found = one.load(), two.load()
-    for field in FIELDS:
-        np.testing.assert_array_equal(found[field], expected[field])
+    assert_equal(two.load(), one.load())
 
 
-def test_a_complete_cache_is_left_alone(maker: TargetMaker, tmp_path: Path) -> None:
+def test_a_complete_cache_opens_no_teacher(maker: TargetMaker, tmp_path: Path) -> None:
     cache = TargetCache(tmp_path / "targets", SHARD_SIZE)
-    cache.folder.mkdir()
-    (cache.folder / "shard-00000.npz").write_bytes(b"as it was")
-    cache.build(maker, 1)
-    assert (cache.folder / "shard-00000.npz").read_bytes() == b"as it was"
+    cache.build(lambda: maker, 1)
+
+    def refuse() -> TargetMaker:
+        raise AssertionError("nothing is missing")
+
+    cache.build(refuse, 1)
+    assert cache.load().teachers == maker.teachers
 
 
 def test_targets_are_those_of_the_mixture_itself(maker: TargetMaker) -> None:
-    shard = maker.shard(3)
-    assert {field: len(shard[field]) for field in FIELDS} == dict.fromkeys(FIELDS, SHARD_SIZE)
-    assert shard["clip_logits"].shape == (SHARD_SIZE, 527)
-    assert shard["frame_logits"].shape[:2] == shard["features"].shape[:2]
-    for position in (0, 9, SHARD_SIZE - 1):
-        mixture = maker.mixer.draw((maker.seed, 3 * SHARD_SIZE + position))
-        expected = log_mel(FRONTEND, mixture).astype(np.float16)
-        np.testing.assert_array_equal(shard["mels"][position], expected)
+    indices = np.array([200, 3, 77, 201, 4, 5, 6, 7, 8, 9])
+    batch = maker.batch(indices)
+    dims = [layer.dim for layer in maker.teachers[0].layers]
+    assert batch["small.clip_logits"].shape == (10, 527)
+    assert batch["small.frame_logits"].shape == (10, 3, 527)
+    assert [batch[f"small.hidden.{i}"].shape[2] for i in range(2)] == dims
+    for row, index in enumerate(indices):
+        mixture = maker.mixer.draw((maker.seed, int(index)))
+        expected = log_mel(FRONTEND, mixture.samples).astype(np.float16)
+        np.testing.assert_array_equal(batch["mels"][row], expected)
+        named = [source for source in batch["sources"][row] if source >= 0]
+        assert tuple(named) == mixture.sources
+
+
+def test_teachers_of_one_name_are_refused(maker: TargetMaker) -> None:
+    teachers = maker._teachers * 2
+    with pytest.raises(UsageError, match="small, small"):
+        TargetMaker(maker.mixer, teachers, FRONTEND, seed=0, n_mixtures=8)
+
+
+def test_a_full_disk_leaves_no_broken_shard(maker: TargetMaker, tmp_path: Path) -> None:
+    """A file-size limit stands for the disk: it fails the same write."""
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps((tmp_path / "targets", maker)))
+    code = """if True:
+        import pickle, resource, signal, sys
+        from distill.cache import SHARD_SIZE, TargetCache
+        from edge_audio.errors import EdgeAudioError
+        folder, maker = pickle.load(open(sys.argv[1], "rb"))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            TargetCache(folder, SHARD_SIZE).build(lambda: maker, 1)
+        except EdgeAudioError as error:
+            assert "free some space" in str(error)
+        else:
+            raise SystemExit("the disk was not full")"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "job.pickle"], check=True)
+    assert [path.name for path in (tmp_path / "targets").iterdir()] == ["teachers.json"]
 
 
 def test_key_changes_with_every_part() -> None:
     keys = {
         cache_key(FRONTEND, MixtureConfig(), 0),
         cache_key(FRONTEND, MixtureConfig(), 1),
-        cache_key(FRONTEND, MixtureConfig(reverb=0.2), 0),
+        cache_key(FRONTEND, MixtureConfig(reverb=0.25), 0),
         cache_key(FrontendSpec(n_mels=40), MixtureConfig(), 0),
     }
     assert len(keys) == 4

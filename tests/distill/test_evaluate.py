@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rich.console import Console
-from workshop import KINDS, TINY_RECIPE, row, write_manifest
+from workshop import KINDS, TINY_RECIPE, TINY_TEACHER, row, write_manifest
 
 from distill.cli import evaluate as command
 from distill.data import read_manifest
@@ -26,7 +27,8 @@ from distill.evaluate import (
     write_report,
 )
 from distill.recipe import Recipe
-from distill.report import describe, to_table
+from distill.report import describe, describe_streaming, to_streaming_table, to_table
+from distill.soundscapes import SoundscapeConfig
 from edge_audio.bundle import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 
@@ -68,6 +70,9 @@ def test_every_figure_is_reported_over_its_own_clips(report: Report) -> None:
     for results in (model.esc50, model.esc10):
         assert set(results) == {"embedding", "scores"}
         assert all(len(result.folds) == 5 and result.mean.n == 30 for result in results.values())
+    assert (model.d_prime.n, model.lwlrap.n) == (3, 36)
+    assert set(KINDS.values()) == set(model.precision)
+    assert model.agreement is None
 
 
 def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report) -> None:
@@ -80,15 +85,19 @@ def test_teacher_column_is_scored_on_the_same_clips(
     from distill import evaluate as module
     from distill.recipe import peers_dir
     from distill.scorers import TeacherScorer
+    from distill.teachers import open_teacher
 
-    teacher = TINY_RECIPE.teacher
-    scorer = TeacherScorer("small", peers_dir() / teacher.checkpoint, teacher.width)
+    scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
     monkeypatch.setattr(module, "open_baselines", lambda recipe: [scorer])
     report = evaluate([checkpoint], with_baselines=True)
     student, peer = report.models
     assert peer.name == "small"
     assert peer.hits["all"][0].n == student.hits["all"][0].n
     assert peer.esc50["scores"].mean.n == 30
+    assert student.agreement is not None
+    assert (student.agreement.teacher, student.agreement.top1.n) == ("small", 36)
+    assert -1.0 < student.agreement.rank_correlation.value < 1.0
+    assert peer.agreement is None
 
 
 def test_target_that_has_heard_a_scored_clip_is_an_error(checkpoint: str, tmp_path: Path) -> None:
@@ -137,9 +146,9 @@ def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) ->
     from distill.recipe import read_recipe
 
     clips = read_manifest(data_dir)
-    for path in (Path(__file__).parents[2] / "distill" / "recipes").glob("*.toml"):
-        recipe = read_recipe(path)
-        target = Target(path.stem, None, recipe)  # type: ignore[arg-type]
+    for name in ("ship", "esc_free"):
+        recipe = read_recipe(Path(__file__).parents[2] / "distill" / "recipes" / f"{name}.toml")
+        target = Target(name, None, recipe)  # type: ignore[arg-type]
         scored = held_out_clips(recipe, clips)
         check_never_heard(target, clips, scored)
         trained = [clip for clip in clips if clip not in scored and clip.tier in "AB"]
@@ -186,14 +195,69 @@ def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
         open_targets("nothing")
 
 
-def test_written_report_can_be_read_back_and_has_a_picture(report: Report, tmp_path: Path) -> None:
-    write_report(report, tmp_path / "out", ["edge-audio", "evaluate"])
+@pytest.fixture
+def heard_report(in_workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Of the shipped bundle, on few and short soundscapes."""
+    pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
+    from distill import evaluate as module
+
+    config = SoundscapeConfig(
+        n_scenes=3, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
+    )
+    small = partial(module.evaluate_streaming, config=config)
+    monkeypatch.setattr(module, "evaluate_streaming", small)
+    return evaluate(["tiny-int8"], with_baselines=False, with_soundscapes=True)
+
+
+def test_soundscapes_are_made_of_held_out_clips(heard_report: Report) -> None:
+    streaming = heard_report.streaming
+    assert streaming is not None
+    assert streaming.labels == ("Rain",)  # the only kind that tiny-int8 reports
+    assert streaming.n_sounds == 4  # one fold's
+    assert streaming.n_events == streaming.models[0].latency.found.n == 6
+
+
+def test_written_report_can_be_read_back(
+    report: Report, heard_report: Report, tmp_path: Path
+) -> None:
+    whole = msgspec.structs.replace(report, streaming=heard_report.streaming)
+    write_report(whole, tmp_path / "out", ["edge-audio", "evaluate"])
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content.pop("command") == ["edge-audio", "evaluate"]
-    assert msgspec.convert(content, Report) == report
-    picture = (tmp_path / "out" / "average_precision.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 10_000
+    assert msgspec.convert(content, Report) == whole
+
+
+def pictures(folder: Path) -> set[str]:
+    for path in folder.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size > 10_000
+    return {path.stem for path in folder.glob("*.png")}
+
+
+def test_report_has_a_picture_of_everything_it_measured(
+    report: Report, heard_report: Report, tmp_path: Path
+) -> None:
+    always = {"average_precision", "precision_recall"}
+    write_report(report, tmp_path / "all folds")
+    assert pictures(tmp_path / "all folds") == {*always, "confusion"}
+    write_report(heard_report, tmp_path / "heard")
+    assert pictures(tmp_path / "heard") == {*always, "latency", "false_alarms"}
+
+
+def test_streaming_table_shows_every_figure(heard_report: Report) -> None:
+    streaming = heard_report.streaming
+    assert streaming is not None
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(describe_streaming(streaming), to_streaming_table(streaming))
+    text = console.export_text()
+    (model,) = streaming.models
+    assert "3 soundscapes of 12 s with 6 events of 1 labels" in text
+    for title in ("200 ms collar", "500 ms collar", "PSDS1", "PSDS2", "95th percentile"):
+        assert title in text
+    for value in (model.psds2, model.latency.found, model.event_f1[1].micro):
+        values = np.multiply(100, (value.value, value.low, value.high))
+        assert "{:.1f} ({:.1f}-{:.1f})".format(*values) in text
+    assert f"{model.false_alarms.total.value:.0f} (" in text
 
 
 def test_table_shows_every_figure_with_its_interval(report: Report) -> None:
@@ -207,6 +271,7 @@ def test_table_shows_every_figure_with_its_interval(report: Report) -> None:
         model.esc10["scores"].mean,
         *model.hits["other"],
         model.average_precision.mean,
+        model.lwlrap,
     ):
         values = np.multiply(100, (estimate.value, estimate.low, estimate.high))
         assert "{:.1f} ({:.1f}-{:.1f})".format(*values) in text

@@ -5,20 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from workshop import TINY_STUDENT
 
 from distill.losses import (
-    Targets,
     align,
     clip_loss,
     clip_probability,
-    distillation_loss,
     frame_loss,
     layer_loss,
     plausible,
 )
-from distill.recipe import LossConfig
-from distill.students.tagger import Student
 
 
 def test_align_interpolates_between_frames_exactly() -> None:
@@ -43,6 +38,8 @@ def test_align_equals_numpy_interpolation() -> None:
     expected = np.interp(times_s, 0.32 * np.arange(9), frames[0, :, 0])
     found = align(torch.from_numpy(frames), 0.32, torch.from_numpy(times_s))
     np.testing.assert_allclose(found[0, :, 0].numpy(), expected, atol=1e-12)
+    shifted = align(torch.from_numpy(frames), 0.32, torch.from_numpy(times_s + 0.5), 0.5)
+    np.testing.assert_allclose(shifted[0, :, 0].numpy(), expected, atol=1e-12)
 
 
 def test_plausible_caps_frames_by_the_clip_and_leaves_the_rest() -> None:
@@ -77,26 +74,9 @@ def test_layer_loss_is_least_at_equality() -> None:
         assert layer_loss(target + noise, target) > least
 
 
-@pytest.mark.parametrize("loss", [frame_loss, lambda a, b: clip_loss(a, b[:, 0])])
+@pytest.mark.parametrize("loss", [frame_loss, lambda a, b: clip_loss(a, torch.sigmoid(b[:, 0]))])
 def test_label_losses_are_least_at_the_teachers_own_logits(loss) -> None:  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(4)
     teacher = torch.randn(3, 1, 8, generator=generator).expand(3, 6, 8)
     for scale in (0.1, -0.1, 1.0):
         assert loss(teacher + scale, teacher) > loss(teacher, teacher)
-
-
-def test_total_is_the_weighted_terms_and_reaches_every_parameter() -> None:
-    torch.manual_seed(5)
-    student, projection = Student(TINY_STUDENT), torch.nn.Linear(12, 6)
-    output = student(torch.randn(2, 48, 64))
-    targets = Targets(torch.randn(2, 527), torch.randn(2, 6, 527), torch.randn(2, 6, 6))
-    ones = distillation_loss(LossConfig(), output, projection, targets)
-    weighted = distillation_loss(
-        LossConfig(clip=2.0, frame=0.0, feature=0.5), output, projection, targets
-    )
-    assert set(ones) == {"clip", "frame", "feature"}
-    for name, weight in {"clip": 2.0, "frame": 0.0, "feature": 0.5}.items():
-        torch.testing.assert_close(weighted[name], weight * ones[name])
-    sum(ones.values()).backward()
-    named = [*student.named_parameters(), *projection.named_parameters()]
-    assert not [name for name, p in named if p.grad is None or not p.grad.abs().sum() > 0]

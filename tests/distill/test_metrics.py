@@ -6,14 +6,24 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+)
 
 from distill.metrics import (
     MIN_POSITIVES,
+    RECALLS,
+    agreement,
     average_precision,
     cross_validate,
+    d_prime,
     hit_at,
+    lwlrap,
+    precision_at_recalls,
     weighted_average_precision,
+    weighted_roc_area,
     wilson,
 )
 
@@ -83,12 +93,96 @@ def test_interval_is_repeatable_and_wider_when_clips_share_recordings() -> None:
     assert wide == average_precision(scores, listed, ["a", "b"], shared, 0).mean
 
 
+def test_interval_ignores_resamples_that_miss_a_class() -> None:
+    """All clips of a class from one recording: every third resample has none of them."""
+    listed = np.zeros((60, 1), bool)
+    listed[:12] = True
+    scores = listed + np.random.default_rng(0).normal(0.0, 0.01, listed.shape)
+    groups = ["one"] * 12 + names(48)
+    found = average_precision(scores, listed, ["a"], groups, 0).mean
+    assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)
+    missed = np.isnan(weighted_roc_area(scores[:, 0], listed[:, 0], np.zeros((1, 60))))
+    assert missed.all()
+
+
 def test_no_class_with_enough_positives_gives_no_figure() -> None:
     listed = np.eye(5, dtype=bool)
     found = average_precision(listed * 1.0, listed, list("abcde"), list("abcde"), 0)
     assert found.mean.n == 0
     assert math.isnan(found.mean.value)
     assert not found.classes
+
+
+def names(n: int) -> list[str]:
+    return [str(index) for index in range(n)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resampled_roc_area_equals_that_of_repeated_clips(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, positive = rng.integers(0, 12, 60) / 12.0, rng.random(60) < 0.3  # with ties
+    counts = rng.integers(0, 4, size=(5, 60))
+    found = weighted_roc_area(scores, positive, counts.astype(float))
+    for value, row in zip(found, counts, strict=True):
+        expected = roc_auc_score(np.repeat(positive, row), np.repeat(scores, row))
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("separation", [0.0, 1.0, 2.5])
+def test_d_prime_is_the_distance_of_two_normal_distributions(separation: float) -> None:
+    rng = np.random.default_rng(0)
+    listed = rng.random((20_000, 2)) < 0.5
+    scores = rng.normal(0.0, 1.0, listed.shape) + separation * listed
+    found = d_prime(scores, listed, names(20_000), seed=0)
+    assert found.value == pytest.approx(separation, abs=0.05)
+    assert found.low < found.value < found.high
+    assert found.n == 2
+
+
+def test_d_prime_leaves_out_classes_with_few_clips() -> None:
+    rng = np.random.default_rng(0)
+    listed = np.zeros((100, 2), bool)
+    listed[:40, 0], listed[: MIN_POSITIVES - 1, 1] = True, True
+    scores = rng.random((100, 2))
+    assert d_prime(scores, listed, names(100), 0).n == 1
+    assert math.isnan(d_prime(scores, listed[:, 1:], names(100), 0).value)
+
+
+def test_lwlrap_is_the_ranking_precision_weighted_by_labels() -> None:
+    rng = np.random.default_rng(0)
+    listed = rng.random((80, 12)) < 0.2
+    listed[:, 0] |= ~listed.any(1)
+    scores = np.round(rng.random((80, 12)) + 0.3 * listed, 1)  # with ties
+    expected = label_ranking_average_precision_score(listed, scores, sample_weight=listed.sum(1))
+    found = lwlrap(scores, listed, names(80), 0)
+    assert found.value == pytest.approx(expected)
+    assert found.low < found.value < found.high
+    assert found.n == listed.sum()
+
+
+def test_lwlrap_of_a_clip_by_hand() -> None:
+    listed = np.array([[1, 0, 1, 0]], bool)
+    # ranks 1 and 3: precision 1 / 1 and 2 / 3
+    assert lwlrap(np.array([[0.9, 0.8, 0.7, 0.1]]), listed, ["g"], 0).value == pytest.approx(5 / 6)
+
+
+def test_agreement_sees_ranks_only() -> None:
+    rng = np.random.default_rng(0)
+    taught = rng.normal(size=(50, 30))
+    same = agreement("teacher", np.exp(taught), taught, names(50), 0)
+    assert (same.top1.value, same.rank_correlation.value) == (1.0, pytest.approx(1.0))
+    opposite = agreement("teacher", -taught, taught, names(50), 0)
+    assert (opposite.top1.value, opposite.rank_correlation.value) == (0.0, pytest.approx(-1.0))
+    unrelated = agreement("teacher", rng.normal(size=(50, 30)), taught, names(50), 0)
+    assert unrelated.rank_correlation.low < 0.0 < unrelated.rank_correlation.high
+
+
+def test_precision_is_the_highest_that_reaches_the_recall() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    positive = np.array([1, 0, 1, 1, 0], bool)  # precision 1, 1/2, 2/3, 3/4, 3/5
+    found = dict(zip(RECALLS, precision_at_recalls(scores, positive), strict=True))
+    assert found[0.3] == 1.0
+    assert found[0.35] == found[1.0] == 0.75
 
 
 def folds_and_classes(n: int = 400) -> tuple[list[int], list[str]]:
@@ -103,6 +197,7 @@ def test_cross_validation_finds_separable_classes() -> None:
     found = cross_validate(features, classes, folds)
     assert found.mean.value == 1.0
     assert found.folds == (1.0,) * 5
+    assert found.confusion == {name: {name: 50} for name in sorted(set(classes))}
 
 
 def test_cross_validation_of_noise_stays_at_chance() -> None:
@@ -113,3 +208,8 @@ def test_cross_validation_of_noise_stays_at_chance() -> None:
     assert 0.04 < found.mean.value < 0.25
     assert np.mean(found.folds) == pytest.approx(found.mean.value)
     assert found.mean.n == 400
+    assert {name: sum(row.values()) for name, row in found.confusion.items()} == {
+        f"class {index}": 50 for index in range(8)
+    }
+    n_right = sum(row.get(name, 0) for name, row in found.confusion.items())
+    assert n_right == round(400 * found.mean.value)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from distill.recipe import read_recipe
+from distill.recipe import read_recipe, trust_teachers
+from distill.students.lti import LTIConfig
+from distill.students.sizes import student_config
+from distill.teachers import TransformersConfig, YamnetConfig
 from edge_audio.errors import UsageError
 
-SHIPPED = sorted((Path(__file__).parents[2] / "distill" / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "distill" / "recipes"
+SHIPPED = [FOLDER / name for name in ("esc_free.toml", "ship.toml")]
 MINIMAL = """
 name = "x"
 seed = 0
 [split]
 tiers = ["A"]
-[teacher]
+[[teachers]]
+kind = "efficientat"
 checkpoint = "t.pt"
 width = 0.4
 [training]
@@ -30,25 +36,56 @@ def read(tmp_path: Path, text: str) -> object:
     return read_recipe(path)
 
 
-def test_recipes_ship_with_the_package() -> None:
-    assert {"tiny.toml", "tiny_esc_free.toml"} <= {path.name for path in SHIPPED}
-
-
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_recipe_parses_and_trains_on_publishable_tiers_only(path: Path) -> None:
+def test_shipped_recipe_trains_on_publishable_tiers_only(path: Path) -> None:
     recipe = read_recipe(path)
-    assert recipe.name.replace("-", "_") == path.stem
     assert set(recipe.split.tiers) <= {"A", "B"}
     assert recipe.split.held_out_folds
 
 
-def test_scored_recipe_differs_from_the_shipped_one_by_its_split_only() -> None:
-    recipes = {path.stem: read_recipe(path) for path in SHIPPED}
-    tiny, scored = recipes["tiny"], recipes["tiny_esc_free"]
-    assert scored.split.hold_out_esc
-    assert not tiny.split.hold_out_esc
-    fields = ("teacher", "training", "mixture", "student", "loss", "seed")
-    assert all(getattr(tiny, field) == getattr(scored, field) for field in fields)
+def test_published_students_go_on_from_the_esc_free_ones() -> None:
+    esc_free, ship = (read_recipe(path) for path in SHIPPED)
+    assert esc_free.split.hold_out_esc
+    assert not ship.split.hold_out_esc
+    assert ship.start_from == f"runs/{esc_free.name}/checkpoint.pt"
+    fields = ("teachers", "mixture", "student", "loss", "seed")
+    assert all(getattr(ship, field) == getattr(esc_free, field) for field in fields)
+
+
+def test_settings_change_single_fields() -> None:
+    settings = ("student.delay_ms=80", "name=micro", "student.preset=micro", "loss.layer = 0")
+    recipe = read_recipe(SHIPPED[0], settings)
+    assert recipe.name == "micro"
+    assert recipe.loss.layer == 0
+    expected = msgspec.structs.replace(student_config("micro"), delay_ms=80.0)
+    assert recipe.student == expected
+
+
+def test_trust_is_given_to_transformers_teachers_alone() -> None:
+    hub = 'teachers=[{kind = "transformers", model = "m", layers = [1]}, {kind = "yamnet"}]'
+    recipe = read_recipe(SHIPPED[0], [hub])
+    teachers = trust_teachers(recipe).teachers
+    expected = TransformersConfig(model="m", layers=(1,), trust_remote_code=True)
+    assert teachers == (expected, YamnetConfig())
+
+
+def test_a_mixer_of_another_kind_replaces_the_presets_own() -> None:
+    recipe = read_recipe(SHIPPED[0], ['student.mixer = {kind = "ssm-lti", n_modes = 3}'])
+    assert recipe.student.mixer == LTIConfig(n_modes=3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("delay", "not of the form"),
+        ("student.preset=huge", "no student preset"),
+        ("student.delay=4", "delay"),
+        ("training.n_steps=many", r"\$\.training\.n_steps"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_a_usage_error(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_recipe(SHIPPED[0], [setting])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from workshop import TEACHER_NAME, TINY_RECIPE, TINY_STUDENT, sound
+from workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound
 
 from distill.data import read_clip, read_manifest
 from distill.scorers import (
@@ -20,6 +20,7 @@ from distill.scorers import (
     whole_steps,
 )
 from distill.students.tagger import Student
+from distill.teachers import open_teacher
 from edge_audio.bundle import Bundle
 
 RATE_HZ = 16_000
@@ -36,8 +37,7 @@ def make_student() -> Student:
 def scorer(request: pytest.FixtureRequest, in_workshop: Path) -> Scorer:
     if request.param == "student":
         return StudentScorer("student", make_student())
-    width = TINY_RECIPE.teacher.width
-    return TeacherScorer("teacher", in_workshop / "peers" / TEACHER_NAME, width)
+    return TeacherScorer(open_teacher(TINY_TEACHER, in_workshop / "peers"))
 
 
 def test_scores_have_one_finite_number_per_label_for_clips_of_any_length(scorer: Scorer) -> None:

@@ -12,8 +12,10 @@ import torch
 
 from distill.data import Split
 from distill.mixtures import MixtureConfig
-from distill.recipe import Recipe, TeacherConfig, TrainingConfig
+from distill.recipe import Recipe, TrainingConfig
+from distill.students.lti import LTIConfig
 from distill.students.tagger import StudentConfig
+from distill.teachers import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
 
 RATE_HZ = 16_000
@@ -25,13 +27,18 @@ COLUMNS = (
 KINDS = {"siren": "Siren", "rain": "Rain", "clock_tick": "Clock"}
 
 TINY_STUDENT = StudentConfig(
-    stem=((4, 2), (8, 2), (8, 1), (8, 2)), channels=16, n_blocks=2, n_modes=2, embedding_dim=12
+    stem=((4, 2), (8, 2), (8, 1), (8, 2)),
+    channels=16,
+    n_blocks=2,
+    mixer=LTIConfig(n_modes=2),
+    embedding_dim=12,
 )
+TINY_TEACHER = EfficientATConfig(checkpoint=TEACHER_NAME, width=0.1, layers=(11, 16))
 TINY_RECIPE = Recipe(
     name="miniature",
     seed=3,
     split=Split(tiers=("A",), held_out_folds=(5,), hold_out_esc=True),
-    teacher=TeacherConfig(checkpoint=TEACHER_NAME, width=0.1),
+    teachers=(TINY_TEACHER,),
     training=TrainingConfig(
         n_mixtures=64, n_steps=6, batch_size=8, n_warmup_steps=2, checkpoint_every_steps=3
     ),
@@ -101,4 +108,4 @@ def make_peers(folder: Path) -> None:
     text = "\n".join(["index,mid,display_name", *lines])
     (folder / "audioset_labels.csv").write_text(text + "\n")
     torch.manual_seed(0)
-    torch.save(EfficientAT(TINY_RECIPE.teacher.width).state_dict(), folder / TEACHER_NAME)
+    torch.save(EfficientAT(TINY_TEACHER.width).state_dict(), folder / TEACHER_NAME)

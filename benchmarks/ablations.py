@@ -1,0 +1,134 @@
+"""What each part of the distillation is worth: one short training per row, all else equal.
+
+    python benchmarks/ablations.py [ROW ...] [--steps 800] [--out docs/ablations]
+
+Each row changes the recipe distill/recipes/esc_free.toml by the settings that the table prints, so
+that `edge-audio distill --recipe distill/recipes/esc_free.toml --set ...` trains it alone. The
+students have heard no ESC clip; the figure is a logistic regression on their embedding, official
+folds, as `edge-audio evaluate` fits it, and mAP on held-out clips. Finished rows are kept in
+OUT.json and not repeated; the short training makes them comparable with each other only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from distill.evaluate import evaluate
+from distill.metrics import Estimate
+from distill.recipe import read_recipe
+from distill.train import distill
+from edge_audio.spec import Spec
+
+RECIPE = Path("distill/recipes/esc_free.toml")
+_MN04 = (
+    '{kind = "efficientat", checkpoint = "mn04_as_mAP_432.pt", width = 0.4, '
+    "layers = [6, 11, 15, 16]}"
+)
+_SSL = '{kind = "ssl", checkpoint = "runs/ssl-cpu/checkpoint.pt", layers = [1, 2, 3, 4]}'
+_PLAIN = ("speed", "reverb", "low_pass", "hum", "overload", "response", "codec")
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "layer to layer": (),
+    "no distillation": ("loss.clip=0", "loss.frame=0", "loss.layer=0", "loss.human=1"),
+    "logits only": ("loss.layer=0",),
+    "logits + features": ("loss.n_layers=1",),
+    "delay 0 ms": ("student.delay_ms=0",),
+    "delay 80 ms": ("student.delay_ms=80",),
+    "delay 160 ms": ("student.delay_ms=160",),
+    "ssm-selective": ("student.preset=tiny-ssm-selective",),
+    "mlstm": ("student.preset=tiny-mlstm",),
+    "slstm": ("student.preset=tiny-slstm",),
+    "conv": ("student.preset=tiny-conv",),
+    "no augmentation": (
+        *(f"mixture.{field}=0" for field in _PLAIN),
+        "mixture.n_sources_weights=[0, 1]",
+    ),
+    "two teachers: mn04 + own SSL": (f"teachers=[{_MN04}, {_SSL}]",),
+    "own SSL teacher alone": (f"teachers=[{_SSL}]",),
+    "with masking": ("masking.share=0.5",),
+    "with prediction": ("loss.prediction=1",),
+}
+"""The first row is the recipe itself; mixers are alike in parameters and operations."""
+
+
+class Row(Spec, frozen=True):
+    """One measured row."""
+
+    name: str
+    settings: tuple[str, ...]
+    n_steps: int
+    esc50: Estimate
+    esc10: Estimate
+    mean_average_precision: Estimate
+
+
+class Ablations(Spec, frozen=True):
+    """All rows measured so far, and the command."""
+
+    command: str
+    rows: tuple[Row, ...] = ()
+
+
+def measure(name: str, n_steps: int, runs_dir: Path) -> Row:
+    """Trains and scores one row."""
+    slug = "".join(letter if letter.isalnum() else "-" for letter in name)
+    short = (f"training.n_steps={n_steps}", "training.n_mixtures=4096")
+    settings = (*ROWS[name], *short, f'name="ablation-{n_steps}-{slug}"')
+    checkpoint = distill(read_recipe(RECIPE, settings), runs_dir, n_processes=1)
+    model = evaluate([str(checkpoint)], with_baselines=False).models[0]
+    return Row(
+        name=name,
+        settings=ROWS[name],
+        n_steps=n_steps,
+        esc50=model.esc50["embedding"].mean,
+        esc10=model.esc10["embedding"].mean,
+        mean_average_precision=model.average_precision.mean,
+    )
+
+
+def to_table(rows: Sequence[Row]) -> Table:
+    """One line per row, per cent with 95 % intervals."""
+    table = Table(caption="per cent (95 % interval); regression on the frozen embedding")
+    for column in ("", "settings", "ESC-50", "ESC-10", "mAP"):
+        table.add_column(column)
+    for row in rows:
+        figures = (row.esc50, row.esc10, row.mean_average_precision)
+        cells = (f"{100 * f.value:.1f} ({100 * f.low:.1f}-{100 * f.high:.1f})" for f in figures)
+        table.add_row(row.name, " ".join(row.settings).replace("[", "\\["), *cells)
+    return table
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
+@click.option("--steps", "n_steps", default=800, show_default=True)
+@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/ablations"))
+def main(names: tuple[str, ...], n_steps: int, runs_dir: Path, out: Path) -> None:
+    """Train and score the ablation rows NAMES, all by default."""
+    torch.set_num_threads(1)
+    path = out.with_suffix(".json")
+    command = f"python benchmarks/ablations.py --steps {n_steps}"
+    done = (
+        msgspec.json.decode(path.read_bytes(), type=Ablations)
+        if path.exists()
+        else Ablations(command=command)
+    )
+    measured = {row.name: row for row in done.rows if row.n_steps == n_steps}
+    for name in names or ROWS:
+        if name not in measured:
+            measured[name] = measure(name, n_steps, runs_dir)
+            rows = tuple(measured[known] for known in ROWS if known in measured)
+            text = msgspec.json.encode(Ablations(command=command, rows=rows))
+            path.write_bytes(msgspec.json.format(text) + b"\n")
+    Console(width=200).print(to_table([measured[name] for name in ROWS if name in measured]))
+
+
+if __name__ == "__main__":
+    main()

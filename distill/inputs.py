@@ -1,0 +1,58 @@
+"""What a batch of targets gets on its way into training: arrays that are cheap to make anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distill.cache import Arrays
+from distill.data import Clip
+from distill.recipe import MaskingConfig
+from distill.students.tagger import Student
+
+
+class HumanLabels:
+    """`human` f32[N, C]: the manifest's labels of the clips in each mixture."""
+
+    def __init__(self, clips: Sequence[Clip], labels: Sequence[str]) -> None:
+        column = {name: index for index, name in enumerate(labels)}
+        self._table = np.zeros((len(clips) + 1, len(labels)), bool)  # source -1: the last row
+        for row, clip in enumerate(clips):
+            self._table[row, [column[name] for name in clip.labels if name in column]] = True
+
+    def __call__(self, batch: Arrays, step: int) -> Arrays:
+        return {"human": np.any(self._table[batch["sources"]], axis=1)}
+
+
+class Masks:
+    """`heard` f32[N, T, n_mels]: the mels, blanked as a MaskingConfig says; the draw depends on
+    the seed and the step only."""
+
+    def __init__(self, config: MaskingConfig, student: Student, seed: int) -> None:
+        self._config, self._seed = config, seed
+        self._max_frames = round(config.span_s * student.frames_per_step / student.token_s)
+
+    def __call__(self, batch: Arrays, step: int) -> Arrays:
+        config, rng = self._config, np.random.default_rng((self._seed, step))
+        heard = batch["mels"].astype(np.float32)
+        blank = heard.mean()
+        for row in heard:
+            if rng.random() >= config.share:
+                continue
+            for start, length in _spans(rng, len(row), self._max_frames, config.n_spans):
+                row[start : start + length] = blank
+            for start, length in _spans(rng, row.shape[1], config.band_mels, config.n_bands):
+                row[:, start : start + length] = blank
+        return {"heard": heard}
+
+
+def _spans(
+    rng: np.random.Generator, size: int, max_length: int, count: int
+) -> list[tuple[int, int]]:
+    """`count` spans (start, length <= max_length) within `size`."""
+    lengths = rng.integers(1, min(size, max_length) + 1, count)
+    return [(int(rng.integers(0, size - length + 1)), int(length)) for length in lengths]
+
+
+Input = HumanLabels | Masks

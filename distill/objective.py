@@ -1,0 +1,163 @@
+"""What a student is trained to do: the recipe's loss terms over one batch of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.cache import Arrays, TeacherInfo
+from distill.labels import label_columns
+from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible
+from distill.recipe import LossConfig
+from distill.students.tagger import Student, StudentConfig, StudentOutput
+
+Batch = Mapping[str, Tensor]
+
+
+class Pair(NamedTuple):
+    """One layer-to-layer pair: tap `tap` of the student regresses `field` of the targets."""
+
+    tap: int
+    field: str
+    dim: int
+    hop_s: float
+    offset_s: float
+
+    @property
+    def key(self) -> str:
+        """Name of the pair's modules and buffers, which may hold no dots."""
+        return self.field.replace(".", "_")
+
+
+def pair_layers(teacher: TeacherInfo, n_layers: int, n_taps: int) -> list[Pair]:
+    """The teacher's deepest n_layers, spread evenly over the student's taps, the deepest on the
+    last tap."""
+    chosen = list(enumerate(teacher.layers))[-n_layers:] if n_layers else []
+    return [
+        Pair(
+            tap=-(-(rank + 1) * n_taps // len(chosen)) - 1,
+            field=f"{teacher.name}.hidden.{index}",
+            dim=layer.dim,
+            hop_s=layer.hop_s,
+            offset_s=layer.offset_s,
+        )
+        for rank, (index, layer) in enumerate(chosen)
+    ]
+
+
+class Objective(nn.Module):
+    """A student and the small heads through which it regresses what is not its own output.
+
+    Taps are the block outputs, the embedding in the place of the last. The heads are linear, and
+    the teachers' layers are standardised by the mean and deviation of `sample`, a few targets.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        config: LossConfig,
+        teachers: Sequence[TeacherInfo],
+        labels: Sequence[str],
+        sample: Arrays,
+    ) -> None:
+        super().__init__()
+        self.student, self.config = student, config
+        self.tagging = [teacher for teacher in teachers if teacher.labels]
+        self.pairs: list[Pair] = []
+        if config.layer:
+            for teacher in teachers:
+                self.pairs += pair_layers(teacher, config.n_layers, student.config.n_blocks)
+        self.heads = nn.ModuleDict()
+        for pair in self.pairs:
+            self.heads[pair.key] = nn.Linear(_tap_width(student.config, pair.tap), pair.dim)
+            frames = torch.from_numpy(sample[pair.field].astype(np.float32))
+            self.register_buffer(f"{pair.key}_mean", frames.mean((0, 1)))
+            self.register_buffer(f"{pair.key}_deviation", frames.std((0, 1)) + 1e-3)
+        for teacher in self.tagging:
+            theirs, ours = label_columns(teacher.labels, labels)
+            self.register_buffer(f"{teacher.name}_theirs", torch.from_numpy(theirs))
+            self.register_buffer(f"{teacher.name}_ours", torch.from_numpy(ours))
+        if config.prediction:
+            frontend = student.config.frontend
+            n_values = student.frames_per_step * frontend.n_mels
+            self.predictor = nn.Linear(student.config.channels, n_values)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms, to be summed. Besides the fields of `cache.Targets` (float32) a
+        batch may have human [B, C] and heard [B, T, n_mels], the mels with masks."""
+        output: StudentOutput = self.student(batch.get("heard", batch["mels"]))
+        with torch.autocast(output.logits.device.type, enabled=False):  # losses stay float32
+            floats = StudentOutput(
+                output.logits.float(),
+                output.embedding.float(),
+                tuple(hidden.float() for hidden in output.hidden),
+            )
+            return self._terms(floats, batch)
+
+    def _terms(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
+        config, mels = self.config, batch["mels"]
+        times_s = self._times_s(mels)
+        terms: dict[str, list[Tensor]] = {}
+        for teacher in self.tagging:
+            ours, clip, frames = self._label_targets(teacher, output, batch, times_s)
+            if config.clip:
+                terms.setdefault("clip", []).append(clip_loss(ours, torch.sigmoid(clip)))
+            if config.frame and frames is not None:
+                frames = plausible(frames, clip, config.frame_margin)
+                terms.setdefault("frame", []).append(frame_loss(ours, frames))
+        for pair in self.pairs:
+            terms.setdefault("layer", []).append(self._pair_loss(pair, output, batch, times_s))
+        if config.human:
+            terms["human"] = [clip_loss(output.logits, batch["human"])]
+        if config.prediction:
+            terms["prediction"] = [self._prediction_loss(output, mels)]
+        return {
+            name: getattr(config, name) * torch.stack(values).mean()
+            for name, values in terms.items()
+        }
+
+    def _times_s(self, mels: Tensor) -> Tensor:
+        """Times in the teachers' audio that the tokens speak of: their centres, less the delay."""
+        student = self.student
+        n_tokens = mels.shape[1] // student.frames_per_step
+        tokens = torch.arange(n_tokens, device=mels.device)
+        return (tokens + 0.5) * student.token_s - student.config.delay_ms / 1e3
+
+    def _label_targets(
+        self, teacher: TeacherInfo, output: StudentOutput, batch: Batch, times_s: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The student's logits [B, T, n], the teacher's clip [B, n] and frame [B, T, n] logits,
+        over the n labels that both know."""
+        theirs = getattr(self, f"{teacher.name}_theirs")
+        ours = output.logits[..., getattr(self, f"{teacher.name}_ours")]
+        clip = batch[f"{teacher.name}.clip_logits"][:, theirs]
+        frames = batch.get(f"{teacher.name}.frame_logits")
+        if frames is None or teacher.label_frames is None:
+            return ours, clip, None
+        hop_s, offset_s = teacher.label_frames.hop_s, teacher.label_frames.offset_s
+        return ours, clip, align(frames[..., theirs], hop_s, times_s, offset_s)
+
+    def _pair_loss(
+        self, pair: Pair, output: StudentOutput, batch: Batch, times_s: Tensor
+    ) -> Tensor:
+        taps = (*output.hidden[:-1], output.embedding)
+        mean, deviation = getattr(self, f"{pair.key}_mean"), getattr(self, f"{pair.key}_deviation")
+        target = align((batch[pair.field] - mean) / deviation, pair.hop_s, times_s, pair.offset_s)
+        return layer_loss(self.heads[pair.key](taps[pair.tap]), target)
+
+    def _prediction_loss(self, output: StudentOutput, mels: Tensor) -> Tensor:
+        """L1 between the last block's guess and the frames of the token `prediction_tokens`
+        later."""
+        ahead = self.config.prediction_tokens
+        tokens = mels.unflatten(1, (-1, self.student.frames_per_step)).flatten(2)
+        guess = self.predictor(output.hidden[-1][:, :-ahead])
+        return functional.l1_loss(guess, tokens[:, ahead:])
+
+
+def _tap_width(config: StudentConfig, tap: int) -> int:
+    return config.embedding_dim if tap == config.n_blocks - 1 else config.channels

@@ -1,0 +1,94 @@
+"""YAMNet as the cheap label teacher: its scores on LiteRT, no hidden layers.
+
+Plakal and Ellis: YAMNet, TensorFlow Model Garden 2019 (MobileNetV1 on 0.96 s log-mel patches,
+trained on AudioSet). The 521 classes all bear AudioSet names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distill.labels import read_class_map
+from distill.recipe import PEERS_ENV
+from distill.teachers.base import Layer, TeacherOutput
+from edge_audio.errors import BackendError, UsageError
+
+FloatArray = NDArray[np.float32]
+
+MODEL_NAME, CLASS_MAP_NAME = "yamnet.tflite", "yamnet_class_map.csv"
+SAMPLE_RATE_HZ = 16_000
+WINDOW_SAMPLES, HOP_SAMPLES = 15_600, 7_800
+_SURE = 1e-6  # scores are taken to be no closer to 0 or 1
+
+
+class YamnetTeacher:
+    """Scores of 0.975 s windows at 50 % overlap; a clip's score is their mean. Clips are padded
+    with zeros to whole windows."""
+
+    name = "yamnet"
+    sample_rate_hz = SAMPLE_RATE_HZ
+    layers: tuple[Layer, ...] = ()
+
+    def __init__(self, interpreter: Any, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        hop_s = HOP_SAMPLES / SAMPLE_RATE_HZ
+        centre_s = WINDOW_SAMPLES / 2 / SAMPLE_RATE_HZ
+        self.label_frames = Layer("scores", len(labels), hop_s, centre_s)
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    @classmethod
+    def load(cls, peers: Path) -> YamnetTeacher:
+        """Raises UsageError if the folder lacks it, BackendError without LiteRT."""
+        labels = read_class_map(peers / CLASS_MAP_NAME)
+        return cls(_open_interpreter(peers / MODEL_NAME), labels)
+
+    def __call__(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
+        samples = waveform.cpu().numpy()
+        ends = [waveform.shape[1]] * len(samples) if lengths is None else lengths.tolist()
+        scores = np.stack([self.window_scores(row) for row in samples])  # [B, T, 521]
+        means = np.stack(
+            [row[: count_windows(end)].mean(0) for row, end in zip(scores, ends, strict=True)]
+        )
+        clip, frames = (
+            torch.logit(torch.from_numpy(values), _SURE).to(waveform.device)
+            for values in (means, scores)
+        )
+        return TeacherOutput((), clip, frames)
+
+    def window_scores(self, samples: FloatArray) -> FloatArray:
+        """f32[n > 0] at 16 kHz -> probabilities f32[n_windows, 521]."""
+        n_windows = count_windows(len(samples))
+        n_padded = WINDOW_SAMPLES + (n_windows - 1) * HOP_SAMPLES
+        padded = np.pad(samples, (0, n_padded - len(samples)))
+        starts = range(0, n_windows * HOP_SAMPLES, HOP_SAMPLES)
+        return np.stack([self._scores(padded[start : start + WINDOW_SAMPLES]) for start in starts])
+
+    def _scores(self, window: FloatArray) -> FloatArray:
+        self._interpreter.set_tensor(self._input, window[None])
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)
+
+
+def count_windows(n_samples: int) -> int:
+    """The fewest windows that cover n_samples."""
+    return 1 + max(0, -(-(n_samples - WINDOW_SAMPLES) // HOP_SAMPLES))
+
+
+def _open_interpreter(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{path} is missing: set {PEERS_ENV} to the folder that holds it")
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError as error:
+        raise BackendError("YAMNet needs LiteRT: pip install 'edge-audio[tflite]'") from error
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter

@@ -1,0 +1,129 @@
+"""Whoever listens hears no more than has sounded, and reports events as the Tagger does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from workshop import sound
+
+from distill.listeners import (
+    ScoreStream,
+    StepListener,
+    WindowListener,
+    detect,
+    open_listener,
+)
+from distill.scorers import BundleScorer
+from edge_audio.backends import open_backend
+from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.demo import DemoScene
+from edge_audio.errors import UsageError
+from edge_audio.spec import EventSpec, Threshold
+from edge_audio.tagger import Tagger
+
+RATE_HZ = 16_000
+
+
+def last_and_mean(windows: np.ndarray) -> np.ndarray:
+    return np.stack([windows[:, -1], windows.mean(1)], axis=1)
+
+
+def window_listener(window_s: float, hop_s: float, rate_hz: int = RATE_HZ) -> WindowListener:
+    return WindowListener("windows", ("last", "mean"), window_s, hop_s, rate_hz, last_and_mean)
+
+
+@pytest.mark.parametrize(("window_s", "hop_s"), [(0.975, 0.4875), (0.5, 0.5), (2.0, 0.1)])
+@pytest.mark.parametrize("n_samples", [1, 8_000, 8_001, 40_000])
+def test_each_score_is_of_the_window_before_it(
+    window_s: float, hop_s: float, n_samples: int
+) -> None:
+    samples = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+    times_s, scores = window_listener(window_s, hop_s).stream(samples)
+    hop, window = round(hop_s * RATE_HZ), round(window_s * RATE_HZ)
+    assert len(times_s) == len(scores) == -(-n_samples // hop)
+    heard = np.concatenate([np.zeros(window, np.float32), samples, np.zeros(hop, np.float32)])
+    for row, time_s in zip(scores, times_s, strict=True):
+        end = round(time_s * RATE_HZ)
+        np.testing.assert_allclose(
+            row, last_and_mean(heard[None, end : end + window])[0], atol=1e-6
+        )
+
+
+def test_window_is_cut_at_the_rate_of_its_model() -> None:
+    lengths = []
+
+    def classify(windows: np.ndarray) -> np.ndarray:
+        lengths.append(windows.shape[1])
+        return last_and_mean(windows)
+
+    listener = WindowListener("windows", ("last", "mean"), 0.5, 0.25, 32_000, classify)
+    times_s, _ = listener.stream(np.ones(RATE_HZ, np.float32))
+    assert set(lengths) == {16_000}
+    assert times_s.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert (listener.step_s, listener.lag_s) == (0.25, 0.25)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
+    return load_bundle("tiny-int8")
+
+
+def barking_dog(n_steps: int = 150) -> np.ndarray:
+    """Whole steps of the demo scene, from its 42nd second on."""
+    pieces, n = [], 240 + 1280 * n_steps
+    for block in DemoScene(RATE_HZ).blocks():
+        pieces.append(block.samples)
+        if sum(map(len, pieces)) >= 42 * RATE_HZ + n:
+            break
+    return np.concatenate(pieces)[42 * RATE_HZ :][:n]
+
+
+def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
+    """Scores, times and events at the shipped thresholds, with the time of their report."""
+    samples = barking_dog()
+    listener = open_listener(BundleScorer(bundle))
+    stream = listener.stream(samples)
+    found = detect(stream, listener.labels, bundle.manifest.events, listener.step_s)
+    tagger = Tagger(bundle, open_backend(bundle))
+    starts, ends, seen = [], [], []
+    for index, (time_s, scores, events) in enumerate(tagger.stream(samples)):
+        assert stream.times_s[index] == pytest.approx(time_s)
+        np.testing.assert_array_equal(stream.scores[index], scores)
+        starts += [(one.label, one.time_s) for one in events if one.kind == "start"]
+        ends += [(one.label, one.time_s) for one in events if one.kind == "end"]
+        seen += [(one.label, time_s) for one in events if one.kind == "start"]
+    ends += [(one.label, one.time_s) for one in tagger.flush()]
+    assert starts
+    for field, expected in (("start_s", starts), ("end_s", ends), ("seen_s", seen)):
+        mine = sorted((one.label, getattr(one, field)) for one in found)
+        assert [label for label, _ in mine] == [label for label, _ in sorted(expected)]
+        assert [time for _, time in mine] == pytest.approx([time for _, time in sorted(expected)])
+
+
+def test_listener_starts_every_stream_afresh(bundle: Bundle) -> None:
+    listener = open_listener(BundleScorer(bundle))
+    samples = sound("siren", 16_000, np.random.default_rng(0))
+    first = listener.stream(samples)
+    listener.stream(sound("rain", 16_000, np.random.default_rng(1)))
+    np.testing.assert_array_equal(first.scores, listener.stream(samples).scores)
+    assert isinstance(listener, StepListener)
+    assert listener.lag_s == bundle.manifest.model.latency_ms / 1e3
+
+
+def test_what_cannot_listen_is_refused() -> None:
+    class Other:
+        name, labels = "other", ("Dog",)
+
+    with pytest.raises(UsageError, match="other scores whole clips only"):
+        open_listener(Other())  # type: ignore[arg-type]
+
+
+def test_detection_knows_when_it_was_reported() -> None:
+    threshold = Threshold(on=0.5, off=0.35, precision=1.0, recall=1.0, n_positives=5)
+    spec = EventSpec(min_on_s=0.2, min_off_s=0.1, thresholds={"Dog": threshold})
+    scores = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.float32)[:, None]
+    times_s = 0.1 * np.arange(1, len(scores) + 1)
+    first, second = detect(ScoreStream(times_s, scores), ("Dog",), spec, step_s=0.1)
+    assert (first.start_s, first.end_s, first.seen_s) == pytest.approx((0.3, 0.7, 0.5))
+    assert (second.start_s, second.end_s, second.seen_s) == pytest.approx((1.0, 1.2, 1.2))

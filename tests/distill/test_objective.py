@@ -1,0 +1,163 @@
+"""The recipe's loss terms: which layers meet, at which times, and that every weight learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from workshop import TINY_STUDENT
+
+from distill.cache import TeacherInfo
+from distill.objective import Objective, pair_layers
+from distill.recipe import LossConfig
+from distill.students.tagger import Student
+from distill.teachers.base import Layer
+
+LABELS = tuple(f"label {index}" for index in range(527))
+TEACHER = TeacherInfo(
+    name="one",
+    labels=LABELS[::-1],
+    label_frames=Layer(name="logits", dim=527, hop_s=0.16),
+    layers=(
+        Layer(name="low", dim=5, hop_s=0.08, offset_s=0.04),
+        Layer(name="high", dim=6, hop_s=0.16),
+    ),
+)
+OTHER = TeacherInfo(
+    name="other",
+    labels=(),
+    label_frames=None,
+    layers=tuple(Layer(name=str(index), dim=4, hop_s=0.02) for index in range(3)),
+)
+N_FRAMES = 96  # 12 tokens
+
+
+def batch_of(teachers: tuple[TeacherInfo, ...], n: int = 3, seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(n, *shape, generator=generator)
+
+    batch = {"mels": random(N_FRAMES, 64), "human": (random(527) > 2).float()}
+    for teacher in teachers:
+        if teacher.label_frames is not None:
+            batch[f"{teacher.name}.clip_logits"] = random(527)
+            batch[f"{teacher.name}.frame_logits"] = random(7, 527)
+        for index, layer in enumerate(teacher.layers):
+            n_frames = round(0.96 / layer.hop_s) + 1
+            batch[f"{teacher.name}.hidden.{index}"] = random(n_frames, layer.dim)
+    return batch
+
+
+def make(
+    config: LossConfig, teachers: tuple[TeacherInfo, ...] = (TEACHER,), **student: Any
+) -> Objective:
+    torch.manual_seed(0)
+    sample = {name: value.numpy() for name, value in batch_of(teachers, 20, seed=9).items()}
+    return Objective(Student(TINY_STUDENT), config, teachers, LABELS, sample)
+
+
+def test_layers_are_spread_over_the_taps_the_deepest_last() -> None:
+    deep = TeacherInfo(
+        name="deep",
+        labels=(),
+        label_frames=None,
+        layers=tuple(Layer(name=str(i), dim=i + 1, hop_s=0.1) for i in range(12)),
+    )
+    taps = [(pair.tap, pair.dim) for pair in pair_layers(deep, n_layers=4, n_taps=4)]
+    assert taps == [(0, 9), (1, 10), (2, 11), (3, 12)]
+    assert [pair.tap for pair in pair_layers(deep, n_layers=2, n_taps=4)] == [1, 3]
+    assert [pair.tap for pair in pair_layers(deep, n_layers=4, n_taps=2)] == [0, 0, 1, 1]
+    assert [pair.dim for pair in pair_layers(deep, n_layers=1, n_taps=4)] == [12]
+    assert pair_layers(deep, n_layers=0, n_taps=4) == []
+
+
+def test_terms_are_those_with_a_weight_and_scale_with_it() -> None:
+    batch = batch_of((TEACHER,))
+    config = LossConfig(human=1.0, prediction=1.0)
+    ones = make(config)(batch)
+    assert set(ones) == {"clip", "frame", "layer", "human", "prediction"}
+    weights = {"clip": 2.0, "frame": 0.25, "layer": 3.0, "human": 0.5, "prediction": 4.0}
+    scaled = make(LossConfig(**weights))(batch)
+    for name, weight in weights.items():
+        torch.testing.assert_close(scaled[name], weight * ones[name])
+    assert set(make(LossConfig(layer=0.0, frame=0.0))(batch)) == {"clip"}
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    objective = make(LossConfig(human=0.1, prediction=0.1), (TEACHER, OTHER))
+    terms = objective(batch_of((TEACHER, OTHER)))
+    torch.stack(list(terms.values())).sum().backward()
+    named = objective.named_parameters()
+    assert not [name for name, p in named if p.grad is None or not p.grad.abs().sum() > 0]
+
+
+def test_labels_are_matched_by_name() -> None:
+    """TEACHER lists its labels backwards: its logits, turned round, are the student's own."""
+    objective = make(LossConfig(layer=0.0, clip=0.0))
+    batch = batch_of((TEACHER,))
+    batch["one.clip_logits"] = torch.full((3, 527), 50.0)  # no cap
+    objective.eval()
+    with torch.no_grad():
+        own = objective.student(batch["mels"]).logits
+        right = batch | {"one.frame_logits": own.flip(2)[:, ::2]}
+        wrong = batch | {"one.frame_logits": own[:, ::2].roll(1, dims=0)}
+        assert objective(right)["frame"] < objective(wrong)["frame"]
+
+
+@pytest.mark.parametrize("delay_tokens", [0, 1, 3])
+def test_the_student_predicts_what_the_teacher_said_a_delay_ago(delay_tokens: int) -> None:
+    """A teacher layer that equals the head's output `delay` later costs the least possible."""
+    config = LossConfig(clip=0.0, frame=0.0, n_layers=1)
+    layer = Layer(name="only", dim=6, hop_s=0.08, offset_s=0.04)  # centred like the tokens
+    teacher = TeacherInfo(name="one", labels=(), label_frames=None, layers=(layer,))
+    student_config = TINY_STUDENT.__class__(
+        **{
+            **{f: getattr(TINY_STUDENT, f) for f in TINY_STUDENT.__struct_fields__},
+            "delay_ms": 80.0 * delay_tokens,
+        }
+    )
+    torch.manual_seed(0)
+    student = Student(student_config)
+    mels = torch.randn(2, N_FRAMES, 64)
+    sample = {"one.hidden.0": np.random.default_rng(0).standard_normal((20, 12, 6))}
+    objective = Objective(student, config, (teacher,), LABELS, sample).eval()
+    with torch.no_grad():
+        predicted = objective.heads["one_hidden_0"](student(mels).embedding)
+        mean, deviation = objective.one_hidden_0_mean, objective.one_hidden_0_deviation
+        said = predicted.roll(-delay_tokens, dims=1) * deviation + mean
+        # the first tokens speak of times before the audio began, where the first frame repeats
+        least = float(np.log1p(np.exp(-1.0)))
+        found = {}
+        for shift in (-1, 0, 1):
+            batch = {"mels": mels, "one.hidden.0": said.roll(shift, dims=1)}
+            found[shift] = float(objective(batch)["layer"])
+    assert found[0] == min(found.values())
+    assert found[0] < least + 0.35 * delay_tokens + 1e-3
+
+
+def test_prediction_is_of_the_frames_ahead_and_hears_nothing_of_them() -> None:
+    config = LossConfig(clip=0.0, frame=0.0, layer=0.0, prediction=1.0, prediction_tokens=3)
+    objective = make(config).eval()
+    batch = batch_of((TEACHER,))
+    with torch.no_grad():
+        before = objective(batch)["prediction"]
+        batch["mels"][:, :24] += 1.0  # the first three tokens are inputs only
+        tokens = batch["mels"].unflatten(1, (12, 8)).flatten(2)
+        guess = objective.predictor(objective.student(batch["mels"]).hidden[-1])
+        expected = (guess[:, :9] - tokens[:, 3:]).abs().mean()
+        found = objective(batch)["prediction"]
+    torch.testing.assert_close(found, expected)
+    assert found != before
+
+
+def test_masked_input_leaves_the_targets_whole() -> None:
+    objective = make(LossConfig(prediction=1.0)).eval()
+    batch = batch_of((TEACHER,))
+    with torch.no_grad():
+        same = objective(batch | {"heard": batch["mels"]})
+        torch.testing.assert_close(same, objective(batch))
+        masked = objective(batch | {"heard": torch.zeros_like(batch["mels"])})
+    assert masked["prediction"] != same["prediction"]
