@@ -38,24 +38,30 @@ from distill.runs import read_toml, save_atomically
 from distill.scorers import BundleScorer, StudentScorer, log_odds
 from distill.students.tagger import Student, StudentOutput
 from distill.teachers import open_teacher
-from distill.train import Trainer, load_student, open_accelerator
+from distill.train import Trainer, load_student, open_accelerator, training_clips
 from edge_audio.bundle import load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.spec import Spec
+
+OTHERS = 0
+"""Stands for audio outside ESC where folds are numbered."""
 
 
 class FineTuning(Spec, frozen=True):
     """How a distilled student becomes a classifier of a fold.
 
-    training.n_mixtures is per fold. class_weight: weight of the cross-entropy over the classes,
-    beside the distillation terms of `loss`. teacher_share: part of its target that a regression
-    on the teacher's embeddings gives, fitted on the four folds; the rest are the true classes.
+    training.n_mixtures is per fold; n_other_mixtures more, of clips outside ESC, are shared by
+    all folds and have no class but what the teacher makes of them. class_weight: weight of the
+    cross-entropy over the classes, beside the distillation terms of `loss`. teacher_share: part
+    of its target that a regression on the teacher's embeddings gives, fitted on the four folds;
+    the rest are the true classes.
     """
 
     seed: int
     training: TrainingConfig
     mixture: MixtureConfig
     loss: LossConfig = LossConfig()
+    n_other_mixtures: int = 6_144
     class_weight: float = 10.0
     teacher_share: float = 0.5
 
@@ -109,12 +115,21 @@ class FoldData:
         if missing := set(FOLDS) - set(self.folds.tolist()):
             raise UsageError(f"the manifest has no ESC clips in folds {sorted(missing)}")
         self.truth = np.array([self.classes.index(clip.esc50_class) for clip in esc])
-        self.targets = {fold: self._targets(fold, cache_dir, n_processes) for fold in FOLDS}
+        n_mixtures = fine_tuning.training.n_mixtures
+        self.targets = {
+            fold: self._targets(
+                self.positions[self.folds == fold], fold, n_mixtures, cache_dir, n_processes
+            )
+            for fold in FOLDS
+        }
+        others = np.array(training_clips(recipe, self.clips))
+        if n_others := fine_tuning.n_other_mixtures:
+            self.targets[OTHERS] = self._targets(others, OTHERS, n_others, cache_dir, n_processes)
         self.embeddings = self._embeddings(cache_dir)
 
     def training_targets(self, held_out_fold: int) -> CachedTargets:
-        """Those of the other folds, with the class distribution of each mixture."""
-        parts = [self.targets[fold] for fold in FOLDS if fold != held_out_fold]
+        """Those of the other folds and of other audio, with each mixture's class distribution."""
+        parts = [part for fold, part in self.targets.items() if fold != held_out_fold]
         fields = parts[0].arrays
         arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in fields}
         arrays["classes"] = self._class_targets(arrays, held_out_fold)
@@ -130,21 +145,27 @@ class FoldData:
             if fold != held_out_fold
         }
 
-    def _targets(self, fold: int, cache_dir: Path, n_processes: int) -> CachedTargets:
+    def _targets(
+        self,
+        indices: NDArray[np.int64],
+        part: int,
+        n_mixtures: int,
+        cache_dir: Path,
+        n_processes: int,
+    ) -> CachedTargets:
         config, frontend = self.fine_tuning, self.recipe.student.frontend
-        indices = self.positions[self.folds == fold]
-        teachers, seed = self.recipe.teachers, (config.seed + 1) * 100 + fold
+        teachers, seed = self.recipe.teachers, (config.seed + 1) * 100 + part
 
         def open_maker() -> TargetMaker:
             rate_hz = frontend.sample_rate_hz
             n_samples = round(config.mixture.duration_s * rate_hz) + frontend.overlap_samples
             mixer = Mixer(self.store, indices.tolist(), config.mixture, rate_hz, n_samples)
             opened = [open_teacher(teacher, peers_dir()) for teacher in teachers]
-            return TargetMaker(mixer, opened, frontend, seed, config.training.n_mixtures)
+            return TargetMaker(mixer, opened, frontend, seed, n_mixtures)
 
         heard = [self.clips[index] for index in indices]
         key = cache_key(heard, config.mixture, teachers, frontend, seed)
-        cache = TargetCache(cache_dir / f"targets-{key}", config.training.n_mixtures)
+        cache = TargetCache(cache_dir / f"targets-{key}", n_mixtures)
         cache.build(open_maker, n_processes)
         return cache.load()
 
@@ -166,8 +187,8 @@ class FoldData:
 
     def _class_targets(self, arrays: Arrays, held_out_fold: int) -> NDArray[np.float32]:
         """f32[N, C]: the true classes in equal parts, mixed with what a regression on the
-        teacher's embeddings of the training folds makes of each mixture."""
-        share = self.fine_tuning.teacher_share
+        teacher's embeddings of the training folds makes of each mixture; that alone where there
+        is no class."""
         class_of = np.full((len(self.clips) + 1, len(self.classes)), 0.0, np.float32)
         class_of[self.positions, self.truth] = 1.0  # source -1: the last row, no class
         true = class_of[arrays["sources"]].sum(1)
@@ -180,6 +201,8 @@ class FoldData:
         train = self.folds != held_out_fold
         regression.fit(self.embeddings[train], self.truth[train])
         soft = regression.predict_proba(mixed.mean(1)).astype(np.float32)
+        has_class = true.any(1, keepdims=True)
+        share = np.where(has_class, self.fine_tuning.teacher_share, 1.0).astype(np.float32)
         return (1.0 - share) * true + share * soft
 
 

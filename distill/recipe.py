@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +11,12 @@ import msgspec
 
 from distill.data import Split
 from distill.mixtures import MixtureConfig
+from distill.runs import convert, merge, read_table
 from distill.stream import StreamConfig
 from distill.students.sizes import student_config
 from distill.students.tagger import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig
-from edge_audio.errors import UsageError
 from edge_audio.spec import Spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PEERS_ENV = "EDGE_AUDIO_PEERS"
 _DEFAULT_PEERS_DIR = Path(__file__).resolve().parents[2] / "shared" / "peers"
@@ -107,23 +101,17 @@ class Recipe(Spec, frozen=True):
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe in a TOML file, changed by `settings` such as "student.delay_ms=80".
+    """The recipe in a TOML file, changed by `settings` (see `runs.read_table`). A `preset` in
+    [student] stands for a shape of `students.sizes`, which the other fields of it change.
 
-    `extends = "other.toml"` takes over that file's fields, and `preset = "tiny-mlstm"` in
-    [student] a shape of `students.sizes`. UsageError, naming the field, if a file is missing, is
-    no TOML, or does not fit.
+    Raises UsageError, naming the field, if a file is missing, is no TOML, or does not fit.
     """
-    table = _read_table(path)
-    for setting in settings:
-        table = _merge(table, _parse_setting(setting))
-    try:
-        student = table.get("student", {})
-        if isinstance(student, dict) and "preset" in student:
-            shape: dict[str, Any] = msgspec.to_builtins(student_config(student.pop("preset")))
-            table["student"] = _merge(shape, student)
-        return msgspec.convert(table, Recipe)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"recipe {path}: {error}") from error
+    table = read_table(path, settings)
+    student = table.get("student", {})
+    if isinstance(student, dict) and "preset" in student:
+        shape: dict[str, Any] = msgspec.to_builtins(student_config(student.pop("preset")))
+        table["student"] = merge(shape, student)
+    return convert(path, table, Recipe)
 
 
 def trust_teachers(recipe: Recipe) -> Recipe:
@@ -135,45 +123,6 @@ def trust_teachers(recipe: Recipe) -> Recipe:
         for teacher in recipe.teachers
     )
     return msgspec.structs.replace(recipe, teachers=tuple(trusted))
-
-
-def _read_table(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"recipe {path} does not exist: see distill/recipes") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {path}: {error}") from error
-    base: str | None = table.pop("extends", None)
-    return table if base is None else _merge(_read_table(path.parent / str(base)), table)
-
-
-def _parse_setting(setting: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(setting)
-    except tomllib.TOMLDecodeError:
-        pass
-    name, separator, value = setting.partition("=")  # a bare word is a string
-    if not separator:
-        raise UsageError(f"setting {setting!r} is not of the form field.name=value")
-    try:
-        return tomllib.loads(f"{name} = {msgspec.json.encode(value.strip()).decode()}")
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"setting {setting!r} is not of the form field.name=value") from error
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` over `base`, table by table; a table of another `kind` replaces the whole."""
-    merged: dict[str, Any] = dict(base)
-    for name, value in changes.items():
-        old: Any = base.get(name)
-        is_table = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = _merge(old, value) if is_table and _same_kind(old, value) else value
-    return merged
-
-
-def _same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "kind" not in new or new["kind"] == old.get("kind")
 
 
 def peers_dir() -> Path:

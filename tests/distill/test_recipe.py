@@ -112,5 +112,5 @@ def test_minimal_recipe_gets_the_defaults(tmp_path: Path) -> None:
 def test_text_that_is_no_toml_and_missing_file_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe"):
         read(tmp_path, "name = ")
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(UsageError, match="there is no recipe"):
         read_recipe(tmp_path / "none.toml")
