@@ -16,6 +16,7 @@ from distill.data import Clip
 from distill.evaluate import TWINS
 from distill.figures import draw_confusion
 from distill.metrics import Estimate, wilson
+from distill.report import format_estimate
 from edge_audio.spec import Spec
 
 FOLDS = (1, 2, 3, 4, 5)
@@ -143,7 +144,7 @@ def to_table(report: Report) -> Table:
     }
     for title, field in rows.items():
         cells = [getattr(one, field) for one in (report.bundle, report.student)]
-        table.add_row(title, *(_format(cell) for cell in cells))
+        table.add_row(title, *(format_estimate(cell) for cell in cells))
         if field == "esc50":
             folds = (report.bundle.esc50_folds, report.student.esc50_folds)
             shares = (" ".join(f"{100 * share:.1f}" for share in one) for one in folds)
@@ -156,9 +157,5 @@ def write_report(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     content = {"command": sys.argv, **msgspec.to_builtins(report)}
     (folder / "folds.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
-    title = f"{report.recipe}: ESC-50 {_format(report.bundle.esc50)} %, int8 streaming"
+    title = f"{report.recipe}: ESC-50 {format_estimate(report.bundle.esc50)} %, int8 streaming"
     draw_confusion(np.array(report.confusion), report.classes, title, folder / "confusion.png")
-
-
-def _format(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"

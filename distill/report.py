@@ -53,9 +53,9 @@ def _rows(report: Report) -> Iterator[tuple[str, Cell]]:
                 yield f"hit@{k}, {clips} ({estimates[0].n})", _hit_cell(name, position)
     n_classes = report.models[0].average_precision.mean.n
     title = f"mAP, {n_classes} classes with >= {MIN_POSITIVES} clips"
-    yield title, lambda model: _format(model.average_precision.mean)
-    yield "lwlrap, all labels", lambda model: _format(model.lwlrap)
-    yield f"d-prime, {n_classes} classes", lambda model: _format(model.d_prime, "{:.2f}", 1)
+    yield title, lambda model: format_estimate(model.average_precision.mean)
+    yield "lwlrap, all labels", lambda model: format_estimate(model.lwlrap)
+    yield f"d-prime, {n_classes} classes", lambda model: format_estimate(model.d_prime, "{:.2f}", 1)
     taught = [model.agreement for model in report.models if model.agreement]
     if taught:
         yield f"top-1 agreement with {taught[0].teacher}", _agreement_cell("top1")
@@ -65,7 +65,7 @@ def _rows(report: Report) -> Iterator[tuple[str, Cell]]:
 def _mean_cell(field: str, features: str) -> Cell:
     def cell(model: ModelReport) -> str:
         result: FoldAccuracy | None = getattr(model, field).get(features)
-        return _format(result.mean) if result else "-"
+        return format_estimate(result.mean) if result else "-"
 
     return cell
 
@@ -79,11 +79,13 @@ def _folds_cell(field: str, features: str) -> Cell:
 
 
 def _hit_cell(name: str, position: int) -> Cell:
-    return lambda model: _format(model.hits[name][position])
+    return lambda model: format_estimate(model.hits[name][position])
 
 
 def _agreement_cell(field: str) -> Cell:
-    return lambda model: _format(getattr(model.agreement, field)) if model.agreement else "-"
+    return lambda model: (
+        format_estimate(getattr(model.agreement, field)) if model.agreement else "-"
+    )
 
 
 def describe_streaming(report: StreamingReport) -> str:
@@ -124,12 +126,15 @@ def _streaming_rows(report: StreamingReport) -> Iterator[tuple[str, StreamingCel
         title = f"event F1, {1000 * score.collar_s:.0f} ms collar"
         yield f"{title}, per cent", _f1_cell(position, "micro")
         yield "  mean over labels", _f1_cell(position, "macro")
-    yield "PSDS1, per cent", lambda model: _format(model.psds1)
-    yield "PSDS2, per cent", lambda model: _format(model.psds2)
-    yield "events found, per cent", lambda model: _format(model.latency.found)
+    yield "PSDS1, per cent", lambda model: format_estimate(model.psds1)
+    yield "PSDS2, per cent", lambda model: format_estimate(model.psds2)
+    yield "events found, per cent", lambda model: format_estimate(model.latency.found)
     yield "onset latency, median, s", lambda model: _seconds(model.latency.median_s)
     yield "onset latency, 95th percentile, s", lambda model: _seconds(model.latency.p95_s)
-    yield "false alarms per hour", lambda model: _format(model.false_alarms.total, "{:.0f}", 1)
+    yield (
+        "false alarms per hour",
+        lambda model: format_estimate(model.false_alarms.total, "{:.0f}", 1),
+    )
 
 
 def _seconds(value_s: float | None) -> str:
@@ -137,10 +142,11 @@ def _seconds(value_s: float | None) -> str:
 
 
 def _f1_cell(position: int, field: str) -> StreamingCell:
-    return lambda model: _format(getattr(model.event_f1[position], field))
+    return lambda model: format_estimate(getattr(model.event_f1[position], field))
 
 
-def _format(estimate: Estimate, style: str = "{:.1f}", scale: float = 100.0) -> str:
+def format_estimate(estimate: Estimate, style: str = "{:.1f}", scale: float = 100.0) -> str:
+    """Value and 95 % interval, in per cent unless `style` and `scale` say otherwise."""
     value, low, high = (
         style.format(scale * x) for x in (estimate.value, estimate.low, estimate.high)
     )

@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: an encoder that learns from sound without labels."""

@@ -1,0 +1,51 @@
+"""Inverse block masking: what the student sees forms blocks, all else is to be predicted.
+
+Baevski et al.: Efficient Self-supervised Learning with Contextualized Target Representations
+(data2vec 2.0), ICML 2023, section 3.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.ssl.recipe import MaskConfig
+
+
+def n_kept(ratio: float, n_patches: int) -> int:
+    """Patches that a mask of this ratio leaves visible, at least 1."""
+    return max(1, round((1.0 - ratio) * n_patches))
+
+
+def inverse_block_mask(
+    rng: np.random.Generator, config: MaskConfig, n_positions: int, n_bands: int
+) -> NDArray[np.bool_]:
+    """[n_positions, n_bands], True where masked; exactly `n_kept` patches are not.
+
+    Blocks of block_positions x block_bands become visible one by one, at places that may cross
+    the edges, so that an edge is seen as often as the middle; the last one loses what is too
+    much.
+    """
+    masked = np.ones((n_positions, n_bands), bool)
+    n_missing = n_kept(config.ratio, masked.size)
+    height, width = min(config.block_positions, n_positions), min(config.block_bands, n_bands)
+    while n_missing:
+        top = int(rng.integers(1 - height, n_positions))
+        left = int(rng.integers(1 - width, n_bands))
+        block = np.zeros_like(masked)
+        block[max(0, top) : top + height, max(0, left) : left + width] = True
+        fresh = np.flatnonzero(block & masked)
+        if len(fresh) > n_missing:
+            fresh = rng.choice(fresh, n_missing, replace=False)
+        masked.flat[fresh] = False
+        n_missing -= len(fresh)
+    return masked
+
+
+def visible_patches(
+    rng: np.random.Generator, config: MaskConfig, n_positions: int, n_bands: int
+) -> NDArray[np.int64]:
+    """i64[n_clones, n_kept]: ascending patch numbers, position * n_bands + band, that each clone
+    sees."""
+    masks = [inverse_block_mask(rng, config, n_positions, n_bands) for _ in range(config.n_clones)]
+    return np.stack([np.flatnonzero(~mask) for mask in masks])

@@ -1,0 +1,105 @@
+"""What an encoder has learned: ESC-50 by logistic regression on its frozen layers, beside the
+same encoder before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from distill.data import Clip, data_dir, read_clip, read_manifest
+from distill.metrics import FoldAccuracy, cross_validate
+from distill.report import format_estimate
+from distill.ssl.encoder import PatchEncoder
+from distill.ssl.pretrain import load_encoder
+from distill.ssl.recipe import PretrainRecipe
+from distill.teachers.base import Teacher
+from distill.teachers.ssl import SelfSupervisedTeacher
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.spec import Spec
+
+N_LAYERS = 3
+"""Blocks that are probed, spread over the depth, the last among them."""
+
+
+class LayerProbe(Spec, frozen=True):
+    """ESC-50 accuracy over the official folds from one block's output, averaged over time."""
+
+    layer: str
+    pretrained: FoldAccuracy
+    random: FoldAccuracy
+
+
+def probe(checkpoint: Path) -> tuple[LayerProbe, ...]:
+    """Every N_LAYERS-th block. EdgeAudioError if the encoder has heard ESC clips, UsageError if
+    the data folder has none."""
+    encoder, recipe = load_encoder(checkpoint)
+    folder = data_dir()
+    clips = read_manifest(folder)
+    esc = [clip for clip in clips if clip.is_esc]
+    if not esc:
+        raise UsageError(f"{folder} has no ESC clips to probe with")
+    _require_unheard(recipe, clips, esc)
+    torch.manual_seed(recipe.seed)
+    encoders = (encoder, PatchEncoder(recipe.encoder).eval())
+    numbers = probed_blocks(len(encoder.blocks))
+    teachers = [SelfSupervisedTeacher(recipe.name, part, numbers) for part in encoders]
+    pretrained, random = (_accuracies(teacher, folder, esc) for teacher in teachers)
+    return tuple(
+        LayerProbe(layer=layer.name, pretrained=after, random=before)
+        for layer, after, before in zip(teachers[0].layers, pretrained, random, strict=True)
+    )
+
+
+def probed_blocks(n_blocks: int) -> tuple[int, ...]:
+    """At most N_LAYERS block numbers, evenly spread, the last among them."""
+    return tuple(sorted({-(-n_blocks * part // N_LAYERS) for part in range(1, N_LAYERS + 1)}))
+
+
+def _require_unheard(recipe: PretrainRecipe, clips: Sequence[Clip], esc: Sequence[Clip]) -> None:
+    heard = {clip.group for clip in recipe.split.divide(clips)[0]}
+    leaks = [clip.path for clip in esc if clip.group in heard]
+    if leaks:
+        raise EdgeAudioError(
+            f"{recipe.name} was pretrained on {len(leaks)} of the {len(esc)} ESC clips, such as "
+            f"{leaks[0]}: pretrain with split.hold_out_esc = true to probe it"
+        )
+
+
+def _accuracies(teacher: Teacher, folder: Path, clips: Sequence[Clip]) -> list[FoldAccuracy]:
+    """One per layer of the teacher."""
+    console = Console(stderr=True)
+    rows = [
+        _features(teacher, read_clip(folder / clip.path, teacher.sample_rate_hz))
+        for clip in track(clips, description="encoding ESC-50", console=console)
+    ]
+    classes, folds = [clip.esc50_class for clip in clips], [clip.fold for clip in clips]
+    layers = track(
+        zip(*rows, strict=True), "fitting regressions", len(teacher.layers), console=console
+    )
+    return [cross_validate(np.stack(features), classes, folds) for features in layers]
+
+
+def _features(teacher: Teacher, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The mean over time of each layer, f32[D]."""
+    with torch.inference_mode():
+        hidden = teacher(torch.from_numpy(samples)[None]).hidden
+    return [layer[0].mean(0).numpy() for layer in hidden]
+
+
+def to_table(probes: Sequence[LayerProbe]) -> Table:
+    """Accuracies in per cent with their 95 % intervals."""
+    table = Table(title="ESC-50, 5 folds, logistic regression on time means, % right")
+    for heading in ("layer", "pretrained", "random init"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for row in probes:
+        table.add_row(
+            row.layer, *(format_estimate(one.mean) for one in (row.pretrained, row.random))
+        )
+    return table
