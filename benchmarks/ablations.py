@@ -1,12 +1,13 @@
 """What each part of the distillation is worth: one short training per row, all else equal.
 
-    python benchmarks/ablations.py [ROW ...] [--steps 800] [--out docs/ablations]
+    python benchmarks/ablations.py [ROW ...] [--steps 600] [--out docs/ablations]
 
 Each row changes the recipe distill/recipes/esc_free.toml by the settings that the table prints, so
 that `edge-audio distill --recipe distill/recipes/esc_free.toml --set ...` trains it alone. The
 students have heard no ESC clip; the figure is a logistic regression on their embedding, official
-folds, as `edge-audio evaluate` fits it, and mAP on held-out clips. Finished rows are kept in
-OUT.json and not repeated; the short training makes them comparable with each other only.
+folds, as `edge-audio evaluate` fits it, and mAP on held-out clips. OUT.md and OUT.svg show the
+rows, OUT.json keeps them, so that they are not measured again; the short training makes them
+comparable with each other only.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pathlib import Path
 import click
 import msgspec
 import torch
-from rich.console import Console
-from rich.table import Table
+from matplotlib.figure import Figure
 
 from distill.evaluate import evaluate
 from distill.metrics import Estimate
 from distill.recipe import read_recipe
+from distill.report import format_estimate
 from distill.train import distill
 from edge_audio.spec import Spec
 
@@ -93,21 +94,54 @@ def measure(name: str, n_steps: int, runs_dir: Path) -> Row:
     )
 
 
-def to_table(rows: Sequence[Row]) -> Table:
-    """One line per row, per cent with 95 % intervals."""
-    table = Table(caption="per cent (95 % interval); regression on the frozen embedding")
-    for column in ("", "settings", "ESC-50", "ESC-10", "mAP"):
-        table.add_column(column)
+def to_markdown(rows: Sequence[Row], command: str) -> str:
+    """The page docs/ablations.md."""
+    lines = [
+        "# What each part is worth",
+        "",
+        f"`{command}`: `distill/recipes/esc_free.toml` with 4,096 mixtures and {rows[0].n_steps}",
+        "steps, changed by the settings of each row; one run a row. Per cent, with 95 % intervals;",
+        "ESC-50 and ESC-10 by a regression on the frozen embedding of a student that never heard",
+        "them. So short a training says what helps early, not what is best in the end.",
+        "",
+        "![ESC-50 by row](ablations.svg)",
+        "",
+        "| | settings | ESC-50 | ESC-10 | mAP |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
+        settings = ", ".join(f"`{setting}`" for setting in row.settings)
         figures = (row.esc50, row.esc10, row.mean_average_precision)
-        cells = (f"{100 * f.value:.1f} ({100 * f.low:.1f}-{100 * f.high:.1f})" for f in figures)
-        table.add_row(row.name, " ".join(row.settings).replace("[", "\\["), *cells)
-    return table
+        cells = (row.name, settings, *(format_estimate(figure) for figure in figures))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """One line per row: ESC-50 with its interval, the recipe itself as a guide line."""
+    figure = Figure(figsize=(7.0, 0.8 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for position, row in enumerate(reversed(rows)):
+        value, low, high = (100 * x for x in (row.esc50.value, row.esc50.low, row.esc50.high))
+        axes.errorbar(value, position, xerr=[[value - low], [high - value]], fmt="o", color="C0")
+    axes.axvline(100 * rows[0].esc50.value, color="0.7", linewidth=1.0, zorder=0)
+    axes.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+    axes.set_xlabel("ESC-50, frozen embedding, per cent")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def publish(ablations: Ablations, out: Path) -> None:
+    """Writes OUT.json, OUT.md and OUT.svg."""
+    text = msgspec.json.format(msgspec.json.encode(ablations))
+    out.with_suffix(".json").write_bytes(text + b"\n")
+    out.with_suffix(".md").write_text(to_markdown(ablations.rows, ablations.command))
+    draw(ablations.rows, out.with_suffix(".svg"))
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
-@click.option("--steps", "n_steps", default=800, show_default=True)
+@click.option("--steps", "n_steps", default=600, show_default=True)
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/ablations"))
 def main(names: tuple[str, ...], n_steps: int, runs_dir: Path, out: Path) -> None:
@@ -124,10 +158,9 @@ def main(names: tuple[str, ...], n_steps: int, runs_dir: Path, out: Path) -> Non
     for name in names or ROWS:
         if name not in measured:
             measured[name] = measure(name, n_steps, runs_dir)
-            rows = tuple(measured[known] for known in ROWS if known in measured)
-            text = msgspec.json.encode(Ablations(command=command, rows=rows))
-            path.write_bytes(msgspec.json.format(text) + b"\n")
-    Console(width=200).print(to_table([measured[name] for name in ROWS if name in measured]))
+        rows = tuple(measured[known] for known in ROWS if known in measured)
+        publish(Ablations(command=command, rows=rows), out)
+    print(out.with_suffix(".md").read_text())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Draws docs/live.svg: the live view as it looks at one moment of the demo scene.
 
-    python benchmarks/live_picture.py [--time 47] [--out docs/live.svg]
+    python benchmarks/live_picture.py [--time 36.8] [--out docs/live.svg]
 
 Nothing is staged: the shipped model hears the scene from its start, as `edge-audio listen
 --source demo` does.
@@ -25,7 +25,7 @@ from edge_audio.tagger import Tagger
 
 
 @click.command()
-@click.option("--time", "time_s", default=47.0, show_default=True, help="Audio time to show.")
+@click.option("--time", "time_s", default=36.8, show_default=True, help="Audio time to show.")
 @click.option("--out", type=click.Path(path_type=Path), default="docs/live.svg", show_default=True)
 def main(time_s: float, out: Path) -> None:
     """Writes the picture."""

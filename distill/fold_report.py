@@ -47,11 +47,12 @@ class FoldReport(Spec, frozen=True):
 
 class Report(Spec, frozen=True):
     """What `evaluate --folds` measured. confusion[i][j]: clips of class i that the bundles took
-    for class j; held_out_groups: how many recordings each fold's student never heard."""
+    for class j; held_out_groups[k]: the recordings that the student of fold k + 1 never heard, but
+    for those that several folds share."""
 
     checkpoint: str
     recipe: str
-    held_out_groups: tuple[int, ...]
+    held_out_groups: tuple[tuple[str, ...], ...]
     n_leaky_clips: int
     bundle: FoldReport
     student: FoldReport
@@ -73,11 +74,11 @@ def summarise(
     confusion = np.zeros((len(classes), len(classes)), int)
     np.add.at(confusion, (truth, answers.argmax(1)), 1)
     floats = np.concatenate([fold.student for fold in scores])
-    groups = [len({manifest[index].group for index in fold.positions}) for fold in scores]
+    groups = [sorted({manifest[index].group for index in fold.positions}) for fold in scores]
     return Report(
         checkpoint=checkpoint,
         recipe=recipe,
-        held_out_groups=tuple(groups),
+        held_out_groups=tuple(map(tuple, groups)),
         n_leaky_clips=int(is_leaky(clips).sum()),
         bundle=accuracies(answers, truth, clips, classes),
         student=accuracies(floats, truth, clips, classes),
@@ -121,13 +122,16 @@ def _share(right: NDArray[np.bool_]) -> Estimate:
 def describe(report: Report) -> str:
     """What was held out, and how the figures came about: printed above the table."""
     groups = ", ".join(
-        f"fold {fold}: {n}" for fold, n in zip(FOLDS, report.held_out_groups, strict=True)
+        f"fold {fold}: {len(names)}"
+        for fold, names in zip(FOLDS, report.held_out_groups, strict=True)
     )
     return (
         f"{report.checkpoint} ({report.recipe}), fine-tuned on four ESC folds and scored on the "
-        f"fifth.\nRecordings held out from distillation and fine-tuning, {groups}.\n"
+        f"fifth.\nRecordings held out from distillation and fine-tuning, {groups}; "
+        f"folds.json names them.\n"
         f"Leak-aware: without the {report.n_leaky_clips} clips of recordings that several folds "
-        f"share. ESC-10: the same students, answering among its ten classes."
+        f"share ({', '.join(LEAKY_GROUPS)}; and twins).\n"
+        f"ESC-10: the same students, answering among its ten classes."
     )
 
 

@@ -102,10 +102,10 @@ def _labels(manifest: Manifest) -> str:
 def _limits() -> str:
     return """## Limits
 
-Trained on five hours of clips and on what one teacher says about them: labels that the clips do
-not contain are weak. Thresholds come from few held-out clips of single sounds, not from days of
-recordings: false alarms per hour are not known yet. Not for safety-critical use: it must not
-replace a smoke detector or a baby monitor."""
+Trained on five hours of clips and on what teachers say about them: labels that the clips do not
+contain are weak. Thresholds come from few held-out clips of single sounds, not from days of
+recordings; false alarms per hour, where they are given above, were counted in one hour composed of
+clips. Not for safety-critical use: it must not replace a smoke detector or a baby monitor."""
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

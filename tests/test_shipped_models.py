@@ -33,7 +33,7 @@ BUDGETS = {"micro": (40_000, 1.5), "tiny": (150_000, 5.0)}
 HEARD_WITHIN_S = 3.0
 CLIPS = {  # label -> a clip in which it sounds
     "Dog": "audio/esc10/5-203128-A.ogg",
-    "Chainsaw": "audio/esc10/5-170338-A.ogg",
+    "Crowing, cock-a-doodle-doo": "audio/esc10/5-200334-A.ogg",
 }
 SHIPPED = shipped_bundles()
 

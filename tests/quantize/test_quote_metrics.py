@@ -93,7 +93,7 @@ def test_fold_figures_say_that_other_weights_were_measured(tmp_path: Path) -> No
     report = fold_report.Report(
         checkpoint="runs/x/checkpoint.pt",
         recipe="x",
-        held_out_groups=(1,) * 5,
+        held_out_groups=(("a",),) * 5,
         n_leaky_clips=50,
         bundle=accuracies,
         student=accuracies,

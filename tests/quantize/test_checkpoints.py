@@ -1,0 +1,51 @@
+"""The published checkpoints are what the shipped bundles were made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distill.publish import publish
+from distill.runs import load_state
+from distill.train import load_student
+from edge_audio.bundle import load_bundle, load_golden, shipped_bundles
+from quantize.build import make_golden
+from quantize.int8 import round_linear_weights
+from quantize.step import StepGraph
+
+CHECKPOINTS = Path(__file__).parents[2] / "distill" / "checkpoints"
+
+
+def test_a_published_checkpoint_is_the_same_student_without_the_optimiser(tmp_path: Path) -> None:
+    published = CHECKPOINTS / "micro.pt"
+    state = load_state(published)
+    torch.save({**state, "optimizer": {}, "heads": {}}, tmp_path / "checkpoint.pt")
+    publish(tmp_path / "checkpoint.pt", tmp_path / "again.pt")
+    again = load_state(tmp_path / "again.pt")
+    assert again.keys() == state.keys() == {"recipe", "step", "student"}
+    assert again["recipe"] == state["recipe"]
+    assert all(
+        torch.equal(again["student"][name], state["student"][name]) for name in state["student"]
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_bundles() if name.endswith("-int8")])
+def test_shipped_int8_bundles_come_from_the_published_checkpoints(name: str) -> None:
+    student, recipe = load_student(CHECKPOINTS / f"{name.removesuffix('-int8')}.pt")
+    assert not recipe.split.hold_out_esc
+    golden = make_golden(StepGraph(round_linear_weights(student)))
+    shipped = load_golden(load_bundle(name))
+    np.testing.assert_array_equal(golden.samples, shipped.samples)
+    np.testing.assert_allclose(golden.scores, shipped.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CHECKPOINTS.glob("*-esc-free.pt")), ids=lambda path: path.stem
+)
+def test_students_for_the_folds_have_heard_no_esc_clip(path: Path) -> None:
+    recipe = load_student(path)[1]
+    assert recipe.split.hold_out_esc
+    assert set(recipe.split.tiers) <= {"A", "B"}
