@@ -20,7 +20,7 @@ DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 @click.command()
 def models() -> None:
     """List the models that ship with the package."""
-    columns = ("name", "KB", "parameters", "MMAC/s", "latency ms", "labels on", "description")
+    columns = ("name", "KB", "parameters", "MMAC/s", "latency ms", "labels on", "scheme")
     table = Table(*columns, box=None)
     for name in shipped_bundles():
         table.add_row(*row(load_bundle(name)))
@@ -39,7 +39,7 @@ def row(bundle: Bundle) -> list[str]:
         figure(manifest, "mmac_per_s", "{:.1f}"),
         f"{manifest.model.latency_ms:g}",
         f"{len(manifest.events.thresholds)} of {len(manifest.labels)}",
-        manifest.description,
+        str(manifest.provenance.get("scheme", "-")),
     ]
 
 
