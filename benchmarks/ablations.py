@@ -1,13 +1,13 @@
 """What each part of the distillation is worth: one short training per row, all else equal.
 
-    python benchmarks/ablations.py [ROW ...] [--steps 600] [--out docs/ablations]
+    python benchmarks/ablations.py [ROW ...] [--steps 1000] [--out docs/ablations]
 
-Each row changes the recipe distill/recipes/esc_free.toml by the settings that the table prints, so
-that `edge-audio distill --recipe distill/recipes/esc_free.toml --set ...` trains it alone. The
-students have heard no ESC clip; the figure is a logistic regression on their embedding, official
-folds, as `edge-audio evaluate` fits it, and mAP on held-out clips. OUT.md and OUT.svg show the
-rows, OUT.json keeps them, so that they are not measured again; the short training makes them
-comparable with each other only.
+Each row changes the recipe distill/recipes/esc_free.toml, at size micro, by the settings that the
+table prints, so that `edge-audio distill --recipe distill/recipes/esc_free.toml --set ...` trains
+it alone. The students have heard no ESC clip; the figure is a logistic regression on their
+embedding, official folds, as `edge-audio evaluate` fits it, and mAP on held-out clips. OUT.md and
+OUT.svg show the rows, OUT.json keeps them, so that they are not measured again; the short training
+makes them comparable with each other only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _MN04 = (
     "layers = [6, 11, 15, 16]}"
 )
 _SSL = '{kind = "ssl", checkpoint = "runs/ssl-cpu/checkpoint.pt", layers = [1, 2, 3, 4]}'
+SHORT = ("student.preset=micro", "training.n_mixtures=4096")
 _PLAIN = ("speed", "reverb", "low_pass", "hum", "overload", "response", "codec")
 
 ROWS: dict[str, tuple[str, ...]] = {
@@ -43,10 +44,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     "delay 0 ms": ("student.delay_ms=0",),
     "delay 80 ms": ("student.delay_ms=80",),
     "delay 160 ms": ("student.delay_ms=160",),
-    "ssm-selective": ("student.preset=tiny-ssm-selective",),
-    "mlstm": ("student.preset=tiny-mlstm",),
-    "slstm": ("student.preset=tiny-slstm",),
-    "conv": ("student.preset=tiny-conv",),
+    "ssm-selective": ("student.preset=micro-ssm-selective",),
+    "mlstm": ("student.preset=micro-mlstm",),
+    "slstm": ("student.preset=micro-slstm",),
+    "conv": ("student.preset=micro-conv",),
     "no augmentation": (
         *(f"mixture.{field}=0" for field in _PLAIN),
         "mixture.n_sources_weights=[0, 1]",
@@ -80,8 +81,8 @@ class Ablations(Spec, frozen=True):
 def measure(name: str, n_steps: int, runs_dir: Path) -> Row:
     """Trains and scores one row."""
     slug = "".join(letter if letter.isalnum() else "-" for letter in name)
-    short = (f"training.n_steps={n_steps}", "training.n_mixtures=4096")
-    settings = (*ROWS[name], *short, f'name="ablation-{n_steps}-{slug}"')
+    settings = (*SHORT, f"training.n_steps={n_steps}", *ROWS[name])
+    settings += (f'name="ablation-{n_steps}-{slug}"',)
     checkpoint = distill(read_recipe(RECIPE, settings), runs_dir, n_processes=1)
     model = evaluate([str(checkpoint)], with_baselines=False).models[0]
     return Row(
@@ -99,8 +100,9 @@ def to_markdown(rows: Sequence[Row], command: str) -> str:
     lines = [
         "# What each part is worth",
         "",
-        f"`{command}`: `distill/recipes/esc_free.toml` with 4,096 mixtures and {rows[0].n_steps}",
-        "steps, changed by the settings of each row; one run a row. Per cent, with 95 % intervals;",
+        f"`{command}`: `distill/recipes/esc_free.toml` with {rows[0].n_steps:,} steps and",
+        f"`{' '.join(SHORT)}`, changed by the settings of each",
+        "row; one run a row. Per cent, with 95 % intervals;",
         "ESC-50 and ESC-10 by a regression on the frozen embedding of a student that never heard",
         "them. So short a training says what helps early, not what is best in the end.",
         "",
@@ -141,7 +143,7 @@ def publish(ablations: Ablations, out: Path) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
-@click.option("--steps", "n_steps", default=600, show_default=True)
+@click.option("--steps", "n_steps", default=1000, show_default=True)
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/ablations"))
 def main(names: tuple[str, ...], n_steps: int, runs_dir: Path, out: Path) -> None:
