@@ -7,6 +7,7 @@ import math
 import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,20 +37,23 @@ class Toy(Spec, frozen=True):
     sizes: tuple[int, ...] = (1, 2)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 4 kB: the kernel refuses the rest, as on a full disk."""
+    """No file may grow beyond 4 kB: the kernel refuses the rest, as on a full disk.
+
+    Around one call only: pytest's own output may be a file, too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_atomically({"recipe": "{}", "step": 1}, path)
-    with pytest.raises(EdgeAudioError, match=r"checkpoint\.pt.*make room"):
+    with full_disk(), pytest.raises(EdgeAudioError, match=r"checkpoint\.pt.*make room"):
         save_atomically({"recipe": "{}", "step": 2, "weight": torch.zeros(100_000)}, path)
     assert load_state(path)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]

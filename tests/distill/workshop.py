@@ -25,6 +25,8 @@ COLUMNS = (
     *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
 )
 KINDS = {"siren": "Siren", "rain": "Rain", "clock_tick": "Clock"}
+LASTING = ("Rain", "Siren")
+"""The labels of sounds long enough to be an event of a soundscape: a clock ticks too briefly."""
 
 TINY_STUDENT = StudentConfig(
     stem=((4, 2), (8, 2), (8, 1), (8, 2)),
