@@ -1,6 +1,6 @@
 """What each part of the distillation is worth: one short training per row, all else equal.
 
-    python benchmarks/ablations.py [ROW ...] [--steps 1000] [--out docs/ablations]
+    python benchmarks/ablations.py [ROW ...] [--steps 400] [--out docs/ablations]
 
 Each row changes the recipe distill/recipes/esc_free.toml, at size micro, by the settings that the
 table prints, so that `edge-audio distill --recipe distill/recipes/esc_free.toml --set ...` trains
@@ -33,7 +33,7 @@ _MN04 = (
     "layers = [6, 11, 15, 16]}"
 )
 _SSL = '{kind = "ssl", checkpoint = "runs/ssl-cpu/checkpoint.pt", layers = [1, 2, 3, 4]}'
-SHORT = ("student.preset=micro", "training.n_mixtures=4096")
+SHORT = ("student.preset=micro", "training.n_mixtures=4096", "training.n_warmup_steps=100")
 _PLAIN = ("speed", "reverb", "low_pass", "hum", "overload", "response", "codec")
 
 ROWS: dict[str, tuple[str, ...]] = {
@@ -143,7 +143,7 @@ def publish(ablations: Ablations, out: Path) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(ROWS)))
-@click.option("--steps", "n_steps", default=1000, show_default=True)
+@click.option("--steps", "n_steps", default=400, show_default=True)
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/ablations"))
 def main(names: tuple[str, ...], n_steps: int, runs_dir: Path, out: Path) -> None:
