@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import soundfile as sf
 import torch
@@ -17,6 +18,8 @@ from distill.students.lti import LTIConfig
 from distill.students.tagger import StudentConfig
 from distill.teachers import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
+from edge_audio.bundle import Bundle, load_bundle, save_bundle
+from edge_audio.spec import Threshold
 
 RATE_HZ = 16_000
 TEACHER_NAME = "small.pt"
@@ -25,8 +28,6 @@ COLUMNS = (
     *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
 )
 KINDS = {"siren": "Siren", "rain": "Rain", "clock_tick": "Clock"}
-LASTING = ("Rain", "Siren")
-"""The labels of sounds long enough to be an event of a soundscape: a clock ticks too briefly."""
 
 TINY_STUDENT = StudentConfig(
     stem=((4, 2), (8, 2), (8, 1), (8, 2)),
@@ -100,6 +101,16 @@ def make_data(folder: Path, n_per_fold: int = 2) -> None:
                     sf.write(folder / name, sound(kind, n_samples, rng), RATE_HZ)
                     rows.append(row(name, kind, fold, f"{origin}-{fold}-{kind}"))
     write_manifest(folder, rows)
+
+
+def save_rain_detector(folder: Path) -> Bundle:
+    """tiny-int8, but of all labels only Rain is on."""
+    shipped = load_bundle("tiny-int8")
+    threshold = Threshold(on=0.5, off=0.35, precision=1.0, recall=1.0, n_positives=5)
+    events = msgspec.structs.replace(shipped.manifest.events, thresholds={"Rain": threshold})
+    manifest = msgspec.structs.replace(shipped.manifest, events=events)
+    files = {name: shipped.read(name) for name in manifest.files}
+    return save_bundle(folder / "rain-detector", manifest, files)
 
 
 def make_peers(folder: Path) -> None:
