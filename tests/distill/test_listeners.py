@@ -16,10 +16,10 @@ from distill.listeners import (
 from distill.scorers import BundleScorer
 from edge_audio.backends import open_backend
 from edge_audio.bundle import Bundle, load_bundle
-from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
 from edge_audio.spec import EventSpec, Threshold
 from edge_audio.tagger import Tagger
+from quantize.build import demo_samples
 
 RATE_HZ = 16_000
 
@@ -69,19 +69,9 @@ def bundle() -> Bundle:
     return load_bundle("tiny-int8")
 
 
-def smoke_alarm(n_steps: int = 150) -> np.ndarray:
-    """Whole steps from the beginning of the demo scene, which is an alarm after a quiet start."""
-    pieces, n = [], 240 + 1280 * n_steps
-    for block in DemoScene(RATE_HZ).blocks():
-        pieces.append(block.samples)
-        if sum(map(len, pieces)) >= n:
-            break
-    return np.concatenate(pieces)[:n]
-
-
 def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
     """Scores, times and events at the shipped thresholds, with the time of their report."""
-    samples = smoke_alarm()
+    samples = demo_samples(bundle.manifest.model.frontend, 0.0, 13.0)[: 240 + 150 * 1280]
     listener = open_listener(BundleScorer(bundle))
     stream = listener.stream(samples)
     found = detect(stream, listener.labels, bundle.manifest.events, listener.step_s)
