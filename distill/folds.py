@@ -213,23 +213,30 @@ def evaluate_folds(
 
     Raises EdgeAudioError if the checkpoint's student has heard an ESC clip.
     """
-    student, recipe = load_student(checkpoint)
+    recipe = load_student(checkpoint)[1]
     fine_tuning = read_toml(fine_tuning_path, FineTuning)
     data = FoldData(recipe, fine_tuning, runs_dir / "cache", n_processes)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    run_dir = runs_dir / f"{recipe.name}-folds"
-    scores = []
-    for fold in FOLDS:
-        check_never_heard(data, fold)
-        fold_recipe = FoldRecipe(
-            name=f"{recipe.name}-fold-{fold}",
-            fold=fold,
-            student_sha256=digest,
-            fine_tuning=fine_tuning,
-        )
-        classifier = fine_tune(student, recipe, fold_recipe, data, run_dir / f"fold-{fold}")
-        scores.append(score_fold(classifier, data, fold))
+    scores = [
+        score_fold(fold_classifier(checkpoint, data, runs_dir, fold), data, fold) for fold in FOLDS
+    ]
     return summarise(str(checkpoint), recipe.name, data.clips, data.classes, scores)
+
+
+def fold_classifier(checkpoint: Path, data: FoldData, runs_dir: Path, fold: int) -> Path:
+    """The checkpoint of the classifier that has not heard `fold`, trained unless it is there.
+
+    Raises EdgeAudioError if the student has heard one of that fold's clips.
+    """
+    check_never_heard(data, fold)
+    student, recipe = load_student(checkpoint)
+    fold_recipe = FoldRecipe(
+        name=f"{recipe.name}-fold-{fold}",
+        fold=fold,
+        student_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        fine_tuning=data.fine_tuning,
+    )
+    run_dir = runs_dir / f"{recipe.name}-folds" / f"fold-{fold}"
+    return fine_tune(student, recipe, fold_recipe, data, run_dir)
 
 
 def check_never_heard(data: FoldData, fold: int) -> None:
@@ -293,7 +300,7 @@ def fine_tune(
 def score_fold(classifier: Path, data: FoldData, fold: int) -> FoldScores:
     """Exports the classifier and scores the fold's clips with both."""
     command = [sys.executable, "-m", "edge_audio", "quantize", str(classifier)]
-    command += ["--name", "int8", "--out", str(classifier.parent), "--no-calibrate"]
+    command += ["--name", "int8", "--out", str(classifier.parent), "--no-thresholds"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EdgeAudioError(f"export of {classifier} failed: {done.stderr.strip()[-500:]}")

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.spec import FrontendSpec
+from edge_audio.spec import FrontendSpec, ModelSpec
 
 FloatArray = NDArray[np.float32]
 
@@ -147,3 +147,19 @@ class Frontend:
             frames = self.push(np.zeros(self.spec.window_samples - n_pending, np.float32))
         self.reset()
         return frames
+
+
+class NoFrontend:
+    """Stands in where the front end is part of the model, which is fed samples."""
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """f32[n] -> the same within [-1, 1], NaN as 0."""
+        return in_range(samples)
+
+
+def open_frontend(model: ModelSpec) -> Frontend | NoFrontend:
+    """What turns samples into the rows that the model's steps are cut from."""
+    return NoFrontend() if model.input == "samples" else Frontend(model.frontend)

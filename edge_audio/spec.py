@@ -2,16 +2,47 @@
 
 They are what the packages agree on. `distill` writes them into checkpoints, `quantize` into
 bundle manifests, and `edge_audio` and `firmware_bridge` read them back. Decoding is strict:
-unknown fields and wrong types are errors that name the field.
+unknown fields and wrong types are errors that name the field, and so are numbers that no model
+needs but that would cost gigabytes or poison every score.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Literal
 
 import msgspec
 
 DType = Literal["float32", "int16", "int8"]
+
+MAX_NAME_CHARS = 200  # of labels and tensors
+MAX_RATE_HZ = 384_000
+MAX_FFT_SIZE = 8_192
+MAX_MELS = 256
+MAX_FRAMES_PER_STEP = 1_000
+MAX_DIMS = 8
+MAX_STATE_ELEMENTS = 1 << 22  # 16 MB of float32, for each stream
+
+# What ends a line or commands a terminal, and halves of characters, which cannot be printed.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str, max_chars: int) -> str:
+    """The text without line breaks and whatever else does not print, cut after max_chars."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises ValueError unless `name` can be shown on one line of a terminal."""
+    if not name.strip() or len(name) > MAX_NAME_CHARS or CONTROL.search(name):
+        limits = f"1 to {MAX_NAME_CHARS} characters without line breaks or control codes"
+        raise ValueError(f"{what} {one_line(name, 40)!r} must have {limits}")
+
+
+def _is_amount(value: float) -> bool:
+    return 0.0 <= value < math.inf
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,14 +75,24 @@ class FrontendSpec(Spec, frozen=True):
     log_scale: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop_samples <= self.window_samples <= self.fft_size:
-            raise ValueError("need 0 < hop_samples <= window_samples <= fft_size")
-        if not 0 <= self.min_hz < self.max_hz <= self.sample_rate_hz / 2:
-            raise ValueError("need 0 <= min_hz < max_hz <= sample_rate_hz / 2")
-        if not 1 <= self.n_mels <= self.fft_size // 2:
-            raise ValueError("need 1 <= n_mels <= fft_size / 2")
-        if self.log_floor <= 0 or self.log_scale <= 0:
-            raise ValueError("log_floor and log_scale must be positive")
+        if not 0 < self.hop_samples <= self.window_samples <= self.fft_size <= MAX_FFT_SIZE:
+            need = f"0 < hop_samples <= window_samples <= fft_size <= {MAX_FFT_SIZE}"
+            raise ValueError(f"need {need}")
+        if self.fft_size & (self.fft_size - 1):
+            raise ValueError("fft_size must be a power of two")
+        if not 1_000 <= self.sample_rate_hz <= MAX_RATE_HZ:
+            raise ValueError(f"need 1000 <= sample_rate_hz <= {MAX_RATE_HZ}")
+        if not 1 <= self.n_mels <= min(MAX_MELS, self.fft_size // 2):
+            raise ValueError(f"need 1 <= n_mels <= fft_size / 2, at most {MAX_MELS}")
+        self._check_scale()
+
+    def _check_scale(self) -> None:
+        if not 0 <= self.min_hz <= self.max_hz - 1 <= self.sample_rate_hz / 2 - 1:
+            raise ValueError("need 0 <= min_hz, min_hz + 1 <= max_hz <= sample_rate_hz / 2")
+        if not (1e-30 <= self.log_floor <= 1 and 1e-3 <= self.log_scale <= 1e3):
+            raise ValueError("need 1e-30 <= log_floor <= 1 and 1e-3 <= log_scale <= 1e3")
+        if not abs(self.log_mean) <= 1e3:
+            raise ValueError("need -1e3 <= log_mean <= 1e3")
 
     @property
     def overlap_samples(self) -> int:
@@ -60,17 +101,22 @@ class FrontendSpec(Spec, frozen=True):
 
 
 class TensorSpec(Spec, frozen=True):
-    """One named tensor of an exported graph; `shape` is static, batch dimension included."""
+    """One named tensor of an exported graph; `shape` is static, batch dimension included.
+
+    It also describes what a runtime found in a model file, right or wrong: `ModelSpec` says
+    which tensors a model may have.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: DType = "float32"
 
 
-class ModelSpec(Spec, frozen=True):
+class ModelSpec(Spec, frozen=True, kw_only=True):
     """One streaming step: (frames, state) -> (scores, next state).
 
-    frames: input [1, frames_per_step, n_mels].
+    input: "frames", or "samples" where the front end is part of the graph.
+    frames: the input, [1, frames_per_step, n_mels]; or [1, step_samples] samples in [-1, 1].
     scores: output [1, n_labels], probabilities in [0, 1], independent per label.
     state: tensors carried between steps, all zero at the start of a stream. The graph returns
         the successor of state `name` under the name `name + "_next"`.
@@ -79,11 +125,38 @@ class ModelSpec(Spec, frozen=True):
     """
 
     frontend: FrontendSpec
+    input: Literal["frames", "samples"] = "frames"
     frames_per_step: int
     latency_ms: float
     frames: TensorSpec
     scores: TensorSpec
     state: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames_per_step <= MAX_FRAMES_PER_STEP:
+            raise ValueError(f"need 1 <= frames_per_step <= {MAX_FRAMES_PER_STEP}")
+        if not _is_amount(self.latency_ms):
+            raise ValueError("latency_ms must be finite and not negative")
+        for tensor in (self.frames, self.scores, *self.state):
+            _check_tensor(tensor)
+        for tensor in (self.frames, self.scores):
+            if tensor.dtype != "float32":
+                raise ValueError(f"tensor {tensor.name!r} must be float32")
+        if sum(math.prod(tensor.shape) for tensor in self.state) > MAX_STATE_ELEMENTS:
+            raise ValueError(f"the state must have at most {MAX_STATE_ELEMENTS} elements in all")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the shape of `frames` must be."""
+        if self.input == "samples":
+            return (1, self.step_samples)
+        return (1, self.frames_per_step, self.frontend.n_mels)
+
+    @property
+    def overlap_samples(self) -> int:
+        """Samples that the first step needs beyond its own: a graph that is fed samples keeps
+        them as state, and starts with zeros."""
+        return 0 if self.input == "samples" else self.frontend.overlap_samples
 
     @property
     def step_samples(self) -> int:
@@ -97,11 +170,18 @@ class ModelSpec(Spec, frozen=True):
         return self.frames_per_step * hop_s
 
 
+def _check_tensor(tensor: TensorSpec) -> None:
+    check_name(tensor.name, "tensor name")
+    if not 1 <= len(tensor.shape) <= MAX_DIMS or min(tensor.shape) < 1:
+        raise ValueError(f"tensor {tensor.name!r} must have 1 to {MAX_DIMS} sizes of at least 1")
+
+
 class Threshold(Spec, frozen=True):
     """Operating point of one label, with the evidence it was chosen on.
 
     An event starts when the smoothed score reaches `on` and ends when it falls below `off`.
-    precision, recall: as measured on `n_positives` held-out clips at `on`.
+    precision, recall: as measured on `n_positives` held-out clips at `on`, NaN where nobody
+        measured.
     """
 
     on: float
@@ -113,6 +193,11 @@ class Threshold(Spec, frozen=True):
     def __post_init__(self) -> None:
         if not 0.0 < self.off <= self.on <= 1.0:
             raise ValueError("need 0 < off <= on <= 1")
+        for figure in (self.precision, self.recall):
+            if not (math.isnan(figure) or 0.0 <= figure <= 1.0):
+                raise ValueError("precision and recall must be within 0 and 1")
+        if self.n_positives < 0:
+            raise ValueError("n_positives must not be negative")
 
 
 class EventSpec(Spec, frozen=True):
@@ -130,3 +215,7 @@ class EventSpec(Spec, frozen=True):
     min_on_s: float = 0.0
     min_off_s: float = 0.0
     thresholds: dict[str, Threshold] = {}
+
+    def __post_init__(self) -> None:
+        if not all(map(_is_amount, (self.smoothing_s, self.min_on_s, self.min_off_s))):
+            raise ValueError("smoothing_s, min_on_s and min_off_s must be finite, not negative")

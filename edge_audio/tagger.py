@@ -13,7 +13,7 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events import Event, EventDetector
-from edge_audio.frontend import BLOCK_FRAMES, Frontend
+from edge_audio.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.spec import EventSpec
 
 Step = tuple[float, NDArray[np.float32], list[Event]]
@@ -40,11 +40,11 @@ class Tagger:
         self.labels = manifest.labels
         self.sample_rate_hz = frontend.sample_rate_hz
         self._step_samples = manifest.model.step_samples
-        self._overlap_samples = frontend.overlap_samples
+        self._overlap_samples = manifest.model.overlap_samples
         self._max_samples = self._step_samples * max(
             1, BLOCK_FRAMES // manifest.model.frames_per_step
         )
-        self._frontend = Frontend(frontend)
+        self._frontend = open_frontend(manifest.model)
         event_spec = manifest.events if events is None else events
         self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s)
         self.reset()
@@ -138,10 +138,10 @@ class Tagger:
 
     def _run(self, samples: NDArray[np.float32]) -> Iterator[Step]:
         """Samples of whole steps -> one item per step."""
-        model = self.bundle.manifest.model
-        frames = self._frontend.push(samples)
-        for start in range(0, len(frames), model.frames_per_step):
-            block = frames[None, start : start + model.frames_per_step]
+        n_rows = self.bundle.manifest.model.frames.shape[1]
+        rows = self._frontend.push(samples)
+        for start in range(0, len(rows), n_rows):
+            block = rows[None, start : start + n_rows]
             self._scores, self._state = self.backend.step(block, self._state)
             self._n_steps += 1
             time_s = self._step_end_s()

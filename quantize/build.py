@@ -1,8 +1,10 @@
-"""Checkpoint -> bundle: export, prove, calibrate, describe, save."""
+"""Checkpoint -> bundle: prepare, export, prove, calibrate, describe, save."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -11,90 +13,138 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data import ClipStore, data_dir, read_manifest
+from distill.data import ClipStore, data_dir, read_clip, read_manifest
 from distill.evaluate import calibration_clips
 from distill.labels import audioset_labels
 from distill.listeners import open_listener
 from distill.recipe import Recipe
 from distill.scorers import SAMPLE_RATE_HZ, BundleScorer
 from distill.students.cost import count_mmac_per_s, count_parameters
+from distill.students.tagger import Student
 from distill.thresholds import CalibrationConfig, calibrate
 from distill.train import load_student
-from edge_audio.backends import installed_backends, open_backend
-from edge_audio.bundle import GOLDEN_NAME, Bundle, Golden, Manifest, Tolerance, save_bundle
+from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend
+from edge_audio.bundle import (
+    GOLDEN_NAME,
+    Bundle,
+    Golden,
+    Manifest,
+    load_bundle,
+    save_bundle,
+)
 from edge_audio.demo import DemoScene
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
-from quantize.export.litert import export_litert
-from quantize.export.onnx import export_onnx
-from quantize.int8 import round_linear_weights
-from quantize.parity import eager_scores, max_error
-from quantize.step import StepGraph
-
-Scheme = Literal["float", "dynamic"]
-
-DESCRIPTIONS = {
-    "float": "float32 weights and state",
-    "dynamic": "int8 weights, activations quantized on the fly, float32 state",
-}
-
-TOLERANCES = {
-    "float": Tolerance(frames=2e-3, scores=1e-4),
-    "dynamic": Tolerance(frames=2e-3, scores=0.05),
-}
-"""What a runtime may differ from PyTorch with the same weights. Dynamic-range int8 also rounds
-activations, each runtime in its own way."""
+from quantize.export import export
+from quantize.labels import keep_labels
+from quantize.parity import eager_scores, input_rows, max_error
+from quantize.prepare import prepare
+from quantize.schemes import DEFAULT_SCHEME, find_scheme
+from quantize.step import SampleStepGraph, StepGraph
 
 _GOLDEN_S = (11.0, 15.0)  # of the demo scene: end of the smoke alarm, quiet room, siren
 _PARITY_S = 120.0  # 1,500 steps
+_CALIBRATION_CLIPS = 60  # about five minutes in one stream
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What to make of a checkpoint.
+
+    runtimes: a model file for each. labels: those to keep, in the order of the scores; () = all.
+    model_input: "samples" puts the front end into the graph. activations: folder with the
+    manifest.csv of the clips that ranges are measured on, for schemes that need them.
+    thresholds: how to choose them on held-out clips; None takes those of the bundle `like`, and
+    without it leaves all labels off by default. metrics: figures to quote.
+    """
+
+    name: str
+    scheme: str = DEFAULT_SCHEME
+    runtimes: Sequence[str] = tuple(MODEL_FILES)
+    labels: Sequence[str] = ()
+    model_input: Literal["frames", "samples"] = "frames"
+    activations: Path | None = None
+    thresholds: CalibrationConfig | None = None
+    like: str = ""
+    metrics: list[dict[str, str]] = field(default_factory=list)
 
 
 def build_bundle(
-    checkpoint: Path,
-    name: str,
-    scheme: Scheme,
-    out_dir: Path,
-    runs_dir: Path,
-    metrics: list[dict[str, str]],
-    calibration: CalibrationConfig | None = None,
+    checkpoint: Path, config: BuildConfig, out_dir: Path, runs_dir: Path, report: Report = print
 ) -> Bundle:
-    """Writes `out_dir / name`; returns it once every installed runtime has replayed its golden.
+    """Writes `out_dir / config.name`; returns it once every installed runtime has replayed its
+    golden. report: told what is being done and the size of every file.
 
-    calibration None leaves all labels off by default. Raises EdgeAudioError if an exported
-    model strays from PyTorch by more than the scheme's tolerance.
+    Raises EdgeAudioError if an exported model strays from PyTorch by more than the scheme's
+    tolerance, or if a runtime cannot express it.
     """
+    scheme = find_scheme(config.scheme)
     student, recipe = load_student(checkpoint)
-    graph = StepGraph(round_linear_weights(student) if scheme == "dynamic" else student)
-    is_int8 = scheme == "dynamic"
-    files = {
-        "model.tflite": export_litert(graph, is_int8),
-        "model.onnx": export_onnx(graph, is_int8),
-    }
+    labels = recipe.labels or audioset_labels()
+    if config.labels:
+        student, labels = keep_labels(student, labels, config.labels)
+    like = load_bundle(config.like).manifest if config.like else None
+    streams = _calibration_streams(config, recipe) if scheme.needs_calibration else iter(())
+    graph = prepare(student, scheme, streams)
+    if config.model_input == "samples":
+        graph = SampleStepGraph(graph)
+    files = {}
+    for runtime in config.runtimes:
+        report(f"exporting {MODEL_FILES[runtime]}, {scheme.description}")
+        files[MODEL_FILES[runtime]] = export(runtime, graph, scheme)
+    _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
     manifest = Manifest(
-        name=name,
-        description=f"Streaming AudioSet tagger: {DESCRIPTIONS[scheme]}",
-        labels=recipe.labels or audioset_labels(),
+        name=config.name,
+        description=f"Streaming AudioSet tagger: {scheme.description}",
+        labels=tuple(labels),
         model=graph.spec,
-        events=EventSpec(),
-        tolerance=TOLERANCES[scheme],
-        provenance=provenance(graph, recipe, scheme, metrics),
+        events=_events_of(like, labels) if like else EventSpec(),
+        tolerance=scheme.tolerance,
+        provenance=provenance(graph, recipe, config),
     )
     with tempfile.TemporaryDirectory() as folder:
-        draft = save_bundle(Path(folder) / name, manifest, files)
+        draft = save_bundle(Path(folder) / config.name, manifest, files)
+        report("comparing 1,500 steps with PyTorch")
         parity = check_parity(graph, draft)
-        if calibration is not None:
-            events = _calibrate(calibration, draft, recipe, runs_dir)
+        if config.thresholds is not None:
+            events = _calibrate(config.thresholds, draft, recipe, runs_dir)
             manifest = msgspec.structs.replace(manifest, events=events)
-            manifest.provenance["calibration"] = msgspec.to_builtins(calibration)
+            manifest.provenance["calibration"] = msgspec.to_builtins(config.thresholds)
+        elif like and "calibration" in like.provenance:
+            manifest.provenance["calibration"] = like.provenance["calibration"]
     manifest.provenance["max_error_to_pytorch"] = parity
     files[CARD_NAME] = model_card(manifest, files).encode()
-    bundle = save_bundle(out_dir / name, manifest, files)
+    bundle = save_bundle(out_dir / config.name, manifest, files)
     _verify(bundle)
     return bundle
+
+
+def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> None:
+    n_bytes = 4 * sum(parameter.numel() for parameter in student.parameters())
+    sizes = ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in files.items())
+    report(f"float32 weights {n_bytes / 1000:.0f} kB -> {sizes}")
+
+
+def _events_of(like: Manifest, labels: Sequence[str]) -> EventSpec:
+    kept = {label: t for label, t in like.events.thresholds.items() if label in labels}
+    return msgspec.structs.replace(like.events, thresholds=kept)
+
+
+def _calibration_streams(config: BuildConfig, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
+    """Log-mel frames of one long stream: clips that the student was trained on, evenly spread
+    over the manifest, one after the other."""
+    folder = config.activations or data_dir()
+    clips = recipe.split.divide(read_manifest(folder))[0]
+    chosen = clips[:: max(1, len(clips) // _CALIBRATION_CLIPS)]
+    frontend = recipe.student.frontend
+    samples = [read_clip(folder / clip.path, frontend.sample_rate_hz) for clip in chosen]
+    yield log_mel(frontend, np.concatenate(samples))
 
 
 def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> NDArray[np.float32]:
@@ -113,42 +163,40 @@ def make_golden(graph: StepGraph) -> Golden:
     that it packs small."""
     frontend = graph.spec.frontend
     samples = demo_samples(frontend, *_GOLDEN_S)
-    frames = log_mel(frontend, samples)
     return Golden(
         samples=np.round(samples * 32768.0).astype(np.int16),
-        frames=np.round(frames, 3),
-        scores=np.round(eager_scores(graph, frames), 5),
+        frames=np.round(log_mel(frontend, samples), 3),
+        scores=np.round(eager_scores(graph, input_rows(graph.spec, samples)), 5),
     )
 
 
 def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     """Backend name -> largest score difference from PyTorch over two minutes in one stream."""
-    frontend = graph.spec.frontend
-    frames = log_mel(frontend, demo_samples(frontend, 0.0, _PARITY_S))
-    expected = eager_scores(graph, frames)
+    rows = input_rows(graph.spec, demo_samples(graph.spec.frontend, 0.0, _PARITY_S))
+    expected = eager_scores(graph, rows)
     errors = {}
-    for name in installed_backends():
-        errors[name] = max_error(expected, open_backend(bundle, name), frames)
+    for name in backends_for(bundle):
+        errors[name] = max_error(expected, open_backend(bundle, name), rows)
         if not errors[name] <= bundle.manifest.tolerance.scores:
             allowed = bundle.manifest.tolerance.scores
             raise EdgeAudioError(f"{name} strays from PyTorch by {errors[name]:.3g} > {allowed:g}")
     return errors
 
 
-def provenance(
-    graph: StepGraph, recipe: Recipe, scheme: str, metrics: list[dict[str, str]]
-) -> dict[str, Any]:
+def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[str, Any]:
     """Where the weights come from and how big they are."""
     student = graph.student
-    head_mmac_per_s = student.head.weight.numel() / student.token_s / 1e6
+    n_embedding = student.config.embedding_dim
+    n_head = n_embedding * student.config.n_classes
+    plain = Student(student.config)  # whose layers are those that are counted
     return {
         "edge_audio_version": version("edge-audio"),
-        "scheme": scheme,
-        "n_parameters": sum(p.numel() for p in student.parameters()),
-        "n_parameters_without_head": count_parameters(student),
-        "mmac_per_s": round(count_mmac_per_s(student) + head_mmac_per_s, 3),
+        "scheme": config.scheme,
+        "n_parameters": sum(p.numel() for p in plain.parameters()),
+        "n_parameters_without_head": count_parameters(plain),
+        "mmac_per_s": round(count_mmac_per_s(plain) + n_head / student.token_s / 1e6, 3),
         "recipe": msgspec.json.decode(msgspec.json.encode(recipe)),
-        "metrics": metrics,
+        "metrics": config.metrics,
     }
 
 
@@ -165,7 +213,13 @@ def _calibrate(
 
 
 def _verify(bundle: Bundle) -> None:
-    for name in installed_backends():
+    names = backends_for(bundle)
+    if not names:
+        raise UsageError(
+            f"no runtime installed here ({', '.join(installed_backends()) or 'none'}) runs "
+            f"{bundle.manifest.name}, so that nothing can be proven: install one that it is for"
+        )
+    for name in names:
         report = verify_bundle(bundle, name)
         if not report.ok:
             raise EdgeAudioError(f"{bundle.path} fails on {name}: {report.failure}")

@@ -1,23 +1,74 @@
-"""`edge-audio quantize`. Torch and the exporters are imported only once it runs."""
+"""`edge-audio quantize` and `edge-audio export`. Torch and the exporters are imported only once
+one of them runs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+from edge_audio.backends import MODEL_FILES
+from edge_audio.cli.quiet import quiet_libraries
+from quantize.schemes import DEFAULT_SCHEME, SCHEMES
+
+if TYPE_CHECKING:
+    from quantize.build import BuildConfig
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PUBLISHED_FOR = ("litert", "onnx")
+SCHEME_HELP = "; ".join(f"{name}: {scheme.description}" for name, scheme in SCHEMES.items())
+
+scheme_option = click.option(
+    "--scheme",
+    type=click.Choice(list(SCHEMES)),
+    default=DEFAULT_SCHEME,
+    show_default=True,
+    help=f"{SCHEME_HELP}.",
+)
+calibrate_option = click.option(
+    "--calibrate",
+    "manifest_path",
+    type=click.Path(path_type=Path, exists=True),
+    help="manifest.csv, or its folder, of the clips on which static and narrow-state schemes "
+    "measure ranges; default $EDGE_AUDIO_DATA.",
+)
+runs_option = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where decoded clips are cached.",
+)
+accuracy_option = click.option(
+    "--accuracy",
+    is_flag=True,
+    help="Also score checkpoint and bundle on the clips that the recipe held out.",
+)
+
+
+def runtimes_option(default: str) -> Callable[[Command], Command]:
+    """--to, by default what `default` says."""
+    return click.option(
+        "--to",
+        "runtimes",
+        type=click.Choice(list(MODEL_FILES)),
+        multiple=True,
+        help=f"A runtime to export for; repeatable. Default: {default}.",
+    )
+
+
+def shared_options(command: Command) -> Command:
+    """Those that quantize and export have in common."""
+    return scheme_option(calibrate_option(runs_option(accuracy_option(command))))
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the bundle, such as tiny-int8.")
-@click.option(
-    "--scheme",
-    type=click.Choice(["dynamic", "float"]),
-    default="dynamic",
-    show_default=True,
-    help="dynamic: int8 weights, float32 state. float: everything float32.",
-)
+@runtimes_option("litert and onnx, as three files would take our bundles past their size limits")
 @click.option(
     "--out",
     "out_dir",
@@ -27,15 +78,8 @@ import click
     help="Folder that gets the bundle's folder.",
 )
 @click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Where decoded clips are cached.",
-)
-@click.option(
-    "--calibrate/--no-calibrate",
-    "calibrated",
+    "--thresholds/--no-thresholds",
+    "has_thresholds",
     default=True,
     show_default=True,
     help="Choose event thresholds on the clips that the recipe held out.",
@@ -54,38 +98,155 @@ import click
     show_default=True,
     help="Fine-tune that many steps with rounded weights first; needs what distill needs.",
 )
+@shared_options
+@quiet_libraries()
 def quantize(
     checkpoint: Path,
     name: str,
-    scheme: Literal["dynamic", "float"],
+    runtimes: tuple[str, ...],
     out_dir: Path,
-    runs_dir: Path,
-    calibrated: bool,
+    has_thresholds: bool,
     metrics_paths: tuple[Path, ...],
     qat_steps: int,
+    scheme: str,
+    manifest_path: Path | None,
+    runs_dir: Path,
+    accuracy: bool,
 ) -> None:
-    """Turn a CHECKPOINT into a bundle for LiteRT and ONNX Runtime.
+    """Turn a CHECKPOINT into a bundle to be published.
 
-    Exports the streaming step, compares both files with PyTorch over 1,500 steps, calibrates
-    the event thresholds, writes manifest, golden and card, and replays the golden on every
+    Exports the streaming step, compares every file with PyTorch over 1,500 steps, chooses the
+    event thresholds, writes manifest, golden and card, and replays the golden on every
     installed runtime. Fails, and writes nothing, if a runtime disagrees.
 
     \b
-    Example:
+    Examples:
       edge-audio quantize runs/tiny/checkpoint.pt --name tiny-int8
+      edge-audio quantize distill/checkpoints/tiny.pt --name tiny-static --scheme static --out build
     """
     from distill.thresholds import CalibrationConfig
-    from quantize.build import build_bundle
+    from quantize.build import BuildConfig
     from quantize.metrics import quote_metrics
     from quantize.qat import fine_tune
 
     if qat_steps:
         checkpoint = fine_tune(checkpoint, qat_steps, runs_dir, n_processes=1)
-    metrics = [quote_metrics(path) for path in metrics_paths]
-    config = CalibrationConfig() if calibrated else None
-    bundle = build_bundle(checkpoint, name, scheme, out_dir, runs_dir, metrics, config)
+    config = BuildConfig(
+        name=name,
+        scheme=scheme,
+        runtimes=runtimes or PUBLISHED_FOR,
+        activations=manifest_folder(manifest_path),
+        thresholds=CalibrationConfig() if has_thresholds else None,
+        metrics=[quote_metrics(path) for path in metrics_paths],
+    )
+    build(checkpoint, config, out_dir, runs_dir, accuracy)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@runtimes_option("all")
+@click.option(
+    "--labels",
+    "labels_name",
+    default="all",
+    show_default=True,
+    metavar="FILE|all",
+    help="File with one label a line: only those rows of the head are kept.",
+)
+@click.option(
+    "--out",
+    "out_path",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The bundle's folder, whose name becomes the bundle's name.",
+)
+@click.option(
+    "--like",
+    default="",
+    metavar="NAME|DIR",
+    help="Take the event thresholds of this bundle; without it all labels are off by default.",
+)
+@click.option(
+    "--input",
+    "model_input",
+    type=click.Choice(["frames", "samples"]),
+    default="frames",
+    show_default=True,
+    help="samples: the log-mel front end becomes part of the graph, for apps that have none.",
+)
+@shared_options
+@quiet_libraries()
+def export(
+    checkpoint: Path,
+    runtimes: tuple[str, ...],
+    labels_name: str,
+    out_path: Path,
+    like: str,
+    model_input: Literal["frames", "samples"],
+    scheme: str,
+    manifest_path: Path | None,
+    runs_dir: Path,
+    accuracy: bool,
+) -> None:
+    """Export a CHECKPOINT for chosen runtimes and labels, to be embedded.
+
+    Writes a whole bundle: model files, manifest, golden and card. The same checkpoint and options
+    give the same model files, byte by byte.
+
+    \b
+    Examples:
+      edge-audio export distill/checkpoints/tiny.pt --like tiny-int8 --to executorch --out app/tiny
+      edge-audio export distill/checkpoints/micro.pt --like micro-int8 --labels ten.txt --out ten
+    """
+    from quantize.build import BuildConfig
+    from quantize.labels import read_labels
+
+    config = BuildConfig(
+        name=out_path.name,
+        scheme=scheme,
+        runtimes=runtimes or tuple(MODEL_FILES),
+        labels=() if labels_name == "all" else read_labels(Path(labels_name)),
+        model_input=model_input,
+        activations=manifest_folder(manifest_path),
+        like=like,
+    )
+    build(checkpoint, config, out_path.parent, runs_dir, accuracy)
+
+
+def manifest_folder(path: Path | None) -> Path | None:
+    """--calibrate names the folder or the manifest.csv in it."""
+    return path.parent if path is not None and path.is_file() else path
+
+
+def build(
+    checkpoint: Path, config: BuildConfig, out_dir: Path, runs_dir: Path, accuracy: bool
+) -> None:
+    """Builds, and says what came of it: progress on standard error, the result on standard out."""
+    import torch
+
+    from quantize.build import build_bundle
+
+    torch.set_num_threads(1)  # steps are short: a second thread costs more than it gains
+
+    def report(text: str) -> None:
+        click.echo(text, err=True)
+
+    bundle = build_bundle(checkpoint, config, out_dir, runs_dir, report)
     facts = bundle.manifest.provenance
     total_kb = sum(entry.n_bytes for entry in bundle.manifest.files.values()) / 1000
     click.echo(f"{bundle.path}: {total_kb:.0f} kB, largest error {facts['max_error_to_pytorch']}")
     n_on = len(bundle.manifest.events.thresholds)
     click.echo(f"{n_on} of {len(bundle.manifest.labels)} labels on by default")
+    if accuracy:
+        print_accuracy(checkpoint, bundle.path)
+
+
+def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
+    """Before and after, on the held-out clips."""
+    from rich.console import Console
+
+    from distill.evaluate import evaluate
+    from distill.report import describe, to_table
+
+    report = evaluate((str(checkpoint), str(bundle_path)), baselines=False, soundscapes=False)
+    Console().print(describe(report), to_table(report), sep="\n", highlight=False)

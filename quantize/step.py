@@ -2,36 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 
 from distill.students.tagger import Student
-from edge_audio.spec import ModelSpec
+from edge_audio.frontend import hann_window, mel_weights
+from edge_audio.spec import DType, ModelSpec, TensorSpec
+from quantize.layers import StateRounding
+
+TORCH_DTYPES = {"float32": torch.float32, "int16": torch.int16, "int8": torch.int8}
 
 
 class StepGraph(nn.Module):
     """frames and state by name -> {"scores": ..., state name + "_next": ...}."""
 
-    def __init__(self, student: Student) -> None:
+    def __init__(
+        self,
+        student: Student,
+        state_dtype: DType = "float32",
+        roundings: Mapping[str, StateRounding] | None = None,
+    ) -> None:
+        """roundings: state name -> how it is kept, where state_dtype is not float32."""
         super().__init__()
         self.student = student
+        self.state_dtype = state_dtype
+        self.roundings = nn.ModuleDict(dict(roundings or {}))
         self.eval()
+        self.requires_grad_(False)
         self.student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     @property
     def spec(self) -> ModelSpec:
         """Names, shapes and latency of the graph."""
-        return self.student.model_spec()
+        spec = self.student.model_spec()
+        state = (msgspec.structs.replace(t, dtype=self.state_dtype) for t in spec.state)
+        return msgspec.structs.replace(spec, state=tuple(state))
 
     def forward(self, frames: Tensor, **state: Tensor) -> dict[str, Tensor]:
-        output, next_state = self.student.step(frames, tuple(state.values()))
+        values = tuple(self._read(name, value) for name, value in state.items())
+        output, next_state = self.student.step(frames, values)
         named = zip(state, next_state, strict=True)
         return {
             "scores": torch.sigmoid(output.logits),
-            **{f"{name}_next": value for name, value in named},
+            **{f"{name}_next": self._keep(name, value) for name, value in named},
         }
+
+    def _read(self, name: str, value: Tensor) -> Tensor:
+        return self._rounding(name).read(value) if self.roundings else value
+
+    def _keep(self, name: str, value: Tensor) -> Tensor:
+        return self._rounding(name).keep(value) if self.roundings else value
+
+    def _rounding(self, name: str) -> StateRounding:
+        return cast("StateRounding", self.roundings[name])
+
+
+class SampleStepGraph(StepGraph):
+    """The same step with the log-mel front end inside: `samples` [1, step_samples] in, and the
+    last samples, which the next step's first windows need, as a state `overlap`.
+
+    The Fourier transform is a convolution with its matrix, which every runtime has.
+    """
+
+    def __init__(self, graph: StepGraph) -> None:
+        super().__init__(graph.student, graph.state_dtype)
+        self.roundings = graph.roundings
+        front = self.student.config.frontend
+        window = hann_window(front.window_samples)
+        angles = np.outer(np.arange(front.fft_size // 2 + 1), np.arange(front.window_samples))
+        angles = angles * (2.0 * np.pi / front.fft_size)
+        fourier = np.concatenate([np.cos(angles), np.sin(angles)]) * window
+        mels = np.tile(mel_weights(front).T, (1, 2))  # of the squares of both parts alike
+        # As kernels [out, in, taps]: exporters store the matrices of plain products as int8.
+        self.register_buffer("fourier", torch.from_numpy(fourier.astype(np.float32)).unsqueeze(1))
+        self.register_buffer("mels", torch.from_numpy(mels).unsqueeze(2))
+
+    @property
+    def spec(self) -> ModelSpec:
+        spec = super().spec
+        shape = (1, spec.step_samples)
+        overlap = TensorSpec(name="overlap", shape=(1, spec.frontend.overlap_samples))
+        return msgspec.structs.replace(
+            spec,
+            input="samples",
+            frames=TensorSpec(name="samples", shape=shape),
+            state=(overlap, *spec.state),
+        )
+
+    def forward(self, samples: Tensor, **state: Tensor) -> dict[str, Tensor]:
+        heard = torch.cat([state.pop("overlap"), samples], dim=1)
+        outputs = super().forward(self._log_mel(heard), **state)
+        front = self.student.config.frontend
+        overlap = heard[:, heard.shape[1] - front.overlap_samples :]
+        return {"scores": outputs.pop("scores"), "overlap_next": overlap, **outputs}
+
+    def _log_mel(self, heard: Tensor) -> Tensor:
+        """[1, overlap + step] -> [1, frames_per_step, n_mels]."""
+        front = self.student.config.frontend
+        samples = heard.reshape(1, 1, heard.shape[1])
+        spectrum = conv1d(samples, cast("Tensor", self.fourier), stride=front.hop_samples)
+        power = conv1d(spectrum * spectrum, cast("Tensor", self.mels))
+        frames = (torch.log(power + front.log_floor) - front.log_mean) / front.log_scale
+        return frames.transpose(1, 2)
 
 
 def zero_inputs(spec: ModelSpec) -> dict[str, Tensor]:
     """The inputs at the start of a stream, by name."""
-    return {tensor.name: torch.zeros(tensor.shape) for tensor in (spec.frames, *spec.state)}
+    return {
+        tensor.name: torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype])
+        for tensor in (spec.frames, *spec.state)
+    }

@@ -13,13 +13,25 @@ import pytest
 import toy
 from contract import check_backend
 
-from edge_audio.backends import BACKEND_NAMES, Backend, installed_backends, open_backend
+from edge_audio.backends import (
+    BACKEND_NAMES,
+    MODEL_FILES,
+    Backend,
+    backends_for,
+    installed_backends,
+    open_backend,
+)
 from edge_audio.backends.litert import require_golden
 from edge_audio.bundle import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError, UsageError
 from edge_audio.spec import TensorSpec
 
-SHIPPED = [(name, backend) for name in shipped_bundles() for backend in BACKEND_NAMES]
+SHIPPED = [
+    (name, backend)
+    for name in shipped_bundles()
+    for backend in BACKEND_NAMES
+    if MODEL_FILES[backend] in load_bundle(name).manifest.files
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +72,8 @@ def test_exported_steps_equal_the_definition_over_1000_steps(toy_bundle: Bundle,
 
 @pytest.mark.parametrize("model", shipped_bundles())
 def test_scores_after_three_hours_equal_a_fresh_stream_on_the_last_minute(model: str) -> None:
-    backend = open_or_skip(load_bundle(model), installed_backends()[0])
+    bundle = load_bundle(model)
+    backend = open_or_skip(bundle, backends_for(bundle)[0])
     rng = np.random.default_rng(5)
     block = rng.normal(-0.6, 0.6, (750, *backend.spec.frames.shape)).astype(np.float32)
     state = backend.initial_state()
@@ -119,14 +132,14 @@ def test_model_that_does_not_fit_its_manifest_is_refused_by_tensor_name(
 def test_rubbish_model_file_is_one_clear_line(tmp_path: Path, name: str, content: bytes) -> None:
     if name not in installed_backends():
         pytest.skip(f"the {name} runtime is not installed")
-    bundle = toy.save_toy(tmp_path / "rubbish", tflite=content, onnx=content)
+    bundle = toy.save_toy(tmp_path / "rubbish", tflite=content, onnx=content, pte=content)
     with pytest.raises(BackendError, match="cannot load") as caught:
         open_backend(bundle, name)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_backend_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="litert or onnx"):
+    with pytest.raises(UsageError, match="litert, executorch, onnx"):
         open_backend(toy.save_toy(tmp_path / "toy"), "tensorrt")
 
 
@@ -135,12 +148,14 @@ def test_auto_without_a_model_file_says_what_to_install(tmp_path: Path) -> None:
         open_backend(toy.save_toy(tmp_path / "toy"))
 
 
-@pytest.mark.parametrize(("name", "extra"), [("litert", "tflite"), ("onnx", "onnx")])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("litert", "tflite"), ("executorch", "executorch"), ("onnx", "onnx")]
+)
 def test_absent_runtime_names_its_extra(tmp_path: Path, name: str, extra: str) -> None:
-    bundle = toy.save_toy(tmp_path / "toy", tflite=b"x", onnx=b"x")
+    bundle = toy.save_toy(tmp_path / "toy", tflite=b"x", onnx=b"x", pte=b"x")
     code = (
         "import sys\n"
-        "for module in ('ai_edge_litert', 'tflite_runtime', 'onnxruntime'):\n"
+        "for module in ('ai_edge_litert', 'executorch', 'tflite_runtime', 'onnxruntime'):\n"
         "    sys.modules[module] = None  # as if it were not installed\n"
         "from edge_audio.backends import installed_backends, open_backend\n"
         "from edge_audio.bundle import load_bundle\n"
@@ -153,7 +168,7 @@ def test_absent_runtime_names_its_extra(tmp_path: Path, name: str, extra: str) -
 
 
 def _runtime_name(name: str) -> str:
-    return {"litert": "LiteRT", "onnx": "ONNX Runtime"}[name]
+    return {"litert": "LiteRT", "executorch": "ExecuTorch", "onnx": "ONNX Runtime"}[name]
 
 
 def test_runtime_that_fails_the_golden_is_refused(tmp_path: Path) -> None:

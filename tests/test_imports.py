@@ -28,7 +28,13 @@ LISTENING_CORE = (
 ALLOWED = {
     "edge_audio": (),
     "distill": LISTENING_CORE,
-    "quantize": ("distill", *LISTENING_CORE, "edge_audio.demo", "edge_audio.verify"),
+    "quantize": (
+        "distill",
+        *LISTENING_CORE,
+        "edge_audio.demo",
+        "edge_audio.verify",
+        "edge_audio.cli.quiet",
+    ),
     "firmware_bridge": ("edge_audio.spec", "edge_audio.bundle", "edge_audio.errors"),
 }
 

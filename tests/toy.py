@@ -108,7 +108,7 @@ def golden(n_samples: int = 80_000) -> Golden:
 
 
 def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundle:
-    """The toy as a bundle; model files only if given as `tflite` and `onnx`."""
+    """The toy as a bundle; model files only if given as `tflite`, `onnx` or `pte`."""
     models = {f"model.{suffix}": content for suffix, content in files.items()}
     card = {"CARD.md": b"# Toy\n", "golden.npz": golden().to_bytes()}
     return save_bundle(path, manifest, {**card, **models})
@@ -116,25 +116,34 @@ def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundl
 
 @lru_cache(maxsize=1)
 def exported() -> dict[str, bytes]:
-    """The same model as `tflite` and `onnx` bytes. ImportError without the export packages."""
+    """The same model as `tflite`, `onnx` and `pte` bytes. ImportError without the export
+    packages."""
     import litert_torch
     import torch
 
+    from quantize.export import export
+    from quantize.schemes import SCHEMES
+
     class Toy(torch.nn.Module):
+        spec = SPEC
+
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("weights", torch.from_numpy(band_weights()))
+            self.register_buffer("weights", torch.from_numpy(band_weights()).unsqueeze(0))
+            self.register_buffer("eighth", torch.full((1, 1, 8), 0.125))
+            self.register_buffer("mean", torch.full((1, 64, 1), 1.0 / 64.0))
 
         def forward(self, frames: Any, fast: Any, slow: Any, previous: Any, older: Any) -> Any:
-            fast = 0.5 * fast + 0.5 * (frames.mean(dim=1) @ self.weights)
+            energy = torch.bmm(torch.bmm(self.eighth, frames), self.weights)
+            fast = 0.5 * fast + 0.5 * energy.reshape(1, N_LABELS)
             slow = 0.9 * slow + 0.1 * fast.reshape(1, 3, 4)
-            motion = (previous - older).mean(dim=1, keepdim=True)
+            motion = torch.bmm((previous - older).reshape(1, 1, 64), self.mean).reshape(1, 1)
             logits = 4.0 * fast + 2.0 * slow.reshape(1, N_LABELS) + 0.5 * motion + 2.0
             return {
                 "scores": torch.sigmoid(logits),
                 "fast_next": fast,
                 "slow_next": slow,
-                "previous_next": frames[:, -1, :],
+                "previous_next": frames[:, 7:8, :].reshape(1, 64),
                 "older_next": previous,
             }
 
@@ -147,4 +156,8 @@ def exported() -> dict[str, bytes]:
         model, (), kwargs=inputs, input_names=list(inputs), output_names=outputs, verbose=False
     )
     program.save(file)
-    return {"tflite": edge_model.model_content(), "onnx": file.getvalue()}
+    return {
+        "tflite": edge_model.model_content(),
+        "onnx": file.getvalue(),
+        "pte": export("executorch", model, SCHEMES["float"]),  # type: ignore[arg-type]
+    }

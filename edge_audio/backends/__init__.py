@@ -8,17 +8,37 @@ from edge_audio.backends.base import Backend, State
 from edge_audio.bundle import Bundle
 from edge_audio.errors import BackendError, UsageError
 
-__all__ = ["BACKEND_NAMES", "Backend", "State", "installed_backends", "open_backend"]
+__all__ = [
+    "BACKEND_NAMES",
+    "MODEL_FILES",
+    "Backend",
+    "State",
+    "backends_for",
+    "installed_backends",
+    "open_backend",
+]
 
-BACKEND_NAMES = ("litert", "onnx")  # in order of preference: LiteRT takes half the time per step
+BACKEND_NAMES = ("litert", "executorch", "onnx")  # in order of preference: quickest step first
 
-_MODULES = {"litert": ("ai_edge_litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
-_FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+MODEL_FILES = {"litert": "model.tflite", "executorch": "model.pte", "onnx": "model.onnx"}
+"""Backend name -> the file of a bundle that it runs."""
+
+_MODULES = {
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "executorch": ("executorch",),
+    "onnx": ("onnxruntime",),
+}
 
 
 def installed_backends() -> list[str]:
     """Names of the backends whose runtime is installed, preferred first."""
     return [name for name in BACKEND_NAMES if any(map(find_spec, _MODULES[name]))]
+
+
+def backends_for(bundle: Bundle) -> list[str]:
+    """Names of the installed backends for which the bundle has a model file."""
+    files = bundle.manifest.files
+    return [name for name in installed_backends() if MODEL_FILES[name] in files]
 
 
 def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
@@ -33,17 +53,20 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
         from edge_audio.backends.litert import open_litert
 
         return open_litert(bundle, n_threads)
+    if name == "executorch":
+        from edge_audio.backends.executorch import open_executorch
+
+        return open_executorch(bundle, n_threads)
     if name == "onnx":
         from edge_audio.backends.onnx import open_onnx
 
         return open_onnx(bundle, n_threads)
-    raise UsageError(f"unknown backend {name!r}: choose auto, {' or '.join(BACKEND_NAMES)}")
+    raise UsageError(f"unknown backend {name!r}: choose auto, {', '.join(BACKEND_NAMES)}")
 
 
 def _pick(bundle: Bundle) -> str:
-    for name in installed_backends():
-        if _FILES[name] in bundle.manifest.files:
-            return name
+    if names := backends_for(bundle):
+        return names[0]
     raise BackendError(
         f"no installed runtime can run {bundle.manifest.name}: "
         "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"

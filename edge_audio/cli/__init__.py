@@ -26,9 +26,11 @@ from edge_audio.errors import EdgeAudioError, UsageError
 ENTRY_POINT_GROUP = "edge_audio.commands"
 # Which extra brings what a sibling package's command imports.
 EXTRAS = {
+    "compare": "plot",
     "dataset": "train",
     "distill": "train",
     "evaluate": "train",
+    "export": "export",
     "pretrain": "train",
     "quantize": "export",
 }
@@ -39,6 +41,7 @@ OWN_MODULES = {
     "models": "models",
     "inspect": "models",
     "verify": "verify",
+    "compare": "compare",
 }
 OWN_COMMANDS = {
     name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.table import Table
 
-from edge_audio.backends import BACKEND_NAMES, installed_backends
-from edge_audio.bundle import load_bundle
+from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
+from edge_audio.bundle import Bundle, Tolerance, load_bundle
+from edge_audio.cli.compare import recording
 from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.compare import Difference, difference, trace
 from edge_audio.errors import BackendError
 from edge_audio.verify import verify_bundle
 
@@ -20,10 +24,16 @@ from edge_audio.verify import verify_bundle
     type=click.Choice(["all", *BACKEND_NAMES]),
     default="all",
     show_default=True,
-    help="all: every runtime that is installed.",
+    help="all: every runtime that is installed and that the bundle has a model for.",
+)
+@click.option(
+    "--audio",
+    type=click.Path(path_type=Path),
+    help="Also run this recording through every runtime: scores must agree within the manifest's "
+    "tolerance and events must be equal.",
 )
 @quiet_libraries()
-def verify(model: str, backend: str) -> None:
+def verify(model: str, backend: str, audio: Path | None) -> None:
     """Check a model's files and replay its golden recording.
 
     Every file must have the size and SHA-256 of the manifest; frames, scores and events must
@@ -33,11 +43,14 @@ def verify(model: str, backend: str) -> None:
     \b
     edge-audio verify tiny-int8
     edge-audio verify exported/ --backend onnx
+    edge-audio verify tiny-int8 --audio street.wav
     """
-    names = installed_backends() if backend == "all" else [backend]
-    if not names:
-        raise BackendError("no inference runtime is installed: pip install 'edge-audio[tflite]'")
     bundle = load_bundle(model)
+    names = backends_for(bundle) if backend == "all" else [backend]
+    if not names:
+        raise BackendError(
+            f"no installed runtime can run {model}: pip install 'edge-audio[tflite]'"
+        )
     table = Table("backend", "steps", "frames off by", "scores off by", "result", box=None)
     reports = [verify_bundle(bundle, name) for name in names]
     for report in reports:
@@ -46,3 +59,28 @@ def verify(model: str, backend: str) -> None:
     Console(soft_wrap=True).print(table)
     if not all(report.ok for report in reports):
         raise SystemExit(1)
+    if audio is not None and not agree_on(audio, bundle, names):
+        raise SystemExit(1)
+
+
+def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:
+    """Prints how the runtimes differ from the first on a recording; False if they do."""
+    rate_hz = bundle.manifest.model.frontend.sample_rate_hz
+    traces = [trace(bundle, open_backend(bundle, x), recording(audio, rate_hz)) for x in names]
+    table = Table("recording", "steps", "scores off by", "events", "result", box=None)
+    first, results = traces[0], []
+    for name, other in zip(names[1:], traces[1:], strict=True):
+        found = difference(first, other)
+        results.append(recording_result(found, bundle.manifest.tolerance))
+        row = f"{name} against {names[0]}", str(len(other.times_s)), f"{found.max_error:.1e}"
+        table.add_row(*row, str(found.n_equal), results[-1])
+    Console(soft_wrap=True).print(table)
+    return all(result == "ok" for result in results)
+
+
+def recording_result(found: Difference, tolerance: Tolerance) -> str:
+    """"ok", or what is wrong."""
+    if not found.max_error <= tolerance.scores:
+        return f"scores differ, allowed is {tolerance.scores:g}"
+    n_different = len(found.only_first) + len(found.only_second)
+    return f"{n_different} events differ (edge-audio compare lists them)" if n_different else "ok"

@@ -8,33 +8,40 @@ import numpy as np
 import torch
 
 from edge_audio.errors import EdgeAudioError
+from quantize.export.refusal import refusing
 from quantize.int8 import quantize_weight
+from quantize.schemes import Scheme
 from quantize.step import StepGraph, zero_inputs
 
 OPSET = 18
 
 
-def export_onnx(graph: StepGraph, int8: bool) -> bytes:
-    """The .onnx of the step, static shapes, opset 18. int8: weights of fully connected layers
-    stored as int8 behind DequantizeLinear; arithmetic stays float32."""
+def export_onnx(graph: StepGraph, scheme: Scheme) -> bytes:
+    """The .onnx of the step, static shapes, opset 18. Weights of fully connected layers are
+    stored as int8 behind DequantizeLinear where the scheme has int8 weights; arithmetic is
+    float32, with QuantizeLinear and DequantizeLinear around it where activations are static.
+
+    Raises EdgeAudioError, naming the operator, if ONNX cannot express the graph.
+    """
     inputs = zero_inputs(graph.spec)
     frames = inputs.pop(graph.spec.frames.name)
-    program = torch.onnx.export(
-        graph,
-        (frames,),
-        kwargs=inputs,
-        input_names=[graph.spec.frames.name, *inputs],
-        output_names=[graph.spec.scores.name, *(f"{name}_next" for name in inputs)],
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with refusing("ONNX"):
+        program = torch.onnx.export(
+            graph,
+            (frames,),
+            kwargs=inputs,
+            input_names=[graph.spec.frames.name, *inputs],
+            output_names=[graph.spec.scores.name, *(f"{name}_next" for name in inputs)],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise EdgeAudioError("torch.onnx returned no program: install torch 2.13")
     program.optimize()
     model = program.model_proto
     _strip(model)
-    if int8:
+    if scheme.weights == "int8":
         _store_int8(model.graph)
     return bytes(model.SerializeToString(deterministic=True))
 

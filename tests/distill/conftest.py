@@ -67,6 +67,7 @@ def float_bundle(workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     for module in ("onnxruntime", "onnxscript", "litert_torch"):
         pytest.importorskip(module, reason="needs the onnx and export extras")
     from quantize.export.onnx import export_onnx
+    from quantize.schemes import SCHEMES
     from quantize.step import StepGraph
 
     student, recipe = load_student(
@@ -83,4 +84,4 @@ def float_bundle(workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
         provenance={"recipe": msgspec.to_builtins(recipe)},
     )
     folder = tmp_path_factory.mktemp("bundles") / "miniature-float"
-    return save_bundle(folder, manifest, {"model.onnx": export_onnx(graph, False)})
+    return save_bundle(folder, manifest, {"model.onnx": export_onnx(graph, SCHEMES["float"])})

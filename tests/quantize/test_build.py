@@ -15,16 +15,17 @@ from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.frontend import log_mel
 from edge_audio.verify import verify_bundle
-from quantize.build import TOLERANCES, build_bundle, check_parity, demo_samples
-from quantize.int8 import round_linear_weights
+from quantize.build import BuildConfig, build_bundle, check_parity, demo_samples
 from quantize.parity import eager_scores, max_error
+from quantize.prepare import prepare
+from quantize.schemes import SCHEMES
 from quantize.step import StepGraph
 
 RECIPES = Path(__file__).parents[2] / "distill" / "recipes"
 CONFIG = StudentConfig(
     stem=((8, 2), (8, 1), (16, 2), (16, 2)), channels=32, n_blocks=2, embedding_dim=48
 )
-SCHEMES = ("float", "dynamic")
+MADE = ("float", "weight-only", "dynamic")
 N_STEPS = 1000
 
 
@@ -57,17 +58,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=SCHEMES)
+@pytest.fixture(scope="module", params=MADE)
 def bundle(
     request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     out_dir = tmp_path_factory.mktemp("bundles")
-    return build_bundle(checkpoint, f"random-{request.param}", request.param, out_dir, out_dir, [])
+    config = BuildConfig(f"random-{request.param}", request.param)
+    return build_bundle(checkpoint, config, out_dir, out_dir)
 
 
 def _graph(scheme: str) -> StepGraph:
-    student = _lively_student()
-    return StepGraph(round_linear_weights(student) if scheme == "dynamic" else student)
+    return prepare(_lively_student(), SCHEMES[scheme])
 
 
 @pytest.mark.parametrize("backend_name", BACKEND_NAMES)
@@ -80,7 +81,7 @@ def test_exported_step_matches_pytorch_over_a_long_stream(
     assert len(frames) >= N_STEPS * bundle.manifest.model.frames_per_step
     backend = open_backend(bundle, backend_name)
     error = max_error(eager_scores(_graph(scheme), frames), backend, frames)
-    assert error <= TOLERANCES[scheme].scores
+    assert error <= SCHEMES[scheme].tolerance.scores
 
 
 @pytest.mark.parametrize("backend_name", BACKEND_NAMES)
@@ -93,7 +94,7 @@ def test_golden_replays_on_every_runtime(bundle: Bundle, backend_name: str) -> N
 def test_bundle_holds_int8_weights_only_if_it_says_so(bundle: Bundle) -> None:
     n_parameters = bundle.manifest.provenance["n_parameters"]
     n_bytes = bundle.manifest.files["model.tflite"].n_bytes
-    is_int8 = bundle.manifest.provenance["scheme"] == "dynamic"
+    is_int8 = bundle.manifest.provenance["scheme"] != "float"
     assert (n_bytes < 3 * n_parameters) == is_int8
 
 
@@ -116,9 +117,8 @@ def test_export_gives_the_same_bytes_again(
     checkpoint: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     manifest = bundle.manifest
-    again = build_bundle(
-        checkpoint, manifest.name, manifest.provenance["scheme"], tmp_path, tmp_path, []
-    )
+    config = BuildConfig(manifest.name, manifest.provenance["scheme"])
+    again = build_bundle(checkpoint, config, tmp_path, tmp_path)
     assert again.manifest.files == manifest.files
 
 

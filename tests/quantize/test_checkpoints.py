@@ -13,8 +13,8 @@ from distill.runs import load_state
 from distill.train import load_student
 from edge_audio.bundle import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden
-from quantize.int8 import round_linear_weights
-from quantize.step import StepGraph
+from quantize.prepare import prepare
+from quantize.schemes import SCHEMES
 
 CHECKPOINTS = Path(__file__).parents[2] / "distill" / "checkpoints"
 
@@ -36,7 +36,7 @@ def test_a_published_checkpoint_is_the_same_student_without_the_optimiser(tmp_pa
 def test_shipped_int8_bundles_come_from_the_published_checkpoints(name: str) -> None:
     student, recipe = load_student(CHECKPOINTS / f"{name.removesuffix('-int8')}.pt")
     assert not recipe.split.hold_out_esc
-    golden = make_golden(StepGraph(round_linear_weights(student)))
+    golden = make_golden(prepare(student, SCHEMES["weight-only"]))
     shipped = load_golden(load_bundle(name))
     np.testing.assert_array_equal(golden.samples, shipped.samples)
     np.testing.assert_allclose(golden.scores, shipped.scores, atol=1e-4)

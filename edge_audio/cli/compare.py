@@ -1,0 +1,135 @@
+"""`edge-audio compare`: two models or runtimes on one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends import BACKEND_NAMES, open_backend
+from edge_audio.bundle import load_bundle
+from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.compare import Difference, Trace, columns, difference, trace
+from edge_audio.errors import UsageError
+from edge_audio.sinks import clock
+from edge_audio.sources import AudioFile
+
+N_PLOTTED = 6
+MAX_LISTED = 40
+
+
+@click.command()
+@click.argument("model_a", metavar="MODEL_A")
+@click.argument("model_b", metavar="MODEL_B")
+@click.argument("audio", type=click.Path(path_type=Path))
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help=f"Plot this label; repeatable. Default: the {N_PLOTTED} that differ or sound most.",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the score traces into this file (.png or .svg); needs the plot extra.",
+)
+@quiet_libraries()
+def compare(
+    model_a: str, model_b: str, audio: Path, labels: tuple[str, ...], plot_path: Path | None
+) -> None:
+    """Compare two models, or one on two runtimes, on a recording.
+
+    A model is a shipped name or a bundle's folder, with :BACKEND behind it for a certain runtime.
+    Prints how far the scores are apart, over the labels that both have, and every event that only
+    one of them reports. The exit code is 1 where events differ.
+
+    \b
+    edge-audio compare tiny-int8:litert tiny-int8:onnx street.wav
+    edge-audio compare tiny-int8 micro-int8 street.wav --plot scores.png
+    """
+    first, second = (open_trace(name, audio) for name in (model_a, model_b))
+    found = difference(first, second)
+    for line in lines(first, second, found):
+        click.echo(line)
+    if plot_path is not None:
+        plot(first, second, list(labels) or telling_labels(first, second, found), plot_path)
+        click.echo(f"drawn: {plot_path}")
+    if not found.same_events:
+        raise SystemExit(1)
+
+
+def open_trace(name: str, audio: Path) -> Trace:
+    """MODEL or MODEL:BACKEND on a recording."""
+    model, colon, backend = name.rpartition(":")
+    if not colon or backend not in BACKEND_NAMES:
+        model, backend = name, "auto"
+    bundle = load_bundle(model)
+    rate_hz = bundle.manifest.model.frontend.sample_rate_hz
+    return trace(bundle, open_backend(bundle, backend), recording(audio, rate_hz))
+
+
+def recording(path: Path, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """Its samples, block by block."""
+    with AudioFile(path, sample_rate_hz) as source:
+        for block in source.blocks():
+            yield block.samples
+
+
+def lines(first: Trace, second: Trace, found: Difference) -> Iterator[str]:
+    """What a person wants to know, most important first."""
+    n_different = len(found.only_first) + len(found.only_second)
+    yield f"{len(first.times_s)} steps; {first.name} against {second.name}"
+    yield f"scores: largest difference {found.max_error:.2g}, mean {found.mean_error:.2g}"
+    yield f"events: {found.n_equal} equal, {n_different} of one side alone"
+    sides = [(first, event) for event in found.only_first]
+    sides += [(second, event) for event in found.only_second]
+    for side, event in sorted(sides, key=lambda pair: pair[1].time_s)[:MAX_LISTED]:
+        yield f"  {clock(event.time_s)}  {event.kind:5}  {event.label}  only {side.name}"
+    if n_different > MAX_LISTED:
+        yield f"  ... and {n_different - MAX_LISTED} more"
+
+
+def telling_labels(first: Trace, second: Trace, found: Difference) -> list[str]:
+    """Labels of differing events, then those that sound most."""
+    differing = [event.label for event in (*found.only_first, *found.only_second)]
+    common = [label for label in first.labels if label in set(second.labels)]
+    peaks = np.maximum(columns(first, common).max(0), columns(second, common).max(0))
+    loudest = [common[index] for index in np.argsort(-peaks)]
+    return list(dict.fromkeys([*differing, *loudest]))[:N_PLOTTED]
+
+
+def plot(first: Trace, second: Trace, labels: list[str], path: Path) -> None:
+    """One panel a label: both scores over time, and below it where they are apart."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    common = set(first.labels) & set(second.labels)
+    if unknown := [label for label in labels if label not in common]:
+        raise UsageError(f"not both models know {unknown[0]!r}: see edge-audio inspect")
+    figure, panels = pyplot.subplots(
+        len(labels), 1, sharex=True, squeeze=False, figsize=(10, 1 + 1.4 * len(labels))
+    )
+    for axes, label in zip(panels[:, 0], labels, strict=True):
+        _draw(axes, first, second, label)
+    panels[0, 0].legend(loc="upper right", fontsize="small")
+    panels[-1, 0].set_xlabel("seconds")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _draw(axes: Any, first: Trace, second: Trace, label: str) -> None:
+    a, b = (columns(side, [label])[:, 0] for side in (first, second))
+    axes.plot(first.times_s, a, label=first.name, color="tab:blue", linewidth=1.6)
+    axes.plot(second.times_s, b, label=second.name, color="tab:orange", linewidth=1, dashes=(4, 2))
+    axes.fill_between(first.times_s, a, b, color="tab:red", alpha=0.3, linewidth=0)
+    axes.set_ylim(0, 1)
+    axes.set_title(f"{label}: apart by {np.abs(a - b).max():.2g} at most", fontsize="small")

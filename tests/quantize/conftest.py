@@ -1,0 +1,5 @@
+"""What all tests of exports share."""
+
+import torch
+
+torch.set_num_threads(1)  # steps are short: threads would wait for each other most of the time

@@ -1,0 +1,226 @@
+"""Every family of students, in every scheme, on every runtime: scores and state as in PyTorch.
+
+One student with a block of each family stands for all of them, because each export takes seconds.
+What it hears is real: 10,000 frames, and for the equality of events ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
+from real_audio import soundscape
+from student_zoo import make_mixed_student, random_frames
+
+from edge_audio.backends import BACKEND_NAMES, Backend
+from edge_audio.backends.executorch import ExecutorchBackend, load_shim
+from edge_audio.backends.litert import LitertBackend
+from edge_audio.backends.onnx import OnnxBackend
+from edge_audio.errors import EdgeAudioError
+from edge_audio.events import Event, EventDetector
+from edge_audio.frontend import log_mel
+from edge_audio.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
+from quantize.export import export
+from quantize.parity import eager_scores, step_blocks
+from quantize.prepare import prepare
+from quantize.schemes import SCHEMES
+from quantize.step import StepGraph
+
+FloatArray = NDArray[np.float32]
+
+N_FRAMES = 10_000
+EVENTS_S = 600.0
+SAME_EVENTS = ("float", "weight-only")
+"""Schemes without rounded activations. Elsewhere a runtime that rounds one activation the other
+way is a little apart from then on, and events near a threshold may differ."""
+
+RELATIVE_STATE_ERROR = {"float": 1e-3, "weight-only": 1e-3}
+MEAN_ERROR = {"float": 1e-5, "weight-only": 1e-5, "dynamic": 0.01}
+STATIC_MEAN_ERROR = 0.03
+
+
+@lru_cache(maxsize=len(SCHEMES))
+def graph_of(scheme: str) -> StepGraph:
+    calibration = random_frames(8 * 400, seed=7)[0].numpy()
+    return prepare(make_mixed_student(), SCHEMES[scheme], [calibration])
+
+
+@lru_cache(maxsize=len(SCHEMES) * len(BACKEND_NAMES))
+def exported(scheme: str, runtime: str) -> bytes:
+    return export(runtime, graph_of(scheme), SCHEMES[scheme])
+
+
+def open_exported(spec: ModelSpec, runtime: str, content: bytes) -> Backend:
+    if runtime == "litert":
+        return LitertBackend(spec, Interpreter(model_content=content, num_threads=1))
+    if runtime == "executorch":
+        return ExecutorchBackend(spec, content, load_shim())
+    options = SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # as the backend does
+    return OnnxBackend(spec, InferenceSession(content, options))
+
+
+def open_scheme(scheme: str, runtime: str) -> Backend:
+    return open_exported(graph_of(scheme).spec, runtime, exported(scheme, runtime))
+
+
+@pytest.fixture(scope="module")
+def frames(data_dir: Path) -> FloatArray:
+    """Ten minutes of real audio as log-mel frames [T, 64], spread like the norms expect."""
+    samples = soundscape(data_dir, EVENTS_S).astype(np.float32) / 32768.0
+    rows = log_mel(FrontendSpec(), samples)
+    return (rows - rows.mean(0)) / rows.std(0)
+
+
+def run(backend: Backend, rows: FloatArray) -> tuple[FloatArray, list[np.ndarray]]:
+    """Scores [T, n], and every state tensor after the last step."""
+    state = backend.initial_state()
+    scores = []
+    for block in step_blocks(backend.spec, rows):
+        row, state = backend.step(block, state)
+        scores.append(row)
+    return np.stack(scores), list(state)
+
+
+class EagerBackend:
+    """PyTorch, stepped like the exports."""
+
+    name = "pytorch"
+
+    def __init__(self, graph: StepGraph) -> None:
+        self.spec, self._graph = graph.spec, graph
+
+    def initial_state(self) -> list[np.ndarray]:
+        return [np.zeros(tensor.shape, tensor.dtype) for tensor in self.spec.state]
+
+    def step(
+        self, frames: FloatArray, state: Sequence[np.ndarray]
+    ) -> tuple[FloatArray, list[np.ndarray]]:
+        names = [tensor.name for tensor in self.spec.state]
+        tensors = {name: torch.from_numpy(x) for name, x in zip(names, state, strict=True)}
+        with torch.inference_mode():
+            outputs = self._graph(torch.from_numpy(frames), **tensors)
+        return outputs["scores"][0].numpy(), [outputs[f"{name}_next"].numpy() for name in names]
+
+
+@pytest.mark.parametrize("runtime", BACKEND_NAMES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scores_and_state_follow_pytorch_over_10000_frames(
+    scheme: str, runtime: str, frames: FloatArray
+) -> None:
+    graph = graph_of(scheme)
+    expected, expected_state = run(EagerBackend(graph), frames[:N_FRAMES])  # type: ignore[arg-type]
+    assert expected.std(0).mean() > 0.1, "scores hardly move: parity would mean nothing"
+    scores, state = run(open_scheme(scheme, runtime), frames[:N_FRAMES])
+    error = np.abs(scores - expected)
+    assert error.mean() < MEAN_ERROR.get(scheme, STATIC_MEAN_ERROR)
+    if scheme in SAME_EVENTS:
+        assert error.max() <= SCHEMES[scheme].tolerance.scores
+    for tensor, a, b in zip(graph.spec.state, state, expected_state, strict=True):
+        assert a.dtype == b.dtype == tensor.dtype
+        relative = np.linalg.norm(a.astype(float) - b) / max(np.linalg.norm(b.astype(float)), 1e-9)
+        assert relative < RELATIVE_STATE_ERROR.get(scheme, 0.35), tensor.name
+
+
+def timeline(scores: FloatArray, thresholds: FloatArray) -> list[Event]:
+    labels = [f"label {index}" for index in range(scores.shape[1])]
+    spec = EventSpec(
+        smoothing_s=0.16,
+        min_on_s=0.08,
+        min_off_s=0.4,
+        thresholds={
+            label: Threshold(
+                on=float(on), off=0.7 * float(on), precision=0.5, recall=0.5, n_positives=1
+            )
+            for label, on in zip(labels, thresholds, strict=True)
+        },
+    )
+    detector = EventDetector(labels, spec, 0.08)
+    events = [event for k, row in enumerate(scores) for event in detector.push(row, 0.08 * k)]
+    return events + detector.flush(0.08 * len(scores))
+
+
+@pytest.mark.parametrize("scheme", SAME_EVENTS)
+def test_events_are_equal_on_every_runtime_over_ten_minutes(
+    scheme: str, frames: FloatArray
+) -> None:
+    scores = [run(open_scheme(scheme, runtime), frames)[0] for runtime in BACKEND_NAMES]
+    thresholds = np.quantile(scores[0], 0.9, axis=0)
+    first, *others = (
+        [(event.kind, event.label, event.time_s) for event in timeline(rows, thresholds)]
+        for rows in scores
+    )
+    assert len(first) > 200
+    for other in others:
+        assert other == first
+
+
+def test_weight_only_is_a_rounding_of_float_and_all_others_of_it(frames: FloatArray) -> None:
+    """Coarser schemes are further from float: a scheme that rounds nothing would show."""
+    rows = frames[:4_000]
+    flo = eager_scores(graph_of("float"), rows)
+    apart = {name: np.abs(eager_scores(graph_of(name), rows) - flo).mean() for name in SCHEMES}
+    assert apart["float"] == 0.0
+    assert 0.0 < apart["weight-only"] < apart["static"]
+    assert apart["static"] != apart["int16-state"] != apart["int8-state"]
+    assert apart["int16-state"] < apart["int8-state"]
+
+
+@pytest.mark.parametrize("scheme", ["float", "weight-only", "dynamic"])
+def test_litert_hands_the_whole_step_to_one_delegate(scheme: str) -> None:
+    names = [op["op_name"] for op in _operators(exported(scheme, "litert"))[0]]
+    assert names.count("DELEGATE") == 1
+    assert names[-1] == "DELEGATE"
+
+
+@pytest.mark.parametrize("scheme", ["weight-only", "dynamic"])
+def test_litert_holds_int8_weights_in_every_linear(scheme: str) -> None:
+    operators, dtypes = _operators(exported(scheme, "litert"))
+    n_int8 = sum(dtype is np.int8 for dtype in dtypes.values())
+    linears = [m for m in graph_of(scheme).modules() if isinstance(m, torch.nn.Linear)]
+    assert n_int8 >= len(linears)
+    if scheme == "dynamic":
+        layers = [op for op in operators if op["op_name"] == "FULLY_CONNECTED"]
+        assert all(dtypes[op["inputs"][1]] is np.int8 for op in layers)
+
+
+def _operators(content: bytes) -> tuple[list[dict], dict[int, type]]:
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    dtypes = {d["index"]: d["dtype"] for d in interpreter.get_tensor_details()}
+    return interpreter._get_ops_details(), dtypes
+
+
+def test_executorch_refuses_what_leaves_its_delegate_by_operator_and_rewrite() -> None:
+    graph = prepare(make_mixed_student(), SCHEMES["float"])
+    graph.student.norm = _Cumulative(graph.student.norm)
+    with pytest.raises(EdgeAudioError, match=r"ExecuTorch cannot express .*cumsum.*triangular"):
+        export("executorch", graph, SCHEMES["float"])
+
+
+def test_litert_refuses_complex_numbers_by_operator_and_rewrite() -> None:
+    graph = prepare(make_mixed_student(), SCHEMES["float"])
+    graph.student.norm = _Fourier(graph.student.norm)
+    with pytest.raises(EdgeAudioError, match=r"LiteRT cannot express .*fft"):
+        export("litert", graph, SCHEMES["float"])
+
+
+class _Cumulative(torch.nn.Module):
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x).cumsum(1)
+
+
+class _Fourier(_Cumulative):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(self.norm(x), 2 * (x.shape[1] - 1), dim=1).abs()

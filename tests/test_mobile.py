@@ -1,0 +1,371 @@
+"""The phone samples: nothing here can build them, so all that they share with the package is
+compared, and the rest is checked by compilers where there are any."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge_audio import events, spec
+from edge_audio.backends import executorch, litert
+from edge_audio.backends.base import output_names
+from edge_audio.bundle import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest, load_bundle
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "mobile.md"
+MOBILE = ROOT / "docs" / "mobile"
+ANDROID, IOS = MOBILE / "android", MOBILE / "ios"
+KOTLIN = sorted(ANDROID.rglob("*.kt"))
+SWIFT = sorted(IOS.rglob("*.swift"))
+PURE = ("BundleManifest", "EventDetector", "StepModel", "Tagger")  # need no phone to compile
+
+STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "TensorSpec": spec.TensorSpec,
+    "FrontendSpec": spec.FrontendSpec,
+    "ModelSpec": spec.ModelSpec,
+    "Threshold": spec.Threshold,
+    "EventSpec": spec.EventSpec,
+    "FileEntry": FileEntry,
+    "Manifest": Manifest,
+    "Schema": Manifest,  # of which Swift reads one key first
+}
+"""Types of the samples -> what they read. They bear the names of the package's own."""
+
+ORG_JSON_OUTLINE = """
+package org.json
+
+class JSONArray {
+    fun length(): Int = 0
+    fun getInt(index: Int): Int = index
+    fun getString(index: Int): String = ""
+    fun getJSONObject(index: Int): JSONObject = JSONObject("")
+}
+
+class JSONObject(text: String) {
+    fun keys(): Iterator<String> = emptyList<String>().iterator()
+    fun getInt(key: String): Int = 0
+    fun getLong(key: String): Long = 0
+    fun getDouble(key: String): Double = 0.0
+    fun getString(key: String): String = ""
+    fun optString(key: String): String = ""
+    fun getJSONArray(key: String): JSONArray = JSONArray()
+    fun getJSONObject(key: String): JSONObject = JSONObject("")
+}
+"""
+
+
+def read(name: str) -> str:
+    """The sample source of that file name."""
+    (path,) = (path for path in [*KOTLIN, *SWIFT] if path.name == name)
+    return path.read_text(encoding="utf-8")
+
+
+def load_contract() -> ModuleType:
+    path = ROOT / "benchmarks" / "mobile_contract.py"
+    module_spec = importlib.util.spec_from_file_location("mobile_contract", path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # where its classes look their types up
+    module_spec.loader.exec_module(module)
+    return module
+
+
+contract = load_contract()
+
+
+# What is generated
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    manifest = load_bundle(contract.DEFAULT_MODEL).manifest
+    assert contract.stale(contract.generated(manifest)) == []
+
+
+def test_check_fails_for_a_stale_page_and_writing_cures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    copy = tmp_path / "mobile.md"
+    copy.write_text(page.replace("`stem_0_next`", "`stem_0_new`"), encoding="utf-8")
+    monkeypatch.setattr(contract, "PAGE", copy)
+    assert CliRunner().invoke(contract.main, ["--check"]).exit_code == 1
+    assert CliRunner().invoke(contract.main, []).exit_code == 0
+    assert copy.read_text(encoding="utf-8") == page
+
+
+def test_the_page_names_every_tensor_and_its_shape() -> None:
+    model = load_bundle(contract.DEFAULT_MODEL).manifest.model
+    page = PAGE.read_text(encoding="utf-8")
+    for tensor in (model.frames, model.scores, *model.state):
+        assert re.search(rf"`{tensor.name}`.*{re.escape(str(list(tensor.shape)))}", page)
+    assert f"{model.latency_ms:g} ms" in page
+
+
+def test_the_samples_variant_is_the_one_that_is_exported() -> None:
+    pytest.importorskip("torch")
+    from distill.train import load_student
+    from quantize.step import SampleStepGraph, StepGraph
+
+    student, _ = load_student(ROOT / "distill" / "checkpoints" / "tiny.pt")
+    graph = StepGraph(student)
+    assert contract.samples_variant(graph.spec) == SampleStepGraph(graph).spec
+
+
+def test_the_detector_golden_covers_what_a_port_may_get_wrong() -> None:
+    golden = msgspec.json.decode(contract.GOLDEN.read_bytes(), type=contract.DetectorGolden)
+    is_time_before_label = False
+    for case in golden.cases:
+        assert {event.kind for event in case.events} == {"start", "end"}
+        assert set(case.events_spec.thresholds) < set(golden.labels)
+        flushed = [event for event in case.events if event.step > len(case.scores)]
+        assert flushed
+        order = [golden.labels.index(event.label) for event in flushed]
+        is_time_before_label |= order != sorted(order)
+    assert is_time_before_label
+    shared = Counter((case.name, event.step) for case in golden.cases for event in case.events)
+    assert max(shared.values()) > 1
+
+
+def test_the_detector_golden_notices_a_detector_that_differs() -> None:
+    golden = msgspec.json.decode(contract.GOLDEN.read_bytes(), type=contract.DetectorGolden)
+    model = load_bundle(contract.DEFAULT_MODEL).manifest.model
+    for change in (_smooth_more, _swap_durations, _without_hysteresis):
+        assert any(
+            list(contract._replay(change(case.events_spec), np.array(case.scores), model))
+            != case.events
+            for case in golden.cases
+        )
+
+
+def _smooth_more(right: spec.EventSpec) -> spec.EventSpec:
+    return msgspec.structs.replace(right, smoothing_s=right.smoothing_s + 0.001)
+
+
+def _swap_durations(right: spec.EventSpec) -> spec.EventSpec:
+    return msgspec.structs.replace(right, min_on_s=right.min_off_s, min_off_s=right.min_on_s)
+
+
+def _without_hysteresis(right: spec.EventSpec) -> spec.EventSpec:
+    thresholds = {
+        label: msgspec.structs.replace(threshold, off=threshold.on)
+        for label, threshold in right.thresholds.items()
+    }
+    return msgspec.structs.replace(right, thresholds=thresholds)
+
+
+# What the samples read from the manifest
+
+
+READ = r'\.(?:get|opt)\w+\(\s*"(\w+)"'
+
+
+def kotlin_keys(source: str) -> dict[str, set[str]]:
+    """Type -> the JSON keys that its body reads."""
+    classes = re.finditer(r"^data class (\w+)\(.*?^\}", source, re.DOTALL | re.MULTILINE)
+    return {found.group(1): set(re.findall(READ, found.group())) for found in classes}
+
+
+def swift_keys(source: str) -> dict[str, set[str]]:
+    """Type -> the JSON keys that its CodingKeys name."""
+    pattern = r"^(?:public )?struct (\w+): Decodable.*?^\}"
+    structs = re.finditer(pattern, source, re.DOTALL | re.MULTILINE)
+    return {
+        found.group(1): set(re.findall(r'^ +case \w+ = "(\w+)"', found.group(), re.MULTILINE))
+        for found in structs
+    }
+
+
+def unknown_keys(
+    keys: Mapping[str, set[str]], structs: Mapping[str, type[msgspec.Struct]] = STRUCTS
+) -> set[str]:
+    """Keys, as Type.key, that the package does not write."""
+    written = {
+        f"{name}.{field.encode_name}"
+        for name, struct in structs.items()
+        for field in msgspec.structs.fields(struct)
+    }
+    return {f"{name}.{key}" for name, read_keys in keys.items() for key in read_keys} - written
+
+
+SOURCES = {
+    "Kotlin": (kotlin_keys, "BundleManifest.kt"),
+    "Swift": (swift_keys, "BundleManifest.swift"),
+}
+
+
+@pytest.mark.parametrize("language", SOURCES)
+def test_every_key_that_is_read_is_written(language: str) -> None:
+    read_keys, name = SOURCES[language]
+    keys = read_keys(read(name))
+    assert unknown_keys(keys) == set()
+    assert set(keys) >= set(STRUCTS) - {"Schema"}
+    assert all(keys.values())
+
+
+@pytest.mark.parametrize("language", SOURCES)
+def test_a_key_renamed_in_the_package_is_noticed(language: str) -> None:
+    read_keys, name = SOURCES[language]
+    fields = [("min_on_seconds" if x == "min_on_s" else x, Any) for x in _names(spec.EventSpec)]
+    renamed = {**STRUCTS, "EventSpec": msgspec.defstruct("EventSpec", fields)}
+    assert unknown_keys(read_keys(read(name)), renamed) == {"EventSpec.min_on_s"}
+
+
+def _names(struct: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(struct)]
+
+
+def test_no_key_is_read_outside_of_these_types() -> None:
+    source = read("BundleManifest.kt")
+    assert set(re.findall(READ, source)) == set().union(*kotlin_keys(source).values())
+    in_app = [
+        path for path in KOTLIN if "test" not in path.parts and path.name != "BundleManifest.kt"
+    ]
+    assert not [path for path in in_app if "JSONObject" in path.read_text(encoding="utf-8")]
+
+
+def test_both_apps_read_the_same_keys() -> None:
+    kotlin = kotlin_keys(read("BundleManifest.kt"))
+    swift = swift_keys(read("BundleManifest.swift"))
+    swift["Manifest"] |= swift.pop("Schema")
+    assert kotlin == swift
+
+
+def test_constants_are_those_of_the_package() -> None:
+    kotlin, swift = read("BundleManifest.kt"), read("BundleManifest.swift")
+    assert f"SCHEMA_VERSION = {SCHEMA_VERSION}\n" in kotlin
+    assert f"schemaVersion = {SCHEMA_VERSION}\n" in swift
+    for source in (kotlin, swift):
+        assert f'"{MANIFEST_NAME}"' in source
+        assert '"samples"' in source
+    assert "samples" in get_args(get_type_hints(spec.ModelSpec)["input"])
+    for name in ("LitertStepModel.kt", "LitertStepModel.swift"):
+        assert f'"{litert.FILE_NAME}"' in read(name)
+        assert f'"{litert.SIGNATURE_NAME}"' in read(name)
+    for name in ("ExecutorchStepModel.kt", "ExecutorchStepModel.swift"):
+        assert f'"{executorch.FILE_NAME}"' in read(name)
+        assert '"tensor_names"' in read(name)
+
+
+def test_a_successor_has_the_name_that_the_package_gives_it() -> None:
+    model = load_bundle("tiny-int8").manifest.model
+    state = model.state[0].name
+    suffix = output_names(model)[1].removeprefix(state)
+    assert f'"${{state.name}}{suffix}"' in read("BundleManifest.kt")
+    assert f'"\\(state.name){suffix}"' in read("BundleManifest.swift")
+
+
+def test_types_of_tensors_are_those_of_the_package() -> None:
+    (members,) = re.findall(
+        r"enum class DType\(.*?\{\n(.*?)\}", read("BundleManifest.kt"), re.DOTALL
+    )
+    sizes = {name.lower(): int(size) for name, size in re.findall(r"(\w+)\((\d)\)", members)}
+    assert sizes == {dtype: np.dtype(dtype).itemsize for dtype in get_args(spec.DType)}
+
+
+def test_the_detectors_tolerate_the_same_rounding_of_times() -> None:
+    for name in ("EventDetector.kt", "EventDetector.swift"):
+        (found,) = re.findall(r"[Ee](?:PSILON_S|psilonS) = (\S+)", read(name))
+        assert float(found) == events._EPSILON_S
+
+
+# What the page says of the samples
+
+
+def test_every_source_is_on_the_page_and_all_that_is_there_exists() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+\.(?:kt|swift))`", page))
+    assert named == {path.name for path in [*KOTLIN, *SWIFT]} - {"Package.swift"}
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page):
+        assert (PAGE.parent / link).exists(), link
+
+
+def test_versions_on_the_page_are_those_of_the_builds() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    gradle = (ANDROID / "build.gradle.kts").read_text(encoding="utf-8")
+    pinned = re.findall(r'(?:Implementation"?\(|version )"(?:[\w.:-]+:)?([\d.]+)"', gradle)
+    assert len(pinned) == 6
+    for version in pinned:
+        assert version in page
+    (branch,) = re.findall(r'branch: "([\w.-]+)"', (IOS / "Package.swift").read_text("utf-8"))
+    assert f"`{branch}`" in page
+
+
+def test_the_first_sentence_says_what_was_not_run() -> None:
+    paragraph = PAGE.read_text(encoding="utf-8").split("\n\n")[1]
+    assert paragraph.startswith("**Nothing on this page was run on a phone.**")
+
+
+# The sources themselves
+
+
+def test_the_android_manifest_asks_for_what_the_service_needs() -> None:
+    prefix = "{http://schemas.android.com/apk/res/android}"
+    root = ElementTree.parse(ANDROID / "src/main/AndroidManifest.xml").getroot()
+    permissions = {x.get(f"{prefix}name", "").split(".")[-1] for x in root.iter("uses-permission")}
+    assert permissions == {
+        "RECORD_AUDIO",
+        "FOREGROUND_SERVICE",
+        "FOREGROUND_SERVICE_MICROPHONE",
+        "POST_NOTIFICATIONS",
+    }
+    (service,) = root.iter("service")
+    assert service.get(f"{prefix}foregroundServiceType") == "microphone"
+    components = [
+        x.get(f"{prefix}name", "").lstrip(".") for x in root.iter() if x.tag in _COMPONENTS
+    ]
+    assert all(f"class {name}" in read(f"{name}.kt") for name in components)
+
+
+_COMPONENTS = ("activity", "service")
+
+
+def test_every_string_resource_exists_and_is_used() -> None:
+    root = ElementTree.parse(ANDROID / "src/main/res/values/strings.xml").getroot()
+    used = {
+        name for path in KOTLIN for name in re.findall(r"R\.string\.(\w+)", path.read_text("utf-8"))
+    }
+    manifest = (ANDROID / "src/main/AndroidManifest.xml").read_text(encoding="utf-8")
+    used |= set(re.findall(r"@string/(\w+)", manifest))
+    assert used == {element.get("name") for element in root}
+
+
+@pytest.mark.parametrize("path", [*KOTLIN, *SWIFT], ids=lambda path: path.name)
+def test_a_source_is_whole(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    code = re.sub(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', "", source, flags=re.DOTALL)
+    for opening, closing in ("()", "[]", "{}"):
+        assert code.count(opening) == code.count(closing)
+    assert "TODO" not in source
+    assert max(map(len, source.splitlines())) <= 100
+
+
+@pytest.mark.skipif(shutil.which("kotlinc") is None, reason="kotlinc is not installed")
+def test_kotlin_compiles_what_needs_no_phone(tmp_path: Path) -> None:
+    outline = tmp_path / "OrgJson.kt"
+    outline.write_text(ORG_JSON_OUTLINE, encoding="utf-8")
+    sources = [path for path in KOTLIN if path.stem in PURE]
+    assert len(sources) == len(PURE)
+    command = ["kotlinc", *map(str, [*sources, outline]), "-d", str(tmp_path / "out.jar")]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.skipif(shutil.which("swiftc") is None, reason="swiftc is not installed")
+def test_swift_compiles_what_needs_no_phone() -> None:
+    sources = [path for path in SWIFT if path.stem in PURE]
+    assert len(sources) == len(PURE)
+    subprocess.run(["swiftc", "-typecheck", *sources], check=True)
