@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := mic,tflite,onnx,train,teachers,export,dev
+TEST_EXTRAS := mic,tflite,onnx,executorch,plot,train,teachers,export,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help listen test lint clean
@@ -28,6 +28,7 @@ listen: $(VENV)/listen.stamp
 		$(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
 test: lint
+	@.ci/arm64-root build/arm64 $(BIN)/python || true
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/test.stamp
@@ -48,7 +49,8 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
-	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
+	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils \
+		g++ mmdebstrap qemu-user-static
 	@echo "Installing edge-audio[$(TEST_EXTRAS)] into $(VENV) (some minutes, once) ..."
 	@$(PIP) $(TORCH)
 	@$(PIP) --editable '.[$(TEST_EXTRAS)]'

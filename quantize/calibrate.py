@@ -73,9 +73,7 @@ def _watcher(extremes: dict[tuple[str, str], list[tuple[float, float]]], name: s
 def _percentile_range(rows: Sequence[tuple[float, float]]) -> Range:
     lows, highs = np.array(rows).T
     low = np.percentile(lows, 100.0 - ACTIVATION_PERCENTILE)
-    return Range(
-        min(0.0, float(low)), max(0.0, float(np.percentile(highs, ACTIVATION_PERCENTILE)))
-    )
+    return Range(min(0.0, float(low)), max(0.0, float(np.percentile(highs, ACTIVATION_PERCENTILE))))
 
 
 def _raise_peak(peaks: dict[str, FloatArray], name: str, value: Tensor) -> None:

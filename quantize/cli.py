@@ -248,5 +248,5 @@ def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
     from distill.evaluate import evaluate
     from distill.report import describe, to_table
 
-    report = evaluate((str(checkpoint), str(bundle_path)), baselines=False, soundscapes=False)
+    report = evaluate((str(checkpoint), str(bundle_path)), False, False)
     Console().print(describe(report), to_table(report), sep="\n", highlight=False)

@@ -125,8 +125,8 @@ class StaticConv(nn.Module):
             self.round_input(x),
             self.weight(),
             self.bias,
-            self.stride,  # type: ignore[arg-type]
-            self.padding,  # type: ignore[arg-type]
+            self.stride,
+            self.padding,
             groups=self.groups,
         )
         return cast("Tensor", self.round_output(y))

@@ -39,9 +39,7 @@ _ROUNDED_TWICE = Tolerance(frames=2e-3, scores=0.25)
 Static schemes round logits too, by about 0.1, which is 0.025 of a score near a half."""
 
 SCHEMES = {
-    "float": Scheme(
-        description="float32 weights and state", weights="float32", tolerance=_EXACT
-    ),
+    "float": Scheme(description="float32 weights and state", weights="float32", tolerance=_EXACT),
     "weight-only": Scheme(description="int8 weights, float32 state", tolerance=_SAME_WEIGHTS),
     "dynamic": Scheme(
         description="int8 weights, activations quantized on the fly, float32 state",

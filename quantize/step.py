@@ -75,8 +75,8 @@ class SampleStepGraph(StepGraph):
         self.roundings = graph.roundings
         front = self.student.config.frontend
         window = hann_window(front.window_samples)
-        angles = np.outer(np.arange(front.fft_size // 2 + 1), np.arange(front.window_samples))
-        angles = angles * (2.0 * np.pi / front.fft_size)
+        bins, samples = np.arange(front.fft_size // 2 + 1), np.arange(front.window_samples)
+        angles = np.outer(bins, samples) * (2.0 * np.pi / front.fft_size)
         fourier = np.concatenate([np.cos(angles), np.sin(angles)]) * window
         mels = np.tile(mel_weights(front).T, (1, 2))  # of the squares of both parts alike
         # As kernels [out, in, taps]: exporters store the matrices of plain products as int8.
@@ -95,7 +95,9 @@ class SampleStepGraph(StepGraph):
             state=(overlap, *spec.state),
         )
 
-    def forward(self, samples: Tensor, **state: Tensor) -> dict[str, Tensor]:
+    def forward(  # type: ignore[override]  # the input has another name
+        self, samples: Tensor, **state: Tensor
+    ) -> dict[str, Tensor]:
         heard = torch.cat([state.pop("overlap"), samples], dim=1)
         outputs = super().forward(self._log_mel(heard), **state)
         front = self.student.config.frontend

@@ -79,7 +79,7 @@ def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:
 
 
 def recording_result(found: Difference, tolerance: Tolerance) -> str:
-    """"ok", or what is wrong."""
+    """ "ok", or what is wrong."""
     if not found.max_error <= tolerance.scores:
         return f"scores differ, allowed is {tolerance.scores:g}"
     n_different = len(found.only_first) + len(found.only_second)

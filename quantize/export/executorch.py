@@ -90,19 +90,19 @@ def _with_int8_linears(graph: StepGraph, scheme: Scheme) -> StepGraph:
     return graph
 
 
-class _WeightOnlyLinear(LinearConfig):  # type: ignore[misc]
+class _WeightOnlyLinear(LinearConfig):
     """XNNPACK multiplies float32 by int8 weights as they are, but ExecuTorch's partitioner
     takes an int8 weight only beside an int8 input."""
 
     def _get_act_deps(self, node: Any, program: Any, precision: Any) -> tuple[bool, list[Any]]:
         if self._has_float_input(node):
             return True, []
-        return super()._get_act_deps(node, program, precision)  # type: ignore[no-any-return]
+        return super()._get_act_deps(node, program, precision)
 
     def _get_output_deps(self, node: Any, program: Any, precision: Any) -> tuple[bool, list[Any]]:
         if self._has_float_input(node):
             return True, []
-        return super()._get_output_deps(node, program, precision)  # type: ignore[no-any-return]
+        return super()._get_output_deps(node, program, precision)
 
     def _has_float_input(self, node: Any) -> bool:
         return is_dequant(get_input_node(node, 1)) and not is_dequant(get_input_node(node, 0))

@@ -56,7 +56,10 @@ def _apart(tensor: Tensor) -> Tensor:
 
 def _static_rounding() -> Any:
     """Has the converter fuse the pairs of quantize and dequantize that the graph contains."""
-    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+    from litert_torch.quantize.pt2e_quantizer import (
+        PT2EQuantizer,
+        get_symmetric_quantization_config,
+    )
     from litert_torch.quantize.quant_config import QuantConfig
 
     config = get_symmetric_quantization_config(is_per_channel=True)

@@ -1,0 +1,210 @@
+"""What each quantization scheme costs and keeps, for each family of students: accuracy on ESC-50
+fold 1, drift over hours, bytes, time per step on every runtime. The state-width table.
+
+    python benchmarks/schemes.py [--hours 6] [--only tiny]
+
+Students that have heard no ESC clip are fine-tuned on folds 2 to 5 (some minutes each, once; kept
+in runs/) and exported in every scheme. Accuracy is that of the exported model, streaming on
+LiteRT. Drift is the mean difference of all scores from those of the float model, in the first and
+in the last hour of one composed stream. Times are the least of several rounds, one thread.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import math
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import msgspec
+import numpy as np
+import torch
+from long_stream import long_stream
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from distill.data import data_dir, read_clip, read_manifest
+from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
+from distill.metrics import wilson
+from distill.runs import read_toml
+from distill.scorers import BundleScorer
+from distill.train import load_student
+from edge_audio.backends import Backend, backends_for, open_backend
+from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.frontend import Frontend
+from edge_audio.spec import FrontendSpec
+from quantize.build import BuildConfig, build_bundle
+from quantize.parity import backend_scores
+from quantize.schemes import SCHEMES
+
+FloatArray = NDArray[np.float32]
+
+FOLD = 1
+RECIPES = {
+    "micro": "folds.toml",
+    "tiny": "folds.toml",
+    "tiny-xlstm": "folds.toml",
+    "tiny-slstm": "folds.toml",
+    "small": "folds_small.toml",
+}
+"""Model -> how its student becomes a classifier of the fold."""
+
+FAMILIES = {"ssm-lti": "SSM", "mlstm": "mLSTM", "slstm": "sLSTM"}
+STATE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
+N_TIMED_STEPS, N_ROUNDS = 400, 7
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One model in one scheme. n_right: of n_clips. *_hour_error: see the top. step_us: by
+    runtime."""
+
+    model: str
+    family: str
+    scheme: str
+    n_right: int
+    n_clips: int
+    first_hour_error: float
+    last_hour_error: float
+    model_bytes: int
+    state_bytes: int
+    step_us: dict[str, float]
+
+
+@cache
+def fold_data(recipe_name: str, checkpoint: Path, runs_dir: Path) -> FoldData:
+    fine_tuning = read_toml(Path("distill/recipes") / recipe_name, FineTuning)
+    return FoldData(load_student(checkpoint)[1], fine_tuning, runs_dir / "cache", 1)
+
+
+def classifier(model: str, runs_dir: Path) -> Path:
+    """The checkpoint that has not heard the fold; trained if it is not there."""
+    checkpoint = Path(f"distill/checkpoints/{model}-esc-free.pt")
+    name = load_student(checkpoint)[1].name
+    done = runs_dir / f"{name}-folds" / f"fold-{FOLD}" / "classifier.pt"
+    if done.exists():
+        return done
+    data = fold_data(RECIPES[model], checkpoint, runs_dir)
+    return fold_classifier(checkpoint, data, runs_dir, FOLD)
+
+
+def exported(checkpoint: Path, scheme: str) -> Bundle:
+    """The classifier in a scheme, for all runtimes; kept beside its checkpoint."""
+    folder = checkpoint.parent / scheme
+    if folder.exists():
+        return load_bundle(str(folder))
+    return build_bundle(checkpoint, BuildConfig(scheme, scheme), folder.parent, Path("runs"))
+
+
+def count_right(bundle: Bundle) -> tuple[int, int]:
+    """Clips of the fold that get the right one of the 50 classes, and all of them."""
+    clips = [clip for clip in read_manifest(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    scorer, labels = BundleScorer(bundle), bundle.manifest.labels
+    found = (
+        labels[int(clip_logits(scorer, read_clip(data_dir() / clip.path, 16_000)).argmax())]
+        for clip in clips
+    )
+    n_right = sum(name == clip.esc50_class for name, clip in zip(found, clips, strict=True))
+    return n_right, len(clips)
+
+
+@cache
+def stream_frames(frontend: FrontendSpec, hours: int) -> FloatArray:
+    """Log-mel [T, n_mels] of the composed stream; six hours take half a gigabyte."""
+    stream = Frontend(frontend)
+    return np.concatenate([stream.push(samples) for samples in long_stream(hours)])
+
+
+def hourly_scores(bundle: Bundle, hours: int) -> list[FloatArray]:
+    """Scores [n_steps, n_labels] of one hour after the other, in one stream."""
+    model = bundle.manifest.model
+    scores = backend_scores(open_backend(bundle), stream_frames(model.frontend, hours))
+    return np.array_split(scores, hours)
+
+
+def hourly_errors(bundle: Bundle, float_hours: list[FloatArray]) -> list[float]:
+    """Mean absolute difference from the float model, hour by hour."""
+    hours = hourly_scores(bundle, len(float_hours))
+    return [float(np.abs(a - b).mean()) for a, b in zip(hours, float_hours, strict=True)]
+
+
+def step_us(backend: Backend) -> float:
+    """Microseconds per step, state copies included."""
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(-0.6, 0.6, (N_TIMED_STEPS, *backend.spec.frames.shape)).astype(np.float32)
+    best_s = math.inf
+    for _ in range(N_ROUNDS):
+        state = backend.initial_state()
+        start_s = time.perf_counter()
+        for block in blocks:
+            state = backend.step(block, state)[1]
+        best_s = min(best_s, time.perf_counter() - start_s)
+    return 1e6 * best_s / N_TIMED_STEPS
+
+
+def measure(model: str, checkpoint: Path, hours: int, console: Console) -> Iterator[Row]:
+    """One row for each scheme."""
+    float_hours = hourly_scores(exported(checkpoint, "float"), hours)
+    mixer = msgspec.to_builtins(load_student(checkpoint)[0].config.mixer)
+    for scheme in SCHEMES:
+        console.print(f"{model} {scheme}")
+        bundle = exported(checkpoint, scheme)
+        spec, errors = bundle.manifest.model, hourly_errors(bundle, float_hours)
+        n_right, n_clips = count_right(bundle)
+        yield Row(
+            model=model,
+            family=FAMILIES[mixer["kind"]],
+            scheme=scheme,
+            n_right=n_right,
+            n_clips=n_clips,
+            first_hour_error=errors[0],
+            last_hour_error=errors[-1],
+            model_bytes=bundle.manifest.files["model.tflite"].n_bytes,
+            state_bytes=sum(math.prod(t.shape) * STATE_BYTES[t.dtype] for t in spec.state),
+            step_us={name: step_us(open_backend(bundle, name)) for name in backends_for(bundle)},
+        )
+
+
+def table(rows: list[Row]) -> Table:
+    """As printed."""
+    result = Table(
+        *("model", "family", "scheme", "ESC-50 fold 1, %", "error, hour 1", "last hour"),
+        *("model kB", "state B", "us per step: LiteRT", "ExecuTorch", "ONNX"),
+        box=None,
+    )
+    for row in rows:
+        right = wilson(row.n_right, row.n_clips)
+        interval = f"({100 * right.low:.1f}-{100 * right.high:.1f})"
+        times = (f"{row.step_us.get(x, math.nan):.0f}" for x in ("litert", "executorch", "onnx"))
+        result.add_row(
+            *(row.model, row.family, row.scheme, f"{100 * right.value:.1f} {interval}"),
+            *(f"{row.first_hour_error:.1e}", f"{row.last_hour_error:.1e}"),
+            *(f"{row.model_bytes / 1e3:.0f}", f"{row.state_bytes:,}", *times),
+        )
+    return result
+
+
+@click.command()
+@click.option("--hours", type=click.IntRange(2), default=6, show_default=True)
+@click.option("--only", multiple=True, type=click.Choice(list(RECIPES)))
+@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Keep the figures.")
+def main(hours: int, only: tuple[str, ...], runs_dir: Path, json_path: Path | None) -> None:
+    """Prints one table: every model in every scheme."""
+    torch.set_num_threads(1)
+    progress, rows = Console(stderr=True), []
+    for model in only or RECIPES:
+        rows += measure(model, classifier(model, runs_dir), hours, progress)
+    Console(width=150).print(table(rows))
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
