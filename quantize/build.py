@@ -38,7 +38,7 @@ from edge_audio.frontend import log_mel
 from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
-from quantize.export import export
+from quantize.export import EXPORT_FILES, export
 from quantize.labels import keep_labels
 from quantize.parity import eager_scores, input_rows, max_error
 from quantize.prepare import prepare
@@ -95,8 +95,8 @@ def build_bundle(
         graph = SampleStepGraph(graph)
     files = {}
     for runtime in config.runtimes:
-        report(f"exporting {MODEL_FILES[runtime]}, {scheme.description}")
-        files[MODEL_FILES[runtime]] = export(runtime, graph, scheme)
+        report(f"exporting {EXPORT_FILES[runtime]}, {scheme.description}")
+        files[EXPORT_FILES[runtime]] = export(runtime, graph, scheme)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
     manifest = Manifest(
@@ -214,7 +214,7 @@ def _calibrate(
 
 def _verify(bundle: Bundle) -> None:
     names = backends_for(bundle)
-    if not names:
+    if not names and not set(MODEL_FILES.values()).isdisjoint(bundle.manifest.files):
         raise UsageError(
             f"no runtime installed here ({', '.join(installed_backends()) or 'none'}) runs "
             f"{bundle.manifest.name}, so that nothing can be proven: install one that it is for"

@@ -11,6 +11,7 @@ import click
 
 from edge_audio.backends import MODEL_FILES
 from edge_audio.cli.quiet import quiet_libraries
+from quantize.export import EXPORT_FILES
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
     return click.option(
         "--to",
         "runtimes",
-        type=click.Choice(list(MODEL_FILES)),
+        type=click.Choice(list(EXPORT_FILES)),
         multiple=True,
-        help=f"A runtime to export for; repeatable. Default: {default}.",
+        help="What to export for, c being a header with the weights for firmware; repeatable. "
+        f"Default: {default}.",
     )
 
 
@@ -144,7 +146,7 @@ def quantize(
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@runtimes_option("all")
+@runtimes_option("litert, executorch and onnx")
 @click.option(
     "--labels",
     "labels_name",

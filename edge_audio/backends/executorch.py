@@ -187,16 +187,27 @@ def _compile(wheel: Path, path: Path) -> None:
             "ExecuTorch needs a C++ compiler, once: sudo apt-get install g++, or use "
             "--backend litert"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        output = Path(folder) / path.name
-        command = [compiler, *_flags(wheel), "-o", str(output)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            output = Path(folder) / path.name
+            _run_compiler([compiler, *_flags(wheel), "-o", str(output)])
+            output.replace(path)  # at once, so that no other process loads half a library
+    except OSError as error:
+        raise BackendError(
+            f"cannot keep the compiled ExecuTorch shim in {path.parent}: {error.strerror}; set "
+            "XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+
+
+def _run_compiler(command: list[str]) -> None:
+    try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BackendError(
-                f"{compiler} cannot compile the ExecuTorch shim: {_first_error(done.stderr)}"
-            )
-        output.replace(path)  # at once, so that no other process loads half a library
+        failure = _first_error(done.stderr) if done.returncode else ""
+    except OSError as error:
+        failure = str(error.strerror)
+    if failure:
+        raise BackendError(f"{command[0]} cannot compile the ExecuTorch shim: {failure}")
 
 
 def _flags(wheel: Path) -> list[str]:

@@ -7,10 +7,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from os import devnull
+from typing import TYPE_CHECKING
 
+from edge_audio.backends import MODEL_FILES
 from edge_audio.errors import UsageError
 from quantize.schemes import Scheme
-from quantize.step import StepGraph
+
+if TYPE_CHECKING:  # the command line lists the names without loading torch
+    from quantize.step import StepGraph
+
+
+EXPORT_FILES = {**MODEL_FILES, "c": "model.h"}
+"""What can be exported -> its file in a bundle. The header holds weights for firmware."""
 
 
 def export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:
@@ -32,6 +40,10 @@ def _export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:
         from quantize.export.onnx import export_onnx
 
         return export_onnx(graph, scheme)
+    if runtime == "c":
+        from quantize.export.c import export_c
+
+        return export_c(graph, scheme)
     raise UsageError(f"there is no exporter for {runtime!r}")
 
 

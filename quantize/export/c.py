@@ -38,7 +38,7 @@ from quantize.step import StepGraph
 Numbers = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.uint16]
 
 _C_TYPES = {"float32": "float", "int8": "int8_t", "uint16": "uint16_t"}
-_PER_LINE = {"float32": 6, "int8": 24, "uint16": 16}
+_PER_LINE = {"float32": 6, "int8": 20, "uint16": 16}
 
 
 def export_c(graph: StepGraph, scheme: Scheme) -> bytes:
@@ -52,7 +52,9 @@ def export_c(graph: StepGraph, scheme: Scheme) -> bytes:
     header.stem(student)
     header.blocks(student)
     header.head(student)
-    text = "\n".join((ABOUT, _opening(header, student), TYPES, *header.lines, "\n#endif\n"))
+    text = "\n".join(
+        (ABOUT, _opening(header, student), TYPES.rstrip(), *header.lines, "\n#endif\n")
+    )
     return text.encode("ascii")
 
 
@@ -249,21 +251,21 @@ class _Header:
             numbers = {"n_taps": len(conv.weight), "dilation": conv.dilation}
             numbers["state"] = self._offsets[f"{name}_context_{index}"]
             tensors = {"weight": conv.weight, "bias": conv.bias}
-            rows.append(_fields({**numbers, **self._tensors(f"{name}_{index}", tensors)}))
+            rows.append(_fields({**numbers, **self._tensors(f"{name}_layer_{index}", tensors)}))
         self._table("ea_dilated", f"{name}_layers", rows)
-        numbers = {"n_layers": len(rows), "layers": f"ea_{name}_layers"}
-        return _fields({**numbers, "skip": self._tensor(f"{name}_skip", mixer.skip)})
+        table = {"n_layers": len(rows), "layers": f"ea_{name}_layers"}
+        return _fields({**table, "skip": self._tensor(f"{name}_skip", mixer.skip)})
 
     def _linear(self, name: str, linear: nn.Linear) -> str:
         weight = linear.weight.detach().numpy()
-        scale = np.ones(len(weight), np.float32)
-        integers, scale = _exact_int8(name, weight) if self.int8 else (weight, scale)
+        ones = np.ones(len(weight), np.float32)
+        numbers, scale = _exact_int8(name, weight) if self.int8 else (weight, ones)
         self._needs(len(weight))
         return _fields(
             {
                 "n_in": linear.in_features,
                 "n_out": linear.out_features,
-                "weight": self._array(f"{name}_weight", integers),
+                "weight": self._array(f"{name}_weight", numbers),
                 "scale": self._array(f"{name}_scale", scale),
                 "bias": self._tensor(f"{name}_bias", _bias(linear)),
             }
@@ -286,12 +288,13 @@ class _Header:
         return self._array(name, values.detach().numpy())
 
     def _array(self, name: str, values: Numbers) -> str:
-        """Adds `values`, flat, with their shape as a comment; returns the name in C."""
+        """Adds `values`, flat, shapes of several sizes as a comment; returns the name in C."""
         if not np.isfinite(values).all():
             raise EdgeAudioError(f"{name} of this student is not finite: train it again")
         shape = "".join(f"[{size}]" for size in values.shape)
+        comment = f"/* {shape} */\n" if values.ndim > 1 else ""
         head = f"static const {_C_TYPES[values.dtype.name]} ea_{name}[{values.size}] = {{"
-        self.lines += [f"\n/* {shape} */\n{head}", *_rows(values), "};"]
+        self.lines += [f"\n{comment}{head}", *_rows(values), "};"]
         return f"ea_{name}"
 
     def _constant(self, c_type: str, name: str, initialiser: str) -> None:

@@ -5,7 +5,7 @@ ABOUT = """\
  *
  * The constants of one edge-audio student, written by `edge-audio export --to c`: change the
  * checkpoint and export again rather than this file. It is data and computes nothing; what a
- * program has to compute with it is this. Arrays are row-major, their shapes stand before them.
+ * program has to compute with it is this. Arrays are row-major, shapes stand in comments.
  *
  *   relu6(x) = min(max(x, 0), 6)         hardswish(x) = x * relu6(x + 3) / 6
  *   clip(x, m) = min(max(x, -m), m)      act(x) = min(hardswish(x), 6)

@@ -75,7 +75,10 @@ class _Positional(nn.Module):
         self.step, self.state_names = graph.eval(), state_names
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.step(frames, **dict(zip(self.state_names, state, strict=True))).values())
+        outputs = self.step(frames, **dict(zip(self.state_names, state, strict=True))).values()
+        given = {id(tensor) for tensor in (frames, *state)}
+        # An output that is an input would share its memory, which belongs to the caller.
+        return tuple(1.0 * x if id(x) in given else x for x in outputs)
 
 
 def _with_int8_linears(graph: StepGraph, scheme: Scheme) -> StepGraph:

@@ -1,0 +1,473 @@
+"""Intel Neural Compressor beside our own schemes: what int8 costs one student, which layers its
+accuracy-driven search leaves float, and which runtimes take the result.
+
+    pip install 'neural-compressor-pt==3.10.*'
+    python benchmarks/compressor.py [--checkpoint classifier.pt] [--clips 100]
+
+The student is a classifier of ESC-50 fold 1, scored on clips of that fold; nothing is trained.
+Every row but float is compared with float over one long stream in PyTorch. All calibrate on the
+same stream, which carries its state. A runtime's column holds the kilobytes of the exported step,
+once it has run; for ExecuTorch also into how many XNNPACK delegates it is cut (ours: one, always).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from long_stream import long_stream
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from distill.data import data_dir, read_clip, read_manifest
+from distill.folds import log_mean_exp
+from distill.metrics import wilson
+from distill.scorers import SAMPLE_RATE_HZ, log_odds, whole_steps
+from distill.students.tagger import Student
+from distill.train import load_student
+from edge_audio.frontend import log_mel
+from edge_audio.spec import ModelSpec
+from quantize.build import BuildConfig, _calibration_streams
+from quantize.calibrate import Ranges, measure_ranges
+from quantize.export import _quiet, export
+from quantize.layers import StaticConv, StaticLinear
+from quantize.parity import step_blocks
+from quantize.prepare import fold_batch_norms, prepare, replace_modules
+from quantize.schemes import SCHEMES
+from quantize.step import StepGraph, zero_inputs
+
+FloatArray = NDArray[np.float32]
+Model = Callable[..., Sequence[Tensor]]
+"""frames, states -> scores, next states."""
+
+PACKAGE = "neural-compressor-pt==3.10.*"
+FOLD = 1
+DEFAULT_CHECKPOINT = Path("runs/micro-esc-free-folds/fold-1/classifier.pt")
+OUR_SCHEMES = ("float", "weight-only", "dynamic", "static")
+RUNTIMES = ("executorch", "onnx", "litert")
+N_LEFT_FLOAT = (0, 2, 4, 8)
+"""Layers that the search's configurations leave float, those first that cost most."""
+
+LITERT_PROCESS = """
+import sys
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+"""Of its own, since LiteRT dies of a graph that it cannot run."""
+
+PREFIX = "step.student."
+"""Of the names of a student's modules in the exported graph."""
+
+
+@dataclass
+class Row:
+    """errors: mean and largest difference of scores from float. lowered: by runtime, kB or a
+    note's number."""
+
+    name: str
+    n_right: int
+    mean_error: float
+    max_error: float
+    lowered: dict[str, str] = field(default_factory=dict)
+
+
+class Positional(nn.Module):
+    """A step graph without names, in the order of its spec."""
+
+    def __init__(self, graph: StepGraph) -> None:
+        super().__init__()
+        self.step, self.names = graph.eval(), [tensor.name for tensor in graph.spec.state]
+
+    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.step(frames, **dict(zip(self.names, state, strict=True))).values())
+
+
+class Notes:
+    """Failures, each kept once and numbered."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def number(self, line: str) -> str:
+        """How a cell refers to the line."""
+        if line not in self.lines:
+            self.lines.append(line)
+        return f"no [{self.lines.index(line) + 1}]"
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, as one line: of exporters that explain themselves at length, the line
+    that names the cause."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    causes = [line for line in lines if "DispatchError" in line]
+    line = re.sub(r"^<class '[\w.]*'>: ", "", (causes or lines)[0])
+    names = re.search(r"\{('[^{}]*')\}", line)  # a set, in any order
+    if names:
+        line = line.replace(names[1], ", ".join(sorted(names[1].split(", "))))
+    return f"{type(error).__name__}: {line}"
+
+
+def layer_groups(names: Sequence[str]) -> list[str]:
+    """Names of Linear and Conv2d modules -> of what can be left float by name. The stem's
+    convolutions go in pairs, since theirs are fused with the activations beside them."""
+    found = (re.match(r"stem\.convs\.\d+", name) for name in names)
+    groups = [match[0] if match else name for match, name in zip(found, names, strict=True)]
+    return list(dict.fromkeys(groups))
+
+
+def stream_scores(model: Model, spec: ModelSpec, rows: FloatArray) -> FloatArray:
+    """Log-mel [T, n_mels] -> scores [n_steps, n_labels]; the model carries its state."""
+    state, scores = list(zero_inputs(spec).values())[1:], []
+    with torch.inference_mode():
+        for block in step_blocks(spec, rows):
+            first, *state = model(torch.from_numpy(block), *state)
+            scores.append(first[0].numpy())
+    return np.stack(scores)
+
+
+def run_stream(model: Model, spec: ModelSpec, rows: FloatArray) -> None:
+    """Shows a model that watches its ranges a stream."""
+    state = list(zero_inputs(spec).values())[1:]
+    with torch.no_grad():
+        for block in step_blocks(spec, rows):
+            state = list(model(torch.from_numpy(block), *state))[1:]
+
+
+def fold_clips(n_clips: int, spec: ModelSpec) -> list[tuple[str, FloatArray]]:
+    """Class and log-mel frames of clips spread over the fold."""
+    clips = [clip for clip in read_manifest(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    positions = np.linspace(0, len(clips) - 1, min(n_clips, len(clips))).astype(int)
+    chosen = [clips[position] for position in positions]
+    return [(clip.esc50_class, _clip_frames(data_dir() / clip.path, spec)) for clip in chosen]
+
+
+def _clip_frames(path: Path, spec: ModelSpec) -> FloatArray:
+    return log_mel(spec.frontend, whole_steps(read_clip(path, SAMPLE_RATE_HZ), spec))
+
+
+def is_right(scores: FloatArray, label: str, labels: Sequence[str]) -> bool:
+    """Whether the clip gets its class, pooled as in training."""
+    pooled = log_mean_exp(torch.from_numpy(log_odds(scores))[None])[0]
+    return labels[int(pooled.argmax())] == label
+
+
+class Bench:
+    """One student, the audio that it is judged by, and float's scores on it."""
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        n_clips: int,
+        stream_s: float,
+        tune_s: float,
+        tolerated_error: float,
+    ) -> None:
+        self.student, recipe = load_student(checkpoint)
+        self.labels, self.spec = recipe.labels, self.student.model_spec()
+        self.calibration = next(_calibration_streams(BuildConfig("calibration"), recipe))
+        self.clips = fold_clips(n_clips, self.spec)
+        blocks = list(long_stream(stream_s / 3600.0))
+        self.stream = log_mel(self.spec.frontend, np.concatenate(blocks))
+        n_tuned = round(tune_s * SAMPLE_RATE_HZ / self.spec.frontend.hop_samples)
+        self.tuning = self.calibration[:n_tuned]  # not what the rows are judged by
+        self.step = Positional(StepGraph(copy.deepcopy(self.student)))
+        self.float_stream = stream_scores(self.step, self.spec, self.stream)
+        self.float_tuning = stream_scores(self.step, self.spec, self.tuning)
+        self.tolerated_error = tolerated_error
+        self.inputs = tuple(zero_inputs(self.spec).values())
+
+    def row(self, name: str, model: Model) -> Row:
+        """All but the runtimes."""
+        errors = np.abs(stream_scores(model, self.spec, self.stream) - self.float_stream)
+        n_right = sum(
+            is_right(stream_scores(model, self.spec, rows), label, self.labels)
+            for label, rows in self.clips
+        )
+        return Row(name, n_right, float(errors.mean()), float(errors.max()))
+
+    def tuning_error(self, model: Model) -> float:
+        """Mean difference from float over what the search tunes on."""
+        scores = stream_scores(model, self.spec, self.tuning)
+        return float(np.abs(scores - self.float_tuning).mean())
+
+    def calibrate(self, model: Model) -> None:
+        """What Neural Compressor calls to have its observers see audio."""
+        run_stream(model, self.spec, self.calibration)
+
+
+def our_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
+    """Our schemes; dynamic with the rounding that otherwise only a runtime does."""
+    from quantize.export.executorch import _with_int8_linears
+
+    for name in OUR_SCHEMES:
+        scheme = SCHEMES[name]
+        graph = prepare(bench.student, scheme, [bench.calibration])
+        is_dynamic = scheme.activations == "dynamic"
+        heard = _with_int8_linears(graph, scheme) if is_dynamic else graph
+        row = bench.row(f"ours, {name}", Positional(heard))
+        for runtime in RUNTIMES:
+            row.lowered[runtime] = attempt(partial(export, runtime, graph, scheme), notes)
+        if row.lowered["executorch"].endswith("kB"):
+            row.lowered["executorch"] += ", 1"
+        yield row
+
+
+def quantized(bench: Bench, config: Any) -> Any:
+    """The step as Neural Compressor's PT2E path makes it."""
+    from neural_compressor.torch import export as graphs
+    from neural_compressor.torch.quantization import convert
+    from neural_compressor.torch.quantization import prepare as watch
+
+    with _quiet():
+        watched = watch(graphs.export(bench.step, bench.inputs), config)
+        bench.calibrate(watched)
+        return convert(watched)
+
+
+def inc_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
+    """Its defaults, and what int8 runtimes may take: signed activations."""
+    from neural_compressor.torch.quantization import DynamicQuantConfig, StaticQuantConfig
+
+    configs = {
+        "INC static": StaticQuantConfig(),
+        "INC static, int8": StaticQuantConfig(act_dtype="int8"),
+        "INC dynamic": DynamicQuantConfig(),
+        "INC dynamic, int8": DynamicQuantConfig(act_dtype="int8", w_granularity="per_channel"),
+    }
+    for name, config in configs.items():
+        model = quantized(bench, config)
+        row = bench.row(name, model)
+        row.lowered = lower(model, bench.inputs, notes)
+        yield row
+
+
+def sensitive_first(bench: Bench) -> list[str]:
+    """Groups of layers by what rounding each alone to static int8 costs, dearest first."""
+    folded = copy.deepcopy(bench.student)
+    fold_batch_norms(folded)
+    ranges = measure_ranges(folded, [bench.calibration])
+    errors = {
+        group: bench.tuning_error(Positional(StepGraph(_with_static(folded, group, ranges))))
+        for group in layer_groups(list(ranges.inputs))
+    }
+    return sorted(errors, key=lambda group: -errors[group])
+
+
+def _with_static(folded: Student, group: str, ranges: Ranges) -> Student:
+    student = copy.deepcopy(folded)
+    for name, module in list(student.get_submodule(group).named_modules(prefix=group)):
+        if isinstance(module, nn.Linear):
+            rounded: nn.Module = StaticLinear(module, ranges.inputs[name], ranges.outputs[name])
+        elif isinstance(module, nn.Conv2d):
+            rounded = StaticConv(module, ranges.inputs[name], ranges.outputs[name])
+        else:
+            continue
+        replace_modules(student, name, rounded)
+    return student
+
+
+def tuned_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
+    """Neural Compressor's accuracy-driven search: it stops at the first configuration whose mean
+    score error is tolerated, and otherwise takes the best."""
+    from neural_compressor.torch import export as graphs
+    from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
+
+    ranked = sensitive_first(bench)
+    configs = []
+    for n_float in N_LEFT_FLOAT:
+        config = StaticQuantConfig(act_dtype="int8")
+        names = [PREFIX + group for group in ranked[:n_float]]
+        config.set_local(names, StaticQuantConfig(w_dtype="fp32", act_dtype="fp32"))
+        configs.append(config)
+    errors: list[float] = []
+
+    def closeness(model: Model) -> float:
+        errors.append(bench.tuning_error(model))
+        return 1.0 - errors[-1]
+
+    with _quiet():
+        model = autotune(
+            graphs.export(bench.step, bench.inputs),
+            TuningConfig(config_set=configs, tolerable_loss=bench.tolerated_error),
+            eval_fn=closeness,
+            run_fn=bench.calibrate,
+        )
+    (chosen,) = model.qconfig.values()
+    left = [name.removeprefix(PREFIX) for name in chosen.local_config]
+    trials = ", ".join(f"{error:.1e}" for error in errors[1:])  # the first is of float itself
+    notes.lines.append(
+        f"autotune, tolerating {bench.tolerated_error:g}: errors of its trials {trials}, which left "
+        f"{', '.join(map(str, N_LEFT_FLOAT[: len(errors) - 1]))} groups float; "
+        f"chosen: {', '.join(left) or 'none'}; dearest first: {', '.join(ranked)}"
+    )
+    row = bench.row(f"INC autotune, {len(left)} of {len(ranked)} float", model)
+    row.lowered = lower(model, bench.inputs, notes)
+    yield row
+
+
+PARTS = {"ours": our_rows, "inc": inc_rows, "autotune": tuned_rows}
+
+
+def attempt(make: Callable[[], bytes], notes: Notes) -> str:
+    """Kilobytes, or where the notes say why not."""
+    try:
+        with _quiet():
+            return f"{len(make()) / 1e3:.0f} kB"
+    except Exception as error:  # exporters raise whatever their passes raise
+        return notes.number(first_line(error))
+
+
+def lower(model: Any, inputs: tuple[Tensor, ...], notes: Notes) -> dict[str, str]:
+    """An exported graph in each runtime."""
+    for module in model.modules():
+        module.training = False  # a graph of evaluation, whose flag nobody has set
+    n_delegates: list[int] = []
+    makers = {
+        "executorch": lambda: executorch_file(model, inputs, n_delegates),
+        "onnx": lambda: onnx_file(model, inputs),
+        "litert": lambda: litert_file(model, inputs),
+    }
+    cells = {runtime: attempt(make, notes) for runtime, make in makers.items()}
+    if cells["executorch"].endswith("kB"):
+        cells["executorch"] += f", {n_delegates[0]}"
+    return cells
+
+
+def executorch_file(model: Any, inputs: tuple[Tensor, ...], n_delegates: list[int]) -> bytes:
+    """As we export our own, but whatever XNNPACK leaves out stays outside its delegates."""
+    import executorch.kernels.quantized  # noqa: F401  what is left out has no kernels otherwise
+    from executorch.exir.passes.constant_prop_pass import constant_prop_pass
+    from executorch.runtime import Runtime
+
+    from quantize.export import executorch as ours
+
+    with torch.no_grad():
+        program = torch.export.export(model, inputs, strict=True)
+        program = program.run_decompositions(ours._REWRITES)
+        program = constant_prop_pass(program, custom_skip_targets=ours._STAY_INT8)
+        lowered = ours._lower(program, "")
+        content = bytes(lowered.to_executorch().buffer)
+    calls = [str(node.target) for node in lowered.exported_program().graph.nodes]
+    n_delegates.append(sum("call_delegate" in call for call in calls))
+    Runtime.get().load_program(content).load_method("forward").execute(list(inputs))
+    return content
+
+
+def onnx_file(model: Any, inputs: tuple[Tensor, ...]) -> bytes:
+    """Of an opset that ours have too."""
+    import onnxruntime
+
+    from quantize.export.onnx import OPSET
+
+    program = torch.onnx.export(model, inputs, opset_version=OPSET, dynamo=True, verbose=False)
+    program.optimize()
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in session.get_inputs()]
+    session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
+    return bytes(content)
+
+
+def litert_file(model: Any, inputs: tuple[Tensor, ...]) -> bytes:
+    """Its pairs of quantize and dequantize fused by the converter, as ours are."""
+    import litert_torch
+
+    from quantize.export.litert import _static_rounding
+
+    converted = litert_torch.convert(model, inputs, quant_config=_static_rounding())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        converted.export(str(path))
+        command = [sys.executable, "-c", LITERT_PROCESS, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode < 0:
+            raise RuntimeError(f"converted, but its first step is {_signal(done.returncode)}")
+        if done.returncode > 0:
+            raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        return path.read_bytes()
+
+
+def _signal(returncode: int) -> str:
+    return f"the end of the process: {signal.Signals(-returncode).name}"
+
+
+def table(rows: Sequence[Row], n_clips: int, stream_s: float) -> Table:
+    """As printed."""
+    stream = f"{stream_s / 60:.0f} min"
+    result = Table(
+        *("scheme", f"right of {n_clips}", "%", f"mean error, {stream}", "largest"),
+        *("ExecuTorch, delegates", "ONNX", "LiteRT"),
+        box=None,
+    )
+    for row in rows:
+        right = wilson(row.n_right, n_clips)
+        result.add_row(
+            *(row.name, str(row.n_right)),
+            f"{100 * right.value:.0f} ({100 * right.low:.0f}-{100 * right.high:.0f})",
+            *(f"{row.mean_error:.1e}", f"{row.max_error:.2f}"),
+            *(row.lowered[runtime].replace("[", r"\[") for runtime in RUNTIMES),
+        )
+    return result
+
+
+@click.command()
+@click.option("--checkpoint", type=click.Path(path_type=Path), default=DEFAULT_CHECKPOINT)
+@click.option("--clips", "n_clips", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--stream-s", type=float, default=600.0, show_default=True)
+@click.option("--tune-s", type=float, default=60.0, show_default=True)
+@click.option(
+    "--tolerated-error",
+    type=float,
+    default=3e-3,
+    show_default=True,
+    help="Mean score error at which the search stops.",
+)
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Of the rows.")
+def main(
+    checkpoint: Path,
+    n_clips: int,
+    stream_s: float,
+    tune_s: float,
+    tolerated_error: float,
+    only: tuple[str, ...],
+) -> None:
+    """Prints one table and, numbered, what failed."""
+    assert find_spec("neural_compressor"), f"not installed: pip install '{PACKAGE}'"
+    assert checkpoint.is_file(), f"{checkpoint} is missing: benchmarks/schemes.py trains it"
+    torch.set_num_threads(1)
+    progress, notes, rows = Console(stderr=True), Notes(), []
+    bench = Bench(checkpoint, n_clips, stream_s, tune_s, tolerated_error)
+    for part in only or PARTS:
+        for row in PARTS[part](bench, notes):
+            rows.append(row)
+            progress.print(row)
+    console = Console(width=150)
+    console.print(table(rows, len(bench.clips), stream_s))
+    for index, line in enumerate(notes.lines, 1):
+        console.print(f"[{index}] {line}", markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

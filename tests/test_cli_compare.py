@@ -1,0 +1,84 @@
+"""`edge-audio compare` and `verify --audio`, as their users run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import toy
+from command_line import error_line, run
+
+from edge_audio.bundle import Bundle, load_golden, save_bundle
+from edge_audio.spec import Threshold
+
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture(scope="module")
+def louder(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy with one threshold changed, so that its events differ."""
+    low = Threshold(on=0.2, off=0.1, precision=0.5, recall=0.5, n_positives=5)
+    thresholds = {**toy.EVENTS.thresholds, "Band 3": low}
+    events = msgspec.structs.replace(toy.EVENTS, thresholds=thresholds)
+    manifest = msgspec.structs.replace(toy.MANIFEST, name="louder", events=events)
+    folder = tmp_path_factory.mktemp("bundles") / "louder"
+    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
+    return save_bundle(folder, manifest, files).path
+
+
+def test_one_model_on_two_runtimes_says_the_same(toy_bundle: Bundle, bursts_wav: Path) -> None:
+    pair = (f"{toy_bundle.path}:litert", f"{toy_bundle.path}:executorch")
+    done = run("compare", *pair, bursts_wav)
+    assert "toy, litert against toy, executorch" in done.stdout
+    assert ", 0 of one side alone" in done.stdout
+
+
+def test_other_events_are_listed_drawn_and_exit_with_1(
+    toy_bundle: Bundle, louder: Path, bursts_wav: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "scores.png"
+    done = run("compare", toy_bundle.path, louder, bursts_wav, "--plot", picture, ok=False)
+    assert done.returncode == 1, done.stderr
+    listed = [line for line in done.stdout.splitlines() if "only " in line]
+    assert listed
+    assert all("Band 3" in line for line in listed)
+    assert picture.read_bytes().startswith(PNG)
+    assert picture.stat().st_size > 20_000
+
+
+def test_a_label_that_only_one_model_knows_cannot_be_plotted(
+    toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
+) -> None:
+    plot = ("--plot", tmp_path / "x.png", "--label", "Zither")
+    done = run("compare", toy_bundle.path, toy_bundle.path, bursts_wav, *plot, ok=False)
+    assert "Zither" in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_recording_that_is_none_is_one_line(toy_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"no audio")
+    done = run("compare", toy_bundle.path, toy_bundle.path, tmp_path / "x.wav", ok=False)
+    assert "cannot read" in error_line(done, 1)
+
+
+def test_verify_runs_a_recording_through_every_runtime(
+    toy_bundle: Bundle, bursts_wav: Path
+) -> None:
+    done = run("verify", toy_bundle.path, "--audio", bursts_wav)
+    assert "executorch against litert" in done.stdout
+    assert "onnx against litert" in done.stdout
+
+
+def test_verify_fails_where_runtimes_disagree_on_a_recording(
+    toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
+) -> None:
+    """A manifest that allows no difference at all: rounding alone must then be reported."""
+    tolerance = msgspec.structs.replace(toy.MANIFEST.tolerance, scores=1e-12)
+    manifest = msgspec.structs.replace(toy.MANIFEST, tolerance=tolerance)
+    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
+    bundle = save_bundle(tmp_path / "strict", manifest, files)
+    assert len(load_golden(bundle).scores) > 0
+    done = run("verify", bundle.path, "--audio", bursts_wav, ok=False)
+    assert done.returncode == 1
+    assert "scores differ" in done.stdout
