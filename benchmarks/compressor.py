@@ -23,11 +23,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -65,7 +67,7 @@ DEFAULT_CHECKPOINT = Path("runs/micro-esc-free-folds/fold-1/classifier.pt")
 OUR_SCHEMES = ("float", "weight-only", "dynamic", "static")
 RUNTIMES = ("executorch", "onnx", "litert")
 N_LEFT_FLOAT = (0, 2, 4, 8)
-"""Layers that the search's configurations leave float, those first that cost most."""
+"""Layers that the configurations of the search leave float, those first that cost most."""
 
 LITERT_PROCESS = """
 import sys
@@ -76,6 +78,10 @@ interpreter.invoke()
 """
 """Of its own, since LiteRT dies of a graph that it cannot run."""
 
+INT8_HISTOGRAM = {"act_dtype": "int8", "act_algo": "kl"}
+FLOAT = {"w_dtype": "fp32", "act_dtype": "fp32"}
+
+WHOLE_STEP = "step"
 PREFIX = "step.student."
 """Of the names of a student's modules in the exported graph."""
 
@@ -129,12 +135,9 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {line}"
 
 
-def layer_groups(names: Sequence[str]) -> list[str]:
-    """Names of Linear and Conv2d modules -> of what can be left float by name. The stem's
-    convolutions go in pairs, since theirs are fused with the activations beside them."""
-    found = (re.match(r"stem\.convs\.\d+", name) for name in names)
-    groups = [match[0] if match else name for match, name in zip(found, names, strict=True)]
-    return list(dict.fromkeys(groups))
+def in_sets(ranked: Sequence[str], n_float: int) -> tuple[list[str], list[str]]:
+    """Layers, those first that cost most to round -> those left float, those made int8."""
+    return list(ranked[:n_float]), list(ranked[n_float:])
 
 
 def stream_scores(model: Model, spec: ModelSpec, rows: FloatArray) -> FloatArray:
@@ -234,27 +237,34 @@ def our_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
         yield row
 
 
+@contextmanager
+def without_qat_patterns() -> Iterator[None]:
+    """Has torchao not look, for half a minute per graph, for batch norms that training has
+    wrapped: there are none."""
+    with patch("torchao.quantization.pt2e.quantize_pt2e._fold_conv_bn_qat", lambda graph: graph):
+        yield
+
+
 def quantized(bench: Bench, config: Any) -> Any:
     """The step as Neural Compressor's PT2E path makes it."""
     from neural_compressor.torch import export as graphs
     from neural_compressor.torch.quantization import convert
     from neural_compressor.torch.quantization import prepare as watch
 
-    with _quiet():
+    with _quiet(), without_qat_patterns():
         watched = watch(graphs.export(bench.step, bench.inputs), config)
         bench.calibrate(watched)
         return convert(watched)
 
 
 def inc_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
-    """Its defaults, and what int8 runtimes may take: signed activations."""
+    """Its defaults; and signed int8, as runtimes have it, with ranges from histograms."""
     from neural_compressor.torch.quantization import DynamicQuantConfig, StaticQuantConfig
 
     configs = {
         "INC static": StaticQuantConfig(),
-        "INC static, int8": StaticQuantConfig(act_dtype="int8"),
+        "INC static, int8, histogram": StaticQuantConfig(**INT8_HISTOGRAM),
         "INC dynamic": DynamicQuantConfig(),
-        "INC dynamic, int8": DynamicQuantConfig(act_dtype="int8", w_granularity="per_channel"),
     }
     for name, config in configs.items():
         model = quantized(bench, config)
@@ -264,50 +274,52 @@ def inc_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
 
 
 def sensitive_first(bench: Bench) -> list[str]:
-    """Groups of layers by what rounding each alone to static int8 costs, dearest first."""
+    """Layers by what rounding each alone to static int8 costs, dearest first."""
     folded = copy.deepcopy(bench.student)
     fold_batch_norms(folded)
     ranges = measure_ranges(folded, [bench.calibration])
     errors = {
-        group: bench.tuning_error(Positional(StepGraph(_with_static(folded, group, ranges))))
-        for group in layer_groups(list(ranges.inputs))
+        name: bench.tuning_error(Positional(StepGraph(_with_static(folded, name, ranges))))
+        for name in ranges.inputs
     }
-    return sorted(errors, key=lambda group: -errors[group])
+    return sorted(errors, key=lambda name: -errors[name])
 
 
-def _with_static(folded: Student, group: str, ranges: Ranges) -> Student:
+def _with_static(folded: Student, name: str, ranges: Ranges) -> Student:
     student = copy.deepcopy(folded)
-    for name, module in list(student.get_submodule(group).named_modules(prefix=group)):
-        if isinstance(module, nn.Linear):
-            rounded: nn.Module = StaticLinear(module, ranges.inputs[name], ranges.outputs[name])
-        elif isinstance(module, nn.Conv2d):
-            rounded = StaticConv(module, ranges.inputs[name], ranges.outputs[name])
-        else:
-            continue
-        replace_modules(student, name, rounded)
+    layer = student.get_submodule(name)
+    kind = StaticLinear if isinstance(layer, nn.Linear) else StaticConv
+    replace_modules(student, name, kind(layer, ranges.inputs[name], ranges.outputs[name]))
     return student
+
+
+def layers_config(int8_layers: Sequence[str]) -> Any:
+    """Static int8 of these layers. What a module name was set for first is not set again by
+    that of a module around it, so that all else, the recurrence above all, stays float."""
+    from neural_compressor.torch.quantization import StaticQuantConfig
+
+    config = StaticQuantConfig(**INT8_HISTOGRAM)
+    names = [PREFIX + name for name in int8_layers]
+    config.set_local(names, StaticQuantConfig(**INT8_HISTOGRAM))
+    config.set_local(WHOLE_STEP, StaticQuantConfig(**FLOAT))
+    return config
 
 
 def tuned_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
     """Neural Compressor's accuracy-driven search: it stops at the first configuration whose mean
     score error is tolerated, and otherwise takes the best."""
     from neural_compressor.torch import export as graphs
-    from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
+    from neural_compressor.torch.quantization import TuningConfig, autotune
 
     ranked = sensitive_first(bench)
-    configs = []
-    for n_float in N_LEFT_FLOAT:
-        config = StaticQuantConfig(act_dtype="int8")
-        names = [PREFIX + group for group in ranked[:n_float]]
-        config.set_local(names, StaticQuantConfig(w_dtype="fp32", act_dtype="fp32"))
-        configs.append(config)
+    configs = [layers_config(in_sets(ranked, n_float)[1]) for n_float in N_LEFT_FLOAT]
     errors: list[float] = []
 
     def closeness(model: Model) -> float:
         errors.append(bench.tuning_error(model))
         return 1.0 - errors[-1]
 
-    with _quiet():
+    with _quiet(), without_qat_patterns():
         model = autotune(
             graphs.export(bench.step, bench.inputs),
             TuningConfig(config_set=configs, tolerable_loss=bench.tolerated_error),
@@ -315,12 +327,14 @@ def tuned_rows(bench: Bench, notes: Notes) -> Iterator[Row]:
             run_fn=bench.calibrate,
         )
     (chosen,) = model.qconfig.values()
-    left = [name.removeprefix(PREFIX) for name in chosen.local_config]
-    trials = ", ".join(f"{error:.1e}" for error in errors[1:])  # the first is of float itself
+    left = [name for name in ranked if PREFIX + name not in chosen.local_config]
+    trials = ", ".join(  # the first error is of float itself
+        f"{n_float} float {error:.1e}"
+        for n_float, error in zip(N_LEFT_FLOAT, errors[1:], strict=False)
+    )
     notes.lines.append(
-        f"autotune, tolerating {bench.tolerated_error:g}: errors of its trials {trials}, which left "
-        f"{', '.join(map(str, N_LEFT_FLOAT[: len(errors) - 1]))} groups float; "
-        f"chosen: {', '.join(left) or 'none'}; dearest first: {', '.join(ranked)}"
+        f"autotune, tolerating {bench.tolerated_error:g}, on the calibration stream: {trials}; "
+        f"chosen float: {', '.join(left) or 'none'}; dearest first: {', '.join(ranked)}"
     )
     row = bench.row(f"INC autotune, {len(left)} of {len(ranked)} float", model)
     row.lowered = lower(model, bench.inputs, notes)
@@ -376,14 +390,16 @@ def executorch_file(model: Any, inputs: tuple[Tensor, ...], n_delegates: list[in
 
 
 def onnx_file(model: Any, inputs: tuple[Tensor, ...]) -> bytes:
-    """Of an opset that ours have too."""
+    """Of the opset of ours, and like them without the exporter's stack traces."""
     import onnxruntime
 
-    from quantize.export.onnx import OPSET
+    from quantize.export.onnx import OPSET, _strip
 
     program = torch.onnx.export(model, inputs, opset_version=OPSET, dynamo=True, verbose=False)
     program.optimize()
-    content = program.model_proto.SerializeToString()
+    proto = program.model_proto
+    _strip(proto)
+    content = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
     session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
@@ -466,7 +482,7 @@ def main(
     console = Console(width=150)
     console.print(table(rows, len(bench.clips), stream_s))
     for index, line in enumerate(notes.lines, 1):
-        console.print(f"[{index}] {line}", markup=False, highlight=False)
+        console.print(f"[{index}] {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

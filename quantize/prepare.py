@@ -60,7 +60,10 @@ def replace_modules(parent: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def _replace_layers(student: Student, ranges: Ranges) -> None:
+    """All but the head, so that scores are not limited to 256 levels of a logit."""
     for name, module in list(student.named_modules()):
+        if module is student.head:
+            continue
         if isinstance(module, nn.Linear):
             new: nn.Module = StaticLinear(module, ranges.inputs[name], ranges.outputs[name])
         elif isinstance(module, nn.Conv2d):

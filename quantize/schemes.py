@@ -34,9 +34,10 @@ _SAME_WEIGHTS = Tolerance(frames=2e-3, scores=1e-3)
 """A quarter of 1/256, the least that an int8 score could differ. What is left are exponentials
 and sums in another order."""
 _ROUNDED = Tolerance(frames=2e-3, scores=0.05)
-_ROUNDED_TWICE = Tolerance(frames=2e-3, scores=0.25)
+_ROUNDED_STATIC = Tolerance(frames=2e-3, scores=0.35)
 """Where a runtime rounds activations, some of them go the other way, and a stream remembers that.
-Static schemes round logits too, by about 0.1, which is 0.025 of a score near a half."""
+Static schemes round the input and output of every layer but the head, at its onset a score may
+then differ by a quarter: they are for measuring, not for shipping."""
 
 SCHEMES = {
     "float": Scheme(description="float32 weights and state", weights="float32", tolerance=_EXACT),
@@ -49,19 +50,19 @@ SCHEMES = {
     "static": Scheme(
         description="int8 weights and activations, float32 state",
         activations="static",
-        tolerance=_ROUNDED_TWICE,
+        tolerance=_ROUNDED_STATIC,
     ),
     "int16-state": Scheme(
         description="int8 weights and activations, int16 state",
         activations="static",
         state="int16",
-        tolerance=_ROUNDED_TWICE,
+        tolerance=_ROUNDED_STATIC,
     ),
     "int8-state": Scheme(
         description="int8 weights and activations, int8 state",
         activations="static",
         state="int8",
-        tolerance=_ROUNDED_TWICE,
+        tolerance=_ROUNDED_STATIC,
     ),
 }
 

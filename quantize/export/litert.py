@@ -33,7 +33,7 @@ def export_litert(graph: StepGraph, scheme: Scheme) -> bytes:
         path = Path(folder) / "model.tflite"
         converted.export(str(path))
         content = path.read_bytes()
-    return _quantize(content, scheme) if scheme.weights == "int8" and not is_static else content
+    return _quantize(content, scheme) if scheme.weights == "int8" else content
 
 
 class _FloatTensors(nn.Module):
@@ -67,8 +67,8 @@ def _static_rounding() -> Any:
 
 
 def _quantize(content: bytes, scheme: Scheme) -> bytes:
-    """int8 weights in every fully connected layer: unpacked once at load ("float32"
-    activations), or multiplied with activations that are rounded on the fly ("dynamic")."""
+    """int8 weights in every fully connected layer that has none yet: unpacked once at load, or
+    multiplied with activations that are rounded on the fly ("dynamic")."""
     from ai_edge_quantizer import quantizer, recipe
 
     is_dynamic = scheme.activations == "dynamic"

@@ -9,7 +9,7 @@ import torch
 
 from edge_audio.errors import EdgeAudioError
 from quantize.export.refusal import refusing
-from quantize.int8 import quantize_weight
+from quantize.int8 import MAX_INT8, quantize_weight
 from quantize.schemes import Scheme
 from quantize.step import StepGraph, zero_inputs
 
@@ -41,6 +41,8 @@ def export_onnx(graph: StepGraph, scheme: Scheme) -> bytes:
     program.optimize()
     model = program.model_proto
     _strip(model)
+    if scheme.activations == "static":
+        _fold_rounded(model.graph)
     if scheme.weights == "int8":
         _store_int8(model.graph)
     return bytes(model.SerializeToString(deterministic=True))
@@ -54,6 +56,24 @@ def _strip(model: Any) -> None:
         del item.metadata_props[:]
     for tensor in (*model.graph.input, *model.graph.output):
         del tensor.metadata_props[:]
+
+
+def _fold_rounded(graph: Any) -> None:
+    """Stores weights as int8 that the graph rounds from float32 in every step: an initializer
+    behind QuantizeLinear, and the Clip to -127 that follows it."""
+    from onnx import numpy_helper
+
+    floats = {tensor.name: tensor for tensor in graph.initializer}
+    clips = {node.input[0]: node for node in graph.node if node.op_type == "Clip"}
+    for node in [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] in floats]:
+        weight, scale = (numpy_helper.to_array(floats[name]) for name in node.input[:2])
+        levels = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+        integers = np.clip(levels, -MAX_INT8, MAX_INT8).astype(np.int8)
+        clip = clips[node.output[0]]
+        graph.initializer.remove(floats[node.input[0]])
+        graph.initializer.append(numpy_helper.from_array(integers, clip.output[0]))
+        graph.node.remove(node)
+        graph.node.remove(clip)
 
 
 def _store_int8(graph: Any) -> None:
