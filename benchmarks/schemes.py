@@ -37,7 +37,7 @@ from distill.runs import read_toml
 from distill.scorers import BundleScorer
 from distill.train import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
-from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.bundle import Bundle, Tolerance, load_bundle
 from edge_audio.frontend import Frontend
 from edge_audio.spec import FrontendSpec
 from quantize.build import BuildConfig, build_bundle
@@ -99,7 +99,8 @@ def exported(checkpoint: Path, scheme: str) -> Bundle:
     folder = checkpoint.parent / scheme
     if folder.exists():
         return load_bundle(str(folder))
-    return build_bundle(checkpoint, BuildConfig(scheme, scheme), folder.parent, Path("runs"))
+    config = BuildConfig(scheme, scheme, tolerance=Tolerance(frames=2e-3, scores=1.0))
+    return build_bundle(checkpoint, config, folder.parent, Path("runs"), lambda _: None)
 
 
 def count_right(bundle: Bundle) -> tuple[int, int]:

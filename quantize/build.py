@@ -29,6 +29,7 @@ from edge_audio.bundle import (
     Bundle,
     Golden,
     Manifest,
+    Tolerance,
     load_bundle,
     save_bundle,
 )
@@ -60,7 +61,8 @@ class BuildConfig:
     model_input: "samples" puts the front end into the graph. activations: folder with the
     manifest.csv of the clips that ranges are measured on, for schemes that need them.
     thresholds: how to choose them on held-out clips; None takes those of the bundle `like`, and
-    without it leaves all labels off by default. metrics: figures to quote.
+    without it leaves all labels off by default. metrics: figures to quote. tolerance: that of the
+    scheme, unless a benchmark wants to see what it would refuse.
     """
 
     name: str
@@ -72,6 +74,7 @@ class BuildConfig:
     thresholds: CalibrationConfig | None = None
     like: str = ""
     metrics: list[dict[str, str]] = field(default_factory=list)
+    tolerance: Tolerance | None = None
 
 
 def build_bundle(
@@ -105,7 +108,7 @@ def build_bundle(
         labels=tuple(labels),
         model=graph.spec,
         events=_events_of(like, labels) if like else EventSpec(),
-        tolerance=scheme.tolerance,
+        tolerance=config.tolerance or scheme.tolerance,
         provenance=provenance(graph, recipe, config),
     )
     with tempfile.TemporaryDirectory() as folder:

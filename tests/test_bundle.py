@@ -218,7 +218,8 @@ def test_golden_that_unpacks_to_a_giant_is_refused(monkeypatch: pytest.MonkeyPat
 def test_shipped_bundles_are_whole_and_small(name: str) -> None:
     bundle = load_bundle(name)
     assert bundle.manifest.name == name
-    for part in ("model.tflite", "model.onnx", "golden.npz", "CARD.md"):
+    models = {"model.pte"} if name.endswith("-executorch") else {"model.tflite", "model.onnx"}
+    for part in (*models, "golden.npz", "CARD.md"):
         assert bundle.file(part).is_file()
     assert set(bundle.manifest.files) | {"manifest.json"} == {p.name for p in bundle.path.iterdir()}
     assert sum(entry.n_bytes for entry in bundle.manifest.files.values()) < 4 << 20

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from edge_audio.bundle import Bundle, Manifest, load_bundle, shipped_bundles
 from edge_audio.errors import BundleError
@@ -20,9 +20,11 @@ DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 @click.command()
 def models() -> None:
     """List the models that ship with the package."""
-    columns = ("name", "KB", "parameters", "MMAC/s", "latency ms", "labels on", "scheme")
-    table = Table(*columns, box=None)
-    for name in shipped_bundles():
+    names = shipped_bundles()
+    columns = ("KB", "parameters", "MMAC/s", "latency ms", "labels on", "scheme")
+    name_column = Column("name", min_width=max(map(len, names), default=0))
+    table = Table(name_column, *columns, box=None, pad_edge=False)
+    for name in names:
         table.add_row(*row(load_bundle(name)))
     if not table.row_count:
         raise BundleError("this installation ships no model: reinstall edge-audio")

@@ -114,3 +114,15 @@ def test_the_graph_that_is_fed_samples_scores_like_the_one_that_is_fed_frames() 
     expected = eager_scores(graph, log_mel(front, padded))
     found = eager_scores(SampleStepGraph(graph), samples)
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5, 1e-3, 0.1, 1.0])
+def test_the_front_end_in_float16_neither_overflows_nor_strays(level: float) -> None:
+    """A known trap of log-mel in graphs; here powers stay below 65,504 up to full scale, and the
+    floor of the logarithm is a subnormal number, which a CPU does not drop."""
+    graph = SampleStepGraph(StepGraph(make_student(CONFIGS["ssm-lti"])))
+    square = np.sign(np.sin(np.arange(1_520) * (2 * np.pi * 440 / 16_000)) + 1e-9)
+    samples = torch.from_numpy((level * square).astype(np.float32)).reshape(1, -1)
+    exact = graph._log_mel(samples)
+    graph.fourier, graph.mels = graph.fourier.half(), graph.mels.half()
+    assert (graph._log_mel(samples.half()).float() - exact).abs().max() < 0.05
