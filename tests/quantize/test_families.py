@@ -117,7 +117,7 @@ def test_scores_and_state_follow_pytorch_over_10000_frames(
 ) -> None:
     graph = graph_of(scheme)
     expected, expected_state = run(EagerBackend(graph), frames[:N_FRAMES])  # type: ignore[arg-type]
-    assert expected.std(0).mean() > 0.1, "scores hardly move: parity would mean nothing"
+    assert expected.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
     scores, state = run(open_scheme(scheme, runtime), frames[:N_FRAMES])
     error = np.abs(scores - expected)
     assert error.mean() < MEAN_ERROR.get(scheme, STATIC_MEAN_ERROR)
@@ -205,10 +205,10 @@ def test_executorch_refuses_what_leaves_its_delegate_by_operator_and_rewrite() -
         export("executorch", graph, SCHEMES["float"])
 
 
-def test_litert_refuses_complex_numbers_by_operator_and_rewrite() -> None:
+def test_litert_refuses_a_running_maximum_by_operator_and_rewrite() -> None:
     graph = prepare(make_mixed_student(), SCHEMES["float"])
-    graph.student.norm = _Fourier(graph.student.norm)
-    with pytest.raises(EdgeAudioError, match=r"LiteRT cannot express .*fft"):
+    graph.student.norm = _RunningMaximum(graph.student.norm)
+    with pytest.raises(EdgeAudioError, match=r"LiteRT cannot express cummax.*torch\.maximum"):
         export("litert", graph, SCHEMES["float"])
 
 
@@ -221,6 +221,6 @@ class _Cumulative(torch.nn.Module):
         return self.norm(x).cumsum(1)
 
 
-class _Fourier(_Cumulative):
+class _RunningMaximum(_Cumulative):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft(self.norm(x), 2 * (x.shape[1] - 1), dim=1).abs()
+        return self.norm(x).cummax(1).values
