@@ -166,7 +166,7 @@ def plot(drifts: list[Drift], path: Path) -> None:
         above.plot(hours, one.mean_error, label=one.name, linewidth=1)
         below.plot(hours, one.state_norm, linewidth=1)
     above.set(yscale="log", ylabel="mean score error")
-    below.set(ylabel="norm of the state", xlabel="hours", ylim=(0, None))
+    below.set(yscale="log", ylabel="norm of the state", xlabel="hours")
     above.set_title("int8 against float32, one stream, a point a minute", fontsize="medium")
     above.legend(fontsize="small", ncols=4)
     figure.tight_layout()

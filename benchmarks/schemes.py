@@ -168,8 +168,23 @@ def measure(model: str, checkpoint: Path, hours: int, console: Console) -> Itera
             last_hour_error=errors[-1],
             model_bytes=bundle.manifest.files["model.tflite"].n_bytes,
             state_bytes=sum(math.prod(t.shape) * STATE_BYTES[t.dtype] for t in spec.state),
-            step_us={name: step_us(open_backend(bundle, name)) for name in backends_for(bundle)},
+            step_us=times(bundle),
         )
+
+
+def times(bundle: Bundle) -> dict[str, float]:
+    return {name: step_us(open_backend(bundle, name)) for name in backends_for(bundle)}
+
+
+def timed_again(paths: tuple[Path, ...], runs_dir: Path) -> list[Row]:
+    """Former figures with the times of now, all of one run."""
+    rows = [row for path in paths for row in msgspec.json.decode(path.read_bytes(), type=list[Row])]
+    return [
+        msgspec.structs.replace(
+            row, step_us=times(exported(classifier(row.model, runs_dir), row.scheme))
+        )
+        for row in rows
+    ]
 
 
 def table(rows: list[Row]) -> Table:
@@ -196,11 +211,24 @@ def table(rows: list[Row]) -> Table:
 @click.option("--only", multiple=True, type=click.Choice(list(RECIPES)))
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Keep the figures.")
-def main(hours: int, only: tuple[str, ...], runs_dir: Path, json_path: Path | None) -> None:
+@click.option(
+    "--again",
+    "former_paths",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="Take all but the times from what --json kept.",
+)
+def main(
+    hours: int,
+    only: tuple[str, ...],
+    runs_dir: Path,
+    json_path: Path | None,
+    former_paths: tuple[Path, ...],
+) -> None:
     """Prints one table: every model in every scheme."""
     torch.set_num_threads(1)
-    progress, rows = Console(stderr=True), []
-    for model in only or RECIPES:
+    progress, rows = Console(stderr=True), timed_again(former_paths, runs_dir)
+    for model in () if former_paths else only or RECIPES:
         rows += measure(model, classifier(model, runs_dir), hours, progress)
     Console(width=150).print(table(rows))
     if json_path is not None:
