@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from edge_audio.backends import installed_backends, open_backend
+from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle import load_bundle
 from edge_audio.demo import DemoScene
 from edge_audio.events import EventDetector
@@ -221,7 +221,7 @@ class Row:
 def subjects(model: str, yamnet: Path) -> list[Row]:
     """Our model on every installed runtime, and YAMNet where its file is there."""
     rows = []
-    for backend in installed_backends():
+    for backend in backends_for(load_bundle(model)):
         file, pipe = partial(listen_command, model, backend), partial(pipe_command, model, backend)
         rows.append(Row(f"{model}, {backend}, a file", file, backend))
         rows.append(Row(f"{model}, {backend}, live: 80 ms at a time", pipe, None, knows_rss=False))
