@@ -124,9 +124,8 @@ def _lower(program: Any, tensor_names: str) -> Any:
 
 def _require_one_delegate(program: Any) -> None:
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    outside = {call for call in calls if "getitem" not in call}
     n_delegates = sum("call_delegate" in call for call in calls)
-    outside = {call for call in outside if "call_delegate" not in call}
+    outside = {call for call in calls if "getitem" not in call and "call_delegate" not in call}
     if outside or n_delegates != 1:
         raise refuse("ExecuTorch", outside or {f"{n_delegates} delegates"})
 
