@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := mic,tflite,onnx,executorch,plot,train,teachers,export,dev
+TEST_EXTRAS := mic,serial,tflite,onnx,executorch,plot,train,teachers,export,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help listen test lint clean

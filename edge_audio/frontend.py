@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from edge_audio.spec import FrontendSpec, ModelSpec
 
 FloatArray = NDArray[np.float32]
+Transform = Callable[[FloatArray], FloatArray]
 
 BLOCK_FRAMES = 64  # computed at once: measured fastest, larger arrays leave the CPU's cache
 
@@ -116,9 +118,10 @@ def in_range(samples: FloatArray) -> FloatArray:
 class Frontend:
     """Streaming twin of `log_mel`: same frames for any chunking of the same samples."""
 
-    def __init__(self, spec: FrontendSpec) -> None:
+    def __init__(self, spec: FrontendSpec, transform: Transform | None = None) -> None:
+        """transform: computes all frames of f32[n] instead of numpy."""
         self.spec = spec
-        self._log_mel = _LogMel(spec)
+        self._log_mel = transform or _LogMel(spec)
         self.reset()
 
     def reset(self) -> None:
@@ -160,6 +163,6 @@ class NoFrontend:
         return in_range(samples)
 
 
-def open_frontend(model: ModelSpec) -> Frontend | NoFrontend:
+def open_frontend(model: ModelSpec, transform: Transform | None = None) -> Frontend | NoFrontend:
     """What turns samples into the rows that the model's steps are cut from."""
-    return NoFrontend() if model.input == "samples" else Frontend(model.frontend)
+    return NoFrontend() if model.input == "samples" else Frontend(model.frontend, transform)

@@ -44,7 +44,7 @@ class Tagger:
         self._max_samples = self._step_samples * max(
             1, BLOCK_FRAMES // manifest.model.frames_per_step
         )
-        self._frontend = open_frontend(manifest.model)
+        self._frontend = open_frontend(manifest.model, backend.log_mel)
         event_spec = manifest.events if events is None else events
         self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s)
         self.reset()

@@ -32,6 +32,7 @@ ALLOWED = {
         "distill",
         *LISTENING_CORE,
         "edge_audio.demo",
+        "edge_audio.image",
         "edge_audio.verify",
         "edge_audio.cli.quiet",
     ),

@@ -18,9 +18,14 @@ __all__ = [
     "open_backend",
 ]
 
-BACKEND_NAMES = ("litert", "executorch", "onnx")  # in order of preference: quickest step first
+BACKEND_NAMES = ("litert", "executorch", "onnx", "native")  # in order of preference: quickest step first
 
-MODEL_FILES = {"litert": "model.tflite", "executorch": "model.pte", "onnx": "model.onnx"}
+MODEL_FILES = {
+    "litert": "model.tflite",
+    "executorch": "model.pte",
+    "onnx": "model.onnx",
+    "native": "engine.bin",
+}
 """Backend name -> the file of a bundle that it runs."""
 
 _MODULES = {
@@ -32,7 +37,15 @@ _MODULES = {
 
 def installed_backends() -> list[str]:
     """Names of the backends whose runtime is installed, preferred first."""
-    return [name for name in BACKEND_NAMES if any(map(find_spec, _MODULES[name]))]
+    return [name for name in BACKEND_NAMES if _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    if name == "native":
+        from edge_audio.backends.native import is_available
+
+        return is_available()
+    return any(map(find_spec, _MODULES[name]))
 
 
 def backends_for(bundle: Bundle) -> list[str]:
@@ -61,6 +74,10 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
         from edge_audio.backends.onnx import open_onnx
 
         return open_onnx(bundle, n_threads)
+    if name == "native":
+        from edge_audio.backends.native import open_native
+
+        return open_native(bundle)
     raise UsageError(f"unknown backend {name!r}: choose auto, {', '.join(BACKEND_NAMES)}")
 
 

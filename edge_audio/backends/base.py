@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.errors import BackendError
+from edge_audio.frontend import Transform
 from edge_audio.spec import ModelSpec, TensorSpec
 
 State = tuple[np.ndarray, ...]
@@ -21,6 +22,8 @@ class Backend(Protocol):
 
     name: str
     spec: ModelSpec
+    log_mel: Transform | None
+    """Its own front end, where it has one: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]."""
 
     def initial_state(self) -> State:
         """Zeros: the state at the start of a stream, in the order of `spec.state`."""

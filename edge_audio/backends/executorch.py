@@ -8,12 +8,7 @@ in a few seconds, into the user's cache folder.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +25,7 @@ from edge_audio.backends.base import (
     output_names,
     zero_state,
 )
+from edge_audio.backends.compiler import CPP_COMPILERS, cached_library, fingerprint
 from edge_audio.bundle import Bundle
 from edge_audio.errors import BackendError
 from edge_audio.spec import ModelSpec, TensorSpec
@@ -38,7 +34,6 @@ FILE_NAME = "model.pte"
 MAX_TENSORS = 1024
 _ALIGNMENT = 64
 _SHIM = Path(__file__).with_name("executorch_shim.cpp")
-_COMPILERS = ("c++", "g++", "clang++")
 _LIBRARIES = ("backend_xnnpack", "kernels_optimized", "kernels_quantized", "threadpool")
 _DTYPES = {1: "int8", 2: "int16", 6: "float32"}  # of c10::ScalarType
 
@@ -59,6 +54,7 @@ class ExecutorchBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
     name = "executorch"
+    log_mel = None
 
     def __init__(self, spec: ModelSpec, content: bytes, shim: ctypes.CDLL) -> None:
         """content: of model.pte. Raises BackendError if it is no program that this release runs,
@@ -139,9 +135,9 @@ def load_shim() -> ctypes.CDLL:
     if spec is None or not spec.submodule_search_locations:
         raise BackendError("ExecuTorch is not installed: pip install 'edge-audio[executorch]'")
     wheel = Path(next(iter(spec.submodule_search_locations)))
-    path = _cache_dir() / f"executorch-{_fingerprint(wheel)}.so"
-    if not path.exists():
-        _compile(wheel, path)
+    name = fingerprint(_SHIM.read_text(), version("executorch"), str(wheel), sys.platform)
+    arguments = _flags(wheel)
+    path = cached_library(f"executorch-{name}.so", CPP_COMPILERS, arguments, "the ExecuTorch shim")
     try:
         shim = ctypes.CDLL(str(path))
     except OSError as error:
@@ -169,47 +165,6 @@ def _declare(shim: ctypes.CDLL) -> ctypes.CDLL:
     return shim
 
 
-def _cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-audio"
-
-
-def _fingerprint(wheel: Path) -> str:
-    """Changes with whatever the compiled shim depends on."""
-    parts = (_SHIM.read_text(), version("executorch"), str(wheel), sys.platform)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _compile(wheel: Path, path: Path) -> None:
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, _COMPILERS), None)
-    if compiler is None:
-        raise BackendError(
-            "ExecuTorch needs a C++ compiler, once: sudo apt-get install g++, or use "
-            "--backend litert"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            output = Path(folder) / path.name
-            _run_compiler([compiler, *_flags(wheel), "-o", str(output)])
-            output.replace(path)  # at once, so that no other process loads half a library
-    except OSError as error:
-        raise BackendError(
-            f"cannot keep the compiled ExecuTorch shim in {path.parent}: {error.strerror}; set "
-            "XDG_CACHE_HOME to a folder that can be written"
-        ) from error
-
-
-def _run_compiler(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        failure = _first_error(done.stderr) if done.returncode else ""
-    except OSError as error:
-        failure = str(error.strerror)
-    if failure:
-        raise BackendError(f"{command[0]} cannot compile the ExecuTorch shim: {failure}")
-
-
 def _flags(wheel: Path) -> list[str]:
     include, libraries = wheel / "include", wheel / "lib"
     return [
@@ -222,11 +177,6 @@ def _flags(wheel: Path) -> list[str]:
         "-Wl,--no-as-needed",  # backends and kernels register themselves as they are loaded
         *(f"-lexecutorch_{name}" for name in _LIBRARIES),
     ]
-
-
-def _first_error(text: str) -> str:
-    lines = [line for line in text.splitlines() if "error" in line.lower()]
-    return (lines or text.splitlines() or ["no message"])[0]
 
 
 def _open(shim: ctypes.CDLL, content: bytes) -> int:

@@ -34,6 +34,7 @@ class LitertBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
     name = "litert"
+    log_mel = None
 
     def __init__(self, spec: ModelSpec, interpreter: Any) -> None:
         """interpreter: an `Interpreter` of ai_edge_litert or tflite_runtime, not yet allocated.

@@ -31,6 +31,7 @@ class OnnxBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
     name = "onnx"
+    log_mel = None
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
         """session: an `onnxruntime.InferenceSession`.

@@ -20,6 +20,7 @@ from edge_audio.cli.options import (
     open_tagger,
 )
 from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
@@ -39,9 +40,10 @@ LIVE_TOP = 8  # bars in the live view unless --top says otherwise
     "source_name",
     default="mic",
     show_default=True,
-    metavar="mic|demo|auto|FILE|-",
+    metavar="mic|demo|auto|FILE|-|serial:PORT",
     help="What to listen to: the microphone, a built-in synthetic scene, the microphone if there "
-    "is one and else the scene, an audio file, or raw PCM on standard input.",
+    "is one and else the scene, an audio file, raw PCM on standard input, or a device that tags "
+    "by itself on a serial port (serial:PORT[@BAUD]; --model is then its own).",
 )
 @click.option(
     "--device",
@@ -119,11 +121,17 @@ def listen(
     edge-audio listen --format jsonl --only Speech --only 'Dog' --threshold 0.3
     edge-audio listen --source street.flac --format text --top 3
     arecord -q -t raw -f S16_LE -r 16000 | edge-audio listen --source - --format jsonl
+    edge-audio listen --source serial:/dev/ttyACM0 --threshold Doorbell=0.4
     """
     choice = LabelChoice(only, exclude, thresholds)
-    tagger = open_tagger(model, backend, choice)
     pcm = {"rate_hz": rate_hz, "sample_format": sample_format, "n_channels": n_channels}
     pcm = {name: value for name, value in pcm.items() if value is not None}
+    if source_name.startswith(SERIAL_PREFIX):
+        if device is not None or pcm or realtime is not None:
+            raise UsageError("--source serial: takes no --device, no format of PCM, no --realtime")
+        listen_to_serial(source_name, format_name, n_top, choice, duration_s)
+        return
+    tagger = open_tagger(model, backend, choice)
     model_rate_hz = tagger.sample_rate_hz
     with choose_source(source_name, device, pcm, model_rate_hz, realtime) as source:
         stats = Stats()

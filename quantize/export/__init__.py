@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # the command line lists the names without loading torch
     from quantize.step import StepGraph
 
 
-EXPORT_FILES = {**MODEL_FILES, "c": "model.h"}
-"""What can be exported -> its file in a bundle. The header holds weights for firmware."""
+EXPORT_FILES = MODEL_FILES
+"""What can be exported -> its file in a bundle."""
 
 
 def export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:
@@ -40,10 +40,10 @@ def _export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:
         from quantize.export.onnx import export_onnx
 
         return export_onnx(graph, scheme)
-    if runtime == "c":
-        from quantize.export.c import export_c
+    if runtime == "native":
+        from quantize.export.native import export_native
 
-        return export_c(graph, scheme)
+        return export_native(graph, scheme)
     raise UsageError(f"there is no exporter for {runtime!r}")
 
 

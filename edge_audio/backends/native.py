@@ -1,0 +1,162 @@
+"""The project's own C engine: front end and step in one small library without dependencies.
+
+The library is compiled once for the CPU it runs on, from the sources that come with the package
+`firmware_bridge`, and kept in the cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends.base import State, zero_state
+from edge_audio.backends.compiler import C_COMPILERS, cached_library, fingerprint
+from edge_audio.bundle import Bundle
+from edge_audio.errors import BackendError
+from edge_audio.frontend import n_frames
+from edge_audio.image import ENGINE_FILE, build_image
+from edge_audio.spec import ModelSpec, TensorSpec
+
+_STATUS = {
+    2: "the image is inconsistent: export the bundle again",
+    3: "the image is of another version: reinstall edge-audio",
+    4: "the image was altered on its way",
+    7: "the model is larger than the engine's limits: use another runtime",
+}
+_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=default")
+_ALIGNMENT = 64
+
+
+def is_available() -> bool:
+    """Whether the sources and a C compiler are here."""
+    return _engine_dir() is not None and any(map(shutil.which, C_COMPILERS))
+
+
+def open_native(bundle: Bundle) -> NativeBackend:
+    """Compiles the engine unless the cache has it, and loads the bundle's weights. BackendError
+    without a C compiler, BundleError if the bundle has no engine.bin."""
+    return NativeBackend(bundle.manifest.model, build_image(bundle), load_library())
+
+
+def load_library() -> ctypes.CDLL:
+    """The engine as compiled for this CPU."""
+    folder = _engine_dir()
+    if folder is None:
+        raise BackendError(
+            "the engine's sources are missing: reinstall edge-audio, or use --backend litert"
+        )
+    sources = sorted(folder.glob("src/*.c"))
+    files = sorted([*sources, *folder.glob("src/*.h"), *folder.glob("include/*.h")])
+    flags = (*_FLAGS, *_cpu_flags(), f"-I{folder / 'include'}")
+    parts = (*(file.read_text() for file in files), *flags, _cpu_name())
+    path = cached_library(
+        f"engine-{fingerprint(*parts)}.so", C_COMPILERS, [*flags, *map(str, sources)], "the engine"
+    )
+    return _declare(ctypes.CDLL(str(path)))
+
+
+def _engine_dir() -> Path | None:
+    """Sources are read as files; the package itself is never imported."""
+    spec = find_spec("firmware_bridge")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(place) / "engine"
+        if (folder / "include" / "edge_audio.h").is_file():
+            return folder
+    return None
+
+
+def _cpu_flags() -> tuple[str, ...]:
+    return ("-march=native",) if sys.platform == "linux" else ()
+
+
+def _cpu_name() -> str:
+    """Changes with the CPU that a library was compiled for: caches may be on shared disks."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return sys.platform
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    for name in ("ea_model_size", "ea_network_size", "ea_scratch_size"):
+        getattr(library, name).restype = size
+    library.ea_network_size.argtypes = library.ea_scratch_size.argtypes = (pointer,)
+    library.ea_open.argtypes = (pointer, pointer, size)
+    library.ea_log_mel.argtypes = (pointer, pointer, size, pointer, pointer)
+    library.ea_step.argtypes = (pointer, pointer, pointer, pointer, pointer)
+    library.ea_log_mel.restype = library.ea_step.restype = None
+    return library
+
+
+def _aligned(n_bytes: int) -> NDArray[np.uint8]:
+    """Zeros that begin at a multiple of _ALIGNMENT."""
+    raw = np.zeros(n_bytes + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + n_bytes]
+
+
+class NativeBackend:
+    """One loaded model. The state of a stream is a single array of bytes."""
+
+    name = "native"
+
+    def __init__(self, spec: ModelSpec, image: bytes, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._image = _aligned(len(image))
+        self._image[:] = np.frombuffer(image, np.uint8)
+        self._model = _aligned(library.ea_model_size())
+        self._address = self._model.ctypes.data
+        status = library.ea_open(self._address, self._image.ctypes.data, len(image))
+        if status:
+            reason = _STATUS.get(status, f"status {status}")
+            raise BackendError(f"the engine cannot run {ENGINE_FILE}: {reason}")
+        n_bytes = library.ea_network_size(self._address)
+        state = TensorSpec(name="network", shape=(n_bytes,), dtype="int8")
+        self.spec = msgspec.structs.replace(spec, state=(state,))
+        self._n_labels = spec.scores.shape[1]
+
+    def initial_state(self) -> State:
+        return zero_state(self.spec)
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        frames = np.ascontiguousarray(frames, np.float32)
+        network = state[0].copy()
+        scores = np.empty(self._n_labels, np.float32)
+        scratch = self._scratch()
+        self._library.ea_step(
+            self._address,
+            network.ctypes.data,
+            frames.ctypes.data,
+            scores.ctypes.data,
+            scratch.ctypes.data,
+        )
+        return scores, (network,)
+
+    def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: those of `edge_audio.frontend.log_mel`
+        within rounding, sooner."""
+        samples = np.ascontiguousarray(samples)
+        frontend = self.spec.frontend
+        frames = np.empty((n_frames(frontend, len(samples)), frontend.n_mels), np.float32)
+        scratch = self._scratch()
+        self._library.ea_log_mel(
+            self._address,
+            samples.ctypes.data,
+            len(frames),
+            frames.ctypes.data,
+            scratch.ctypes.data,
+        )
+        return frames
+
+    def _scratch(self) -> NDArray[np.uint8]:
+        """Fresh, so that threads may share a backend."""
+        return np.empty(self._library.ea_scratch_size(self._address), np.uint8)

@@ -1,0 +1,140 @@
+"""`edge-audio listen --source serial:PORT`: a device tags, this host shows what it reports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from edge_audio.cli.display import WIDTH, LiveSink
+from edge_audio.cli.loop import Stats, StopSignals
+from edge_audio.cli.options import LabelChoice
+from edge_audio.events import Event
+from edge_audio.serial_link import (
+    MAX_TOP,
+    Heard,
+    Item,
+    Notice,
+    SerialDevice,
+    StepScores,
+    parse_port,
+)
+from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, clock
+
+SERIAL_PREFIX = "serial:"
+LIVE_TOP = 8  # bars in the live view unless --top says otherwise
+
+
+def listen_to_serial(
+    source_name: str,
+    format_name: str,
+    n_top: int | None,
+    choice: LabelChoice,
+    duration_s: float | None,
+) -> None:
+    """Runs until the device's audio ends, duration_s of it were heard, or a signal comes."""
+    port, baud = parse_port(source_name.removeprefix(SERIAL_PREFIX))
+    with SerialDevice(port, baud) as device:
+        spec = choice.events(device.events, device.labels)
+        is_live = format_name == "live" and sys.stdout.isatty() and not Console().is_dumb_terminal
+        n_top = n_top or (LIVE_TOP if is_live else 0)
+        # The device ranks either all labels or those that are on; the sink leaves out the rest.
+        n_asked = min(n_top + len(choice.exclude), MAX_TOP) if n_top else 0
+        device.start(spec.thresholds, n_asked, top_of_watched=bool(choice.only))
+        sink, notify = choose_sink(format_name, is_live, n_top, choice, device)
+        try:
+            with StopSignals() as signals:
+                items = signals.until_stopped(device.stream())
+                n_events = report(items, device, sink, notify, duration_s)
+        finally:
+            sink.close()
+    click.echo(f"edge-audio: {summary(device, n_events)}", err=True)
+
+
+def report(
+    items: Iterable[Item],
+    device: SerialDevice,
+    sink: Sink,
+    notify: Callable[[str], None],
+    duration_s: float | None,
+) -> int:
+    """Passes on what the device says, and ends what is open in the end, also where the device
+    fails. Returns how many sounds began."""
+    n_events = 0
+    limit_s = float("inf") if duration_s is None else duration_s
+    try:
+        for item in items:
+            if isinstance(item, Event):
+                if item.time_s <= limit_s:
+                    n_events += item.kind == "start"
+                    sink.on_event(item)
+            elif isinstance(item, Notice):
+                notify(item.text)
+            elif item.time_s > limit_s:
+                break
+            elif isinstance(item, StepScores):
+                sink.on_scores(item.time_s, item.scores)
+            if isinstance(item, Heard) and item.time_s >= limit_s:
+                break
+    finally:
+        for event in device.flush():
+            sink.on_event(msgspec.structs.replace(event, time_s=min(event.time_s, limit_s)))
+    return n_events
+
+
+def choose_sink(
+    format_name: str, is_live: bool, n_top: int, choice: LabelChoice, device: SerialDevice
+) -> tuple[Sink, Callable[[str], None]]:
+    """The sink for --format, and where lines about the connection go."""
+    top = choice.top(device.labels, n_top)
+    if is_live:
+        live = SerialLiveSink(device, Console(), f"on {device.port}", top, Stats())
+        return live, live.notify
+    if format_name == "jsonl":
+        return JsonLinesSink(sys.stdout, top), notify_on_stderr
+    return ConsoleSink(sys.stdout, top), notify_on_stderr
+
+
+def notify_on_stderr(text: str) -> None:
+    click.echo(f"edge-audio: {text}", err=True)
+
+
+def summary(device: SerialDevice, n_events: int) -> str:
+    """One line for the end of a run."""
+    text = f"{device.time_s:.1f} s of audio on the device, {n_events} events, {device.losses}"
+    stats = device.device_stats
+    if stats is None:
+        return text
+    return (
+        f"{text}; the device lost {stats.n_dropped_samples} samples, {stats.n_tx_drops} frames "
+        f"to send, {stats.n_rx_bad + stats.n_rx_version} received, {stats.n_rx_overruns} bytes"
+    )
+
+
+class SerialLiveSink(LiveSink):
+    """The live view without what only the device knows: level and load. The connection has
+    their place."""
+
+    _device: SerialDevice
+    _notice = ""
+
+    def __init__(self, device: SerialDevice, *arguments: object) -> None:
+        self._device = device
+        super().__init__(*arguments)  # type: ignore[arg-type]
+
+    def notify(self, text: str) -> None:
+        self._notice = text
+        self._draw()
+
+    def render(self) -> RenderableType:
+        """One frame of the view."""
+        status = Text(self._notice, style="dim", no_wrap=True, overflow="ellipsis")
+        title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
+        cost = f"{clock(self._time_s)}  {self._device.losses}"
+        body = Group(status, "", self._bars(), "", self._events())
+        return Panel(body, title=title, subtitle=cost, padding=(1, 2), width=WIDTH)

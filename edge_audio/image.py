@@ -1,0 +1,217 @@
+"""What the C engine runs: a bundle's weights, labels and thresholds as one block of memory.
+
+A bundle keeps the engine's weights in `engine.bin`, where they refer to those of `model.tflite`
+as far as they are the same bytes. `build_image` puts the whole together, for chosen labels; its
+layout is in docs/engine.md.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from edge_audio.bundle import Bundle, Manifest
+from edge_audio.errors import BundleError, UsageError
+from edge_audio.events import smoothing_factor
+from edge_audio.frontend import hann_window, mel_weights
+from edge_audio.spec import FrontendSpec, Spec
+
+IMAGE_MAGIC = b"EAI1"
+IMAGE_VERSION = 1
+ENGINE_FILE = "engine.bin"
+SHARED_FILE = "model.tflite"
+
+StateType = Literal["float", "int16"]
+
+_EPSILON_S = 1e-6  # durations are sums of floats, as in edge_audio.events
+_MIN_SHARED_BYTES = 256  # shorter pieces are not worth a reference
+
+
+class Weights(Spec, frozen=True):
+    """The content of engine.bin: sizes, and all arrays in the order of the image.
+
+    pieces: bytes, or (first byte, number of bytes) of the bundle's model.tflite. The last
+    pieces are the head's weights, scales and biases.
+    """
+
+    version: int
+    channels: int
+    n_convs: int
+    n_blocks: int
+    embedding_dim: int
+    bound: float
+    pieces: tuple[bytes | tuple[int, int], ...]
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Weights:
+        """Raises BundleError for anything but what `to_bytes` gives."""
+        try:
+            weights = msgspec.msgpack.decode(content, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BundleError(
+                f"{ENGINE_FILE} is damaged: {error}; restore the original bundle"
+            ) from error
+        if weights.version != IMAGE_VERSION:
+            raise BundleError(
+                f"{ENGINE_FILE} is of version {weights.version}, this is {IMAGE_VERSION}: export "
+                "the bundle again with this version of edge-audio"
+            )
+        return weights
+
+    def sharing(self, model: bytes) -> Weights:
+        """The same with references wherever `model` has the bytes of a piece."""
+        pieces = (_find(piece, model) if isinstance(piece, bytes) else piece for piece in self.pieces)
+        return msgspec.structs.replace(self, pieces=tuple(pieces))
+
+    def shares(self) -> bool:
+        """Whether any piece refers to model.tflite."""
+        return not all(isinstance(piece, bytes) for piece in self.pieces)
+
+    def content(self, model: bytes) -> bytes:
+        """All arrays; `model` is what the references refer to."""
+        return b"".join(_resolve(piece, model) for piece in self.pieces)
+
+
+def _find(piece: bytes, model: bytes) -> bytes | tuple[int, int]:
+    start = model.find(piece) if len(piece) >= _MIN_SHARED_BYTES else -1
+    return (start, len(piece)) if start >= 0 else piece
+
+
+def _resolve(piece: bytes | tuple[int, int], model: bytes) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    start, n_bytes = piece
+    if not 0 <= start <= start + n_bytes <= len(model):
+        raise BundleError(f"{ENGINE_FILE} refers beyond {SHARED_FILE}: restore the original bundle")
+    return model[start : start + n_bytes]
+
+
+def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "float") -> bytes:
+    """The image of a bundle, with the thresholds of its manifest.
+
+    labels: those to keep, in the order of the scores; () = all. state: how the recurrent state
+    is kept in memory.
+
+    Raises UsageError for an unknown label or none twice, BundleError if the bundle has no weights
+    for the engine or they do not fit its manifest.
+    """
+    manifest = bundle.manifest
+    weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
+    arrays = weights.content(bundle.read(SHARED_FILE) if weights.shares() else b"")
+    kept = _indices(manifest.labels, labels)
+    names = [manifest.labels[i] for i in kept]
+    body = b"".join(
+        (
+            _sizes(manifest, weights, len(names), state),
+            _labels(names),
+            _thresholds(manifest, names),
+            _front_end(manifest.model.frontend),
+            _with_rows(arrays, weights.embedding_dim, len(manifest.labels), kept),
+        )
+    )
+    n_bytes = 16 + len(body)
+    return IMAGE_MAGIC + _words(IMAGE_VERSION, n_bytes, zlib.crc32(body)) + body
+
+
+def _indices(labels: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    if not wanted:
+        return list(range(len(labels)))
+    if unknown := [label for label in wanted if label not in labels]:
+        raise UsageError(f"unknown label {unknown[0]!r}: see edge-audio inspect")
+    if len(set(wanted)) != len(wanted):
+        raise UsageError("a label is named twice: name each once")
+    return [labels.index(label) for label in wanted]
+
+
+def _words(*values: int) -> bytes:
+    return np.array(values, "<u4").tobytes()
+
+
+def _floats(values: Iterable[float] | np.ndarray) -> bytes:
+    return np.asarray(list(values) if not isinstance(values, np.ndarray) else values, "<f4").tobytes()
+
+
+def padded(content: bytes, unit: int = 4) -> bytes:
+    """Zeros up to a multiple of `unit` bytes."""
+    return content + bytes(-len(content) % unit)
+
+
+def _sizes(manifest: Manifest, weights: Weights, n_labels: int, state: StateType) -> bytes:
+    model, events, front = manifest.model, manifest.events, manifest.model.frontend
+    waits = (math.ceil((s - _EPSILON_S) / model.step_s) for s in (events.min_on_s, events.min_off_s))
+    return _words(
+        front.sample_rate_hz,
+        front.window_samples,
+        front.hop_samples,
+        front.fft_size,
+        front.n_mels,
+        model.frames_per_step,
+        n_labels,
+        weights.channels,
+        weights.n_convs,
+        weights.n_blocks,
+        weights.embedding_dim,
+        int(state == "int16"),
+        *(max(0, wait) for wait in waits),
+    ) + _floats(
+        (
+            smoothing_factor(events.smoothing_s, model.step_s),
+            weights.bound,
+            front.log_floor,
+            front.log_mean,
+            1.0 / front.log_scale,
+        )
+    )
+
+
+def _labels(names: Sequence[str]) -> bytes:
+    text = b"".join(name.encode() + b"\0" for name in names)
+    return _words(len(text)) + padded(text)
+
+
+def _thresholds(manifest: Manifest, names: Sequence[str]) -> bytes:
+    """`on` of all labels, then `off`; zeros for labels that are off."""
+    chosen = [manifest.events.thresholds.get(name) for name in names]
+    on = (threshold.on if threshold else 0.0 for threshold in chosen)
+    off = (threshold.off if threshold else 0.0 for threshold in chosen)
+    return _floats(on) + _floats(off)
+
+
+def _front_end(front: FrontendSpec) -> bytes:
+    weights = mel_weights(front)
+    heard = [np.flatnonzero(band) for band in weights.T]  # bins, in one piece
+    first = np.array([bins[0] if len(bins) else 0 for bins in heard], "<u2")
+    count = np.array([len(bins) for bins in heard], "<u2")
+    quarter = np.sin(2.0 * np.pi * np.arange(front.fft_size // 4 + 1) / front.fft_size)
+    return b"".join(
+        (
+            _floats(hann_window(front.window_samples)[: front.window_samples // 2 + 1]),
+            _floats(quarter),
+            padded(first.tobytes()),
+            padded(count.tobytes()),
+            _floats(weights.T[weights.T > 0.0]),
+        )
+    )
+
+
+def _with_rows(arrays: bytes, embedding_dim: int, n_labels: int, kept: Sequence[int]) -> bytes:
+    """The arrays with only those rows of the head, which is what they end with: weights, scales,
+    biases."""
+    row = embedding_dim + -embedding_dim % 8
+    start = len(arrays) - n_labels * (row + 8)
+    if start < 0:
+        raise BundleError(f"{ENGINE_FILE} does not fit its manifest: restore the original bundle")
+    end = start + n_labels * row
+    weight = np.frombuffer(arrays[start:end], np.int8).reshape(n_labels, row)
+    scale, bias = np.frombuffer(arrays[end:], "<f4").reshape(2, n_labels)
+    rows = list(kept)
+    head = weight[rows].tobytes() + scale[rows].tobytes() + bias[rows].tobytes()
+    return arrays[:start] + head

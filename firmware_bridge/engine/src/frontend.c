@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "frontend.h"
+
+#include "numbers.h"
+
+static float *lane_of(ea_vector *z, uint32_t lane) { return (float *)(void *)z + lane; }
+
+/* The window is symmetric around its middle. */
+static float window_at(const ea_model *model, uint32_t i) {
+    return model->window_half[i <= model->window / 2 ? i : model->window - i];
+}
+
+void ea_load_samples(const ea_model *model, const float *samples, uint32_t lane, ea_vector *z) {
+    float *to = lane_of(z, lane);
+    uint32_t i;
+    for (i = 0; i < model->window; i++) to[i * EA_LANES] = samples[i] * window_at(model, i);
+    for (; i < model->fft_size; i++) to[i * EA_LANES] = 0.0f;
+}
+
+void ea_load_pcm(const ea_model *model, const int16_t *pcm, uint32_t lane, ea_vector *z) {
+    float *to = lane_of(z, lane);
+    uint32_t i;
+    for (i = 0; i < model->window; i++)
+        to[i * EA_LANES] = (float)pcm[i] * (1.0f / 32768.0f) * window_at(model, i);
+    for (; i < model->fft_size; i++) to[i * EA_LANES] = 0.0f;
+}
+
+/* cos and sin of 2 pi i / fft_size, i < 3 / 4 fft_size, from a quarter of a wave. */
+static float cosine(const ea_model *model, uint32_t i) {
+    uint32_t quarter = model->fft_size / 4;
+    if (i <= quarter) return model->sine[quarter - i];
+    return i <= 2 * quarter ? -model->sine[i - quarter] : -model->sine[3 * quarter - i];
+}
+
+static float sine(const ea_model *model, uint32_t i) {
+    uint32_t quarter = model->fft_size / 4;
+    if (i <= quarter) return model->sine[i];
+    return i <= 2 * quarter ? model->sine[2 * quarter - i] : -model->sine[i - 2 * quarter];
+}
+
+/* z times exp(-j angle). */
+#define EA_STORE_TURNED(to, re, im, c, s)  \
+    do {                                   \
+        (to)[0] = (re) * (c) + (im) * (s); \
+        (to)[1] = (im) * (c) - (re) * (s); \
+    } while (0)
+
+/* One stage of a radix-4 transform, decimation in frequency: n points each, whose quarters go on
+ * to be transforms of their own. The order of quarters is that of a radix-2 transform. */
+static void radix4_stage(const ea_model *model, ea_vector *z, uint32_t n_points, uint32_t n) {
+    uint32_t quarter = n / 4, turn = model->fft_size / n, j, k;
+    for (j = 0; j < quarter; j++) {
+        float c1 = cosine(model, j * turn), s1 = sine(model, j * turn);
+        float c2 = cosine(model, 2 * j * turn), s2 = sine(model, 2 * j * turn);
+        float c3 = cosine(model, 3 * j * turn), s3 = sine(model, 3 * j * turn);
+        for (k = j; k < n_points; k += n) {
+            ea_vector *a = z + 2 * k, *b = a + 2 * quarter, *c = b + 2 * quarter;
+            ea_vector *d = c + 2 * quarter;
+            ea_vector sum_ac = a[0] + c[0], sum_ac_i = a[1] + c[1];
+            ea_vector less_ac = a[0] - c[0], less_ac_i = a[1] - c[1];
+            ea_vector sum_bd = b[0] + d[0], sum_bd_i = b[1] + d[1];
+            ea_vector less_bd = b[0] - d[0], less_bd_i = b[1] - d[1];
+            ea_vector re = sum_ac - sum_bd, im = sum_ac_i - sum_bd_i;
+            a[0] = sum_ac + sum_bd;
+            a[1] = sum_ac_i + sum_bd_i;
+            EA_STORE_TURNED(b, re, im, c2, s2);
+            re = less_ac + less_bd_i;
+            im = less_ac_i - less_bd;
+            EA_STORE_TURNED(c, re, im, c1, s1);
+            re = less_ac - less_bd_i;
+            im = less_ac_i + less_bd;
+            EA_STORE_TURNED(d, re, im, c3, s3);
+        }
+    }
+}
+
+static void radix2_stage(ea_vector *z, uint32_t n_points) {
+    uint32_t k;
+    for (k = 0; k < n_points; k += 2) {
+        ea_vector *a = z + 2 * k, *b = a + 2;
+        ea_vector re = a[0] - b[0], im = a[1] - b[1];
+        a[0] = a[0] + b[0];
+        a[1] = a[1] + b[1];
+        b[0] = re;
+        b[1] = im;
+    }
+}
+
+/* z of n_points, in place; the result is in bit-reversed order. */
+static void fourier(const ea_model *model, ea_vector *z, uint32_t n_points) {
+    uint32_t n;
+    for (n = n_points; n >= 4; n /= 4) radix4_stage(model, z, n_points, n);
+    if (n == 2) radix2_stage(z, n_points);
+}
+
+/* The bit-reversed numbers after and before `reversed`, half of n_points being the top bit. */
+static uint32_t reversed_next(uint32_t reversed, uint32_t half) {
+    while (reversed & half) {
+        reversed ^= half;
+        half >>= 1;
+    }
+    return reversed | half;
+}
+
+static uint32_t reversed_last(uint32_t reversed, uint32_t half) {
+    while (!(reversed & half)) {
+        reversed ^= half;
+        half >>= 1;
+    }
+    return reversed ^ half;
+}
+
+/* The transform of even samples + j odd samples -> 4 |X|^2 of the samples, [n_points + 1]. */
+static void powers(const ea_model *model, const ea_vector *z, uint32_t n_points,
+                   ea_vector *power) {
+    uint32_t k, up = 0, down = 0; /* bit-reversed k and (n_points - k) mod n_points */
+    for (k = 0; k <= n_points / 2; k++) {
+        const ea_vector *a = z + 2 * up, *b = z + 2 * down;
+        float c = cosine(model, k), s = sine(model, k);
+        ea_vector even = a[0] + b[0], even_i = a[1] - b[1];
+        ea_vector odd = a[1] + b[1], odd_i = b[0] - a[0];
+        ea_vector re = odd * c + odd_i * s, im = odd_i * c - odd * s;
+        ea_vector low = even + re, low_i = even_i + im;
+        ea_vector high = even - re, high_i = even_i - im;
+        power[k] = low * low + low_i * low_i;
+        power[n_points - k] = high * high + high_i * high_i;
+        up = reversed_next(up, n_points / 2);
+        down = k == 0 ? n_points - 1 : reversed_last(down, n_points / 2);
+    }
+}
+
+/* Sums of each band -> frames, transposed. */
+static void mel_bands(const ea_model *model, const ea_vector *power, uint32_t n_lanes,
+                      float *frames) {
+    const float *weight = model->mel_weight;
+    uint32_t m, b, lane;
+    for (m = 0; m < model->n_mels; m++) {
+        const ea_vector *bins = power + model->mel_first[m];
+        ea_vector sum = bins[0] * 0.0f;
+        for (b = 0; b < model->mel_count[m]; b++) sum = sum + bins[b] * weight[b];
+        weight += model->mel_count[m];
+        sum = sum * 0.25f;
+        for (lane = 0; lane < n_lanes; lane++)
+            frames[lane * model->n_mels + m] = *lane_of(&sum, lane);
+    }
+}
+
+void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *frames) {
+    uint32_t n_points = model->fft_size / 2, i;
+    ea_vector *power = z + model->fft_size;
+    fourier(model, z, n_points);
+    powers(model, z, n_points, power);
+    mel_bands(model, power, n_lanes, frames);
+    for (i = 0; i < n_lanes * model->n_mels; i++)
+        frames[i] = (ea_log(frames[i] + model->log_floor) - model->log_mean) * model->log_gain;
+}
+
+void ea_log_mel(const ea_model *model, const float *samples, size_t n_frames, float *frames,
+                void *scratch) {
+    ea_vector *z = scratch;
+    while (n_frames > 0) {
+        uint32_t n_lanes = n_frames < EA_LANES ? (uint32_t)n_frames : EA_LANES, lane;
+        for (lane = 0; lane < EA_LANES; lane++) {
+            uint32_t heard = lane < n_lanes ? lane : n_lanes - 1;
+            ea_load_samples(model, samples + heard * model->hop, lane, z);
+        }
+        ea_transform(model, z, n_lanes, frames);
+        samples += n_lanes * model->hop;
+        frames += n_lanes * model->n_mels;
+        n_frames -= n_lanes;
+    }
+}

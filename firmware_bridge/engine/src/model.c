@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reads an image, whose layout docs/engine.md gives. It may come from anywhere: no size is
+ * believed before it is checked, and no sum that the engine forms from weights can overflow.
+ */
+#include "engine.h"
+
+#define MAGIC 0x31494145u /* "EAI1" */
+#define MAX_ROW_SUM 65535u /* of |weights|: times 32768 it still fits an int32 */
+
+typedef struct {
+    const uint8_t *at;
+    uint32_t left;
+    ea_status status;
+} cursor;
+
+static void refuse(cursor *c, ea_status status) {
+    if (c->status == EA_OK) c->status = status;
+    c->left = 0;
+}
+
+static void require(cursor *c, int is_met) {
+    if (!is_met) refuse(c, EA_BAD_IMAGE);
+}
+
+/* n items of item_bytes each, followed by zeros up to a multiple of 4. Null where it is refused. */
+static const void *take(cursor *c, uint32_t n, uint32_t item_bytes) {
+    const uint8_t *begin = c->at;
+    uint32_t n_bytes;
+    if (n > c->left || n * item_bytes > c->left) { /* no overflow: both are below 2^27 */
+        refuse(c, EA_BAD_IMAGE);
+        return 0;
+    }
+    n_bytes = ea_round_up(n * item_bytes, 4);
+    if (n_bytes > c->left) {
+        refuse(c, EA_BAD_IMAGE);
+        return 0;
+    }
+    c->at += n_bytes;
+    c->left -= n_bytes;
+    return begin;
+}
+
+static uint32_t take_word(cursor *c, uint32_t least, uint32_t most) {
+    const uint32_t *word = take(c, 1, 4);
+    uint32_t value = word ? *word : least;
+    require(c, value >= least && value <= most);
+    return c->status == EA_OK ? value : least;
+}
+
+static int are_finite(const float *numbers, uint32_t n) {
+    const uint32_t *bits = (const uint32_t *)(const void *)numbers;
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        if ((bits[i] & 0x7f800000u) == 0x7f800000u) return 0;
+    return 1;
+}
+
+static const float *take_floats(cursor *c, uint32_t n) {
+    const float *numbers = take(c, n, 4);
+    if (numbers) require(c, are_finite(numbers, n));
+    return numbers;
+}
+
+static float take_float(cursor *c) {
+    const float *number = take_floats(c, 1);
+    return c->status == EA_OK ? *number : 0.0f;
+}
+
+static uint32_t magnitude(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
+
+/* weights [n_rows][n], of 1 or 2 bytes; `step` apart within a row. */
+static const void *take_weights(cursor *c, uint32_t n_rows, uint32_t n, uint32_t item_bytes,
+                                uint32_t row_step, uint32_t step) {
+    const void *weights = take(c, n_rows * n, item_bytes);
+    uint32_t row, i, sum;
+    if (!weights) return 0;
+    for (row = 0; row < n_rows; row++) {
+        for (sum = 0, i = 0; i < n; i++) {
+            uint32_t at = row * row_step + i * step;
+            sum += magnitude(item_bytes == 1 ? ((const int8_t *)weights)[at]
+                                             : ((const int16_t *)weights)[at]);
+        }
+        require(c, sum <= MAX_ROW_SUM);
+    }
+    return weights;
+}
+
+static void take_linear(cursor *c, ea_linear *linear, uint32_t n_in, uint32_t n_out) {
+    linear->n_in = n_in;
+    linear->n_out = n_out;
+    linear->row = ea_round_up(n_in, 8);
+    linear->weight = take_weights(c, n_out, linear->row, 1, linear->row, 1);
+    linear->scale = take_floats(c, n_out);
+    linear->bias = take_floats(c, n_out);
+}
+
+/* Front end */
+
+static void take_labels(cursor *c, ea_model *model) {
+    uint32_t n_bytes = take_word(c, 1, 1u << 22), n_ends = 0, i;
+    const char *text = take(c, n_bytes, 1);
+    model->labels = text;
+    if (!text) return;
+    for (i = 0; i < n_bytes; i++) n_ends += text[i] == '\0';
+    require(c, n_ends == model->n_labels && text[n_bytes - 1] == '\0');
+}
+
+static void take_thresholds(cursor *c, ea_model *model) {
+    uint32_t i;
+    model->on = take_floats(c, model->n_labels);
+    model->off = take_floats(c, model->n_labels);
+    for (i = 0; i < model->n_labels && c->status == EA_OK; i++)
+        require(c, model->off[i] >= 0.0f && model->off[i] <= model->on[i] && model->on[i] <= 1.0f);
+}
+
+static void take_front_end(cursor *c, ea_model *model) {
+    uint32_t n_weights = 0, m;
+    model->window_half = take_floats(c, model->window / 2 + 1);
+    model->sine = take_floats(c, model->fft_size / 4 + 1);
+    model->mel_first = take(c, model->n_mels, 2);
+    model->mel_count = take(c, model->n_mels, 2);
+    for (m = 0; m < model->n_mels && c->status == EA_OK; m++) {
+        require(c, (uint32_t)model->mel_first[m] + model->mel_count[m] <= model->fft_size / 2 + 1);
+        n_weights += model->mel_count[m];
+    }
+    model->mel_weight = take_floats(c, n_weights);
+}
+
+/* Stem */
+
+static void take_conv(cursor *c, ea_conv *conv, uint32_t n_in, uint32_t n_bands, uint32_t bits) {
+    conv->n_in = n_in;
+    conv->n_bands = n_bands;
+    conv->in_bits = bits;
+    conv->n_filters = take_word(c, 4, EA_MAX_MAP_CHANNELS);
+    conv->n_out = take_word(c, 4, EA_MAX_MAP_CHANNELS);
+    conv->stride = take_word(c, 1, 2);
+    conv->is_residual = take_word(c, 0, 1);
+    conv->out_bits = take_word(c, 0, 15);
+    conv->row = ea_round_up(conv->n_filters, 8);
+    conv->filter_limit = take_float(c);
+    conv->out_limit = take_float(c);
+    require(c, conv->n_filters % 4 == 0 && conv->n_out % 4 == 0 && n_bands % conv->stride == 0);
+    require(c, n_in == 1 ? conv->n_out == conv->n_filters : conv->n_filters == n_in);
+    require(c, !conv->is_residual ||
+                   (conv->stride == 1 && n_in == conv->n_out && conv->out_bits <= bits));
+    require(c, conv->filter_limit >= 0.0f && conv->filter_limit <= 32767.0f);
+    require(c, conv->out_limit >= 0.0f && conv->out_limit <= 32767.0f);
+}
+
+static void take_conv_weights(cursor *c, ea_conv *conv) {
+    uint32_t n = conv->n_filters;
+    /* Rows are filters, across the nine taps. */
+    conv->kernel = take_weights(c, n, 9, 2, 1, n);
+    conv->kernel_gain = take_floats(c, n);
+    conv->kernel_bias = take_floats(c, n);
+    conv->mix = 0;
+    if (conv->n_in == 1) return;
+    conv->mix = take_weights(c, conv->n_out, conv->row, 2, conv->row, 1);
+    conv->mix_gain = take_floats(c, conv->n_out);
+    conv->mix_bias = take_floats(c, conv->n_out);
+}
+
+static void take_stem(cursor *c, ea_model *model) {
+    uint32_t n_channels = 1, n_bands = model->n_mels, n_times = model->frames_per_step, i;
+    uint32_t bits = take_word(c, 0, 15);
+    for (i = 0; i < model->n_convs && c->status == EA_OK; i++) {
+        ea_conv *conv = &model->convs[i];
+        take_conv(c, conv, n_channels, n_bands, bits);
+        take_conv_weights(c, conv);
+        require(c, n_times % conv->stride == 0);
+        n_channels = conv->n_out;
+        n_bands /= conv->stride;
+        n_times /= conv->stride;
+        bits = conv->out_bits;
+    }
+    require(c, n_times == 1 && n_channels * n_bands <= EA_MAX_SIZE);
+    take_linear(c, &model->project, n_channels * n_bands, model->channels);
+}
+
+/* Blocks */
+
+static void take_lti(cursor *c, ea_lti *m, uint32_t channels) {
+    m->n_modes = take_word(c, 1, EA_MAX_MODES);
+    m->cos = take(c, m->n_modes * channels, 2);
+    m->sin = take(c, m->n_modes * channels, 2);
+    m->real = take(c, m->n_modes * channels, 2);
+    m->imag = take(c, m->n_modes * channels, 2);
+    m->readout_scale = take_float(c);
+    m->skip = take_floats(c, channels);
+}
+
+static void take_attention(cursor *c, ea_attention *m, uint32_t kind, uint32_t channels) {
+    uint32_t n_rates = kind == EA_SELECTIVE ? 1 : 2;
+    m->n_heads = take_word(c, 1, EA_MAX_HEADS);
+    m->n_keys = take_word(c, 1, 256);
+    m->max_decay = take_float(c);
+    m->key_scale = take_float(c);
+    m->max_logit = take_float(c);
+    require(c, channels % m->n_heads == 0);
+    take_linear(c, &m->project, channels, 2 * m->n_keys + n_rates * m->n_heads);
+    m->decay_bias = take_floats(c, m->n_heads);
+    m->skip = take_floats(c, channels);
+}
+
+static void take_slstm(cursor *c, ea_slstm *m, uint32_t channels) {
+    m->n_heads = take_word(c, 1, channels);
+    m->max_decay = take_float(c);
+    m->max_logit = take_float(c);
+    m->output_scale = take_float(c);
+    require(c, channels % m->n_heads == 0);
+    m->weight = take_floats(c, channels / m->n_heads * channels * 8);
+    m->forget_bias = take_floats(c, channels);
+    m->skip = take_floats(c, channels);
+}
+
+static void take_tcn(cursor *c, ea_tcn *m, uint32_t channels) {
+    uint32_t i;
+    m->n_layers = take_word(c, 1, EA_MAX_TCN_LAYERS);
+    for (i = 0; i < m->n_layers; i++) {
+        m->n_taps[i] = take_word(c, 1, 64);
+        m->dilation[i] = take_word(c, 1, 64);
+        m->weight[i] = take_floats(c, m->n_taps[i] * channels);
+        m->bias[i] = take_floats(c, channels);
+    }
+    m->skip = take_floats(c, channels);
+}
+
+static void take_block(cursor *c, ea_block *block, uint32_t channels) {
+    block->kind = take_word(c, 0, EA_TCN);
+    if (c->status == EA_OK && !EA_HAS(block->kind)) refuse(c, EA_TOO_LARGE);
+    block->norm_scale = take_floats(c, channels);
+    block->norm_shift = take_floats(c, channels);
+    if (block->kind == EA_LTI)
+        take_lti(c, &block->mixer.lti, channels);
+    else if (block->kind == EA_SLSTM)
+        take_slstm(c, &block->mixer.slstm, channels);
+    else if (block->kind == EA_TCN)
+        take_tcn(c, &block->mixer.tcn, channels);
+    else
+        take_attention(c, &block->mixer.attention, block->kind, channels);
+    take_linear(c, &block->mix, channels, 2 * channels);
+}
+
+/* Image */
+
+static void take_sizes(cursor *c, ea_model *model) {
+    model->sample_rate_hz = take_word(c, 1, 1000000);
+    model->window = take_word(c, 1, EA_MAX_SIZE);
+    model->hop = take_word(c, 1, model->window);
+    model->fft_size = take_word(c, 8, EA_MAX_SIZE);
+    model->n_mels = take_word(c, 1, 256);
+    model->frames_per_step = take_word(c, 1, 64);
+    model->n_labels = take_word(c, 1, EA_MAX_SIZE);
+    model->channels = take_word(c, EA_TILE, 1024);
+    model->n_convs = take_word(c, 1, 64);
+    model->n_blocks = take_word(c, 0, 64);
+    model->embedding_dim = take_word(c, 1, EA_MAX_SIZE);
+    model->has_int16_state = take_word(c, 0, 1);
+    model->min_on_steps = take_word(c, 0, 1u << 30);
+    model->min_off_steps = take_word(c, 0, 1u << 30);
+    require(c, (model->fft_size & (model->fft_size - 1)) == 0 && model->window <= model->fft_size);
+    require(c, model->channels % EA_TILE == 0);
+    if (c->status == EA_OK && (model->n_convs > EA_MAX_CONVS || model->n_blocks > EA_MAX_BLOCKS))
+        refuse(c, EA_TOO_LARGE);
+}
+
+static void take_numbers(cursor *c, ea_model *model) {
+    model->smoothing = take_float(c);
+    model->bound = take_float(c);
+    model->log_floor = take_float(c);
+    model->log_mean = take_float(c);
+    model->log_gain = take_float(c);
+    require(c, model->log_floor >= 1e-30f && model->smoothing > 0.0f && model->smoothing <= 1.0f);
+}
+
+static ea_status read_image(cursor *c, ea_model *model) {
+    uint32_t i;
+    take_sizes(c, model);
+    take_numbers(c, model);
+    if (c->status != EA_OK) return c->status;
+    take_labels(c, model);
+    take_thresholds(c, model);
+    take_front_end(c, model);
+    take_stem(c, model);
+    for (i = 0; i < model->n_blocks && c->status == EA_OK; i++)
+        take_block(c, &model->blocks[i], model->channels);
+    model->norm_scale = take_floats(c, model->channels);
+    model->norm_shift = take_floats(c, model->channels);
+    take_linear(c, &model->embed, model->channels, model->embedding_dim);
+    take_linear(c, &model->head, model->embedding_dim, model->n_labels);
+    require(c, c->left == 0);
+    return c->status == EA_OK ? ea_lay_out(model) : c->status;
+}
+
+/* The usual CRC-32 (that of zip and Ethernet), four bits at a time. */
+static uint32_t crc32(const uint8_t *bytes, uint32_t n) {
+    static const uint32_t table[16] = {
+        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
+        0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+        0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
+    uint32_t crc = 0xffffffffu, i;
+    for (i = 0; i < n; i++) {
+        crc ^= bytes[i];
+        crc = crc >> 4 ^ table[crc & 15u];
+        crc = crc >> 4 ^ table[crc & 15u];
+    }
+    return ~crc;
+}
+
+enum { HEADER_BYTES = 16 }; /* magic, version, n_bytes, CRC-32 of what follows */
+
+ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
+    const uint32_t *header = image;
+    cursor c;
+    if (!model || !image) return EA_BAD_ARGUMENT;
+    if ((uintptr_t)image % EA_ALIGNMENT) return EA_UNALIGNED;
+    if (n_bytes < HEADER_BYTES || n_bytes >= 1u << 27 || header[0] != MAGIC) return EA_BAD_IMAGE;
+    if (header[1] != EA_IMAGE_VERSION) return EA_BAD_VERSION;
+    if (header[2] != n_bytes) return EA_BAD_IMAGE;
+    c.at = (const uint8_t *)image + HEADER_BYTES;
+    c.left = (uint32_t)n_bytes - HEADER_BYTES;
+    c.status = EA_OK;
+#ifndef EA_FUZZING /* so that a fuzzer gets beyond it */
+    if (crc32(c.at, c.left) != header[3]) return EA_BAD_HASH;
+#else
+    (void)crc32;
+#endif
+    model->image = image;
+    model->n_bytes = (uint32_t)n_bytes;
+    model->crc32 = header[3];
+    return read_image(&c, model);
+}
+
+uint32_t ea_n_labels(const ea_model *model) { return model->n_labels; }
+uint32_t ea_sample_rate_hz(const ea_model *model) { return model->sample_rate_hz; }
+uint32_t ea_step_samples(const ea_model *model) { return model->frames_per_step * model->hop; }
+uint32_t ea_image_crc32(const ea_model *model) { return model->crc32; }
+
+const char *ea_label(const ea_model *model, uint32_t label) {
+    const char *text = model->labels;
+    if (label >= model->n_labels) return 0;
+    while (label > 0) label -= *text++ == '\0';
+    return text;
+}

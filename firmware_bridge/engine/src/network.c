@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What follows the stem: projection, residual blocks, head.
+ */
+#include "engine.h"
+#include "numbers.h"
+
+static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* y and the integers that it is computed from. */
+static uint32_t linear_bytes(const ea_linear *linear) { return 4 * linear->n_out + 2 * linear->row; }
+
+uint32_t ea_network_scratch_bytes(const ea_model *model) {
+    uint32_t n = larger(linear_bytes(&model->project), linear_bytes(&model->embed)), i;
+    n = larger(n, 4 * model->embedding_dim + 2 * model->head.row);
+    for (i = 0; i < model->n_blocks; i++) {
+        const ea_block *block = &model->blocks[i];
+        n = larger(n, larger(linear_bytes(&block->mix), ea_mixer_scratch_bytes(model, block)));
+    }
+    return 4 * 3 * model->channels + n;
+}
+
+static void normalise(const ea_model *model, const float *scale, const float *shift,
+                      const float *x, float *u) {
+    uint32_t d;
+    for (d = 0; d < model->channels; d++) u[d] = ea_clip(scale[d] * x[d] + shift[d], model->bound);
+}
+
+static void activate(float *y, uint32_t n, float limit) {
+    uint32_t i;
+    for (i = 0; i < n; i++) y[i] = ea_min(ea_hardswish(y[i]), limit);
+}
+
+/* x [D] -> the same, plus what the block makes of it. */
+static void apply_block(const ea_model *model, const ea_block *block, uint8_t *network, float *x) {
+    float *u = x + model->channels, *y = u + model->channels, *z = y + model->channels;
+    float *gate = z + model->channels;
+    uint32_t d;
+    normalise(model, block->norm_scale, block->norm_shift, x, u);
+    ea_apply_mixer(model, block, network, u, y, z);
+    activate(y, model->channels, model->bound);
+    ea_apply_linear(&block->mix, y, z, (int16_t *)(void *)(gate + model->channels));
+    for (d = 0; d < model->channels; d++) x[d] += z[d] * ea_sigmoid(gate[d]);
+}
+
+void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *token, float *scores,
+                      float *scratch) {
+    float *x = scratch, *u = x + model->channels, *e = u + model->channels;
+    int16_t *q = (int16_t *)(void *)(e + model->embedding_dim);
+    uint32_t bits = model->convs[model->n_convs - 1].out_bits, i;
+    ea_apply_integers(&model->project, token, ea_power_of_two(-(int32_t)bits), x);
+    for (i = 0; i < model->n_blocks; i++) apply_block(model, &model->blocks[i], network, x);
+    normalise(model, model->norm_scale, model->norm_shift, x, u);
+    ea_apply_linear(&model->embed, u, e, q);
+    activate(e, model->embedding_dim, model->bound);
+    ea_apply_linear(&model->head, e, scores, q);
+    for (i = 0; i < model->n_labels; i++) scores[i] = ea_sigmoid(scores[i]);
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Convolutions, one row of bands at a time: a row is computed as soon as the rows it depends on
+ * are there, so that of every map only two rows are kept.
+ */
+#include "engine.h"
+#include "kernels.h"
+#include "numbers.h"
+
+enum { TAPS = 9, GROUP = 4 };
+
+/* Stands for bands below the first and above the last. */
+static const int16_t zeros[EA_MAX_MAP_CHANNELS] = {0};
+
+uint32_t ea_stem_state_bytes(const ea_conv *conv) {
+    return ea_round_up(4 + 2 * 2 * conv->n_bands * conv->n_in, 4);
+}
+
+static uint32_t padded_row(const ea_conv *conv) {
+    uint32_t n_bands = conv->n_bands / conv->stride, n = n_bands * conv->n_out;
+    return ea_round_up(n, 8);
+}
+
+/* Two rows and the filtered bands between them. */
+static uint32_t row_elements(const ea_model *model) {
+    uint32_t n = ea_round_up(model->n_mels, 8), i;
+    for (i = 0; i < model->n_convs; i++) {
+        uint32_t row = padded_row(&model->convs[i]);
+        if (row > n) n = row;
+    }
+    return n;
+}
+
+uint32_t ea_stem_scratch_bytes(const ea_model *model) {
+    uint32_t filters = 8, i;
+    for (i = 0; i < model->n_convs; i++)
+        if (model->convs[i].row > filters) filters = model->convs[i].row;
+    return 2 * (2 * row_elements(model) + filters);
+}
+
+/* Sums of TAPS products for GROUP filters, whose inputs are of channels (filter * step). */
+#if defined(EA_DSP)
+static void filter_group(const int16_t *const *tap, uint32_t first, uint32_t step,
+                         const int16_t *kernel, uint32_t n_filters, int32_t *sum) {
+    int32_t a = 0, b = 0, c = 0, d = 0;
+    uint32_t k;
+    for (k = 0; k < TAPS; k++) {
+        const int16_t *weight = kernel + k * n_filters + first;
+        int32_t low = ea_load_word(weight), high = ea_load_word(weight + 2);
+        if (step) {
+            int32_t x_low = ea_load_word(tap[k] + first), x_high = ea_load_word(tap[k] + first + 2);
+            a = __smlabb(x_low, low, a);
+            b = __smlatt(x_low, low, b);
+            c = __smlabb(x_high, high, c);
+            d = __smlatt(x_high, high, d);
+        } else {
+            int32_t x = tap[k][0];
+            a = __smlabb(x, low, a);
+            b = __smlabt(x, low, b);
+            c = __smlabb(x, high, c);
+            d = __smlabt(x, high, d);
+        }
+    }
+    sum[0] = a;
+    sum[1] = b;
+    sum[2] = c;
+    sum[3] = d;
+}
+#else
+static void filter_group(const int16_t *const *tap, uint32_t first, uint32_t step,
+                         const int16_t *kernel, uint32_t n_filters, int32_t *sum) {
+    uint32_t k, c;
+    for (c = 0; c < GROUP; c++) sum[c] = 0;
+    for (k = 0; k < TAPS; k++) {
+        const int16_t *weight = kernel + k * n_filters + first, *x = tap[k] + first * step;
+        if (step)
+            for (c = 0; c < GROUP; c++) sum[c] += (int32_t)x[c] * weight[c];
+        else
+            for (c = 0; c < GROUP; c++) sum[c] += (int32_t)x[0] * weight[c];
+    }
+}
+#endif
+
+/* relu6 of sum * gain + bias, all in units of the map that it goes to. */
+static int16_t activated(int32_t sum, float gain, float bias, float limit) {
+    return (int16_t)ea_round(ea_min(ea_max((float)sum * gain + bias, 0.0f), limit));
+}
+
+static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t *out) {
+    uint32_t step = conv->n_in > 1, f, c;
+    int32_t sum[GROUP];
+    for (f = 0; f < conv->n_filters; f += GROUP) {
+        filter_group(tap, f, step, conv->kernel, conv->n_filters, sum);
+        for (c = 0; c < GROUP; c++)
+            out[f + c] = activated(sum[c], conv->kernel_gain[f + c], conv->kernel_bias[f + c],
+                                   conv->filter_limit);
+    }
+}
+
+/* x rounded to `drop` bits less. */
+static int32_t rounded(int32_t x, uint32_t drop) {
+    return drop ? (x + (1 << (drop - 1))) >> drop : x;
+}
+
+/* filtered [row] -> out [n_out], to which x [n_out] is added where the layer is residual. */
+static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
+                     int16_t *out) {
+    uint32_t o;
+    for (o = 0; o < conv->n_out; o++) {
+        int32_t sum = ea_dot16(filtered, conv->mix + o * conv->row, conv->row);
+        int32_t y = activated(sum, conv->mix_gain[o], conv->mix_bias[o], conv->out_limit);
+        if (conv->is_residual) y += rounded(x[o], conv->in_bits - conv->out_bits);
+        out[o] = (int16_t)(y < 32767 ? y : 32767);
+    }
+}
+
+/* Three rows of bands -> one. filtered: [row], working memory. */
+static void convolve(const ea_conv *conv, const int16_t *const *rows, int16_t *out,
+                     int16_t *filtered) {
+    uint32_t n_bands = conv->n_bands / conv->stride, b, k;
+    const int16_t *tap[TAPS];
+    for (k = conv->n_filters; k < conv->row; k++) filtered[k] = 0;
+    for (b = 0; b < n_bands; b++) {
+        for (k = 0; k < TAPS; k++) {
+            uint32_t band = conv->stride * b + k % 3 - 1; /* wraps around below 0 */
+            tap[k] = band < conv->n_bands ? rows[k / 3] + band * conv->n_in : zeros;
+        }
+        if (conv->mix) {
+            filter_band(conv, tap, filtered);
+            mix_band(conv, filtered, rows[2] + b * conv->n_in, out + b * conv->n_out);
+        } else {
+            filter_band(conv, tap, out + b * conv->n_out);
+        }
+    }
+}
+
+static void copy_row(int16_t *to, const int16_t *from, uint32_t n) {
+    uint32_t i;
+    for (i = 0; i < n; i++) to[i] = from[i];
+}
+
+/* Takes a row; returns whether it completed one of the output.
+ * With stride 1 the rows kept are the last two, the older one in slot `phase`. With stride 2 they
+ * are the last one used, in slot 0, and in phase 1 the one that waits, in slot 1. */
+static int push_row(const ea_conv *conv, uint8_t *network, const int16_t *row, int16_t *out,
+                    int16_t *filtered) {
+    uint32_t n = conv->n_bands * conv->n_in;
+    uint32_t *phase = (uint32_t *)(void *)(network + conv->state);
+    int16_t *slots = (int16_t *)(void *)(phase + 1);
+    uint32_t slot = *phase & 1u;
+    const int16_t *rows[3];
+    rows[2] = row;
+    *phase = slot ^ 1u;
+    if (conv->stride == 2 && slot == 0) {
+        copy_row(slots + n, row, n);
+        return 0;
+    }
+    if (conv->stride == 2) slot = 0;
+    rows[0] = slots + slot * n;
+    rows[1] = slots + (slot ^ 1u) * n;
+    convolve(conv, rows, out, filtered);
+    copy_row(slots + slot * n, row, n);
+    return 1;
+}
+
+int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, int16_t *scratch,
+                  const int16_t **token) {
+    int16_t *in = scratch, *out = in + row_elements(model), *filtered = out + row_elements(model);
+    float gain = ea_power_of_two((int32_t)model->convs[0].in_bits);
+    uint32_t i;
+    for (i = 0; i < model->n_mels; i++)
+        in[i] = (int16_t)ea_round(ea_min(ea_clip(frame[i] * gain, 32768.0f), 32767.0f));
+    for (i = 0; i < model->n_convs; i++) {
+        int16_t *next = in;
+        if (!push_row(&model->convs[i], network, in, out, filtered)) return 0;
+        in = out;
+        out = next;
+    }
+    for (i = model->project.n_in; i < model->project.row; i++) in[i] = 0;
+    *token = in;
+    return 1;
+}

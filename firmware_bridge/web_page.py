@@ -1,0 +1,86 @@
+"""The web target's folder: a page in one file that opens by double click, and its parts for a
+server. Nothing in it knows of any other address."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from pathlib import Path
+
+from edge_audio.errors import UsageError
+
+WEB_DIR = Path(__file__).parent / "targets" / "wasm"
+MODULE_NAME = "edge_audio.wasm"
+IMAGE_NAME = "edge_audio_image.bin"
+PARTS = ("page.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
+
+_HOSTED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'"
+_STYLE_LINK = '<link rel="stylesheet" href="style.css">'
+_SCRIPT_LINK = '<script type="module" src="page.js"></script>'
+_IMPORT = 'from "./edge_audio.js";\n'
+
+
+def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
+    """module: the compiled engine, without the image; image: as of build_image.
+
+    Writes index.html, which is whole; hosted.html, the same page for a server, with its parts;
+    run.mjs for Node. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODULE_NAME).write_bytes(module)
+    (folder / IMAGE_NAME).write_bytes(image)
+    for name in PARTS:
+        shutil.copyfile(WEB_DIR / name, folder / name)
+    shutil.copyfile(WEB_DIR / "index.html", folder / "hosted.html")
+    (folder / "index.html").write_text(single_page(module, image), encoding="utf-8")
+
+
+def single_page(module: bytes, image: bytes) -> str:
+    """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
+    the style that it was made with, by their hashes, the worklet as a data URL (which is all that
+    browsers let pages opened as files have), and no connection at all."""
+    style, script = _part("style.css"), _part("page.js")
+    policy = (
+        f"script-src {_hash_source(script)} data: 'wasm-unsafe-eval'; "
+        f"style-src {_hash_source(style)}"
+    )
+    worklet = _part("edge_audio.js") + _without_import(_part("worklet.js"))
+    blocks = "".join(
+        f'    <script type="text/plain" id="edge-audio-{name}">{_base64(content)}</script>\n'
+        for name, content in (("worklet", worklet.encode()), ("wasm", module), ("image", image))
+    )
+    page = _part("index.html")
+    for old, new in (
+        (_HOSTED_POLICY, policy),
+        (_STYLE_LINK, f"<style>{style}</style>"),
+        (_SCRIPT_LINK, f'<script type="module">{script}</script>'),
+        ("  </body>\n", f"{blocks}  </body>\n"),
+    ):
+        page = _replaced(page, old, new)
+    return page
+
+
+def _part(name: str) -> str:
+    return (WEB_DIR / name).read_text(encoding="utf-8")
+
+
+def _without_import(worklet: str) -> str:
+    """The worklet for one file with edge_audio.js: a data URL has no neighbours to import."""
+    line = next((line for line in worklet.splitlines(True) if line.endswith(_IMPORT)), "")
+    return _replaced(worklet, line, "")
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if not old or text.count(old) != 1:
+        raise UsageError(f"the page's sources in {WEB_DIR} were changed: expected {old!r} once")
+    return text.replace(old, new)
+
+
+def _hash_source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
