@@ -20,6 +20,7 @@ from distill.listeners import open_listener
 from distill.recipe import Recipe
 from distill.scorers import SAMPLE_RATE_HZ, BundleScorer
 from distill.students.cost import count_mmac_per_s, count_parameters
+from distill.students.mlstm import ExponentialMLSTM
 from distill.students.tagger import Student
 from distill.thresholds import CalibrationConfig, calibrate
 from distill.train import load_student
@@ -36,6 +37,7 @@ from edge_audio.bundle import (
 from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
+from edge_audio.image import ENGINE_FILE, SHARED_FILE, Weights
 from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
@@ -46,9 +48,17 @@ from quantize.prepare import prepare
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 from quantize.step import SampleStepGraph, StepGraph
 
-_GOLDEN_S = (11.0, 15.0)  # of the demo scene: end of the smoke alarm, quiet room, siren
+_GOLDEN_S = (11.0, 14.5)  # of the demo scene: end of the smoke alarm, quiet room, siren
 _PARITY_S = 120.0  # 1,500 steps
 _CALIBRATION_CLIPS = 60  # about five minutes in one stream
+
+ENGINE_TOLERANCE = 2e-3
+"""Of the C engine's scores, half of a step of 1/256: its maps, and the weights of its
+convolutions, are 16-bit integers where other runtimes have float."""
+
+EXPONENTIAL_ENGINE_TOLERANCE = 0.05
+"""The same where gates are exponential, which at single steps makes a hundred times more of a
+difference: 0.025 at one of 1,500 steps of tiny-xlstm, 0.001 at most others."""
 
 Report = Callable[[str], None]
 
@@ -100,6 +110,7 @@ def build_bundle(
     for runtime in config.runtimes:
         report(f"exporting {EXPORT_FILES[runtime]}, {scheme.description}")
         files[EXPORT_FILES[runtime]] = export(runtime, graph, scheme)
+    share_weights(files)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
     manifest = Manifest(
@@ -126,6 +137,13 @@ def build_bundle(
     bundle = save_bundle(out_dir / config.name, manifest, files)
     _verify(bundle)
     return bundle
+
+
+def share_weights(files: dict[str, bytes]) -> None:
+    """Lets engine.bin refer to the weights of model.tflite, where a bundle has both."""
+    if {ENGINE_FILE, SHARED_FILE} <= files.keys():
+        weights = Weights.from_bytes(files[ENGINE_FILE])
+        files[ENGINE_FILE] = weights.sharing(files[SHARED_FILE]).to_bytes()
 
 
 def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> None:
@@ -180,10 +198,18 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     errors = {}
     for name in backends_for(bundle):
         errors[name] = max_error(expected, open_backend(bundle, name), rows)
-        if not errors[name] <= bundle.manifest.tolerance.scores:
-            allowed = bundle.manifest.tolerance.scores
+        allowed = bundle.manifest.tolerance.scores
+        if name == "native":
+            allowed = max(allowed, engine_tolerance(graph.student))
+        if not errors[name] <= allowed:
             raise EdgeAudioError(f"{name} strays from PyTorch by {errors[name]:.3g} > {allowed:g}")
     return errors
+
+
+def engine_tolerance(student: Student) -> float:
+    """How far the C engine's scores may be from PyTorch's."""
+    is_exponential = any(isinstance(module, ExponentialMLSTM) for module in student.modules())
+    return EXPONENTIAL_ENGINE_TOLERANCE if is_exponential else ENGINE_TOLERANCE
 
 
 def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[str, Any]:

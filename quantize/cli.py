@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PUBLISHED_FOR = ("litert", "onnx")
+PUBLISHED_FOR = ("litert", "onnx", "native")
 SCHEME_HELP = "; ".join(f"{name}: {scheme.description}" for name, scheme in SCHEMES.items())
 
 scheme_option = click.option(
@@ -57,7 +57,7 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
         "runtimes",
         type=click.Choice(list(EXPORT_FILES)),
         multiple=True,
-        help="What to export for, c being a header with the weights for firmware; repeatable. "
+        help="What to export for, native being the C engine of firmware; repeatable. "
         f"Default: {default}.",
     )
 
@@ -70,7 +70,7 @@ def shared_options(command: Command) -> Command:
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the bundle, such as tiny-int8.")
-@runtimes_option("litert and onnx, as three files would take our bundles past their size limits")
+@runtimes_option("litert, onnx and native; executorch's file would take our bundles past 2 MB")
 @click.option(
     "--out",
     "out_dir",
@@ -146,7 +146,7 @@ def quantize(
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@runtimes_option("litert, executorch and onnx")
+@runtimes_option("all of them")
 @click.option(
     "--labels",
     "labels_name",

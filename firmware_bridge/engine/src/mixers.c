@@ -9,6 +9,7 @@
  * key (attention).
  */
 #include "engine.h"
+#include "kernels.h"
 #include "numbers.h"
 
 /* The unit in which values up to `largest` are kept: largest / unit < 32768. */
@@ -28,6 +29,28 @@ static float inverse(float unit) { return ea_from_bits((254u << 23) - ea_to_bits
 #if EA_HAS(EA_LTI)
 
 /* The next state of EA_TILE channels from d on, [2 n_modes][EA_TILE], and their y. */
+#if defined(EA_VECTORS)
+static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float *u,
+                     float (*h)[EA_TILE], float *y) {
+    ea_float8 input = ea_load_float8(u + d), sum = {0};
+    uint32_t k, at = d;
+    for (k = 0; k < m->n_modes; k++, at += channels) {
+        ea_float8 turn = __builtin_convertvector(ea_load_short8(m->cos + at), ea_float8);
+        ea_float8 side = __builtin_convertvector(ea_load_short8(m->sin + at), ea_float8);
+        ea_float8 real = __builtin_convertvector(ea_load_short8(m->real + at), ea_float8);
+        ea_float8 imag = __builtin_convertvector(ea_load_short8(m->imag + at), ea_float8);
+        ea_float8 re = ea_load_float8(h[2 * k]), im = ea_load_float8(h[2 * k + 1]), next;
+        turn = turn * (1.0f / 32768.0f);
+        side = side * (1.0f / 32768.0f);
+        next = (turn * re - side * im) + input;
+        im = side * re + turn * im;
+        ea_store_float8(h[2 * k], next);
+        ea_store_float8(h[2 * k + 1], im);
+        sum = sum + (real * next - imag * im);
+    }
+    ea_store_float8(y + d, ea_load_float8(m->skip + d) * input + m->readout_scale * sum);
+}
+#else
 static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float *u,
                      float (*h)[EA_TILE], float *y) {
     float sum[EA_TILE];
@@ -49,6 +72,7 @@ static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float
     for (c = 0; c < EA_TILE; c++)
         y[d + c] = m->skip[d + c] * u[d + c] + m->readout_scale * sum[c];
 }
+#endif
 
 static void lti_float(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
     uint32_t d;

@@ -86,10 +86,50 @@ static int16_t activated(int32_t sum, float gain, float bias, float limit) {
     return (int16_t)ea_round(ea_min(ea_max((float)sum * gain + bias, 0.0f), limit));
 }
 
+#if defined(EA_VECTORS)
+
+/* `activated` of eight sums. */
+static ea_int8 activated8(ea_int8 sum, const float *gain, const float *bias, float limit) {
+    ea_float8 most = (ea_float8){0} + limit;
+    ea_float8 y = __builtin_convertvector(sum, ea_float8) * ea_load_float8(gain);
+    y = y + ea_load_float8(bias);
+    y = (ea_float8)((ea_int8)y & (y > 0.0f));
+    y = (ea_float8)ea_select8(y < most, (ea_int8)y, (ea_int8)most);
+    return (ea_int8)(y + 12582912.0f) - 0x4b400000;
+}
+
+/* The filters that come in eights; returns how many there are. */
+static uint32_t filter_eights(const ea_conv *conv, const int16_t *const *tap, int16_t *out) {
+    uint32_t n = conv->n_filters, f, k;
+    for (f = 0; f + 8 <= n; f += 8) {
+        ea_int8 sum = {0};
+        if (conv->n_in > 1)
+            for (k = 0; k < TAPS; k++)
+                sum += ea_load_short8(tap[k] + f) * ea_load_short8(conv->kernel + k * n + f);
+        else
+            for (k = 0; k < TAPS; k++)
+                sum += (int32_t)tap[k][0] * ea_load_short8(conv->kernel + k * n + f);
+        sum = activated8(sum, conv->kernel_gain + f, conv->kernel_bias + f, conv->filter_limit);
+        ea_store_short8(out + f, sum);
+    }
+    return f;
+}
+
+#else
+
+static uint32_t filter_eights(const ea_conv *conv, const int16_t *const *tap, int16_t *out) {
+    (void)conv;
+    (void)tap;
+    (void)out;
+    return 0;
+}
+
+#endif
+
 static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t *out) {
-    uint32_t step = conv->n_in > 1, f, c;
+    uint32_t step = conv->n_in > 1, f = filter_eights(conv, tap, out), c;
     int32_t sum[GROUP];
-    for (f = 0; f < conv->n_filters; f += GROUP) {
+    for (; f < conv->n_filters; f += GROUP) {
         filter_group(tap, f, step, conv->kernel, conv->n_filters, sum);
         for (c = 0; c < GROUP; c++)
             out[f + c] = activated(sum[c], conv->kernel_gain[f + c], conv->kernel_bias[f + c],
@@ -102,15 +142,57 @@ static int32_t rounded(int32_t x, uint32_t drop) {
     return drop ? (x + (1 << (drop - 1))) >> drop : x;
 }
 
+#if defined(EA_VECTORS)
+
+/* The outputs that come in eights; returns how many there are. */
+static uint32_t mix_eights(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
+                           int16_t *out) {
+    uint32_t drop = conv->in_bits - conv->out_bits, o;
+    ea_int8 most = (ea_int8){0} + 32767;
+    for (o = 0; o + 8 <= conv->n_out; o += 8) {
+        const int16_t *weight = conv->mix + o * conv->row;
+        int32_t sums[8];
+        ea_int8 y;
+        ea_dot16(filtered, weight, conv->row, sums);
+        ea_dot16(filtered, weight + 4 * conv->row, conv->row, sums + 4);
+        __builtin_memcpy(&y, sums, sizeof y);
+        y = activated8(y, conv->mix_gain + o, conv->mix_bias + o, conv->out_limit);
+        if (conv->is_residual) {
+            ea_int8 added = ea_load_short8(x + o);
+            y += drop ? (added + (1 << (drop - 1))) >> (int32_t)drop : added;
+            y = ea_select8(y < most, y, most);
+        }
+        ea_store_short8(out + o, y);
+    }
+    return o;
+}
+
+#else
+
+static uint32_t mix_eights(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
+                           int16_t *out) {
+    (void)conv;
+    (void)filtered;
+    (void)x;
+    (void)out;
+    return 0;
+}
+
+#endif
+
 /* filtered [row] -> out [n_out], to which x [n_out] is added where the layer is residual. */
 static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
                      int16_t *out) {
-    uint32_t o;
-    for (o = 0; o < conv->n_out; o++) {
-        int32_t sum = ea_dot16(filtered, conv->mix + o * conv->row, conv->row);
-        int32_t y = activated(sum, conv->mix_gain[o], conv->mix_bias[o], conv->out_limit);
-        if (conv->is_residual) y += rounded(x[o], conv->in_bits - conv->out_bits);
-        out[o] = (int16_t)(y < 32767 ? y : 32767);
+    uint32_t o = mix_eights(conv, filtered, x, out), c;
+    int32_t sums[GROUP];
+    for (; o < conv->n_out; o += GROUP) {
+        ea_dot16(filtered, conv->mix + o * conv->row, conv->row, sums);
+        for (c = 0; c < GROUP; c++) {
+            const float gain = conv->mix_gain[o + c], bias = conv->mix_bias[o + c];
+            int32_t y = activated(sums[c], gain, bias, conv->out_limit);
+            if (conv->is_residual) y += rounded(x[o + c], conv->in_bits - conv->out_bits);
+            out[o + c] = (int16_t)(y < 32767 ? y : 32767);
+        }
     }
 }
 
