@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -105,41 +106,44 @@ def _aligned(n_bytes: int) -> NDArray[np.uint8]:
 
 
 class NativeBackend:
-    """One loaded model. The state of a stream is a single array of bytes."""
+    """One loaded model. The state of a stream is a single array of bytes.
+
+    The engine works in buffers of this object, one call at a time: passing addresses that never
+    change costs a fraction of passing those of new arrays.
+    """
 
     name = "native"
 
     def __init__(self, spec: ModelSpec, image: bytes, library: ctypes.CDLL) -> None:
         self._library = library
+        self._lock = threading.Lock()
         self._image = _aligned(len(image))
         self._image[:] = np.frombuffer(image, np.uint8)
         self._model = _aligned(library.ea_model_size())
-        self._address = self._model.ctypes.data
-        status = library.ea_open(self._address, self._image.ctypes.data, len(image))
+        address = self._model.ctypes.data
+        status = library.ea_open(address, self._image.ctypes.data, len(image))
         if status:
             reason = _STATUS.get(status, f"status {status}")
             raise BackendError(f"the engine cannot run {ENGINE_FILE}: {reason}")
-        n_bytes = library.ea_network_size(self._address)
+        n_bytes = library.ea_network_size(address)
         state = TensorSpec(name="network", shape=(n_bytes,), dtype="int8")
         self.spec = msgspec.structs.replace(spec, state=(state,))
-        self._n_labels = spec.scores.shape[1]
+        self._network = _aligned(n_bytes).view(np.int8)
+        self._frames = np.zeros(spec.frames.shape, np.float32)
+        self._scores = np.zeros(spec.scores.shape[1], np.float32)
+        self._scratch = _aligned(library.ea_scratch_size(address))
+        buffers = (self._network, self._frames, self._scores, self._scratch)
+        self._step_arguments = _addresses(self._model, *buffers)
 
     def initial_state(self) -> State:
         return zero_state(self.spec)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        frames = np.ascontiguousarray(frames, np.float32)
-        network = state[0].copy()
-        scores = np.empty(self._n_labels, np.float32)
-        scratch = self._scratch()
-        self._library.ea_step(
-            self._address,
-            network.ctypes.data,
-            frames.ctypes.data,
-            scores.ctypes.data,
-            scratch.ctypes.data,
-        )
-        return scores, (network,)
+        with self._lock:
+            np.copyto(self._frames, frames)
+            np.copyto(self._network, state[0])
+            self._library.ea_step(*self._step_arguments)
+            return self._scores.copy(), (self._network.copy(),)
 
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: those of `edge_audio.frontend.log_mel`
@@ -147,16 +151,13 @@ class NativeBackend:
         samples = np.ascontiguousarray(samples)
         frontend = self.spec.frontend
         frames = np.empty((n_frames(frontend, len(samples)), frontend.n_mels), np.float32)
-        scratch = self._scratch()
-        self._library.ea_log_mel(
-            self._address,
-            samples.ctypes.data,
-            len(frames),
-            frames.ctypes.data,
-            scratch.ctypes.data,
-        )
+        model, *_, scratch = self._step_arguments
+        audio, result = _addresses(samples, frames)
+        with self._lock:
+            self._library.ea_log_mel(model, audio, len(frames), result, scratch)
         return frames
 
-    def _scratch(self) -> NDArray[np.uint8]:
-        """Fresh, so that threads may share a backend."""
-        return np.empty(self._library.ea_scratch_size(self._address), np.uint8)
+
+def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:
+    """Of arrays that outlive the call they are passed to."""
+    return tuple(ctypes.c_void_p(array.ctypes.data) for array in arrays)

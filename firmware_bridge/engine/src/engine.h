@@ -32,6 +32,9 @@ static inline uint32_t ea_round_up(uint32_t n, uint32_t unit) {
 void ea_apply_linear(const ea_linear *linear, const float *x, float *y, int16_t *q);
 void ea_apply_integers(const ea_linear *linear, const int16_t *q, float unit, float *y);
 
+/* Of x [n], in place. */
+void ea_apply_sigmoid(float *x, uint32_t n);
+
 /* stem.c: frame [n_mels] -> 1 and token [project.row] if it is the last of a step, else 0. The
  * token lies in scratch, of ea_stem_scratch_bytes. */
 int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, int16_t *scratch,

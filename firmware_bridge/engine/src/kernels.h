@@ -36,7 +36,7 @@
 #define EA_KERNELS "plain"
 #endif
 
-/* Vectors of eight where the compiler has them: what it cannot do in one go it splits. */
+/* Vectors where the compiler has them: what it cannot do in one go it splits. */
 #if !defined(EA_PLAIN) && (defined(__SSE4_1__) || defined(__aarch64__) || defined(__wasm_simd128__))
 #define EA_VECTORS 1
 typedef float ea_float8 __attribute__((vector_size(32)));
@@ -64,9 +64,32 @@ static inline void ea_store_float8(float *at, ea_float8 floats) {
     __builtin_memcpy(at, &floats, sizeof floats);
 }
 
-/* Where mask is all ones a, where it is 0 b. */
-static inline ea_int8 ea_select8(ea_int8 mask, ea_int8 a, ea_int8 b) {
-    return (a & mask) | (b & ~mask);
+/* Four where they come from four sums: a load wider than the store before it would wait. */
+typedef float ea_float4 __attribute__((vector_size(16)));
+typedef int32_t ea_int4 __attribute__((vector_size(16)));
+typedef int16_t ea_short4 __attribute__((vector_size(8)));
+
+static inline ea_int4 ea_load_int4(const int32_t *at) {
+    ea_int4 integers;
+    __builtin_memcpy(&integers, at, sizeof integers);
+    return integers;
+}
+
+static inline ea_int4 ea_load_short4(const int16_t *at) {
+    ea_short4 shorts;
+    __builtin_memcpy(&shorts, at, sizeof shorts);
+    return __builtin_convertvector(shorts, ea_int4);
+}
+
+static inline void ea_store_short4(int16_t *at, ea_int4 integers) {
+    ea_short4 shorts = __builtin_convertvector(integers, ea_short4);
+    __builtin_memcpy(at, &shorts, sizeof shorts);
+}
+
+static inline ea_float4 ea_load_float4(const float *at) {
+    ea_float4 floats;
+    __builtin_memcpy(&floats, at, sizeof floats);
+    return floats;
 }
 #endif
 

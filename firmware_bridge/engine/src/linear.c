@@ -14,25 +14,40 @@ static float quantize(const float *x, uint32_t n, int16_t *q) {
     return largest * (1.0f / 32767.0f);
 }
 
-/* n outputs from o on. */
-static void finish(const ea_linear *linear, const int32_t *sums, uint32_t o, uint32_t n, float unit,
-                   float *y) {
-    uint32_t i;
-    for (i = 0; i < n; i++)
-        y[o + i] = linear->bias[o + i] + linear->scale[o + i] * unit * (float)sums[i];
+/* The output of which `sum` is the sum. */
+static float finished(const ea_linear *linear, int32_t sum, uint32_t o, float unit) {
+    return linear->bias[o] + linear->scale[o] * unit * (float)sum;
 }
 
+#if defined(EA_VECTORS)
+static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, float unit,
+                    float *y) {
+    ea_float4 sum = __builtin_convertvector(ea_load_int4(sums), ea_float4);
+    ea_float4 scale = ea_load_float4(linear->scale + o) * unit;
+    sum = ea_load_float4(linear->bias + o) + scale * sum;
+    __builtin_memcpy(y + o, &sum, sizeof sum);
+}
+#else
+static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, float unit,
+                    float *y) {
+    uint32_t i;
+    for (i = 0; i < 4; i++) y[o + i] = finished(linear, sums[i], o + i, unit);
+}
+#endif
+
 void ea_apply_integers(const ea_linear *linear, const int16_t *q, float unit, float *y) {
-    uint32_t n_out = linear->n_out, o, i, k;
+    uint32_t n_out = linear->n_out, o, k;
     int32_t sums[4];
     for (o = 0; o + 4 <= n_out; o += 4) {
         ea_dot8(q, linear->weight + o * linear->row, linear->row, sums);
-        finish(linear, sums, o, 4, unit, y);
+        finish4(linear, sums, o, unit, y);
     }
-    for (i = 0; i < n_out - o; i++)
-        for (sums[i] = 0, k = 0; k < linear->n_in; k++)
-            sums[i] += (int32_t)q[k] * linear->weight[(o + i) * linear->row + k];
-    finish(linear, sums, o, n_out - o, unit, y);
+    for (; o < n_out; o++) {
+        const int8_t *weight = linear->weight + o * linear->row;
+        int32_t sum = 0;
+        for (k = 0; k < linear->n_in; k++) sum += (int32_t)q[k] * weight[k];
+        y[o] = finished(linear, sum, o, unit);
+    }
 }
 
 void ea_apply_linear(const ea_linear *linear, const float *x, float *y, int16_t *q) {
@@ -40,4 +55,44 @@ void ea_apply_linear(const ea_linear *linear, const float *x, float *y, int16_t 
     uint32_t i;
     for (i = linear->n_in; i < linear->row; i++) q[i] = 0;
     ea_apply_integers(linear, q, unit, y);
+}
+
+#if defined(EA_VECTORS)
+
+static ea_float8 min8(ea_float8 a, ea_float8 b) {
+    ea_int8 is_less = a < b;
+    return (ea_float8)(((ea_int8)a & is_less) | ((ea_int8)b & ~is_less));
+}
+
+static ea_float8 max8(ea_float8 a, ea_float8 b) {
+    ea_int8 is_more = a > b;
+    return (ea_float8)(((ea_int8)a & is_more) | ((ea_int8)b & ~is_more));
+}
+
+/* ea_sigmoid of eight numbers, operation by operation. */
+static ea_float8 sigmoid8(ea_float8 x) {
+    ea_float8 zero = {0}, limit = zero + 87.0f, r, p, whole;
+    ea_int8 k;
+    x = min8(max8(-x, -limit), limit);
+    k = (ea_int8)(x * 1.44269504f + 12582912.0f) - 0x4b400000;
+    whole = __builtin_convertvector(k, ea_float8);
+    r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    p = zero + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return 1.0f / (1.0f + p * (ea_float8)((k + 127) << 23));
+}
+
+#endif
+
+void ea_apply_sigmoid(float *x, uint32_t n) {
+    uint32_t i = 0;
+#if defined(EA_VECTORS)
+    for (; i + 8 <= n; i += 8) ea_store_float8(x + i, sigmoid8(ea_load_float8(x + i)));
+#endif
+    for (; i < n; i++) x[i] = ea_sigmoid(x[i]);
 }

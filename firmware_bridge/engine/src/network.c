@@ -40,7 +40,8 @@ static void apply_block(const ea_model *model, const ea_block *block, uint8_t *n
     ea_apply_mixer(model, block, network, u, y, z);
     activate(y, model->channels, model->bound);
     ea_apply_linear(&block->mix, y, z, (int16_t *)(void *)(gate + model->channels));
-    for (d = 0; d < model->channels; d++) x[d] += z[d] * ea_sigmoid(gate[d]);
+    ea_apply_sigmoid(gate, model->channels);
+    for (d = 0; d < model->channels; d++) x[d] += z[d] * gate[d];
 }
 
 void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *token, float *scores,
@@ -54,5 +55,5 @@ void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *to
     ea_apply_linear(&model->embed, u, e, q);
     activate(e, model->embedding_dim, model->bound);
     ea_apply_linear(&model->head, e, scores, q);
-    for (i = 0; i < model->n_labels; i++) scores[i] = ea_sigmoid(scores[i]);
+    ea_apply_sigmoid(scores, model->n_labels);
 }

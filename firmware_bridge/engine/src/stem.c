@@ -92,9 +92,11 @@ static int16_t activated(int32_t sum, float gain, float bias, float limit) {
 static ea_int8 activated8(ea_int8 sum, const float *gain, const float *bias, float limit) {
     ea_float8 most = (ea_float8){0} + limit;
     ea_float8 y = __builtin_convertvector(sum, ea_float8) * ea_load_float8(gain);
+    ea_int8 is_below;
     y = y + ea_load_float8(bias);
     y = (ea_float8)((ea_int8)y & (y > 0.0f));
-    y = (ea_float8)ea_select8(y < most, (ea_int8)y, (ea_int8)most);
+    is_below = y < most;
+    y = (ea_float8)(((ea_int8)y & is_below) | ((ea_int8)most & ~is_below));
     return (ea_int8)(y + 12582912.0f) - 0x4b400000;
 }
 
@@ -137,45 +139,50 @@ static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t 
     }
 }
 
+#if defined(EA_VECTORS)
+
+static ea_int4 activated4(ea_int4 sum, const float *gain, const float *bias, float limit) {
+    ea_float4 most = (ea_float4){0} + limit;
+    ea_float4 y = __builtin_convertvector(sum, ea_float4) * ea_load_float4(gain);
+    ea_int4 is_below;
+    y = y + ea_load_float4(bias);
+    y = (ea_float4)((ea_int4)y & (y > 0.0f));
+    is_below = y < most;
+    y = (ea_float4)(((ea_int4)y & is_below) | ((ea_int4)most & ~is_below));
+    return (ea_int4)(y + 12582912.0f) - 0x4b400000;
+}
+
+/* Four outputs; x is added where the layer is residual. */
+static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, const int16_t *x,
+                       int16_t *out) {
+    uint32_t drop = conv->in_bits - conv->out_bits;
+    ea_int4 y = ea_load_int4(sums), most = (ea_int4){0} + 32767;
+    y = activated4(y, conv->mix_gain + o, conv->mix_bias + o, conv->out_limit);
+    if (conv->is_residual) {
+        ea_int4 added = ea_load_short4(x + o), is_below;
+        y += drop ? (added + (1 << (drop - 1))) >> (int32_t)drop : added;
+        is_below = y < most;
+        y = (y & is_below) | (most & ~is_below);
+    }
+    ea_store_short4(out + o, y);
+}
+
+#else
+
 /* x rounded to `drop` bits less. */
 static int32_t rounded(int32_t x, uint32_t drop) {
     return drop ? (x + (1 << (drop - 1))) >> drop : x;
 }
 
-#if defined(EA_VECTORS)
-
-/* The outputs that come in eights; returns how many there are. */
-static uint32_t mix_eights(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
-                           int16_t *out) {
-    uint32_t drop = conv->in_bits - conv->out_bits, o;
-    ea_int8 most = (ea_int8){0} + 32767;
-    for (o = 0; o + 8 <= conv->n_out; o += 8) {
-        const int16_t *weight = conv->mix + o * conv->row;
-        int32_t sums[8];
-        ea_int8 y;
-        ea_dot16(filtered, weight, conv->row, sums);
-        ea_dot16(filtered, weight + 4 * conv->row, conv->row, sums + 4);
-        __builtin_memcpy(&y, sums, sizeof y);
-        y = activated8(y, conv->mix_gain + o, conv->mix_bias + o, conv->out_limit);
-        if (conv->is_residual) {
-            ea_int8 added = ea_load_short8(x + o);
-            y += drop ? (added + (1 << (drop - 1))) >> (int32_t)drop : added;
-            y = ea_select8(y < most, y, most);
-        }
-        ea_store_short8(out + o, y);
+static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, const int16_t *x,
+                       int16_t *out) {
+    uint32_t c;
+    for (c = 0; c < GROUP; c++) {
+        const float gain = conv->mix_gain[o + c], bias = conv->mix_bias[o + c];
+        int32_t y = activated(sums[c], gain, bias, conv->out_limit);
+        if (conv->is_residual) y += rounded(x[o + c], conv->in_bits - conv->out_bits);
+        out[o + c] = (int16_t)(y < 32767 ? y : 32767);
     }
-    return o;
-}
-
-#else
-
-static uint32_t mix_eights(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
-                           int16_t *out) {
-    (void)conv;
-    (void)filtered;
-    (void)x;
-    (void)out;
-    return 0;
 }
 
 #endif
@@ -183,16 +190,11 @@ static uint32_t mix_eights(const ea_conv *conv, const int16_t *filtered, const i
 /* filtered [row] -> out [n_out], to which x [n_out] is added where the layer is residual. */
 static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
                      int16_t *out) {
-    uint32_t o = mix_eights(conv, filtered, x, out), c;
     int32_t sums[GROUP];
-    for (; o < conv->n_out; o += GROUP) {
+    uint32_t o;
+    for (o = 0; o < conv->n_out; o += GROUP) {
         ea_dot16(filtered, conv->mix + o * conv->row, conv->row, sums);
-        for (c = 0; c < GROUP; c++) {
-            const float gain = conv->mix_gain[o + c], bias = conv->mix_bias[o + c];
-            int32_t y = activated(sums[c], gain, bias, conv->out_limit);
-            if (conv->is_residual) y += rounded(x[o + c], conv->in_bits - conv->out_bits);
-            out[o + c] = (int16_t)(y < 32767 ? y : 32767);
-        }
+        finish_mix(conv, sums, o, x, out);
     }
 }
 
