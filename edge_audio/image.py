@@ -68,7 +68,9 @@ class Weights(Spec, frozen=True):
 
     def sharing(self, model: bytes) -> Weights:
         """The same with references wherever `model` has the bytes of a piece."""
-        pieces = (_find(piece, model) if isinstance(piece, bytes) else piece for piece in self.pieces)
+        pieces = (
+            _find(piece, model) if isinstance(piece, bytes) else piece for piece in self.pieces
+        )
         return msgspec.structs.replace(self, pieces=tuple(pieces))
 
     def shares(self) -> bool:
@@ -136,7 +138,16 @@ def _words(*values: int) -> bytes:
 
 
 def _floats(values: Iterable[float] | np.ndarray) -> bytes:
-    return np.asarray(list(values) if not isinstance(values, np.ndarray) else values, "<f4").tobytes()
+    return np.asarray(
+        list(values) if not isinstance(values, np.ndarray) else values, "<f4"
+    ).tobytes()
+
+
+def numbers(values: np.ndarray) -> bytes:
+    """The unit as float32, then int16 multiples of it, the largest being 32767."""
+    unit = np.float32(np.abs(values).max(initial=0.0) / 32767.0) or np.float32(1.0)
+    integers = np.round(values.astype(float) / unit).astype("<i2")
+    return np.array(unit, "<f4").tobytes() + padded(integers.tobytes())
 
 
 def padded(content: bytes, unit: int = 4) -> bytes:
@@ -146,7 +157,9 @@ def padded(content: bytes, unit: int = 4) -> bytes:
 
 def _sizes(manifest: Manifest, weights: Weights, n_labels: int, state: StateType) -> bytes:
     model, events, front = manifest.model, manifest.events, manifest.model.frontend
-    waits = (math.ceil((s - _EPSILON_S) / model.step_s) for s in (events.min_on_s, events.min_off_s))
+    waits = (
+        math.ceil((s - _EPSILON_S) / model.step_s) for s in (events.min_on_s, events.min_off_s)
+    )
     return _words(
         front.sample_rate_hz,
         front.window_samples,
@@ -193,11 +206,11 @@ def _front_end(front: FrontendSpec) -> bytes:
     quarter = np.sin(2.0 * np.pi * np.arange(front.fft_size // 4 + 1) / front.fft_size)
     return b"".join(
         (
-            _floats(hann_window(front.window_samples)[: front.window_samples // 2 + 1]),
+            numbers(hann_window(front.window_samples)[: front.window_samples // 2 + 1]),
             _floats(quarter),
             padded(first.tobytes()),
             padded(count.tobytes()),
-            _floats(weights.T[weights.T > 0.0]),
+            numbers(weights.T[weights.T > 0.0]),
         )
     )
 
@@ -206,12 +219,17 @@ def _with_rows(arrays: bytes, embedding_dim: int, n_labels: int, kept: Sequence[
     """The arrays with only those rows of the head, which is what they end with: weights, scales,
     biases."""
     row = embedding_dim + -embedding_dim % 8
-    start = len(arrays) - n_labels * (row + 8)
+    n_bytes = 4 + 2 * (n_labels + n_labels % 2)  # of scales or biases
+    start = len(arrays) - n_labels * row - 2 * n_bytes
     if start < 0:
         raise BundleError(f"{ENGINE_FILE} does not fit its manifest: restore the original bundle")
-    end = start + n_labels * row
-    weight = np.frombuffer(arrays[start:end], np.int8).reshape(n_labels, row)
-    scale, bias = np.frombuffer(arrays[end:], "<f4").reshape(2, n_labels)
-    rows = list(kept)
-    head = weight[rows].tobytes() + scale[rows].tobytes() + bias[rows].tobytes()
-    return arrays[:start] + head
+    head = arrays[start:]
+    weight = np.frombuffer(head[: n_labels * row], np.int8).reshape(n_labels, row)
+    columns = (head[n_labels * row :][:n_bytes], head[-n_bytes:])
+    kept_columns = b"".join(_with_items(column, kept) for column in columns)
+    return arrays[:start] + weight[list(kept)].tobytes() + kept_columns
+
+
+def _with_items(column: bytes, kept: Sequence[int]) -> bytes:
+    """Those numbers of what `numbers` gave."""
+    return column[:4] + padded(np.frombuffer(column[4:], "<i2")[list(kept)].tobytes())

@@ -48,13 +48,13 @@ def cobs_encode(data: bytes) -> bytes:
     """The same without zeros: each is replaced by the distance to the next (consistent overhead
     byte stuffing), at most 1 byte longer for every 254."""
     encoded = bytearray()
-    for part in data.split(b"\0"):
+    parts = data.split(b"\0")
+    for i_part, part in enumerate(parts):
         n_full = len(part) // 254 * 254
         for i in range(0, n_full, 254):
             encoded += b"\xff" + part[i : i + 254]
-        encoded += bytes([len(part) - n_full + 1]) + part[n_full:]
-    if len(data) and encoded[-1] == 1 and data[-1] != 0:  # a full group ends without a zero
-        del encoded[-1]
+        if n_full < len(part) or not n_full or i_part < len(parts) - 1:
+            encoded += bytes([len(part) - n_full + 1]) + part[n_full:]
     return bytes(encoded)
 
 
@@ -509,7 +509,7 @@ class SerialDevice:
             self._port.close()
 
     def _reconnect(self, error: OSError) -> Iterator[Item]:
-        yield Notice(f"{self.port} is gone ({_reason(error)}): waiting for it to come back")
+        yield Notice(f"device gone ({_reason(error)}): waiting for {self.port}")
         self._close()
         delay_s, longest_s = _BACKOFF_S
         deadline_s = time.monotonic() + self._patience_s
@@ -523,7 +523,7 @@ class SerialDevice:
                     raise
             delay_s = min(2.0 * delay_s, longest_s)
         self._count(n_reconnects=1)
-        yield Notice(f"{self.port} is back")
+        yield Notice(f"device back on {self.port}")
 
     def _pump(self) -> Iterator[Item]:
         """Reads once, for at most _READ_S. Raises OSError when the port is gone."""
@@ -606,7 +606,7 @@ class SerialDevice:
         self._heard_at_s = time.monotonic()
         if self._is_silent:
             self._is_silent = False
-            yield Notice(f"{self.port} is heard again")
+            yield Notice("device heard again")
         if isinstance(message, Hello):
             yield from self._on_hello(message)
         elif isinstance(message, Label):
@@ -677,7 +677,7 @@ class SerialDevice:
         if self._has_started:
             self._count(n_reboots=1)
             self._offset_s = self._time_s
-            yield Notice(f"the device on {self.port} started anew")
+            yield Notice("device started anew")
             yield from self.flush()
         self._say_all()
 
@@ -728,7 +728,7 @@ class SerialDevice:
             )
         if self._has_started and not self._is_silent and silent_s > _SILENCE_S:
             self._is_silent = True
-            yield Notice(f"{self.port} has been silent for {silent_s:.0f} s: still waiting")
+            yield Notice(f"device silent for {silent_s:.0f} s: waiting for {self.port}")
 
     def _heard(self, n_samples: int) -> Heard:
         self._time_s = max(self._time_s, self._device_s(n_samples))

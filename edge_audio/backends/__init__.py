@@ -18,7 +18,12 @@ __all__ = [
     "open_backend",
 ]
 
-BACKEND_NAMES = ("litert", "executorch", "onnx", "native")  # in order of preference: quickest step first
+BACKEND_NAMES = (
+    "litert",
+    "executorch",
+    "onnx",
+    "native",
+)  # in order of preference: quickest step first
 
 MODEL_FILES = {
     "litert": "model.tflite",

@@ -31,6 +31,7 @@ EXTRAS = {
     "distill": "train",
     "evaluate": "train",
     "export": "export",
+    "firmware": "firmware",
     "pretrain": "train",
     "quantize": "export",
 }

@@ -111,8 +111,9 @@ def summary(device: SerialDevice, n_events: int) -> str:
     if stats is None:
         return text
     return (
-        f"{text}; the device lost {stats.n_dropped_samples} samples, {stats.n_tx_drops} frames "
-        f"to send, {stats.n_rx_bad + stats.n_rx_version} received, {stats.n_rx_overruns} bytes"
+        f"{text}; on the device {stats.n_dropped_samples} samples dropped, {stats.n_tx_drops} "
+        f"frames unsent, {stats.n_rx_bad + stats.n_rx_version} commands damaged, "
+        f"{stats.n_rx_overruns} bytes overrun"
     )
 
 

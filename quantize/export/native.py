@@ -28,7 +28,7 @@ from distill.students.stem import CausalConv
 from distill.students.tagger import Student
 from edge_audio.errors import EdgeAudioError
 from edge_audio.frontend import hann_window
-from edge_audio.image import IMAGE_VERSION, Weights, padded
+from edge_audio.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.spec import FrontendSpec
 from quantize.int8 import quantize_weight
 from quantize.prepare import fold_batch_norms
@@ -40,6 +40,7 @@ FloatArray = NDArray[np.float32]
 KINDS = ("lti", "selective", "mlstm-sigmoid", "mlstm-exponential", "slstm", "tcn")
 """Mixers in the order of their numbers in the image."""
 
+_NOT_FINITE = "a weight of this student is not finite: train it again"
 _RELU6 = 6.0
 _RELU6_BITS = 12  # after the binary point of a map: 6 * 2^12 fits an int16
 _MAX_ROW_SUM = 65_535  # of |weights|: times 32768 it fits an int32
@@ -116,14 +117,12 @@ class _Writer:
         if kernel.out_channels % 4 or n_out % 4:
             raise EdgeAudioError(f"the engine needs a multiple of 4 channels, not so {name}")
         filter_bits = _RELU6_BITS if mix else out_bits
-        self._words(
-            kernel.out_channels, n_out, kernel.stride[0], int(conv.residual), out_bits
-        )
+        self._words(kernel.out_channels, n_out, kernel.stride[0], int(conv.residual), out_bits)
         self._floats(_RELU6 * 2.0**filter_bits, _RELU6 * 2.0**out_bits)
-        taps = _numbers(kernel.weight)[:, 0].reshape(-1, 9)
+        taps = _values(kernel.weight)[:, 0].reshape(-1, 9)
         self._integers(taps, kernel.bias, in_bits, filter_bits, is_transposed=True)
         if mix:
-            weight = _numbers(mix[0].weight)[:, :, 0, 0]
+            weight = _values(mix[0].weight)[:, :, 0, 0]
             self._integers(weight, mix[0].bias, filter_bits, out_bits)
 
     def _integers(
@@ -138,9 +137,9 @@ class _Writer:
         integers, scale = _int16_rows(weight)
         rows = integers.T if is_transposed else _rows_of_8(integers)
         self._array(np.ascontiguousarray(rows))
-        self._array((scale * 2.0 ** (out_bits - in_bits)).astype(np.float32))
-        added = np.zeros(len(weight), np.float32) if bias is None else _numbers(bias)
-        self._array((added * 2.0**out_bits).astype(np.float32))
+        self._numbers(scale * 2.0 ** (out_bits - in_bits))
+        added = np.zeros(len(weight), np.float32) if bias is None else _values(bias)
+        self._numbers(added * 2.0**out_bits)
 
     def block(self, name: str, block: Block) -> None:
         mixer = block.mixer
@@ -158,8 +157,8 @@ class _Writer:
 
     def _lti(self, mixer: DiagonalSSM) -> None:
         """The gain of the input is moved to the readout: h / gain is what the engine keeps."""
-        cos, sin, gain = (_numbers(x).T for x in mixer.rotation())
-        real, imag = (_numbers(x).T * gain for x in mixer.readout)
+        cos, sin, gain = (_values(x).T for x in mixer.rotation())
+        real, imag = (_values(x).T * gain for x in mixer.readout)
         scale = np.float32(max(np.abs(real).max(), np.abs(imag).max()) / 32767.0) or np.float32(1)
         self._words(len(cos))
         for turn in (cos, sin):
@@ -167,7 +166,7 @@ class _Writer:
         for readout in (real, imag):
             self._array(np.round(readout / scale).astype(np.int16))
         self._floats(float(scale))
-        self._array(_numbers(mixer.skip))
+        self._numbers(_values(mixer.skip))
 
     def _attention(self, name: str, mixer: SelectiveSSM | MLSTM) -> None:
         is_mlstm = isinstance(mixer, MLSTM)
@@ -175,39 +174,39 @@ class _Writer:
         key_scale = cast("MLSTM", mixer).key_scale if is_mlstm else 1.0
         self._floats(mixer.max_decay, key_scale, MLSTM_MAX_LOGIT if is_mlstm else 0.0)
         self.linear(f"{name}'s projection", mixer.project)
-        self._array(-_numbers(mixer.log_decay))
-        self._array(_numbers(mixer.skip))
+        self._array(-_values(mixer.log_decay))
+        self._numbers(_values(mixer.skip))
 
     def _slstm(self, mixer: SLSTM) -> None:
         self._words(mixer.head_shape[0])
         self._floats(mixer.max_decay, SLSTM_MAX_LOGIT, OUTPUT_SCALE)
-        self._array(_numbers(mixer.weight))
-        self._array(-_numbers(mixer.log_decay))
-        self._array(_numbers(mixer.skip))
+        self._array(_values(mixer.weight))
+        self._array(-_values(mixer.log_decay))
+        self._numbers(_values(mixer.skip))
 
     def _tcn(self, mixer: CausalTCN) -> None:
         self._words(len(mixer.convs))
         for conv in cast("Sequence[DilatedConv]", mixer.convs):
             self._words(len(conv.weight), conv.dilation)
-            self._array(_numbers(conv.weight))
-            self._array(_numbers(conv.bias))
-        self._array(_numbers(mixer.skip))
+            self._array(_values(conv.weight))
+            self._array(_values(conv.bias))
+        self._numbers(_values(mixer.skip))
 
     def norm(self, norm: nn.BatchNorm1d) -> None:
         """A batch norm as scale and shift per channel."""
         mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
         scale = norm.weight.double() / (variance.double() + norm.eps).sqrt()
         shift = norm.bias.double() - mean.double() * scale
-        self._array(_numbers(scale.float()))
-        self._array(_numbers(shift.float()))
+        self._numbers(_values(scale))
+        self._numbers(_values(shift))
 
     def linear(self, name: str, linear: nn.Linear) -> None:
-        integers, scale = _exact_int8(name, _numbers(linear.weight))
+        integers, scale = _exact_int8(name, _values(linear.weight))
         rows = _rows_of_8(integers)
         _check_sums(rows, name)
         self._array(rows)
-        self._array(scale)
-        self._array(_numbers(linear.bias))
+        self._numbers(scale)
+        self._numbers(_values(linear.bias))
 
     def _words(self, *values: int) -> None:
         self.pieces.append(np.array(values, "<u4").tobytes())
@@ -215,9 +214,14 @@ class _Writer:
     def _floats(self, *values: float) -> None:
         self._array(np.array(values, np.float32))
 
+    def _numbers(self, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            raise EdgeAudioError(_NOT_FINITE)
+        self.pieces.append(numbers(values))
+
     def _array(self, values: NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int16]) -> None:
         if not np.isfinite(values).all():
-            raise EdgeAudioError("a weight of this student is not finite: train it again")
+            raise EdgeAudioError(_NOT_FINITE)
         little = values.astype(values.dtype.newbyteorder("<"))
         self.pieces.append(padded(np.ascontiguousarray(little).tobytes()))
 
@@ -235,7 +239,7 @@ def _kind(mixer: Mixer) -> str:
     )
 
 
-def _numbers(tensor: Tensor) -> FloatArray:
+def _values(tensor: Tensor) -> FloatArray:
     return cast("FloatArray", tensor.detach().numpy())
 
 

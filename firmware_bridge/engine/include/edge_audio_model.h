@@ -17,23 +17,40 @@
 #ifndef EA_MAX_BLOCKS
 #define EA_MAX_BLOCKS 12
 #endif
+#ifndef EA_MAX_MAP_CHANNELS
 #define EA_MAX_MAP_CHANNELS 256 /* of a convolution */
+#endif
 #define EA_MAX_MODES 16         /* of a state space */
 #define EA_MAX_HEADS 16
 #define EA_MAX_TCN_LAYERS 4
 #define EA_MAX_SIZE 8192 /* of a matrix's sides, a window, a transform, a number of labels */
 
 /* Kinds of mixers, of which a build may leave out those that its model has not. */
-enum { EA_LTI = 0, EA_SELECTIVE = 1, EA_MLSTM_SIGMOID = 2, EA_MLSTM_EXPONENTIAL = 3, EA_SLSTM = 4, EA_TCN = 5 };
+#define EA_LTI 0u
+#define EA_SELECTIVE 1u
+#define EA_MLSTM_SIGMOID 2u
+#define EA_MLSTM_EXPONENTIAL 3u
+#define EA_SLSTM 4u
+#define EA_TCN 5u
 #ifndef EA_MIXERS
 #define EA_MIXERS 0x3fu /* bit k: with kind k */
 #endif
 
+#ifndef EA_STATES
+#define EA_STATES 3u /* bit 0: with float state, bit 1: with int16 state */
+#endif
+
+/* Numbers as integers: number i is unit * values[i]. */
+typedef struct {
+    const int16_t *values;
+    float unit;
+} ea_numbers;
+
 /* y[o] = bias[o] + scale[o] * sum_i weight[o][i] * x[i]. Rows are padded with zeros. */
 typedef struct {
     uint32_t n_in, n_out, row; /* row: n_in, up to a multiple of 8 */
-    const int8_t *weight;      /* [n_out][row] */
-    const float *scale, *bias; /* [n_out] */
+    const int8_t *weight;    /* [n_out][row] */
+    ea_numbers scale, bias;  /* [n_out] */
 } ea_linear;
 
 /* 3x3 depthwise, then 1x1 unless n_in is 1; maps are int16 with in_bits, mid_bits and out_bits
@@ -42,9 +59,9 @@ typedef struct {
     uint32_t n_in, n_filters, n_out, row; /* row: n_filters, up to a multiple of 8 */
     uint32_t stride, n_bands, is_residual, in_bits, out_bits;
     const int16_t *kernel;                        /* [3 times][3 bands][n_filters] */
-    const float *kernel_gain, *kernel_bias;       /* [n_filters] */
+    ea_numbers kernel_gain, kernel_bias;          /* [n_filters] */
     const int16_t *mix;                           /* [n_out][row]; null without 1x1 */
-    const float *mix_gain, *mix_bias;             /* [n_out] */
+    ea_numbers mix_gain, mix_bias;                /* [n_out] */
     float filter_limit, out_limit;                /* 6 in the units of their maps */
     uint32_t state;                               /* offset in bytes, of uint32 and 2 rows */
 } ea_conv;
@@ -53,33 +70,35 @@ typedef struct {
     uint32_t n_modes;
     const int16_t *cos, *sin, *real, *imag; /* [n_modes][D]; cos, sin in units of 2^-15 */
     float readout_scale;
-    const float *skip; /* [D] */
+    ea_numbers skip; /* [D] */
 } ea_lti;
 
 typedef struct { /* selective state space, and mLSTM of both kinds */
     uint32_t n_heads, n_keys;
     float max_decay, key_scale, max_logit;
     ea_linear project;
-    const float *decay_bias, *skip; /* [n_heads], [D] */
+    const float *decay_bias; /* [n_heads] */
+    ea_numbers skip;         /* [D] */
 } ea_attention;
 
 typedef struct {
     uint32_t n_heads;
     float max_decay, max_logit, output_scale;
-    const float *weight;             /* [n_heads][2 P][4 P], P = D / n_heads */
-    const float *forget_bias, *skip; /* [D], [D] */
+    const float *weight;      /* [n_heads][2 P][4 P], P = D / n_heads */
+    const float *forget_bias; /* [D] */
+    ea_numbers skip;          /* [D] */
 } ea_slstm;
 
 typedef struct {
     uint32_t n_layers;
     uint32_t n_taps[EA_MAX_TCN_LAYERS], dilation[EA_MAX_TCN_LAYERS];
     const float *weight[EA_MAX_TCN_LAYERS], *bias[EA_MAX_TCN_LAYERS]; /* [n_taps][D], [D] */
-    const float *skip;                                                /* [D] */
+    ea_numbers skip;                                                  /* [D] */
 } ea_tcn;
 
 typedef struct {
     uint32_t kind, state; /* state: offset in bytes */
-    const float *norm_scale, *norm_shift; /* [D] */
+    ea_numbers norm_scale, norm_shift; /* [D] */
     union {
         ea_lti lti;
         ea_attention attention;
@@ -98,13 +117,14 @@ typedef struct {
     float smoothing, bound, log_floor, log_mean, log_gain;
     const char *labels;                /* n_labels strings in a row */
     const float *on, *off;             /* [n_labels] */
-    const float *window_half, *sine;   /* [window / 2 + 1], [fft_size / 4 + 1] */
+    ea_numbers window_half;            /* [window / 2 + 1] */
+    const float *sine;                 /* [fft_size / 4 + 1] */
     const uint16_t *mel_first, *mel_count; /* [n_mels] */
-    const float *mel_weight;
+    ea_numbers mel_weight;
     ea_conv convs[EA_MAX_CONVS];
     ea_linear project, embed, head;
     ea_block blocks[EA_MAX_BLOCKS];
-    const float *norm_scale, *norm_shift; /* [D] */
+    ea_numbers norm_scale, norm_shift; /* [D] */
     uint32_t network_bytes, scratch_bytes, batch; /* batch: frames transformed together */
 } ea_model;
 

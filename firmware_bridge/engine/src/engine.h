@@ -23,6 +23,10 @@
 #define EA_HAS(kind) (((EA_MIXERS) >> (kind)) & 1u)
 #define EA_TILE 8u /* channels of a state space that are advanced together */
 
+static inline float ea_number(const ea_numbers *numbers, uint32_t i) {
+    return numbers->unit * (float)numbers->values[i];
+}
+
 static inline uint32_t ea_round_up(uint32_t n, uint32_t unit) {
     return (n + unit - 1) / unit * unit;
 }

@@ -7,7 +7,7 @@ static float *lane_of(ea_vector *z, uint32_t lane) { return (float *)(void *)z +
 
 /* The window is symmetric around its middle. */
 static float window_at(const ea_model *model, uint32_t i) {
-    return model->window_half[i <= model->window / 2 ? i : model->window - i];
+    return ea_number(&model->window_half, i <= model->window / 2 ? i : model->window - i);
 }
 
 void ea_load_samples(const ea_model *model, const float *samples, uint32_t lane, ea_vector *z) {
@@ -132,13 +132,12 @@ static void powers(const ea_model *model, const ea_vector *z, uint32_t n_points,
 /* Sums of each band -> frames, transposed. */
 static void mel_bands(const ea_model *model, const ea_vector *power, uint32_t n_lanes,
                       float *frames) {
-    const float *weight = model->mel_weight;
-    uint32_t m, b, lane;
+    uint32_t at = 0, m, b, lane;
     for (m = 0; m < model->n_mels; m++) {
         const ea_vector *bins = power + model->mel_first[m];
         ea_vector sum = bins[0] * 0.0f;
-        for (b = 0; b < model->mel_count[m]; b++) sum = sum + bins[b] * weight[b];
-        weight += model->mel_count[m];
+        for (b = 0; b < model->mel_count[m]; b++, at++)
+            sum = sum + bins[b] * ea_number(&model->mel_weight, at);
         sum = sum * 0.25f;
         for (lane = 0; lane < n_lanes; lane++)
             frames[lane * model->n_mels + m] = *lane_of(&sum, lane);

@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "edge_audio_model.h"
+
 #if defined(EA_PLAIN)
 #define EA_KERNELS "plain"
 #elif defined(__ARM_FEATURE_MVE)
@@ -64,6 +66,10 @@ static inline void ea_store_float8(float *at, ea_float8 floats) {
     __builtin_memcpy(at, &floats, sizeof floats);
 }
 
+static inline ea_float8 ea_load_numbers8(const ea_numbers *numbers, uint32_t i) {
+    return numbers->unit * __builtin_convertvector(ea_load_short8(numbers->values + i), ea_float8);
+}
+
 /* Four where they come from four sums: a load wider than the store before it would wait. */
 typedef float ea_float4 __attribute__((vector_size(16)));
 typedef int32_t ea_int4 __attribute__((vector_size(16)));
@@ -86,10 +92,8 @@ static inline void ea_store_short4(int16_t *at, ea_int4 integers) {
     __builtin_memcpy(at, &shorts, sizeof shorts);
 }
 
-static inline ea_float4 ea_load_float4(const float *at) {
-    ea_float4 floats;
-    __builtin_memcpy(&floats, at, sizeof floats);
-    return floats;
+static inline ea_float4 ea_load_numbers4(const ea_numbers *numbers, uint32_t i) {
+    return numbers->unit * __builtin_convertvector(ea_load_short4(numbers->values + i), ea_float4);
 }
 #endif
 
@@ -141,13 +145,13 @@ static inline void ea_dot16(const int16_t *x, const int16_t *weight, uint32_t n,
 
 #elif defined(EA_DSP)
 
-/* Of the bytes w3 w2 w1 w0, sxtb16 takes w2 w0, and w3 w1 after a rotation: they are multiplied
+/* Of the bytes w3 w2 w1 w0, sxtb16 takes w2 w0, and w3 w1 after a shift: they are multiplied
  * by x2 x0 and x3 x1, which are packed from x1 x0 and x3 x2 once for all rows. */
 static inline int32_t ea_four_products(int32_t even, int32_t odd, const int8_t *weight,
                                        int32_t sum) {
     int32_t w = ea_load_word(weight);
     sum = __smlad(even, __sxtb16(w), sum);
-    return __smlad(odd, __sxtb16((int32_t)__ror((uint32_t)w, 8)), sum);
+    return __smlad(odd, __sxtb16((int32_t)((uint32_t)w >> 8)), sum);
 }
 
 static inline void ea_dot8(const int16_t *x, const int8_t *weight, uint32_t n, int32_t *sums) {

@@ -16,15 +16,15 @@ static float quantize(const float *x, uint32_t n, int16_t *q) {
 
 /* The output of which `sum` is the sum. */
 static float finished(const ea_linear *linear, int32_t sum, uint32_t o, float unit) {
-    return linear->bias[o] + linear->scale[o] * unit * (float)sum;
+    return ea_number(&linear->bias, o) + ea_number(&linear->scale, o) * unit * (float)sum;
 }
 
 #if defined(EA_VECTORS)
 static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, float unit,
                     float *y) {
     ea_float4 sum = __builtin_convertvector(ea_load_int4(sums), ea_float4);
-    ea_float4 scale = ea_load_float4(linear->scale + o) * unit;
-    sum = ea_load_float4(linear->bias + o) + scale * sum;
+    ea_float4 scale = ea_load_numbers4(&linear->scale, o) * unit;
+    sum = ea_load_numbers4(&linear->bias, o) + scale * sum;
     __builtin_memcpy(y + o, &sum, sizeof sum);
 }
 #else

@@ -12,6 +12,8 @@
 #include "kernels.h"
 #include "numbers.h"
 
+#if EA_STATES & 2u
+
 /* The unit in which values up to `largest` are kept: largest / unit < 32768. */
 static float unit_of(float largest) {
     uint32_t exponent = ea_to_bits(largest) & 0x7f800000u;
@@ -25,6 +27,8 @@ static int16_t kept(float value, float inverse_unit) {
 
 /* Of a power of two, exactly. */
 static float inverse(float unit) { return ea_from_bits((254u << 23) - ea_to_bits(unit)); }
+
+#endif
 
 #if EA_HAS(EA_LTI)
 
@@ -48,7 +52,7 @@ static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float
         ea_store_float8(h[2 * k + 1], im);
         sum = sum + (real * next - imag * im);
     }
-    ea_store_float8(y + d, ea_load_float8(m->skip + d) * input + m->readout_scale * sum);
+    ea_store_float8(y + d, ea_load_numbers8(&m->skip, d) * input + m->readout_scale * sum);
 }
 #else
 static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float *u,
@@ -70,16 +74,20 @@ static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float
         }
     }
     for (c = 0; c < EA_TILE; c++)
-        y[d + c] = m->skip[d + c] * u[d + c] + m->readout_scale * sum[c];
+        y[d + c] = ea_number(&m->skip, d + c) * u[d + c] + m->readout_scale * sum[c];
 }
 #endif
 
+#if EA_STATES & 1u
 static void lti_float(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
     uint32_t d;
     for (d = 0; d < channels; d += EA_TILE)
         lti_tile(m, channels, d, u, (float (*)[EA_TILE])(void *)(state + 2 * m->n_modes * d), y);
 }
 
+#endif
+
+#if EA_STATES & 2u
 static void lti_int16(const ea_lti *m, uint32_t channels, uint8_t *state, const float *u,
                       float *y) {
     float h[2 * EA_MAX_MODES][EA_TILE], largest[EA_TILE];
@@ -101,12 +109,16 @@ static void lti_int16(const ea_lti *m, uint32_t channels, uint8_t *state, const 
     }
 }
 
+#endif
+
 static void apply_lti(const ea_model *model, const ea_lti *m, uint8_t *state, const float *u,
                       float *y) {
-    if (model->has_int16_state)
-        lti_int16(m, model->channels, state, u, y);
-    else
-        lti_float(m, model->channels, (float *)(void *)state, u, y);
+#if EA_STATES & 2u
+    if (model->has_int16_state) lti_int16(m, model->channels, state, u, y);
+#endif
+#if EA_STATES & 1u
+    if (!model->has_int16_state) lti_float(m, model->channels, (float *)(void *)state, u, y);
+#endif
 }
 
 #endif
@@ -129,6 +141,7 @@ static void recall_float(float *memory, uint32_t n, float decay, float gain, flo
     }
 }
 
+#if EA_STATES & 2u
 static void recall_int16(int16_t *memory, float *unit, uint32_t n, float decay, float gain,
                          float query, const float *u, float *y, float *next) {
     float largest = 0.0f, inverse_unit;
@@ -141,6 +154,8 @@ static void recall_int16(int16_t *memory, float *unit, uint32_t n, float decay, 
     for (c = 0; c < n; c++) memory[c] = kept(next[c], inverse_unit);
 }
 
+#endif
+
 /* memory [n_keys][D], int16 after units [n_keys][n_heads]; y [D] is what is recalled. */
 static void recall(const ea_model *model, const ea_attention *m, const gates *g, uint8_t *memory,
                    const float *u, float *y, float *scratch) {
@@ -152,12 +167,14 @@ static void recall(const ea_model *model, const ea_attention *m, const gates *g,
         for (h = 0; h < m->n_heads; h++) {
             uint32_t first = h * width, cell = n * model->channels + first;
             float gain = g->key[n] * g->gain[h];
-            if (model->has_int16_state)
+#if EA_STATES & 2u
+            if (model->has_int16_state) {
                 recall_int16(integers + cell, units + n * m->n_heads + h, width, g->decay[h], gain,
                              g->query[n], u + first, y + first, scratch);
-            else
-                recall_float(units + cell, width, g->decay[h], gain, g->query[n], u + first,
-                             y + first);
+                continue;
+            }
+#endif
+            recall_float(units + cell, width, g->decay[h], gain, g->query[n], u + first, y + first);
         }
     }
 }
@@ -168,9 +185,9 @@ static uint32_t memory_bytes(const ea_model *model, const ea_attention *m) {
     return ea_round_up(4 * m->n_keys * m->n_heads + 2 * cells, 4);
 }
 
-static void add_skip(const ea_model *model, const float *skip, const float *u, float *y) {
+static void add_skip(const ea_model *model, const ea_numbers *skip, const float *u, float *y) {
     uint32_t d;
-    for (d = 0; d < model->channels; d++) y[d] += skip[d] * u[d];
+    for (d = 0; d < model->channels; d++) y[d] += ea_number(skip, d) * u[d];
 }
 
 /* The logits [2 n_keys + ...], with working memory after them. */
@@ -196,7 +213,7 @@ static void apply_selective(const ea_model *model, const ea_attention *m, uint8_
         g.gain[h] = ea_sqrt(1.0f - g.decay[h] * g.decay[h]);
     }
     recall(model, m, &g, state, u, y, end);
-    add_skip(model, m->skip, u, y);
+    add_skip(model, &m->skip, u, y);
 }
 
 #endif
@@ -249,7 +266,7 @@ static void apply_mlstm(const ea_model *model, const ea_block *block, uint8_t *s
     if (is_exponential) stabilise(m, &g, n + m->n_keys * m->n_heads);
     recall(model, m, &g, state, u, y, end);
     if (is_exponential) normalise(model, m, &g, n, y);
-    add_skip(model, m->skip, u, y);
+    add_skip(model, &m->skip, u, y);
 }
 
 #endif
@@ -283,7 +300,7 @@ static void apply_slstm(const ea_model *model, const ea_slstm *m, float *c, cons
             n[d] = m->max_decay * forget * n[d] + gain;
             c[d] = c[d] + gain / n[d] * (ea_tanh(logits[width + p]) - c[d]);
             hidden[d] = ea_sigmoid(logits[3 * width + p]) * c[d];
-            y[d] = m->skip[d] * u[d] + m->output_scale * hidden[d];
+            y[d] = ea_number(&m->skip, d) * u[d] + m->output_scale * hidden[d];
         }
     }
 }
@@ -320,7 +337,7 @@ static void apply_tcn(const ea_model *model, const ea_tcn *m, float *context, co
         for (d = 0; d < model->channels; d++) input[d] = ea_hardswish(y[d]);
         context += context_rows(m, layer) * model->channels;
     }
-    for (d = 0; d < model->channels; d++) y[d] += m->skip[d] * u[d];
+    for (d = 0; d < model->channels; d++) y[d] += ea_number(&m->skip, d) * u[d];
 }
 
 static uint32_t tcn_state_bytes(const ea_model *model, const ea_tcn *m) {
@@ -367,12 +384,11 @@ uint32_t ea_mixer_state_bytes(const ea_model *model, const ea_block *block) {
 }
 
 uint32_t ea_mixer_scratch_bytes(const ea_model *model, const ea_block *block) {
-    const ea_linear *linear = &block->mixer.attention.project;
     switch (block->kind) {
         case EA_SELECTIVE:
         case EA_MLSTM_SIGMOID:
         case EA_MLSTM_EXPONENTIAL:
-            return 4 * (linear->n_out + (linear->row > model->channels ? linear->row : model->channels));
+            return 4 * (block->mixer.attention.project.n_out + model->channels);
         case EA_SLSTM:
             return 4 * 4 * model->channels;
         case EA_TCN:
@@ -385,6 +401,7 @@ uint32_t ea_mixer_scratch_bytes(const ea_model *model, const ea_block *block) {
 void ea_apply_mixer(const ea_model *model, const ea_block *block, uint8_t *network, const float *u,
                     float *y, float *scratch) {
     uint8_t *state = network + block->state;
+    (void)scratch; /* which a state space does not need */
     switch (block->kind) {
 #if EA_HAS(EA_LTI)
         case EA_LTI:

@@ -67,6 +67,13 @@ static float take_float(cursor *c) {
     return c->status == EA_OK ? *number : 0.0f;
 }
 
+static ea_numbers take_numbers(cursor *c, uint32_t n) {
+    ea_numbers numbers;
+    numbers.unit = take_float(c);
+    numbers.values = take(c, n, 2);
+    return numbers;
+}
+
 static uint32_t magnitude(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
 
 /* weights [n_rows][n], of 1 or 2 bytes; `step` apart within a row. */
@@ -91,8 +98,8 @@ static void take_linear(cursor *c, ea_linear *linear, uint32_t n_in, uint32_t n_
     linear->n_out = n_out;
     linear->row = ea_round_up(n_in, 8);
     linear->weight = take_weights(c, n_out, linear->row, 1, linear->row, 1);
-    linear->scale = take_floats(c, n_out);
-    linear->bias = take_floats(c, n_out);
+    linear->scale = take_numbers(c, n_out);
+    linear->bias = take_numbers(c, n_out);
 }
 
 /* Front end */
@@ -116,7 +123,7 @@ static void take_thresholds(cursor *c, ea_model *model) {
 
 static void take_front_end(cursor *c, ea_model *model) {
     uint32_t n_weights = 0, m;
-    model->window_half = take_floats(c, model->window / 2 + 1);
+    model->window_half = take_numbers(c, model->window / 2 + 1);
     model->sine = take_floats(c, model->fft_size / 4 + 1);
     model->mel_first = take(c, model->n_mels, 2);
     model->mel_count = take(c, model->n_mels, 2);
@@ -124,7 +131,7 @@ static void take_front_end(cursor *c, ea_model *model) {
         require(c, (uint32_t)model->mel_first[m] + model->mel_count[m] <= model->fft_size / 2 + 1);
         n_weights += model->mel_count[m];
     }
-    model->mel_weight = take_floats(c, n_weights);
+    model->mel_weight = take_numbers(c, n_weights);
 }
 
 /* Stem */
@@ -153,13 +160,13 @@ static void take_conv_weights(cursor *c, ea_conv *conv) {
     uint32_t n = conv->n_filters;
     /* Rows are filters, across the nine taps. */
     conv->kernel = take_weights(c, n, 9, 2, 1, n);
-    conv->kernel_gain = take_floats(c, n);
-    conv->kernel_bias = take_floats(c, n);
+    conv->kernel_gain = take_numbers(c, n);
+    conv->kernel_bias = take_numbers(c, n);
     conv->mix = 0;
     if (conv->n_in == 1) return;
     conv->mix = take_weights(c, conv->n_out, conv->row, 2, conv->row, 1);
-    conv->mix_gain = take_floats(c, conv->n_out);
-    conv->mix_bias = take_floats(c, conv->n_out);
+    conv->mix_gain = take_numbers(c, conv->n_out);
+    conv->mix_bias = take_numbers(c, conv->n_out);
 }
 
 static void take_stem(cursor *c, ea_model *model) {
@@ -188,7 +195,7 @@ static void take_lti(cursor *c, ea_lti *m, uint32_t channels) {
     m->real = take(c, m->n_modes * channels, 2);
     m->imag = take(c, m->n_modes * channels, 2);
     m->readout_scale = take_float(c);
-    m->skip = take_floats(c, channels);
+    m->skip = take_numbers(c, channels);
 }
 
 static void take_attention(cursor *c, ea_attention *m, uint32_t kind, uint32_t channels) {
@@ -201,7 +208,7 @@ static void take_attention(cursor *c, ea_attention *m, uint32_t kind, uint32_t c
     require(c, channels % m->n_heads == 0);
     take_linear(c, &m->project, channels, 2 * m->n_keys + n_rates * m->n_heads);
     m->decay_bias = take_floats(c, m->n_heads);
-    m->skip = take_floats(c, channels);
+    m->skip = take_numbers(c, channels);
 }
 
 static void take_slstm(cursor *c, ea_slstm *m, uint32_t channels) {
@@ -212,7 +219,7 @@ static void take_slstm(cursor *c, ea_slstm *m, uint32_t channels) {
     require(c, channels % m->n_heads == 0);
     m->weight = take_floats(c, channels / m->n_heads * channels * 8);
     m->forget_bias = take_floats(c, channels);
-    m->skip = take_floats(c, channels);
+    m->skip = take_numbers(c, channels);
 }
 
 static void take_tcn(cursor *c, ea_tcn *m, uint32_t channels) {
@@ -224,14 +231,14 @@ static void take_tcn(cursor *c, ea_tcn *m, uint32_t channels) {
         m->weight[i] = take_floats(c, m->n_taps[i] * channels);
         m->bias[i] = take_floats(c, channels);
     }
-    m->skip = take_floats(c, channels);
+    m->skip = take_numbers(c, channels);
 }
 
 static void take_block(cursor *c, ea_block *block, uint32_t channels) {
     block->kind = take_word(c, 0, EA_TCN);
     if (c->status == EA_OK && !EA_HAS(block->kind)) refuse(c, EA_TOO_LARGE);
-    block->norm_scale = take_floats(c, channels);
-    block->norm_shift = take_floats(c, channels);
+    block->norm_scale = take_numbers(c, channels);
+    block->norm_shift = take_numbers(c, channels);
     if (block->kind == EA_LTI)
         take_lti(c, &block->mixer.lti, channels);
     else if (block->kind == EA_SLSTM)
@@ -260,13 +267,14 @@ static void take_sizes(cursor *c, ea_model *model) {
     model->has_int16_state = take_word(c, 0, 1);
     model->min_on_steps = take_word(c, 0, 1u << 30);
     model->min_off_steps = take_word(c, 0, 1u << 30);
+    if (!((EA_STATES) >> model->has_int16_state & 1u)) refuse(c, EA_TOO_LARGE);
     require(c, (model->fft_size & (model->fft_size - 1)) == 0 && model->window <= model->fft_size);
     require(c, model->channels % EA_TILE == 0);
     if (c->status == EA_OK && (model->n_convs > EA_MAX_CONVS || model->n_blocks > EA_MAX_BLOCKS))
         refuse(c, EA_TOO_LARGE);
 }
 
-static void take_numbers(cursor *c, ea_model *model) {
+static void take_settings(cursor *c, ea_model *model) {
     model->smoothing = take_float(c);
     model->bound = take_float(c);
     model->log_floor = take_float(c);
@@ -278,7 +286,7 @@ static void take_numbers(cursor *c, ea_model *model) {
 static ea_status read_image(cursor *c, ea_model *model) {
     uint32_t i;
     take_sizes(c, model);
-    take_numbers(c, model);
+    take_settings(c, model);
     if (c->status != EA_OK) return c->status;
     take_labels(c, model);
     take_thresholds(c, model);
@@ -286,8 +294,8 @@ static ea_status read_image(cursor *c, ea_model *model) {
     take_stem(c, model);
     for (i = 0; i < model->n_blocks && c->status == EA_OK; i++)
         take_block(c, &model->blocks[i], model->channels);
-    model->norm_scale = take_floats(c, model->channels);
-    model->norm_shift = take_floats(c, model->channels);
+    model->norm_scale = take_numbers(c, model->channels);
+    model->norm_shift = take_numbers(c, model->channels);
     take_linear(c, &model->embed, model->channels, model->embedding_dim);
     take_linear(c, &model->head, model->embedding_dim, model->n_labels);
     require(c, c->left == 0);

@@ -20,10 +20,11 @@ uint32_t ea_network_scratch_bytes(const ea_model *model) {
     return 4 * 3 * model->channels + n;
 }
 
-static void normalise(const ea_model *model, const float *scale, const float *shift,
+static void normalise(const ea_model *model, const ea_numbers *scale, const ea_numbers *shift,
                       const float *x, float *u) {
     uint32_t d;
-    for (d = 0; d < model->channels; d++) u[d] = ea_clip(scale[d] * x[d] + shift[d], model->bound);
+    for (d = 0; d < model->channels; d++)
+        u[d] = ea_clip(ea_number(scale, d) * x[d] + ea_number(shift, d), model->bound);
 }
 
 static void activate(float *y, uint32_t n, float limit) {
@@ -36,7 +37,7 @@ static void apply_block(const ea_model *model, const ea_block *block, uint8_t *n
     float *u = x + model->channels, *y = u + model->channels, *z = y + model->channels;
     float *gate = z + model->channels;
     uint32_t d;
-    normalise(model, block->norm_scale, block->norm_shift, x, u);
+    normalise(model, &block->norm_scale, &block->norm_shift, x, u);
     ea_apply_mixer(model, block, network, u, y, z);
     activate(y, model->channels, model->bound);
     ea_apply_linear(&block->mix, y, z, (int16_t *)(void *)(gate + model->channels));
@@ -51,7 +52,7 @@ void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *to
     uint32_t bits = model->convs[model->n_convs - 1].out_bits, i;
     ea_apply_integers(&model->project, token, ea_power_of_two(-(int32_t)bits), x);
     for (i = 0; i < model->n_blocks; i++) apply_block(model, &model->blocks[i], network, x);
-    normalise(model, model->norm_scale, model->norm_shift, x, u);
+    normalise(model, &model->norm_scale, &model->norm_shift, x, u);
     ea_apply_linear(&model->embed, u, e, q);
     activate(e, model->embedding_dim, model->bound);
     ea_apply_linear(&model->head, e, scores, q);

@@ -89,11 +89,11 @@ static int16_t activated(int32_t sum, float gain, float bias, float limit) {
 #if defined(EA_VECTORS)
 
 /* `activated` of eight sums. */
-static ea_int8 activated8(ea_int8 sum, const float *gain, const float *bias, float limit) {
+static ea_int8 activated8(ea_int8 sum, ea_float8 gain, ea_float8 bias, float limit) {
     ea_float8 most = (ea_float8){0} + limit;
-    ea_float8 y = __builtin_convertvector(sum, ea_float8) * ea_load_float8(gain);
+    ea_float8 y = __builtin_convertvector(sum, ea_float8) * gain;
     ea_int8 is_below;
-    y = y + ea_load_float8(bias);
+    y = y + bias;
     y = (ea_float8)((ea_int8)y & (y > 0.0f));
     is_below = y < most;
     y = (ea_float8)(((ea_int8)y & is_below) | ((ea_int8)most & ~is_below));
@@ -111,7 +111,8 @@ static uint32_t filter_eights(const ea_conv *conv, const int16_t *const *tap, in
         else
             for (k = 0; k < TAPS; k++)
                 sum += (int32_t)tap[k][0] * ea_load_short8(conv->kernel + k * n + f);
-        sum = activated8(sum, conv->kernel_gain + f, conv->kernel_bias + f, conv->filter_limit);
+        sum = activated8(sum, ea_load_numbers8(&conv->kernel_gain, f),
+                         ea_load_numbers8(&conv->kernel_bias, f), conv->filter_limit);
         ea_store_short8(out + f, sum);
     }
     return f;
@@ -134,18 +135,18 @@ static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t 
     for (; f < conv->n_filters; f += GROUP) {
         filter_group(tap, f, step, conv->kernel, conv->n_filters, sum);
         for (c = 0; c < GROUP; c++)
-            out[f + c] = activated(sum[c], conv->kernel_gain[f + c], conv->kernel_bias[f + c],
-                                   conv->filter_limit);
+            out[f + c] = activated(sum[c], ea_number(&conv->kernel_gain, f + c),
+                                   ea_number(&conv->kernel_bias, f + c), conv->filter_limit);
     }
 }
 
 #if defined(EA_VECTORS)
 
-static ea_int4 activated4(ea_int4 sum, const float *gain, const float *bias, float limit) {
+static ea_int4 activated4(ea_int4 sum, ea_float4 gain, ea_float4 bias, float limit) {
     ea_float4 most = (ea_float4){0} + limit;
-    ea_float4 y = __builtin_convertvector(sum, ea_float4) * ea_load_float4(gain);
+    ea_float4 y = __builtin_convertvector(sum, ea_float4) * gain;
     ea_int4 is_below;
-    y = y + ea_load_float4(bias);
+    y = y + bias;
     y = (ea_float4)((ea_int4)y & (y > 0.0f));
     is_below = y < most;
     y = (ea_float4)(((ea_int4)y & is_below) | ((ea_int4)most & ~is_below));
@@ -157,7 +158,8 @@ static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, con
                        int16_t *out) {
     uint32_t drop = conv->in_bits - conv->out_bits;
     ea_int4 y = ea_load_int4(sums), most = (ea_int4){0} + 32767;
-    y = activated4(y, conv->mix_gain + o, conv->mix_bias + o, conv->out_limit);
+    y = activated4(y, ea_load_numbers4(&conv->mix_gain, o), ea_load_numbers4(&conv->mix_bias, o),
+                   conv->out_limit);
     if (conv->is_residual) {
         ea_int4 added = ea_load_short4(x + o), is_below;
         y += drop ? (added + (1 << (drop - 1))) >> (int32_t)drop : added;
@@ -178,7 +180,7 @@ static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, con
                        int16_t *out) {
     uint32_t c;
     for (c = 0; c < GROUP; c++) {
-        const float gain = conv->mix_gain[o + c], bias = conv->mix_bias[o + c];
+        float gain = ea_number(&conv->mix_gain, o + c), bias = ea_number(&conv->mix_bias, o + c);
         int32_t y = activated(sums[c], gain, bias, conv->out_limit);
         if (conv->is_residual) y += rounded(x[o + c], conv->in_bits - conv->out_bits);
         out[o + c] = (int16_t)(y < 32767 ? y : 32767);
