@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := mic,serial,tflite,onnx,executorch,plot,train,teachers,export,dev
+TEST_EXTRAS := mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help listen test lint clean
@@ -50,7 +50,10 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
 	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils \
-		g++ mmdebstrap qemu-user-static
+		g++ mmdebstrap qemu-user-static \
+		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
+		chromium clang cmake
 	@echo "Installing edge-audio[$(TEST_EXTRAS)] into $(VENV) (some minutes, once) ..."
 	@$(PIP) $(TORCH)
 	@$(PIP) --editable '.[$(TEST_EXTRAS)]'

@@ -18,7 +18,7 @@ import numpy as np
 from edge_audio.bundle import Bundle, Manifest
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events import smoothing_factor
-from edge_audio.frontend import hann_window, mel_weights
+from edge_audio.frontend import hann_window, hz_to_mel, mel_weights
 from edge_audio.spec import FrontendSpec, Spec
 
 IMAGE_MAGIC = b"EAI1"
@@ -199,20 +199,32 @@ def _thresholds(manifest: Manifest, names: Sequence[str]) -> bytes:
 
 
 def _front_end(front: FrontendSpec) -> bytes:
-    weights = mel_weights(front)
-    heard = [np.flatnonzero(band) for band in weights.T]  # bins, in one piece
-    first = np.array([bins[0] if len(bins) else 0 for bins in heard], "<u2")
-    count = np.array([len(bins) for bins in heard], "<u2")
     quarter = np.sin(2.0 * np.pi * np.arange(front.fft_size // 4 + 1) / front.fft_size)
+    band, weight = _mel_bands(front)
     return b"".join(
         (
-            numbers(hann_window(front.window_samples)[: front.window_samples // 2 + 1]),
+            _floats(hann_window(front.window_samples)[: front.window_samples // 2 + 1]),
             _floats(quarter),
-            padded(first.tobytes()),
-            padded(count.tobytes()),
-            numbers(weights.T[weights.T > 0.0]),
+            padded(band.astype("u1").tobytes()),
+            numbers(weight),
         )
     )
+
+
+def _mel_bands(front: FrontendSpec) -> tuple[np.ndarray, np.ndarray]:
+    """For each bin [fft_size / 2 + 1] the band below it, counted from 1 (0: below the first
+    peak), and the weight that it has in the next one; the rest of 1 goes to the band below."""
+    weights = np.pad(mel_weights(front), ((0, 0), (1, 1)))  # with one band below, one above
+    bins = np.arange(len(weights))
+    hz = bins * front.sample_rate_hz / front.fft_size
+    low, high = hz_to_mel(np.array([front.min_hz, front.max_hz]))
+    edges = np.linspace(low, high, front.n_mels + 2)
+    band = np.searchsorted(edges, hz_to_mel(hz), side="right") - 1
+    is_above = band > front.n_mels
+    band = band.clip(0, front.n_mels)
+    # Below the first band all goes to what is below it, above the last to what is above.
+    weight = np.where(band == front.n_mels, 1.0 - weights[bins, band], weights[bins, band + 1])
+    return band, np.where(is_above, 1.0, weight)
 
 
 def _with_rows(arrays: bytes, embedding_dim: int, n_labels: int, kept: Sequence[int]) -> bytes:

@@ -461,7 +461,8 @@ class SerialDevice:
         """
         index = {name: i for i, name in enumerate(self.labels)}
         values = [(index[name], value.on, value.off) for name, value in thresholds.items()]
-        values.insert(0, (ALL_LABELS, 0.0, 0.0))
+        # A device that starts anew has those of the model; one that does not keeps open events.
+        values += [(index[name], 0.0, 0.0) for name in self.events.thresholds.keys() - thresholds]
         starts = range(0, len(values), _THRESHOLDS_PER_COMMAND)
         parts = (tuple(values[i : i + _THRESHOLDS_PER_COMMAND]) for i in starts)
         flags = WITH_EVENTS | (TOP_OF_WATCHED if top_of_watched else 0)
@@ -540,7 +541,8 @@ class SerialDevice:
     def _say_all(self) -> None:
         """The device is to be told everything (again): it may have started anew."""
         self._to_say = deque(self._setup)
-        if self._setup and not self._has_started:
+        if self._setup and not self._has_started:  # another host may have set other labels
+            self._to_say.appendleft(SetThresholds(((ALL_LABELS, 0.0, 0.0),)))
             self._to_say.append(Reset())
 
     def _wants_to_know(self) -> Query | None:
@@ -560,9 +562,9 @@ class SerialDevice:
                 return
             self._asked = _Asked(command, self._next_sequence, now_s)
             self._next_sequence = (self._next_sequence + 1) % 256
-        if now_s - self._progress_at_s > (
-            self._patience_s if self._has_started else min(_START_LIMIT_S, self._patience_s)
-        ):
+        start_limit_s = min(_START_LIMIT_S, self._patience_s)
+        limit_s = self._patience_s if self._has_started else start_limit_s
+        if now_s - self._progress_at_s > limit_s:
             raise SourceError(self._no_answer())
         if now_s >= self._asked.due_s:
             self._asked.due_s = now_s + _RESEND_S

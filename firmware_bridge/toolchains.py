@@ -79,13 +79,13 @@ class Toolchain:
         texts = [str(argument) for argument in arguments]
         if self.emulator[:1] == ("qemu-system-arm",):
             given = "".join(f",arg={text.replace(',', ',,')}" for text in ("firmware", *texts))
-            semihosting = f"enable=on,target=native{given}"
+            semihosting = f"enable=on,target=native,chardev=console{given}"
             return [*self.emulator, "-semihosting-config", semihosting, "-kernel", str(program)]
         return [*self.emulator, str(program), *texts]
 
 
 def _cortex_m(name: str, core: str, board: str, systick_hz: int, flags: str) -> Toolchain:
-    machine = ("-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0")
+    machine = "-nographic -monitor none -serial none -icount shift=0 -chardev stdio,id=console"
     return Toolchain(
         name=name,
         description=core,
@@ -102,7 +102,7 @@ def _cortex_m(name: str, core: str, board: str, systick_hz: int, flags: str) -> 
         missing="needs arm-none-eabi-gcc: apt-get install gcc-arm-none-eabi "
         "libnewlib-arm-none-eabi",
         link_flags=("-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none", "-lgcc"),
-        emulator=("qemu-system-arm", "-M", board, *machine),
+        emulator=("qemu-system-arm", "-M", board, *machine.split()),
         emulator_missing="needs qemu-system-arm: apt-get install qemu-system-arm",
         suffix=".elf",
     )
@@ -118,7 +118,7 @@ def _linux(name: str, description: str, prefix: str, emulator: str, flags: str) 
         missing=f"needs {prefix}-gcc: apt-get install gcc-{prefix} libc6-dev-{libc}-cross",
         link_flags=("-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none"),
         emulator=tuple(emulator.split()),
-        emulator_missing=f"needs {emulator.split()[0]}: apt-get install qemu-user-static",
+        emulator_missing=f"needs {emulator.split(maxsplit=1)[0]}: apt-get install qemu-user-static",
     )
 
 

@@ -39,7 +39,7 @@ def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
 def single_page(module: bytes, image: bytes) -> str:
     """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
     the style that it was made with, by their hashes, the worklet as a data URL (which is all that
-    browsers let pages opened as files have), and no connection at all."""
+    Chromium lets pages opened as files have), and no connection at all."""
     style, script = _part("style.css"), _part("page.js")
     policy = (
         f"script-src {_hash_source(script)} data: 'wasm-unsafe-eval'; "

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edge_audio.backends import MODEL_FILES
 from edge_audio.cli.quiet import quiet_libraries
-from quantize.export import EXPORT_FILES
+from quantize.export import EXPORT_FILES, runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PUBLISHED_FOR = ("litert", "onnx", "native")
 SCHEME_HELP = "; ".join(f"{name}: {scheme.description}" for name, scheme in SCHEMES.items())
 
 scheme_option = click.option(
@@ -70,7 +68,7 @@ def shared_options(command: Command) -> Command:
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the bundle, such as tiny-int8.")
-@runtimes_option("litert, onnx and native; executorch's file would take our bundles past 2 MB")
+@runtimes_option("all but executorch, whose file would take our bundles past their size limits")
 @click.option(
     "--out",
     "out_dir",
@@ -136,7 +134,7 @@ def quantize(
     config = BuildConfig(
         name=name,
         scheme=scheme,
-        runtimes=runtimes or PUBLISHED_FOR,
+        runtimes=runtimes or published_for(scheme),
         activations=manifest_folder(manifest_path),
         thresholds=CalibrationConfig() if has_thresholds else None,
         metrics=[quote_metrics(path) for path in metrics_paths],
@@ -146,7 +144,7 @@ def quantize(
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@runtimes_option("all of them")
+@runtimes_option("all that can express the scheme")
 @click.option(
     "--labels",
     "labels_name",
@@ -206,13 +204,18 @@ def export(
     config = BuildConfig(
         name=out_path.name,
         scheme=scheme,
-        runtimes=runtimes or tuple(MODEL_FILES),
+        runtimes=runtimes,
         labels=() if labels_name == "all" else read_labels(Path(labels_name)),
         model_input=model_input,
         activations=manifest_folder(manifest_path),
         like=like,
     )
     build(checkpoint, config, out_path.parent, runs_dir, accuracy)
+
+
+def published_for(scheme: str) -> tuple[str, ...]:
+    """What a bundle has files for unless --to says otherwise."""
+    return tuple(name for name in runtimes_for(SCHEMES[scheme]) if name != "executorch")
 
 
 def manifest_folder(path: Path | None) -> Path | None:

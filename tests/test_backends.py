@@ -23,7 +23,7 @@ from edge_audio.backends import (
 )
 from edge_audio.backends.litert import require_golden
 from edge_audio.bundle import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
-from edge_audio.errors import BackendError, UsageError
+from edge_audio.errors import BackendError, BundleError, UsageError
 from edge_audio.spec import TensorSpec
 
 SHIPPED = [
@@ -32,6 +32,10 @@ SHIPPED = [
     for backend in BACKEND_NAMES
     if MODEL_FILES[backend] in load_bundle(name).manifest.files
 ]
+
+
+EXPORTED = [name for name in BACKEND_NAMES if name != "native"]
+"""Those that a graph of any kind can be exported for; the engine runs students alone."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def test_numpy_reference_holds_the_contract() -> None:
     check_backend(toy.NumpyBackend())
 
 
-@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_backend_holds_the_contract_on_a_toy_model(toy_bundle: Bundle, name: str) -> None:
     check_backend(open_or_skip(toy_bundle, name))
 
@@ -60,7 +64,7 @@ def test_backend_holds_the_contract_on_shipped_models(model: str, name: str) -> 
     check_backend(open_or_skip(load_bundle(model), name))
 
 
-@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_exported_steps_equal_the_definition_over_1000_steps(toy_bundle: Bundle, name: str) -> None:
     rng = np.random.default_rng(2)
     frames = rng.normal(-0.5, 1.0, (8_000, 64)).astype(np.float32)
@@ -106,7 +110,7 @@ def test_threads_sharing_a_backend_do_not_mix(toy_bundle: Bundle) -> None:
         np.testing.assert_array_equal(together[i], expected)
 
 
-@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize("name", EXPORTED)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -127,7 +131,7 @@ def test_model_that_does_not_fit_its_manifest_is_refused_by_tensor_name(
         open_backend(bundle, name)
 
 
-@pytest.mark.parametrize("name", BACKEND_NAMES)
+@pytest.mark.parametrize("name", EXPORTED)
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(4096)])
 def test_rubbish_model_file_is_one_clear_line(tmp_path: Path, name: str, content: bytes) -> None:
     if name not in installed_backends():
@@ -138,8 +142,33 @@ def test_rubbish_model_file_is_one_clear_line(tmp_path: Path, name: str, content
     assert "\n" not in str(caught.value)
 
 
+def test_rubbish_weights_of_the_engine_are_one_clear_line(tmp_path: Path) -> None:
+    if "native" not in installed_backends():
+        pytest.skip("needs a C compiler: apt-get install gcc")
+    for content in (b"", b"not weights", bytes(4096)):
+        bundle = toy.save_toy(tmp_path / "rubbish", native=content)
+        with pytest.raises(BundleError, match=r"engine\.bin is damaged") as caught:
+            open_backend(bundle, "native")
+        assert "\n" not in str(caught.value)
+
+
+def test_auto_goes_on_to_the_next_runtime_where_one_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Such as where a compiler is there but does not work."""
+    bundle = load_bundle("tiny-int8")
+    others = [name for name in backends_for(bundle) if name != "native"]
+    if not others:
+        pytest.skip("needs a second runtime: pip install 'edge-audio[tflite]'")
+    monkeypatch.setenv("CC", "false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert open_backend(bundle).name == others[0]
+    with pytest.raises(BackendError, match="false cannot compile the engine"):
+        open_backend(bundle, "native")
+
+
 def test_unknown_backend_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="litert, executorch, onnx"):
+    with pytest.raises(UsageError, match="native, litert, executorch, onnx"):
         open_backend(toy.save_toy(tmp_path / "toy"), "tensorrt")
 
 
@@ -159,7 +188,7 @@ def test_absent_runtime_names_its_extra(tmp_path: Path, name: str, extra: str) -
         "    sys.modules[module] = None  # as if it were not installed\n"
         "from edge_audio.backends import installed_backends, open_backend\n"
         "from edge_audio.bundle import load_bundle\n"
-        "assert installed_backends() == []\n"
+        "assert {*installed_backends()} <= {'native'}\n"
         f"open_backend(load_bundle({str(bundle.path)!r}), {name!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -140,6 +140,7 @@ class DeafBackend:
     """Fits any manifest and hears nothing."""
 
     name = "deaf"
+    log_mel = None
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec

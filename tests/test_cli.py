@@ -19,7 +19,7 @@ import toy
 from command_line import error_line, run
 from virtual_sound_card import VirtualSoundCard
 
-from edge_audio.backends import installed_backends
+from edge_audio.backends import backends_for
 from edge_audio.bundle import Bundle, Manifest, load_bundle, save_bundle, shipped_bundles
 from edge_audio.cli import OWN_COMMANDS
 
@@ -174,7 +174,7 @@ def test_inspect_json_is_the_manifest(toy_bundle: Bundle) -> None:
 
 def test_verify_passes_on_every_installed_backend(toy_bundle: Bundle) -> None:
     lines = run("verify", toy_bundle.path).stdout.splitlines()
-    for name in installed_backends():
+    for name in backends_for(toy_bundle):
         assert any(line.split()[0] == name and line.split()[-1] == "ok" for line in lines)
 
 

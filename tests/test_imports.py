@@ -36,7 +36,12 @@ ALLOWED = {
         "edge_audio.verify",
         "edge_audio.cli.quiet",
     ),
-    "firmware_bridge": ("edge_audio.spec", "edge_audio.bundle", "edge_audio.errors"),
+    "firmware_bridge": (
+        "edge_audio.spec",
+        "edge_audio.bundle",
+        "edge_audio.errors",
+        "edge_audio.image",
+    ),
 }
 
 

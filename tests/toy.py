@@ -67,6 +67,7 @@ class NumpyBackend:
     """The model's definition; runs without any runtime."""
 
     name = "numpy"
+    log_mel = None
     spec = SPEC
 
     def initial_state(self) -> State:
@@ -108,8 +109,9 @@ def golden(n_samples: int = 80_000) -> Golden:
 
 
 def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundle:
-    """The toy as a bundle; model files only if given as `tflite`, `onnx` or `pte`."""
-    models = {f"model.{suffix}": content for suffix, content in files.items()}
+    """The toy as a bundle; model files only if given as `tflite`, `onnx`, `pte` or `native`."""
+    engine = {"engine.bin": files.pop("native")} if "native" in files else {}
+    models = {f"model.{suffix}": content for suffix, content in files.items()} | engine
     card = {"CARD.md": b"# Toy\n", "golden.npz": golden().to_bytes()}
     return save_bundle(path, manifest, {**card, **models})
 

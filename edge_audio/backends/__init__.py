@@ -60,13 +60,13 @@ def backends_for(bundle: Bundle) -> list[str]:
 
 
 def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
-    """Loads the bundle's model into a runtime; "auto" takes the first that can run it.
+    """Loads the bundle's model into a runtime; "auto" takes the first that runs it.
 
     Raises UsageError for an unknown name, BackendError if the runtime is not installed or the
     model does not fit its manifest, BundleError if the model file is missing or altered.
     """
     if name == "auto":
-        name = _pick(bundle)
+        return _open_first(bundle, n_threads)
     if name == "litert":
         from edge_audio.backends.litert import open_litert
 
@@ -86,10 +86,17 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
     raise UsageError(f"unknown backend {name!r}: choose auto, {', '.join(BACKEND_NAMES)}")
 
 
-def _pick(bundle: Bundle) -> str:
-    if names := backends_for(bundle):
-        return names[0]
-    raise BackendError(
-        f"no installed runtime can run {bundle.manifest.name}: "
-        "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
-    )
+def _open_first(bundle: Bundle, n_threads: int) -> Backend:
+    """Of the installed runtimes that the bundle has a file for."""
+    *others, last = backends_for(bundle) or [""]
+    if not last:
+        raise BackendError(
+            f"no installed runtime can run {bundle.manifest.name}: "
+            "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
+        )
+    for name in others:
+        try:
+            return open_backend(bundle, name, n_threads)
+        except BackendError:  # such as a compiler that fails: the next one may do
+            continue
+    return open_backend(bundle, last, n_threads)

@@ -22,8 +22,11 @@ class Backend(Protocol):
 
     name: str
     spec: ModelSpec
-    log_mel: Transform | None
-    """Its own front end, where it has one: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]."""
+
+    @property
+    def log_mel(self) -> Transform | None:
+        """Its own front end, where it has one: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]."""
+        ...
 
     def initial_state(self) -> State:
         """Zeros: the state at the start of a stream, in the order of `spec.state`."""

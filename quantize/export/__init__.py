@@ -21,6 +21,13 @@ EXPORT_FILES = MODEL_FILES
 """What can be exported -> its file in a bundle."""
 
 
+def runtimes_for(scheme: Scheme) -> tuple[str, ...]:
+    """Those that can express the scheme: the C engine has int8 weights, and rounds activations
+    and state in a way of its own."""
+    is_native = scheme.weights == "int8" and not scheme.needs_calibration
+    return tuple(name for name in EXPORT_FILES if is_native or name != "native")
+
+
 def export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:
     """The model file of a runtime. Raises EdgeAudioError if it cannot express the graph."""
     with _quiet():

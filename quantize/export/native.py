@@ -30,6 +30,7 @@ from edge_audio.errors import EdgeAudioError
 from edge_audio.frontend import hann_window
 from edge_audio.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.spec import FrontendSpec
+from quantize.export import runtimes_for
 from quantize.int8 import quantize_weight
 from quantize.prepare import fold_batch_norms
 from quantize.schemes import Scheme
@@ -71,7 +72,7 @@ def export_native(graph: StepGraph, scheme: Scheme) -> bytes:
 
 
 def _check(graph: StepGraph, scheme: Scheme) -> None:
-    if scheme.weights != "int8" or scheme.activations == "static" or scheme.state != "float32":
+    if "native" not in runtimes_for(scheme):
         raise EdgeAudioError(
             f"the engine has no code for {scheme.description}: choose the scheme weight-only, or "
             "export this one for LiteRT, ONNX or ExecuTorch"

@@ -20,7 +20,9 @@
 #ifndef EA_MAX_MAP_CHANNELS
 #define EA_MAX_MAP_CHANNELS 256 /* of a convolution */
 #endif
-#define EA_MAX_MODES 16         /* of a state space */
+#ifndef EA_MAX_MODES
+#define EA_MAX_MODES 16 /* of a state space */
+#endif
 #define EA_MAX_HEADS 16
 #define EA_MAX_TCN_LAYERS 4
 #define EA_MAX_SIZE 8192 /* of a matrix's sides, a window, a transform, a number of labels */
@@ -36,6 +38,9 @@
 #define EA_MIXERS 0x3fu /* bit k: with kind k */
 #endif
 
+#define EA_HAS(kind) (((EA_MIXERS) >> (kind)) & 1u)
+#define EA_HAS_ATTENTION \
+    (EA_HAS(EA_SELECTIVE) || EA_HAS(EA_MLSTM_SIGMOID) || EA_HAS(EA_MLSTM_EXPONENTIAL))
 #ifndef EA_STATES
 #define EA_STATES 3u /* bit 0: with float state, bit 1: with int16 state */
 #endif
@@ -100,10 +105,18 @@ typedef struct {
     uint32_t kind, state; /* state: offset in bytes */
     ea_numbers norm_scale, norm_shift; /* [D] */
     union {
+#if EA_HAS(EA_LTI)
         ea_lti lti;
+#endif
+#if EA_HAS_ATTENTION
         ea_attention attention;
+#endif
+#if EA_HAS(EA_SLSTM)
         ea_slstm slstm;
+#endif
+#if EA_HAS(EA_TCN)
         ea_tcn tcn;
+#endif
     } mixer;
     ea_linear mix;
 } ea_block;
@@ -117,10 +130,9 @@ typedef struct {
     float smoothing, bound, log_floor, log_mean, log_gain;
     const char *labels;                /* n_labels strings in a row */
     const float *on, *off;             /* [n_labels] */
-    ea_numbers window_half;            /* [window / 2 + 1] */
-    const float *sine;                 /* [fft_size / 4 + 1] */
-    const uint16_t *mel_first, *mel_count; /* [n_mels] */
-    ea_numbers mel_weight;
+    const float *window_half, *sine;   /* [window / 2 + 1], [fft_size / 4 + 1] */
+    const uint8_t *mel_band;           /* [fft_size / 2 + 1] */
+    ea_numbers mel_weight;             /* [fft_size / 2 + 1] */
     ea_conv convs[EA_MAX_CONVS];
     ea_linear project, embed, head;
     ea_block blocks[EA_MAX_BLOCKS];

@@ -20,8 +20,14 @@
 #endif
 #endif
 
-#define EA_HAS(kind) (((EA_MIXERS) >> (kind)) & 1u)
 #define EA_TILE 8u /* channels of a state space that are advanced together */
+
+/* What runs once: better small than quick. */
+#if defined(__GNUC__)
+#define EA_COLD __attribute__((cold))
+#else
+#define EA_COLD
+#endif
 
 static inline float ea_number(const ea_numbers *numbers, uint32_t i) {
     return numbers->unit * (float)numbers->values[i];

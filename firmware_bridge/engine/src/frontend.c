@@ -5,24 +5,21 @@
 
 static float *lane_of(ea_vector *z, uint32_t lane) { return (float *)(void *)z + lane; }
 
-/* The window is symmetric around its middle. */
-static float window_at(const ea_model *model, uint32_t i) {
-    return ea_number(&model->window_half, i <= model->window / 2 ? i : model->window - i);
-}
+/* The window is symmetric around its middle: its second half is the first one backwards. */
+#define EA_LOAD_WINDOWED(value)                                              \
+    const float *half = model->window_half;                                  \
+    float *to = lane_of(z, lane);                                            \
+    uint32_t n = model->window, i;                                           \
+    for (i = 0; i <= n / 2; i++, to += EA_LANES) *to = (value) * half[i];     \
+    for (; i < n; i++, to += EA_LANES) *to = (value) * half[n - i];           \
+    for (; i < model->fft_size; i++, to += EA_LANES) *to = 0.0f
 
 void ea_load_samples(const ea_model *model, const float *samples, uint32_t lane, ea_vector *z) {
-    float *to = lane_of(z, lane);
-    uint32_t i;
-    for (i = 0; i < model->window; i++) to[i * EA_LANES] = samples[i] * window_at(model, i);
-    for (; i < model->fft_size; i++) to[i * EA_LANES] = 0.0f;
+    EA_LOAD_WINDOWED(samples[i]);
 }
 
 void ea_load_pcm(const ea_model *model, const int16_t *pcm, uint32_t lane, ea_vector *z) {
-    float *to = lane_of(z, lane);
-    uint32_t i;
-    for (i = 0; i < model->window; i++)
-        to[i * EA_LANES] = (float)pcm[i] * (1.0f / 32768.0f) * window_at(model, i);
-    for (; i < model->fft_size; i++) to[i * EA_LANES] = 0.0f;
+    EA_LOAD_WINDOWED((float)pcm[i] * (1.0f / 32768.0f));
 }
 
 /* cos and sin of 2 pi i / fft_size, i < 3 / 4 fft_size, from a quarter of a wave. */
@@ -61,15 +58,22 @@ static void radix4_stage(const ea_model *model, ea_vector *z, uint32_t n_points,
             ea_vector sum_bd = b[0] + d[0], sum_bd_i = b[1] + d[1];
             ea_vector less_bd = b[0] - d[0], less_bd_i = b[1] - d[1];
             ea_vector re = sum_ac - sum_bd, im = sum_ac_i - sum_bd_i;
+            ea_vector re_c = less_ac + less_bd_i, im_c = less_ac_i - less_bd;
+            ea_vector re_d = less_ac - less_bd_i, im_d = less_ac_i + less_bd;
             a[0] = sum_ac + sum_bd;
             a[1] = sum_ac_i + sum_bd_i;
+            if (j == 0) { /* an angle of 0 */
+                b[0] = re;
+                b[1] = im;
+                c[0] = re_c;
+                c[1] = im_c;
+                d[0] = re_d;
+                d[1] = im_d;
+                continue;
+            }
             EA_STORE_TURNED(b, re, im, c2, s2);
-            re = less_ac + less_bd_i;
-            im = less_ac_i - less_bd;
-            EA_STORE_TURNED(c, re, im, c1, s1);
-            re = less_ac - less_bd_i;
-            im = less_ac_i + less_bd;
-            EA_STORE_TURNED(d, re, im, c3, s3);
+            EA_STORE_TURNED(c, re_c, im_c, c1, s1);
+            EA_STORE_TURNED(d, re_d, im_d, c3, s3);
         }
     }
 }
@@ -110,9 +114,19 @@ static uint32_t reversed_last(uint32_t reversed, uint32_t half) {
     return reversed ^ half;
 }
 
-/* The transform of even samples + j odd samples -> 4 |X|^2 of the samples, [n_points + 1]. */
-static void powers(const ea_model *model, const ea_vector *z, uint32_t n_points,
-                   ea_vector *power) {
+/* Adds 4 |X|^2 of a bin to the two bands between whose peaks it lies, band[0] and band[1]: they
+ * are triangles, whose weights add up to 1. */
+static void add_power(const ea_model *model, uint32_t bin, ea_vector re, ea_vector im,
+                      ea_vector *band) {
+    ea_vector power = re * re + im * im, upper = power * ea_number(&model->mel_weight, bin);
+    band += model->mel_band[bin];
+    band[0] = band[0] + (power - upper);
+    band[1] = band[1] + upper;
+}
+
+/* The transform of even samples + j odd samples -> band [n_mels + 2]. */
+static void add_powers(const ea_model *model, const ea_vector *z, uint32_t n_points,
+                       ea_vector *band) {
     uint32_t k, up = 0, down = 0; /* bit-reversed k and (n_points - k) mod n_points */
     for (k = 0; k <= n_points / 2; k++) {
         const ea_vector *a = z + 2 * up, *b = z + 2 * down;
@@ -120,38 +134,27 @@ static void powers(const ea_model *model, const ea_vector *z, uint32_t n_points,
         ea_vector even = a[0] + b[0], even_i = a[1] - b[1];
         ea_vector odd = a[1] + b[1], odd_i = b[0] - a[0];
         ea_vector re = odd * c + odd_i * s, im = odd_i * c - odd * s;
-        ea_vector low = even + re, low_i = even_i + im;
-        ea_vector high = even - re, high_i = even_i - im;
-        power[k] = low * low + low_i * low_i;
-        power[n_points - k] = high * high + high_i * high_i;
+        add_power(model, k, even + re, even_i + im, band);
+        if (k < n_points / 2) add_power(model, n_points - k, even - re, even_i - im, band);
         up = reversed_next(up, n_points / 2);
         down = k == 0 ? n_points - 1 : reversed_last(down, n_points / 2);
     }
 }
 
-/* Sums of each band -> frames, transposed. */
-static void mel_bands(const ea_model *model, const ea_vector *power, uint32_t n_lanes,
-                      float *frames) {
-    uint32_t at = 0, m, b, lane;
-    for (m = 0; m < model->n_mels; m++) {
-        const ea_vector *bins = power + model->mel_first[m];
-        ea_vector sum = bins[0] * 0.0f;
-        for (b = 0; b < model->mel_count[m]; b++, at++)
-            sum = sum + bins[b] * ea_number(&model->mel_weight, at);
-        sum = sum * 0.25f;
-        for (lane = 0; lane < n_lanes; lane++)
-            frames[lane * model->n_mels + m] = *lane_of(&sum, lane);
-    }
+/* Of the sum of 4 |X|^2 in a band. */
+static float normalised(const ea_model *model, float power) {
+    return (ea_log(power * 0.25f + model->log_floor) - model->log_mean) * model->log_gain;
 }
 
 void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *frames) {
-    uint32_t n_points = model->fft_size / 2, i;
-    ea_vector *power = z + model->fft_size;
+    uint32_t n_points = model->fft_size / 2, n_mels = model->n_mels, m, lane;
+    ea_vector *band = z + model->fft_size;
     fourier(model, z, n_points);
-    powers(model, z, n_points, power);
-    mel_bands(model, power, n_lanes, frames);
-    for (i = 0; i < n_lanes * model->n_mels; i++)
-        frames[i] = (ea_log(frames[i] + model->log_floor) - model->log_mean) * model->log_gain;
+    for (m = 0; m < n_mels + 2; m++) band[m] = z[0] * 0.0f;
+    add_powers(model, z, n_points, band);
+    for (lane = 0; lane < n_lanes; lane++)
+        for (m = 0; m < n_mels; m++)
+            frames[lane * n_mels + m] = normalised(model, *lane_of(band + 1 + m, lane));
 }
 
 void ea_log_mel(const ea_model *model, const float *samples, size_t n_frames, float *frames,

@@ -15,9 +15,10 @@ typedef float ea_vector __attribute__((vector_size(4 * EA_LANES), aligned(4), ma
 typedef float ea_vector;
 #endif
 
-/* In a transform's memory: z [fft_size / 2][real, imaginary], then power [fft_size / 2 + 1]. */
+/* In a transform's memory: z [fft_size / 2][real, imaginary], then the powers of bands, with one
+ * for what is below them and one for what is above. */
 static inline uint32_t ea_transform_vectors(const ea_model *model) {
-    return model->fft_size + model->fft_size / 2 + 1;
+    return model->fft_size + model->n_mels + 2;
 }
 
 /* Windowed samples [window] -> lane `lane` of z. */

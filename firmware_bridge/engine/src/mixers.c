@@ -4,110 +4,160 @@
  * a channel, in a fixed order, so that loops over channels can be vectorised without changing a
  * bit.
  *
- * An int16 state is kept in groups that share a power of two: `exponents`, one float for each
- * group, then the integers. A group is what a channel remembers (state space), or a head under a
- * key (attention).
+ * An int16 state is kept in groups that share a power of two: the exponent of each, one byte, then
+ * the integers. A group is what a channel remembers (state space), or a head under a key
+ * (attention).
  */
 #include "engine.h"
 #include "kernels.h"
 #include "numbers.h"
 
-#if EA_STATES & 2u
+#if (EA_STATES & 2u) && (EA_HAS(EA_LTI) || EA_HAS_ATTENTION)
 
-/* The unit in which values up to `largest` are kept: largest / unit < 32768. */
-static float unit_of(float largest) {
-    uint32_t exponent = ea_to_bits(largest) & 0x7f800000u;
-    uint32_t least = 64u << 23; /* 2^-63: what is smaller is kept as 0 */
-    return ea_from_bits((exponent > least ? exponent : least) - (14u << 23));
+/* The exponent of the unit in which values up to `largest` are kept: largest / unit < 32767. */
+static uint8_t exponent_of(float largest) {
+    uint32_t exponent = ea_to_bits(largest * 1.0001f) >> 23;
+    uint32_t least = 64; /* 2^-63: what is smaller is kept as 0 */
+    return (uint8_t)((exponent > least ? exponent : least) - 14);
 }
+
+static float unit_of(uint8_t exponent) { return ea_from_bits((uint32_t)exponent << 23); }
+static float inverse_unit_of(uint8_t exponent) { return unit_of((uint8_t)(254 - exponent)); }
 
 static int16_t kept(float value, float inverse_unit) {
-    return (int16_t)ea_round(ea_min(value * inverse_unit, 32767.0f));
+    return (int16_t)ea_round(value * inverse_unit);
 }
-
-/* Of a power of two, exactly. */
-static float inverse(float unit) { return ea_from_bits((254u << 23) - ea_to_bits(unit)); }
 
 #endif
 
 #if EA_HAS(EA_LTI)
 
-/* The next state of EA_TILE channels from d on, [2 n_modes][EA_TILE], and their y. */
+/* Two numbers for each mode, real and imaginary part, of channels in tiles of EA_TILE. */
 #if defined(EA_VECTORS)
+
+static ea_float8 numbers8(const int16_t *at) {
+    return __builtin_convertvector(ea_load_short8(at), ea_float8);
+}
+
+/* The next state of a tile from channel d on, h [2 n_modes][EA_TILE], and its y. */
 static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float *u,
                      float (*h)[EA_TILE], float *y) {
     ea_float8 input = ea_load_float8(u + d), sum = {0};
     uint32_t k, at = d;
     for (k = 0; k < m->n_modes; k++, at += channels) {
-        ea_float8 turn = __builtin_convertvector(ea_load_short8(m->cos + at), ea_float8);
-        ea_float8 side = __builtin_convertvector(ea_load_short8(m->sin + at), ea_float8);
-        ea_float8 real = __builtin_convertvector(ea_load_short8(m->real + at), ea_float8);
-        ea_float8 imag = __builtin_convertvector(ea_load_short8(m->imag + at), ea_float8);
-        ea_float8 re = ea_load_float8(h[2 * k]), im = ea_load_float8(h[2 * k + 1]), next;
-        turn = turn * (1.0f / 32768.0f);
-        side = side * (1.0f / 32768.0f);
-        next = (turn * re - side * im) + input;
+        ea_float8 turn = numbers8(m->cos + at) * (1.0f / 32768.0f);
+        ea_float8 side = numbers8(m->sin + at) * (1.0f / 32768.0f);
+        ea_float8 re = ea_load_float8(h[2 * k]), im = ea_load_float8(h[2 * k + 1]);
+        ea_float8 next = (turn * re - side * im) + input;
         im = side * re + turn * im;
         ea_store_float8(h[2 * k], next);
         ea_store_float8(h[2 * k + 1], im);
-        sum = sum + (real * next - imag * im);
+        sum = sum + (numbers8(m->real + at) * next - numbers8(m->imag + at) * im);
     }
     ea_store_float8(y + d, ea_load_numbers8(&m->skip, d) * input + m->readout_scale * sum);
 }
-#else
-static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float *u,
-                     float (*h)[EA_TILE], float *y) {
-    float sum[EA_TILE];
-    uint32_t k, c;
-    for (c = 0; c < EA_TILE; c++) sum[c] = 0.0f;
-    for (k = 0; k < m->n_modes; k++) {
-        const int16_t *cosine = m->cos + k * channels + d, *sine = m->sin + k * channels + d;
-        const int16_t *real = m->real + k * channels + d, *imag = m->imag + k * channels + d;
-        float *re = h[2 * k], *im = h[2 * k + 1];
-        for (c = 0; c < EA_TILE; c++) {
-            float turn = (float)cosine[c] * (1.0f / 32768.0f);
-            float side = (float)sine[c] * (1.0f / 32768.0f);
-            float next = (turn * re[c] - side * im[c]) + u[d + c];
-            im[c] = side * re[c] + turn * im[c];
-            re[c] = next;
-            sum[c] += (float)real[c] * re[c] - (float)imag[c] * im[c];
-        }
-    }
-    for (c = 0; c < EA_TILE; c++)
-        y[d + c] = ea_number(&m->skip, d + c) * u[d + c] + m->readout_scale * sum[c];
-}
-#endif
 
 #if EA_STATES & 1u
 static void lti_float(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
     uint32_t d;
-    for (d = 0; d < channels; d += EA_TILE)
-        lti_tile(m, channels, d, u, (float (*)[EA_TILE])(void *)(state + 2 * m->n_modes * d), y);
+    for (d = 0; d < channels; d += EA_TILE, state += 2 * m->n_modes * EA_TILE)
+        lti_tile(m, channels, d, u, (float (*)[EA_TILE])(void *)state, y);
 }
-
 #endif
 
 #if EA_STATES & 2u
-static void lti_int16(const ea_lti *m, uint32_t channels, uint8_t *state, const float *u,
+static void lti_int16(const ea_lti *m, uint32_t channels, uint8_t *exponents, const float *u,
                       float *y) {
-    float h[2 * EA_MAX_MODES][EA_TILE], largest[EA_TILE];
-    float *units = (float *)(void *)state;
-    int16_t *integers = (int16_t *)(void *)(units + channels);
-    uint32_t n = 2 * m->n_modes, d, k, c;
-    for (d = 0; d < channels; d += EA_TILE) {
-        int16_t *q = integers + n * d;
-        for (k = 0; k < n; k++)
-            for (c = 0; c < EA_TILE; c++) h[k][c] = (float)q[k * EA_TILE + c] * units[d + c];
+    float h[2 * EA_MAX_MODES][EA_TILE];
+    int16_t *q = (int16_t *)(void *)(exponents + channels);
+    uint32_t n = 2 * m->n_modes, d, i, c;
+    for (d = 0; d < channels; d += EA_TILE, exponents += EA_TILE, q += n * EA_TILE) {
+        float unit[EA_TILE], largest[EA_TILE] = {0};
+        for (c = 0; c < EA_TILE; c++) unit[c] = unit_of(exponents[c]);
+        for (i = 0; i < n; i++)
+            for (c = 0; c < EA_TILE; c++) h[i][c] = (float)q[i * EA_TILE + c] * unit[c];
         lti_tile(m, channels, d, u, h, y);
-        for (c = 0; c < EA_TILE; c++) largest[c] = 0.0f;
-        for (k = 0; k < n; k++)
-            for (c = 0; c < EA_TILE; c++) largest[c] = ea_max(largest[c], ea_abs(h[k][c]));
-        for (c = 0; c < EA_TILE; c++) units[d + c] = unit_of(largest[c]);
-        for (k = 0; k < n; k++)
-            for (c = 0; c < EA_TILE; c++)
-                q[k * EA_TILE + c] = kept(h[k][c], inverse(units[d + c]));
+        for (i = 0; i < n; i++)
+            for (c = 0; c < EA_TILE; c++) largest[c] = ea_max(largest[c], ea_abs(h[i][c]));
+        for (c = 0; c < EA_TILE; c++) exponents[c] = exponent_of(largest[c]);
+        for (c = 0; c < EA_TILE; c++) unit[c] = inverse_unit_of(exponents[c]);
+        for (i = 0; i < n; i++)
+            for (c = 0; c < EA_TILE; c++) q[i * EA_TILE + c] = kept(h[i][c], unit[c]);
     }
 }
+#endif
+
+#else
+
+typedef struct {
+    float re, im;
+} mode;
+
+/* The next state h [n_modes] of channel d and its y; returns its largest number. */
+static float lti_channel(const ea_lti *m, uint32_t channels, uint32_t d, float input, mode *h,
+                         float *y) {
+    float sum = 0.0f, largest = 0.0f;
+    uint32_t k, at = d;
+    for (k = 0; k < m->n_modes; k++, at += channels) {
+        float turn = (float)m->cos[at] * (1.0f / 32768.0f);
+        float side = (float)m->sin[at] * (1.0f / 32768.0f);
+        float re = (turn * h[k].re - side * h[k].im) + input;
+        float im = side * h[k].re + turn * h[k].im;
+        h[k].re = re;
+        h[k].im = im;
+        largest = ea_max(largest, ea_max(ea_abs(re), ea_abs(im)));
+        sum += (float)m->real[at] * re - (float)m->imag[at] * im;
+    }
+    *y = ea_number(&m->skip, d) * input + m->readout_scale * sum;
+    return largest;
+}
+
+/* Where the state of channel d begins; its numbers are EA_TILE apart. */
+static uint32_t lti_begin(const ea_lti *m, uint32_t d) {
+    return d / EA_TILE * EA_TILE * 2 * m->n_modes + d % EA_TILE;
+}
+
+#if EA_STATES & 1u
+static void lti_float(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
+    mode h[EA_MAX_MODES];
+    uint32_t d, k;
+    for (d = 0; d < channels; d++) {
+        float *at = state + lti_begin(m, d);
+        for (k = 0; k < m->n_modes; k++) {
+            h[k].re = at[2 * k * EA_TILE];
+            h[k].im = at[(2 * k + 1) * EA_TILE];
+        }
+        (void)lti_channel(m, channels, d, u[d], h, y + d);
+        for (k = 0; k < m->n_modes; k++) {
+            at[2 * k * EA_TILE] = h[k].re;
+            at[(2 * k + 1) * EA_TILE] = h[k].im;
+        }
+    }
+}
+#endif
+
+#if EA_STATES & 2u
+static void lti_int16(const ea_lti *m, uint32_t channels, uint8_t *exponents, const float *u,
+                      float *y) {
+    int16_t *state = (int16_t *)(void *)(exponents + channels);
+    mode h[EA_MAX_MODES];
+    uint32_t d, k;
+    for (d = 0; d < channels; d++) {
+        int16_t *at = state + lti_begin(m, d);
+        float unit = unit_of(exponents[d]);
+        for (k = 0; k < m->n_modes; k++) {
+            h[k].re = (float)at[2 * k * EA_TILE] * unit;
+            h[k].im = (float)at[(2 * k + 1) * EA_TILE] * unit;
+        }
+        exponents[d] = exponent_of(lti_channel(m, channels, d, u[d], h, y + d));
+        unit = inverse_unit_of(exponents[d]);
+        for (k = 0; k < m->n_modes; k++) {
+            at[2 * k * EA_TILE] = kept(h[k].re, unit);
+            at[(2 * k + 1) * EA_TILE] = kept(h[k].im, unit);
+        }
+    }
+}
+#endif
 
 #endif
 
@@ -123,7 +173,7 @@ static void apply_lti(const ea_model *model, const ea_lti *m, uint8_t *state, co
 
 #endif
 
-#if EA_HAS(EA_SELECTIVE) || EA_HAS(EA_MLSTM_SIGMOID) || EA_HAS(EA_MLSTM_EXPONENTIAL)
+#if EA_HAS_ATTENTION
 
 typedef struct {
     const float *query, *key;   /* [n_keys] */
@@ -142,26 +192,33 @@ static void recall_float(float *memory, uint32_t n, float decay, float gain, flo
 }
 
 #if EA_STATES & 2u
-static void recall_int16(int16_t *memory, float *unit, uint32_t n, float decay, float gain,
+static void recall_int16(int16_t *memory, uint8_t *exponent, uint32_t n, float decay, float gain,
                          float query, const float *u, float *y, float *next) {
-    float largest = 0.0f, inverse_unit;
+    float largest = 0.0f, unit = unit_of(*exponent);
     uint32_t c;
-    for (c = 0; c < n; c++) next[c] = (float)memory[c] * *unit;
+    for (c = 0; c < n; c++) next[c] = (float)memory[c] * unit;
     recall_float(next, n, decay, gain, query, u, y);
     for (c = 0; c < n; c++) largest = ea_max(largest, ea_abs(next[c]));
-    *unit = unit_of(largest);
-    inverse_unit = inverse(*unit);
-    for (c = 0; c < n; c++) memory[c] = kept(next[c], inverse_unit);
+    *exponent = exponent_of(largest);
+    unit = inverse_unit_of(*exponent);
+    for (c = 0; c < n; c++) memory[c] = kept(next[c], unit);
 }
 
 #endif
 
-/* memory [n_keys][D], int16 after units [n_keys][n_heads]; y [D] is what is recalled. */
+static uint32_t exponent_bytes(const ea_attention *m) {
+    return ea_round_up(m->n_keys * m->n_heads, 4);
+}
+
+/* memory [n_keys][D], int16 after exponents [n_keys][n_heads]; y [D] is what is recalled. */
 static void recall(const ea_model *model, const ea_attention *m, const gates *g, uint8_t *memory,
                    const float *u, float *y, float *scratch) {
     uint32_t width = model->channels / m->n_heads, d, n, h;
-    float *units = (float *)(void *)memory;
-    int16_t *integers = (int16_t *)(void *)(units + m->n_keys * m->n_heads);
+    float *floats = (float *)(void *)memory;
+#if EA_STATES & 2u
+    int16_t *integers = (int16_t *)(void *)(memory + exponent_bytes(m));
+#endif
+    (void)scratch; /* which a float state does not need */
     for (d = 0; d < model->channels; d++) y[d] = 0.0f;
     for (n = 0; n < m->n_keys; n++) {
         for (h = 0; h < m->n_heads; h++) {
@@ -169,12 +226,12 @@ static void recall(const ea_model *model, const ea_attention *m, const gates *g,
             float gain = g->key[n] * g->gain[h];
 #if EA_STATES & 2u
             if (model->has_int16_state) {
-                recall_int16(integers + cell, units + n * m->n_heads + h, width, g->decay[h], gain,
-                             g->query[n], u + first, y + first, scratch);
+                recall_int16(integers + cell, memory + n * m->n_heads + h, width, g->decay[h],
+                             gain, g->query[n], u + first, y + first, scratch);
                 continue;
             }
 #endif
-            recall_float(units + cell, width, g->decay[h], gain, g->query[n], u + first, y + first);
+            recall_float(floats + cell, width, g->decay[h], gain, g->query[n], u + first, y + first);
         }
     }
 }
@@ -182,7 +239,7 @@ static void recall(const ea_model *model, const ea_attention *m, const gates *g,
 static uint32_t memory_bytes(const ea_model *model, const ea_attention *m) {
     uint32_t cells = m->n_keys * model->channels;
     if (!model->has_int16_state) return 4 * cells;
-    return ea_round_up(4 * m->n_keys * m->n_heads + 2 * cells, 4);
+    return exponent_bytes(m) + ea_round_up(2 * cells, 4);
 }
 
 static void add_skip(const ea_model *model, const ea_numbers *skip, const float *u, float *y) {
@@ -224,7 +281,6 @@ static void apply_selective(const ea_model *model, const ea_attention *m, uint8_
 static void normalise(const ea_model *model, const ea_attention *m, gates *g, float *n, float *y) {
     float *maximum = n + m->n_keys * m->n_heads;
     uint32_t width = model->channels / m->n_heads, h, k, d;
-    (void)g;
     for (h = 0; h < m->n_heads; h++) {
         float sum = 0.0f, scale;
         for (k = 0; k < m->n_keys; k++) {
@@ -353,7 +409,7 @@ uint32_t ea_mixer_state_bytes(const ea_model *model, const ea_block *block) {
 #if EA_HAS(EA_LTI)
         case EA_LTI: {
             uint32_t n = 2 * block->mixer.lti.n_modes * model->channels;
-            return model->has_int16_state ? 4 * model->channels + 2 * n : 4 * n;
+            return model->has_int16_state ? model->channels + 2 * n : 4 * n;
         }
 #endif
 #if EA_HAS(EA_SELECTIVE)
@@ -385,10 +441,12 @@ uint32_t ea_mixer_state_bytes(const ea_model *model, const ea_block *block) {
 
 uint32_t ea_mixer_scratch_bytes(const ea_model *model, const ea_block *block) {
     switch (block->kind) {
+#if EA_HAS_ATTENTION
         case EA_SELECTIVE:
         case EA_MLSTM_SIGMOID:
         case EA_MLSTM_EXPONENTIAL:
             return 4 * (block->mixer.attention.project.n_out + model->channels);
+#endif
         case EA_SLSTM:
             return 4 * 4 * model->channels;
         case EA_TCN:

@@ -14,17 +14,17 @@ typedef struct {
     ea_status status;
 } cursor;
 
-static void refuse(cursor *c, ea_status status) {
+EA_COLD static void refuse(cursor *c, ea_status status) {
     if (c->status == EA_OK) c->status = status;
     c->left = 0;
 }
 
-static void require(cursor *c, int is_met) {
+EA_COLD static void require(cursor *c, int is_met) {
     if (!is_met) refuse(c, EA_BAD_IMAGE);
 }
 
 /* n items of item_bytes each, followed by zeros up to a multiple of 4. Null where it is refused. */
-static const void *take(cursor *c, uint32_t n, uint32_t item_bytes) {
+EA_COLD static const void *take(cursor *c, uint32_t n, uint32_t item_bytes) {
     const uint8_t *begin = c->at;
     uint32_t n_bytes;
     if (n > c->left || n * item_bytes > c->left) { /* no overflow: both are below 2^27 */
@@ -41,10 +41,17 @@ static const void *take(cursor *c, uint32_t n, uint32_t item_bytes) {
     return begin;
 }
 
-static uint32_t take_word(cursor *c, uint32_t least, uint32_t most) {
+EA_COLD static uint32_t take_word(cursor *c, uint32_t least, uint32_t most) {
     const uint32_t *word = take(c, 1, 4);
     uint32_t value = word ? *word : least;
     require(c, value >= least && value <= most);
+    return c->status == EA_OK ? value : least;
+}
+
+/* The same, where `most` is not for the format to say but a limit of this build. */
+static uint32_t take_limited(cursor *c, uint32_t least, uint32_t most) {
+    uint32_t value = take_word(c, least, UINT32_MAX);
+    if (c->status == EA_OK && value > most) refuse(c, EA_TOO_LARGE);
     return c->status == EA_OK ? value : least;
 }
 
@@ -56,7 +63,7 @@ static int are_finite(const float *numbers, uint32_t n) {
     return 1;
 }
 
-static const float *take_floats(cursor *c, uint32_t n) {
+EA_COLD static const float *take_floats(cursor *c, uint32_t n) {
     const float *numbers = take(c, n, 4);
     if (numbers) require(c, are_finite(numbers, n));
     return numbers;
@@ -67,7 +74,7 @@ static float take_float(cursor *c) {
     return c->status == EA_OK ? *number : 0.0f;
 }
 
-static ea_numbers take_numbers(cursor *c, uint32_t n) {
+EA_COLD static ea_numbers take_numbers(cursor *c, uint32_t n) {
     ea_numbers numbers;
     numbers.unit = take_float(c);
     numbers.values = take(c, n, 2);
@@ -77,7 +84,7 @@ static ea_numbers take_numbers(cursor *c, uint32_t n) {
 static uint32_t magnitude(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
 
 /* weights [n_rows][n], of 1 or 2 bytes; `step` apart within a row. */
-static const void *take_weights(cursor *c, uint32_t n_rows, uint32_t n, uint32_t item_bytes,
+EA_COLD static const void *take_weights(cursor *c, uint32_t n_rows, uint32_t n, uint32_t item_bytes,
                                 uint32_t row_step, uint32_t step) {
     const void *weights = take(c, n_rows * n, item_bytes);
     uint32_t row, i, sum;
@@ -93,7 +100,7 @@ static const void *take_weights(cursor *c, uint32_t n_rows, uint32_t n, uint32_t
     return weights;
 }
 
-static void take_linear(cursor *c, ea_linear *linear, uint32_t n_in, uint32_t n_out) {
+EA_COLD static void take_linear(cursor *c, ea_linear *linear, uint32_t n_in, uint32_t n_out) {
     linear->n_in = n_in;
     linear->n_out = n_out;
     linear->row = ea_round_up(n_in, 8);
@@ -122,16 +129,13 @@ static void take_thresholds(cursor *c, ea_model *model) {
 }
 
 static void take_front_end(cursor *c, ea_model *model) {
-    uint32_t n_weights = 0, m;
-    model->window_half = take_numbers(c, model->window / 2 + 1);
+    uint32_t n_bins = model->fft_size / 2 + 1, i;
+    model->window_half = take_floats(c, model->window / 2 + 1);
     model->sine = take_floats(c, model->fft_size / 4 + 1);
-    model->mel_first = take(c, model->n_mels, 2);
-    model->mel_count = take(c, model->n_mels, 2);
-    for (m = 0; m < model->n_mels && c->status == EA_OK; m++) {
-        require(c, (uint32_t)model->mel_first[m] + model->mel_count[m] <= model->fft_size / 2 + 1);
-        n_weights += model->mel_count[m];
-    }
-    model->mel_weight = take_numbers(c, n_weights);
+    model->mel_band = take(c, n_bins, 1);
+    model->mel_weight = take_numbers(c, n_bins);
+    for (i = 0; i < n_bins && c->status == EA_OK; i++)
+        require(c, model->mel_band[i] <= model->n_mels);
 }
 
 /* Stem */
@@ -140,8 +144,8 @@ static void take_conv(cursor *c, ea_conv *conv, uint32_t n_in, uint32_t n_bands,
     conv->n_in = n_in;
     conv->n_bands = n_bands;
     conv->in_bits = bits;
-    conv->n_filters = take_word(c, 4, EA_MAX_MAP_CHANNELS);
-    conv->n_out = take_word(c, 4, EA_MAX_MAP_CHANNELS);
+    conv->n_filters = take_limited(c, 4, EA_MAX_MAP_CHANNELS);
+    conv->n_out = take_limited(c, 4, EA_MAX_MAP_CHANNELS);
     conv->stride = take_word(c, 1, 2);
     conv->is_residual = take_word(c, 0, 1);
     conv->out_bits = take_word(c, 0, 15);
@@ -182,14 +186,16 @@ static void take_stem(cursor *c, ea_model *model) {
         n_times /= conv->stride;
         bits = conv->out_bits;
     }
-    require(c, n_times == 1 && n_channels * n_bands <= EA_MAX_SIZE);
+    require(c, n_times == 1);
+    if (n_channels * n_bands > EA_MAX_SIZE) refuse(c, EA_TOO_LARGE);
     take_linear(c, &model->project, n_channels * n_bands, model->channels);
 }
 
 /* Blocks */
 
+#if EA_HAS(EA_LTI)
 static void take_lti(cursor *c, ea_lti *m, uint32_t channels) {
-    m->n_modes = take_word(c, 1, EA_MAX_MODES);
+    m->n_modes = take_limited(c, 1, EA_MAX_MODES);
     m->cos = take(c, m->n_modes * channels, 2);
     m->sin = take(c, m->n_modes * channels, 2);
     m->real = take(c, m->n_modes * channels, 2);
@@ -197,10 +203,12 @@ static void take_lti(cursor *c, ea_lti *m, uint32_t channels) {
     m->readout_scale = take_float(c);
     m->skip = take_numbers(c, channels);
 }
+#endif
 
+#if EA_HAS_ATTENTION
 static void take_attention(cursor *c, ea_attention *m, uint32_t kind, uint32_t channels) {
     uint32_t n_rates = kind == EA_SELECTIVE ? 1 : 2;
-    m->n_heads = take_word(c, 1, EA_MAX_HEADS);
+    m->n_heads = take_limited(c, 1, EA_MAX_HEADS);
     m->n_keys = take_word(c, 1, 256);
     m->max_decay = take_float(c);
     m->key_scale = take_float(c);
@@ -210,7 +218,9 @@ static void take_attention(cursor *c, ea_attention *m, uint32_t kind, uint32_t c
     m->decay_bias = take_floats(c, m->n_heads);
     m->skip = take_numbers(c, channels);
 }
+#endif
 
+#if EA_HAS(EA_SLSTM)
 static void take_slstm(cursor *c, ea_slstm *m, uint32_t channels) {
     m->n_heads = take_word(c, 1, channels);
     m->max_decay = take_float(c);
@@ -221,10 +231,12 @@ static void take_slstm(cursor *c, ea_slstm *m, uint32_t channels) {
     m->forget_bias = take_floats(c, channels);
     m->skip = take_numbers(c, channels);
 }
+#endif
 
+#if EA_HAS(EA_TCN)
 static void take_tcn(cursor *c, ea_tcn *m, uint32_t channels) {
     uint32_t i;
-    m->n_layers = take_word(c, 1, EA_MAX_TCN_LAYERS);
+    m->n_layers = take_limited(c, 1, EA_MAX_TCN_LAYERS);
     for (i = 0; i < m->n_layers; i++) {
         m->n_taps[i] = take_word(c, 1, 64);
         m->dilation[i] = take_word(c, 1, 64);
@@ -233,20 +245,39 @@ static void take_tcn(cursor *c, ea_tcn *m, uint32_t channels) {
     }
     m->skip = take_numbers(c, channels);
 }
+#endif
 
 static void take_block(cursor *c, ea_block *block, uint32_t channels) {
     block->kind = take_word(c, 0, EA_TCN);
     if (c->status == EA_OK && !EA_HAS(block->kind)) refuse(c, EA_TOO_LARGE);
     block->norm_scale = take_numbers(c, channels);
     block->norm_shift = take_numbers(c, channels);
-    if (block->kind == EA_LTI)
-        take_lti(c, &block->mixer.lti, channels);
-    else if (block->kind == EA_SLSTM)
-        take_slstm(c, &block->mixer.slstm, channels);
-    else if (block->kind == EA_TCN)
-        take_tcn(c, &block->mixer.tcn, channels);
-    else
-        take_attention(c, &block->mixer.attention, block->kind, channels);
+    switch (block->kind) {
+#if EA_HAS(EA_LTI)
+        case EA_LTI:
+            take_lti(c, &block->mixer.lti, channels);
+            break;
+#endif
+#if EA_HAS(EA_SLSTM)
+        case EA_SLSTM:
+            take_slstm(c, &block->mixer.slstm, channels);
+            break;
+#endif
+#if EA_HAS(EA_TCN)
+        case EA_TCN:
+            take_tcn(c, &block->mixer.tcn, channels);
+            break;
+#endif
+#if EA_HAS_ATTENTION
+        case EA_SELECTIVE:
+        case EA_MLSTM_SIGMOID:
+        case EA_MLSTM_EXPONENTIAL:
+            take_attention(c, &block->mixer.attention, block->kind, channels);
+            break;
+#endif
+        default:
+            break;
+    }
     take_linear(c, &block->mix, channels, 2 * channels);
 }
 
@@ -254,24 +285,22 @@ static void take_block(cursor *c, ea_block *block, uint32_t channels) {
 
 static void take_sizes(cursor *c, ea_model *model) {
     model->sample_rate_hz = take_word(c, 1, 1000000);
-    model->window = take_word(c, 1, EA_MAX_SIZE);
+    model->window = take_limited(c, 1, EA_MAX_SIZE);
     model->hop = take_word(c, 1, model->window);
-    model->fft_size = take_word(c, 8, EA_MAX_SIZE);
-    model->n_mels = take_word(c, 1, 256);
+    model->fft_size = take_limited(c, 8, EA_MAX_SIZE);
+    model->n_mels = take_word(c, 1, 255);
     model->frames_per_step = take_word(c, 1, 64);
-    model->n_labels = take_word(c, 1, EA_MAX_SIZE);
+    model->n_labels = take_limited(c, 1, EA_MAX_SIZE);
     model->channels = take_word(c, EA_TILE, 1024);
-    model->n_convs = take_word(c, 1, 64);
-    model->n_blocks = take_word(c, 0, 64);
-    model->embedding_dim = take_word(c, 1, EA_MAX_SIZE);
+    model->n_convs = take_limited(c, 1, EA_MAX_CONVS);
+    model->n_blocks = take_limited(c, 0, EA_MAX_BLOCKS);
+    model->embedding_dim = take_limited(c, 1, EA_MAX_SIZE);
     model->has_int16_state = take_word(c, 0, 1);
     model->min_on_steps = take_word(c, 0, 1u << 30);
     model->min_off_steps = take_word(c, 0, 1u << 30);
     if (!((EA_STATES) >> model->has_int16_state & 1u)) refuse(c, EA_TOO_LARGE);
     require(c, (model->fft_size & (model->fft_size - 1)) == 0 && model->window <= model->fft_size);
     require(c, model->channels % EA_TILE == 0);
-    if (c->status == EA_OK && (model->n_convs > EA_MAX_CONVS || model->n_blocks > EA_MAX_BLOCKS))
-        refuse(c, EA_TOO_LARGE);
 }
 
 static void take_settings(cursor *c, ea_model *model) {
@@ -319,7 +348,7 @@ static uint32_t crc32(const uint8_t *bytes, uint32_t n) {
 
 enum { HEADER_BYTES = 16 }; /* magic, version, n_bytes, CRC-32 of what follows */
 
-ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
+EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
     const uint32_t *header = image;
     cursor c;
     if (!model || !image) return EA_BAD_ARGUMENT;

@@ -28,7 +28,7 @@ static inline uint32_t ea_to_bits(float number) {
 
 static inline float ea_max(float a, float b) { return a > b ? a : b; }
 static inline float ea_min(float a, float b) { return a < b ? a : b; }
-static inline float ea_abs(float x) { return ea_from_bits(ea_to_bits(x) & 0x7fffffffu); }
+static inline float ea_abs(float x) { return __builtin_fabsf(x); }
 static inline float ea_clip(float x, float limit) { return ea_min(ea_max(x, -limit), limit); }
 
 /* The nearest integer, halves to even, of |x| < 2^22: adding 1.5 * 2^23 leaves no bit for a

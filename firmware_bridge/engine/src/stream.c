@@ -55,7 +55,7 @@ size_t ea_state_size(const ea_model *model) {
     return model ? place(&stream, model, 0) : 0;
 }
 
-ea_status ea_init(ea_stream **stream, const ea_model *model, void *memory, size_t n_bytes) {
+EA_COLD ea_status ea_init(ea_stream **stream, const ea_model *model, void *memory, size_t n_bytes) {
     ea_stream *begin = memory;
     uint32_t i;
     if (!stream || !model || !memory) return EA_BAD_ARGUMENT;
@@ -72,7 +72,7 @@ ea_status ea_init(ea_stream **stream, const ea_model *model, void *memory, size_
     return EA_OK;
 }
 
-void ea_reset(ea_stream *stream) {
+EA_COLD void ea_reset(ea_stream *stream) {
     const ea_model *model = stream->model;
     uint32_t *network = stream->network;
     uint32_t i;
@@ -98,6 +98,20 @@ static uint64_t step_end(const ea_stream *stream, uint64_t n_steps) {
 /* Of the step in which the label crossed its threshold. */
 static uint64_t crossing(const ea_stream *stream, uint32_t label) {
     return step_end(stream, stream->n_steps + 1 - stream->crossed[label]);
+}
+
+static uint32_t wait_steps(const ea_stream *stream, uint32_t label) {
+    return stream->is_active[label] ? stream->model->min_off_steps : stream->model->min_on_steps;
+}
+
+/* Whether the label has been beyond its threshold for long enough. A step that a flush pads only
+ * counts for what was heard of it. */
+static int is_due(const ea_stream *stream, uint32_t label) {
+    uint32_t crossed = stream->crossed[label], wait = wait_steps(stream, label);
+    uint64_t heard;
+    if (crossed == 0 || crossed > wait + 1) return crossed > 0;
+    heard = step_end(stream, stream->n_steps) - crossing(stream, label);
+    return heard >= (uint64_t)wait * ea_step_samples(stream->model);
 }
 
 /* Keeps the events from `first` on in the order of their times. */
@@ -132,16 +146,16 @@ static void detect(ea_stream *stream, uint32_t label, ea_list *list, size_t firs
     const ea_model *model = stream->model;
     int is_active = stream->is_active[label];
     float limit = is_active ? stream->off[label] : stream->on[label];
-    uint32_t wait = is_active ? model->min_off_steps : model->min_on_steps;
     float *smoothed = &stream->smoothed[label];
     *smoothed += (stream->scores[label] - *smoothed) * model->smoothing;
     stream->peak[label] = ea_max(stream->peak[label], *smoothed);
-    if ((*smoothed >= limit) == is_active) {
+    /* What is due and found no room stays due, whatever is heard meanwhile. */
+    if ((*smoothed >= limit) == is_active && stream->crossed[label] <= wait_steps(stream, label)) {
         stream->crossed[label] = 0;
         return;
     }
     if (stream->crossed[label] < UINT32_MAX) stream->crossed[label]++;
-    if (stream->crossed[label] > wait) toggle(stream, label, crossing(stream, label), list, first);
+    if (is_due(stream, label)) toggle(stream, label, crossing(stream, label), list, first);
 }
 
 static void detect_all(ea_stream *stream, ea_list *list) {
@@ -224,7 +238,7 @@ static void complete_step(ea_stream *stream, ea_list *list) {
     while (stream->n_steps == n_steps) hear(stream, &silence, 1, list);
 }
 
-ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t *n_events) {
+EA_COLD ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t *n_events) {
     ea_list list = {events, capacity, 0, 0};
     size_t first;
     uint32_t label;
@@ -233,7 +247,9 @@ ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t 
     stream->is_ending = 1;
     first = list.n;
     for (label = 0; label < stream->model->n_labels; label++) {
-        uint64_t end = stream->crossed[label] ? crossing(stream, label) : stream->n_samples;
+        uint64_t end;
+        if (is_due(stream, label)) toggle(stream, label, crossing(stream, label), &list, first);
+        end = stream->crossed[label] ? crossing(stream, label) : stream->n_samples;
         if (stream->is_active[label]) toggle(stream, label, end, &list, first);
     }
     return finish(&list, n_events);
@@ -243,7 +259,7 @@ const float *ea_scores(const ea_stream *stream) { return stream->scores; }
 uint64_t ea_n_steps(const ea_stream *stream) { return stream->n_steps; }
 uint64_t ea_n_samples(const ea_stream *stream) { return stream->n_samples; }
 
-ea_status ea_set_threshold(ea_stream *stream, uint32_t label, float on, float off) {
+EA_COLD ea_status ea_set_threshold(ea_stream *stream, uint32_t label, float on, float off) {
     int is_off = on <= 0.0f && on >= 0.0f && off <= 0.0f && off >= 0.0f;
     if (!stream || label >= stream->model->n_labels) return EA_BAD_ARGUMENT;
     if (!is_off && !(off > 0.0f && off <= on && on <= 1.0f)) return EA_BAD_ARGUMENT;
@@ -257,7 +273,7 @@ ea_status ea_set_threshold(ea_stream *stream, uint32_t label, float on, float of
     return EA_OK;
 }
 
-ea_status ea_threshold(const ea_stream *stream, uint32_t label, float *on, float *off) {
+EA_COLD ea_status ea_threshold(const ea_stream *stream, uint32_t label, float *on, float *off) {
     if (!stream || !on || !off || label >= stream->model->n_labels) return EA_BAD_ARGUMENT;
     *on = stream->on[label];
     *off = stream->off[label];

@@ -6,7 +6,7 @@
 #include "port.h"
 #include "report.h"
 
-#define BLOCK_SAMPLES 320u /* 20 ms, such as a DMA would deliver; less than a step */
+#define BLOCK_SAMPLES 64u /* 4 ms, such as a DMA would deliver; less than a step */
 
 static ea_model the_model;
 static uint64_t memory[(EA_STREAM_BYTES + 7u) / 8u];

@@ -14,13 +14,31 @@ uint32_t report_hash(uint32_t hash, const float *scores, uint32_t n_scores) {
     return hash;
 }
 
+/* number / divisor, and what is left over. Bit by bit: a compiler's 64-bit division would take
+ * more flash than all the rest of this file. */
+static uint64_t divide(uint64_t number, uint32_t divisor, uint32_t *rest) {
+    uint64_t quotient = 0, left = 0;
+    uint32_t i;
+    for (i = 0; i < 64; i++) {
+        left = left << 1 | number >> 63;
+        number <<= 1;
+        quotient <<= 1;
+        if (left >= divisor) {
+            left -= divisor;
+            quotient |= 1u;
+        }
+    }
+    *rest = (uint32_t)left;
+    return quotient;
+}
+
 void report_number(uint64_t number) {
     char digits[21];
-    uint32_t i = sizeof digits - 1;
+    uint32_t i = sizeof digits - 1, digit;
     digits[i] = 0;
     do {
-        digits[--i] = (char)('0' + number % 10);
-        number /= 10;
+        number = divide(number, 10, &digit);
+        digits[--i] = (char)('0' + digit);
     } while (number);
     port_write(digits + i);
 }
@@ -69,13 +87,17 @@ void report_text(const char *text) {
 
 void report_event(const ea_model *model, const ea_event *event) {
     uint32_t rate_hz = ea_sample_rate_hz(model);
-    uint64_t part = (event->sample % rate_hz * 1000000u + rate_hz / 2) / rate_hz;
-    port_write(event->kind == EA_START ? "{\"kind\":\"start\",\"label\":" : "{\"kind\":\"end\",\"label\":");
+    uint32_t rest;
+    uint64_t whole_s = divide(event->sample, rate_hz, &rest);
+    uint64_t part = divide((uint64_t)rest * 1000000u + rate_hz / 2, rate_hz, &rest);
+    port_write("{\"kind\":\"");
+    port_write(event->kind == EA_START ? "start" : "end");
+    port_write("\",\"label\":");
     report_text(ea_label(model, event->label));
     port_write(",\"sample\":");
     report_number(event->sample);
     port_write(",\"time_s\":");
-    report_millionths(event->sample / rate_hz, (uint32_t)part);
+    report_millionths(whole_s, (uint32_t)part);
     port_write(",\"score\":");
     report_decimal(event->score);
     port_write("}\n");

@@ -10,7 +10,7 @@
 #include "startup.h"
 
 int main(void) {
-    static char line[512];
+    static char line[256];
     char *path = line;
     int exit_code, with_steps = 0;
     if (!semihosting_command_line(line, sizeof line)) return 2;
@@ -24,7 +24,13 @@ int main(void) {
         report_error("cannot open the recording that the command line names");
         return 1;
     }
+#ifdef EA_PROFILE
+    profile_start();
+#endif
     exit_code = listen_to_end(with_steps);
+#ifdef EA_PROFILE
+    profile_report();
+#endif
     port_write("{\"stack_bytes\":");
     report_number(stack_bytes_used());
     port_write("}\n");

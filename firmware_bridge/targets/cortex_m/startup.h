@@ -12,4 +12,9 @@ __attribute__((noreturn)) void stop(int exit_code);
 
 void systick_handler(void);
 
+#ifdef EA_PROFILE /* profile.c */
+void profile_start(void);
+void profile_report(void);
+#endif
+
 #endif

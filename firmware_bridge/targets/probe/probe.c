@@ -21,15 +21,24 @@ static unsigned label_bytes(void) {
 }
 
 static unsigned front_end_bytes(void) {
-    unsigned n = 4 * (model.window / 2 + 1) + 4 * (model.fft_size / 4 + 1) + 4 * model.n_mels, i;
-    for (i = 0; i < model.n_mels; i++) n += 4u * model.mel_count[i];
-    return n;
+    unsigned n_bins = model.fft_size / 2 + 1;
+    return 4 * (model.window / 2 + 1) + 4 * (model.fft_size / 4 + 1) + 3 * n_bins + 4;
 }
 
 static unsigned mixers(void) {
     unsigned kinds = 0, i;
     for (i = 0; i < model.n_blocks; i++) kinds |= 1u << model.blocks[i].kind;
     return kinds;
+}
+
+static unsigned map_channels(void) {
+    unsigned most = 4, i;
+    for (i = 0; i < model.n_convs; i++) {
+        const ea_conv *conv = &model.convs[i];
+        if (conv->n_filters > most) most = conv->n_filters;
+        if (conv->n_out > most) most = conv->n_out;
+    }
+    return most;
 }
 
 static void print(const char *name, size_t value, const char *end) {
@@ -50,6 +59,7 @@ int main(int argc, char **argv) {
     print("n_convs", model.n_convs, ", ");
     print("n_blocks", model.n_blocks, ", ");
     print("mixers", mixers(), ", ");
+    print("map_channels", map_channels(), ", ");
     print("sample_rate_hz", model.sample_rate_hz, ", ");
     print("step_samples", ea_step_samples(&model), ", ");
     print("state_bytes", ea_state_size(&model), ", ");

@@ -5,6 +5,7 @@ const SAMPLE_RATE_HZ = 16000; // of the models; the browser resamples, or else t
 const SHOWN_S = 10;
 const N_TAGS = 8;
 const N_EVENTS_KEPT = 200;
+const N_LANES = 5; // of events over the spectrogram
 const HOLD_PER_STEP = 0.97; // of the ranks: a tag stays for seconds after its sound
 const MIN_SHOWN_SCORE = 0.02;
 
@@ -132,12 +133,18 @@ class Listening {
     this.#source.start();
   }
 
-  /** Ends open events and gives the microphone back. */
+  /** Ends open events, of which show.end is told, and gives the microphone back. False if there
+   * was nothing to end yet. */
   end() {
-    this.#isOver = true;
-    if (!this.#node) return this.#close();
+    if (!this.#node) return false;
     this.#node.port.postMessage("end");
     this.#context.resume();
+    return true;
+  }
+
+  /** Goes on after the browser has put the page to sleep. */
+  wake() {
+    if (this.#context?.state !== "closed") this.#context?.resume();
   }
 
   /** Gives everything back at once. */
@@ -176,7 +183,7 @@ class Listening {
   #receive({ ready, step, end, error }) {
     if (ready) this.#show.ready(ready);
     if (step) this.#show.step(step);
-    if (error) this.#show.error(error);
+    if (error) this.#show.error(`The model does not open: ${error}.`);
     if (end) {
       this.#close();
       this.#show.end(end);
@@ -253,23 +260,24 @@ class Spectrogram {
       const right = Math.min(width, toX(endS ?? nowS));
       if (right <= 0) continue;
       const textWidth = context.measureText(label).width + 12;
-      let lane = laneEnds.findIndex((end) => end <= left);
+      const boxLeft = Math.min(left, width - textWidth); // of what began just now
+      const boxRight = Math.max(right, boxLeft + textWidth);
+      let lane = laneEnds.findIndex((end) => end <= boxLeft);
       if (lane < 0) lane = laneEnds.length;
-      laneEnds[lane] = Math.max(right, left + textWidth) + 2;
+      laneEnds[lane] = boxRight + 2;
       const top = height - 20 * (lane + 1);
-      if (top < 0) continue;
-      drawSpan(context, label, left, top, right - left, textWidth);
+      if (lane < N_LANES) drawSpan(context, { label, top, left, right, boxLeft, boxRight });
     }
   }
 }
 
-function drawSpan(context, label, left, top, width, textWidth) {
+function drawSpan(context, { label, top, left, right, boxLeft, boxRight }) {
   context.fillStyle = isDark() ? "rgb(10 14 20 / 72%)" : "rgb(255 255 255 / 80%)";
-  context.fillRect(left, top, Math.max(width, textWidth), 18);
+  context.fillRect(boxLeft, top, boxRight - boxLeft, 18);
   context.fillStyle = styleOf("--accent");
-  context.fillRect(left, top + 15, Math.max(width, 2), 3);
+  context.fillRect(left, top + 15, Math.max(right - left, 2), 3);
   context.fillStyle = styleOf("--text");
-  context.fillText(label, left + 6, top + 8);
+  context.fillText(label, boxLeft + 6, top + 8);
 }
 
 /** The highest scores, each with a bar and its latest SHOWN_S. */
@@ -494,14 +502,15 @@ function setListening(current) {
 async function begin(open) {
   listening?.abort();
   say("");
+  const ifCurrent = (show) => (posted) => listening === current && show(posted);
   const current = new Listening({
-    ready: (ready) => (view = new View(ready)),
-    step: (step) => view.step(step),
-    end: ({ events }) => {
+    ready: ifCurrent((ready) => (view = new View(ready))),
+    step: ifCurrent((step) => view.step(step)),
+    end: ifCurrent(({ events }) => {
       events.forEach((event) => view.events.push(event));
       view.draw();
-      if (listening === current) setListening(null);
-    },
+      setListening(null);
+    }),
     error: (text) => fail(current, text),
   });
   setListening(current);
@@ -521,8 +530,10 @@ function fail(failed, text) {
 }
 
 element("listen").onclick = () => {
-  if (!listening) begin((current) => current.microphone());
-  else listening.end();
+  if (!listening) return begin((current) => current.microphone());
+  if (listening.end()) return undefined;
+  listening.abort(); // it still waits for a permission
+  return setListening(null);
 };
 element("file").onchange = ({ target }) => {
   const [file] = target.files;
@@ -530,5 +541,6 @@ element("file").onchange = ({ target }) => {
   if (file) begin((current) => current.file(file));
 };
 darkScheme.onchange = () => view?.spectrogram.setColours();
+document.onvisibilitychange = () => listening?.wake();
 window.onresize = () => view?.draw();
 say("");

@@ -1,0 +1,150 @@
+"""`edge-audio firmware`: a model as source code and programs for other devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from firmware_bridge.target_table import TARGETS
+
+if TYPE_CHECKING:
+    from edge_audio.image import StateType
+    from firmware_bridge.codegen import Firmware
+
+STATE_HELP = (
+    "How the recurrent state is kept in memory. int16 takes half the RAM and changes scores by "
+    "less than a thousandth; float is what other runtimes compute. Default: int16 for "
+    "microcontrollers, else float. Scores have the same bits on every target with the same state."
+)
+
+
+@click.group()
+def firmware() -> None:
+    """Build a model for microcontrollers, browsers, phones and C programs.
+
+    \b
+    edge-audio firmware targets
+    edge-audio firmware build micro-int8 --target cortex-m4 --out micro-m4
+    """
+
+
+@firmware.command()
+def targets() -> None:
+    """List what firmware can be built for, and which compilers are installed."""
+    table = Table("target", "for", "compiler", box=None, pad_edge=False)
+    for target in TARGETS.values():
+        toolchain = target.compiler()
+        if toolchain is None:
+            status = "your own"
+        else:
+            status = toolchain.missing if toolchain.find() is None else "found"
+        table.add_row(target.name, target.description, status)
+    Console(soft_wrap=True).print(table)
+
+
+@firmware.command()
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--target",
+    "target_name",
+    type=click.Choice(list(TARGETS)),
+    required=True,
+    help="What to build for; `edge-audio firmware targets` explains each.",
+)
+@click.option(
+    "--labels",
+    "labels_path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Text file with the labels to keep, one on a line; lines with # are left out. Default: "
+    "all of the model's.",
+)
+@click.option("--state", type=click.Choice(["float", "int16"]), help=STATE_HELP)
+@click.option(
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder to write: a new or empty one, or an older one of this command.",
+)
+@click.option(
+    "--flash-kib", type=click.FloatRange(0, min_open=True), help="Fail if it takes more flash."
+)
+@click.option(
+    "--ram-kib", type=click.FloatRange(0, min_open=True), help="Fail if it takes more RAM."
+)
+def build(
+    model: str,
+    target_name: str,
+    labels_path: Path | None,
+    state: StateType | None,
+    out_dir: Path,
+    flash_kib: float | None,
+    ram_kib: float | None,
+) -> None:
+    """Write MODEL as a folder that builds by itself, and build it.
+
+    The folder has the C engine, the model's weights as an array, and what the target needs around
+    them; its README.md says how to use it. Programs are compiled at once where the compiler is
+    installed; otherwise the command names what to install. MODEL is a shipped name or the folder of
+    a bundle. The exit code is 1 where flash or RAM exceed what was given.
+
+    \b
+    edge-audio firmware build tiny-int8 --target cmake --out tiny
+    edge-audio firmware build micro-int8 --target cortex-m4 --labels alarms.txt --out micro \\
+        --flash-kib 128 --ram-kib 32
+    """
+    from edge_audio.bundle import load_bundle
+    from firmware_bridge.build import build_firmware, read_labels
+
+    bundle = load_bundle(model)
+    labels = read_labels(labels_path, bundle) if labels_path else ()
+    made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
+    console = Console(soft_wrap=True)
+    describe(made, console)
+    if not fits(made, flash_kib, ram_kib, console):
+        raise SystemExit(1)
+
+
+def describe(made: Firmware, console: Console) -> None:
+    """Says what was written, and what there is to know about it."""
+    console.print(f"{made.path}: {len(made.labels)} labels, state as {made.state}", highlight=False)
+    for program in made.programs:
+        console.print(f"  {program.relative_to(made.path)}  {program.stat().st_size:,} bytes")
+    if made.missing:
+        console.print(f"not compiled, sources are there: {made.missing}")
+    if made.silent_labels and len(made.silent_labels) < len(made.labels):
+        names = ", ".join(made.silent_labels[:5])
+        more = f" and {len(made.silent_labels) - 5} more" if len(made.silent_labels) > 5 else ""
+        console.print(
+            f"without a calibrated threshold, so off until ea_set_threshold: {names}{more}"
+        )
+
+
+def fits(made: Firmware, flash_kib: float | None, ram_kib: float | None, console: Console) -> bool:
+    """Prints the sizes; False if they exceed what was given."""
+    from firmware_bridge.size import estimate
+
+    memory = made.memory or estimate(made.facts[1], len(made.image))
+    table = Table("", "bytes", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    is_whole = made.memory is not None
+    within = True
+    for name, parts, budget_kib in (
+        ("flash", memory.flash, flash_kib),
+        ("RAM", memory.ram, ram_kib),
+    ):
+        n_bytes = sum(parts.values())
+        is_over = budget_kib is not None and n_bytes > budget_kib * 1024
+        within = within and not is_over
+        limit = "" if budget_kib is None else f" of {budget_kib:g} KiB"
+        verdict = "" if budget_kib is None else ": exceeded" if is_over else ": fits"
+        title = f"{name}{limit}{verdict}" if is_whole else f"{name}, without code{limit}{verdict}"
+        table.add_row(f"[bold]{title}", f"[bold]{n_bytes:,}")
+        for part, part_bytes in parts.items():
+            table.add_row(f"  {part}", f"{part_bytes:,}")
+    console.print(table)
+    return within

@@ -1,0 +1,152 @@
+"""How much flash and RAM a firmware takes, before anything is flashed.
+
+Of Cortex-M programs the linker's map says what every part takes, and GCC's call graph how deep the
+stack can get: no function of the engine calls itself or through a pointer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_audio.errors import EdgeAudioError
+from firmware_bridge.probe import ImageFacts
+
+ENTRY = "reset_handler"
+# What is not compiled here and so not in the call graph: GCC's 64-bit division, and one level of
+# whatever else is in its library.
+LIBRARY_STACK_BYTES = 64
+
+_SECTION = re.compile(r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", re.MULTILINE)
+_OUTPUT = re.compile(r"^(\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)", re.MULTILINE)
+_NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
+_EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', re.MULTILINE)
+_STACK = re.compile(r"(\d+) bytes \((static|dynamic)")
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes by part; what is in `flash` includes the initial values of variables."""
+
+    flash: dict[str, int]
+    ram: dict[str, int]
+
+    @property
+    def flash_bytes(self) -> int:
+        return sum(self.flash.values())
+
+    @property
+    def ram_bytes(self) -> int:
+        return sum(self.ram.values())
+
+
+def measure(
+    map_path: Path, engine: Sequence[str], facts: ImageFacts, image_bytes: int
+) -> MemoryReport:
+    """What a program takes whose map and call graphs are in one folder.
+
+    engine: names of its objects that are the engine. Raises EdgeAudioError if the map has not
+    what is expected.
+    """
+    text = map_path.read_text(encoding="utf-8", errors="replace")
+    start = text.find("Linker script and memory map")
+    if start < 0:
+        raise EdgeAudioError(f"{map_path} is no map of GNU ld: use the compiler that is required")
+    text = text[start:]
+    outputs = {m[1]: int(m[3], 16) for m in _OUTPUT.finditer(text)}
+    pieces = [(m[1], int(m[3], 16), Path(m[4]).stem) for m in _SECTION.finditer(text)]
+    engine_bytes = _code_bytes(pieces, engine)
+    flash_bytes = sum(outputs.get(name, 0) for name in (".text", ".ARM.exidx", ".data"))
+    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
+    flash = {
+        "engine": engine_bytes,
+        "weights": image_bytes - front - labels,
+        "front-end tables": front,
+        "labels and thresholds": labels,
+        "start-up, port and C runtime": flash_bytes - engine_bytes - image_bytes,
+    }
+    variables = outputs.get(".bss", 0) + outputs.get(".data", 0)
+    model = _named(pieces, ".bss.the_model")
+    stream = _named(pieces, ".bss.memory")
+    ram = {
+        "model": model,
+        "recurrent state": facts.network_bytes,
+        "working memory": facts.scratch_bytes,
+        "audio, scores and events of the stream": stream
+        - facts.network_bytes
+        - facts.scratch_bytes,
+        "buffers of the program": variables - model - stream,
+        "stack, at most": deepest_stack(read_call_graphs(map_path.parent)),
+    }
+    return MemoryReport(flash, ram)
+
+
+def _code_bytes(pieces: Sequence[tuple[str, int, str]], objects: Sequence[str]) -> int:
+    flash = (".text", ".rodata", ".data", ".ARM")
+    return sum(n for name, n, of in pieces if name.startswith(flash) and of in objects)
+
+
+def _named(pieces: Sequence[tuple[str, int, str]], name: str) -> int:
+    return sum(n_bytes for found, n_bytes, _ in pieces if found == name)
+
+
+@dataclass(frozen=True)
+class CallGraph:
+    """frames: bytes of stack by function; calls: whom each one calls."""
+
+    frames: dict[str, int]
+    calls: dict[str, set[str]]
+
+
+def read_call_graphs(folder: Path, objects: Sequence[str] = ()) -> CallGraph:
+    """Those that GCC's -fcallgraph-info=su left in a folder."""
+    frames: dict[str, int] = {}
+    calls: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("*.ci")):
+        if objects and path.stem not in objects:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for title, label in _NODE.findall(text):
+            if found := _STACK.search(label):
+                frames[title] = int(found[1])
+        for caller, callee in _EDGE.findall(text):
+            calls.setdefault(caller, set()).add(callee)
+    return CallGraph(frames, calls)
+
+
+def deepest_stack(graph: CallGraph, entry: str = ENTRY) -> int:
+    """Bytes that calls from `entry` can take at most. Raises EdgeAudioError for a function that
+    calls itself or through a pointer."""
+    known: dict[str, int] = {}
+
+    def depth(name: str, callers: tuple[str, ...]) -> int:
+        if name in callers or name == "__indirect_call":
+            raise EdgeAudioError(f"the stack has no limit: {callers[-1]} calls {name}")
+        if name not in known:
+            below = graph.calls.get(name, ())
+            own = graph.frames.get(name, LIBRARY_STACK_BYTES)
+            known[name] = own + max((depth(x, (*callers, name)) for x in below), default=0)
+        return known[name]
+
+    return depth(entry, ())
+
+
+def estimate(facts: ImageFacts, image_bytes: int) -> MemoryReport:
+    """What the model itself takes, for targets whose programs are not measured: without code,
+    stack and buffers."""
+    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
+    flash = {
+        "weights": image_bytes - front - labels,
+        "front-end tables": front,
+        "labels and thresholds": labels,
+    }
+    ram = {
+        "recurrent state": facts.network_bytes,
+        "working memory": facts.scratch_bytes,
+        "audio, scores and events of the stream": facts.state_bytes
+        - facts.network_bytes
+        - facts.scratch_bytes,
+    }
+    return MemoryReport(flash, ram)
