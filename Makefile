@@ -53,7 +53,7 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
 		g++ mmdebstrap qemu-user-static \
 		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
-		chromium clang cmake
+		chromium clang libclang-rt-dev cmake nodejs default-jdk-headless
 	@echo "Installing edge-audio[$(TEST_EXTRAS)] into $(VENV) (some minutes, once) ..."
 	@$(PIP) $(TORCH)
 	@$(PIP) --editable '.[$(TEST_EXTRAS)]'

@@ -121,7 +121,7 @@ def part_costs(model: str, backend_name: str) -> dict[str, float]:
     blocks = DemoScene(SAMPLE_RATE_HZ, block_ms=1e3 * spec.step_s).blocks()
     audio = [next(blocks).samples for _ in range(N_PART_STEPS)]
     assert len(audio[0]) == spec.step_samples
-    frontend = Frontend(spec.frontend)
+    frontend = Frontend(spec.frontend, backend.log_mel)
     frontend.push(np.zeros(spec.frontend.overlap_samples, np.float32))
     frames: list[np.ndarray] = []
     scores: list[np.ndarray] = []
