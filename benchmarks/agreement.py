@@ -1,10 +1,10 @@
 """Which schemes give the same events on every runtime? One student in every scheme, each export on
 ten minutes of clips that it was not trained on.
 
-    python benchmarks/agreement.py [--model tiny]
+    python benchmarks/agreement.py [--model tiny] [--scheme weight-only]
 
-Prints, per scheme, how far the scores of ExecuTorch and ONNX Runtime are from those of LiteRT, and
-how many of the events differ in kind, label or time.
+Prints, per scheme, how far the scores of the other runtimes are from those of LiteRT, and how many
+of the events differ in kind, label or time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.data import data_dir, read_clip, read_manifest
-from edge_audio.backends import open_backend
+from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle import load_bundle
 from edge_audio.compare import difference, trace
 from quantize.build import BuildConfig, build_bundle
@@ -50,7 +50,9 @@ def rows(model: str, scheme: str, samples: NDArray[np.float32], folder: Path) ->
     bundle = load_bundle(str(path))
     first = trace(bundle, open_backend(bundle, "litert"), [samples])
     lines = []
-    for name in ("executorch", "onnx"):
+    for name in backends_for(bundle):
+        if name == "litert":
+            continue
         found = difference(first, trace(bundle, open_backend(bundle, name), [samples]))
         n_different = max(len(found.only_first), len(found.only_second))
         n_events = found.n_equal + len(found.only_first)
@@ -61,15 +63,16 @@ def rows(model: str, scheme: str, samples: NDArray[np.float32], folder: Path) ->
 
 @click.command()
 @click.option("--model", default="tiny", show_default=True)
+@click.option("--scheme", "schemes", type=click.Choice(list(SCHEMES)), multiple=True)
 @click.option("--minutes", type=click.FloatRange(1), default=10.0, show_default=True)
-def main(model: str, minutes: float) -> None:
-    """Prints one table."""
+def main(model: str, schemes: tuple[str, ...], minutes: float) -> None:
+    """Prints one table; of all schemes unless some are named."""
     torch.set_num_threads(1)
     samples = recording(60.0 * minutes)
     columns = ("scheme", "LiteRT against", "scores apart by", "on average", "events that differ")
     table = Table(*columns, box=None)
     with tempfile.TemporaryDirectory() as folder:
-        for scheme in SCHEMES:
+        for scheme in schemes or SCHEMES:
             for line in rows(model, scheme, samples, Path(folder)):
                 table.add_row(*line)
     Console(width=110).print(table)

@@ -222,6 +222,7 @@ def subjects(model: str, yamnet: Path) -> list[Row]:
     """Our model on every installed runtime, and YAMNet where its file is there."""
     rows = []
     for backend in backends_for(load_bundle(model)):
+        open_backend(load_bundle(model), backend)  # which compiles what is compiled once
         file, pipe = partial(listen_command, model, backend), partial(pipe_command, model, backend)
         rows.append(Row(f"{model}, {backend}, a file", file, backend))
         rows.append(Row(f"{model}, {backend}, live: 80 ms at a time", pipe, None, knows_rss=False))

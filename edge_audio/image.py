@@ -29,6 +29,7 @@ SHARED_FILE = "model.tflite"
 StateType = Literal["float", "int16"]
 
 _EPSILON_S = 1e-6  # durations are sums of floats, as in edge_audio.events
+_MAX_SIZE = 8192  # as in the engine
 _MIN_SHARED_BYTES = 256  # shorter pieces are not worth a reference
 
 
@@ -46,6 +47,11 @@ class Weights(Spec, frozen=True):
     embedding_dim: int
     bound: float
     pieces: tuple[bytes | tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        sizes = (self.channels, self.n_convs, self.n_blocks, self.embedding_dim)
+        if not all(0 <= size <= _MAX_SIZE for size in sizes) or not 0.0 <= self.bound < math.inf:
+            raise ValueError(f"sizes must be within 0 and {_MAX_SIZE}, the bound finite")
 
     def to_bytes(self) -> bytes:
         return msgspec.msgpack.encode(self)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -41,7 +42,6 @@ FloatArray = NDArray[np.float32]
 KINDS = ("lti", "selective", "mlstm-sigmoid", "mlstm-exponential", "slstm", "tcn")
 """Mixers in the order of their numbers in the image."""
 
-_NOT_FINITE = "a weight of this student is not finite: train it again"
 _RELU6 = 6.0
 _RELU6_BITS = 12  # after the binary point of a map: 6 * 2^12 fits an int16
 _MAX_ROW_SUM = 65_535  # of |weights|: times 32768 it fits an int32
@@ -81,6 +81,8 @@ def _check(graph: StepGraph, scheme: Scheme) -> None:
         raise EdgeAudioError(
             "the engine has a front end of its own: export the graph that is fed frames"
         )
+    if not all(torch.isfinite(tensor).all() for tensor in graph.student.state_dict().values()):
+        raise EdgeAudioError("a weight of this student is not finite: train it again")
     if graph.student.stem.project.out_features % 8:
         raise EdgeAudioError("the engine needs a multiple of 8 channels: train such a student")
 
@@ -216,13 +218,9 @@ class _Writer:
         self._array(np.array(values, np.float32))
 
     def _numbers(self, values: np.ndarray) -> None:
-        if not np.isfinite(values).all():
-            raise EdgeAudioError(_NOT_FINITE)
         self.pieces.append(numbers(values))
 
     def _array(self, values: NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int16]) -> None:
-        if not np.isfinite(values).all():
-            raise EdgeAudioError(_NOT_FINITE)
         little = values.astype(values.dtype.newbyteorder("<"))
         self.pieces.append(padded(np.ascontiguousarray(little).tobytes()))
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from engine_library import (
     open_model,
     zoo_image,
 )
+from firmware_runs import LABELS, Make
 from numpy.typing import NDArray
 
 from edge_audio.bundle import load_bundle
@@ -51,6 +53,7 @@ BUILDS = {
     "cortex-m4": ("arm-none-eabi-gcc", ["-O2", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *ARM]),
     "cortex-m55": ("arm-none-eabi-gcc", ["-O2", "-mcpu=cortex-m55", *ARM]),
 }
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "engine.md"
 CHUNKS: dict[str, Callable[[], Iterator[int]]] = {
     "1": lambda: itertools.repeat(1),
     "7": lambda: itertools.repeat(7),
@@ -327,3 +330,23 @@ def test_an_hour_of_noise_and_silence_leaves_it_sound(library: ctypes.CDLL, stat
     before = stream.scores
     stream.push(loud[: 5 * RATE_HZ])
     assert np.abs(stream.scores - before).max() > 0.1, "it no longer reacts"
+
+
+def test_the_program_in_the_documentation_hears_events(
+    make: Make, pcm: Path, tmp_path: Path
+) -> None:
+    sources = make("micro-int8", "cmake", "float").path / "src"
+    (tmp_path / "main.c").write_text(DOCUMENTATION.read_text().split("```c\n")[1].split("```")[0])
+    program = tmp_path / "main"
+    files = [tmp_path / "main.c", *sorted(sources.glob("*.c"))]
+    flags = ["-std=c99", "-O2", "-ffp-contract=off", f"-I{sources}", *WARNINGS]
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(program)], check=True)
+    with pcm.open("rb") as samples:
+        done = subprocess.run([program], stdin=samples, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 10
+    for line in lines:
+        time, _, text = line.partition(" s: ")
+        assert 0.0 <= float(time) < 70.0
+        assert text.rpartition(" ")[0] in LABELS
+        assert text.rpartition(" ")[2] in ("starts", "ends")

@@ -100,14 +100,12 @@ class Layout:
         self._mark("thresholds")
         self._skip(4 * n_labels, 4 * n_labels)
         self._mark("window")
-        self._numbers(window // 2 + 1)
+        self._skip(4 * (window // 2 + 1))
         self._mark("sine")
         self._skip(4 * (fft_size // 4 + 1))
         self._mark("mel")
-        self._skip(2 * n_mels)
-        counts = np.frombuffer(self.image, "<u2", n_mels, self.at)
-        self._skip(2 * n_mels)
-        self._numbers(int(counts.sum()))
+        self._skip(fft_size // 2 + 1)
+        self._numbers(fft_size // 2 + 1)
         n_inputs = self._read_stem(n_mels, n_convs)
         self._mark("project")
         self._linear(n_inputs, d)
@@ -223,7 +221,7 @@ CONTRADICTIONS: dict[str, dict[int, tuple[int, ...]]] = {
         1: (0, 513),  # window, beyond the transform
         2: (0, 401),  # hop, beyond the window
         3: (0, 4, 500, 511),  # transform
-        4: (0, 257),  # bands
+        4: (0, 256),  # bands
         5: (0, 4, 16, 65),  # frames per step
         6: (0, 19, 21),  # labels
         7: (0, 12, 24),  # channels
@@ -243,7 +241,7 @@ CONTRADICTIONS: dict[str, dict[int, tuple[int, ...]]] = {
     "thresholds": {0: (0x40000000, 0xBF800000, 0x7FC00000), 20: (0x3F800000, 0xBF800000)},
     "window": {0: (0x7F800000,)},
     "sine": {1: (0xFFC00000,)},
-    "mel": {0: (257, 256 + 65536 * 65535), 32: (300, 65535)},
+    "mel": {0: (65, 255 << 24), 63: (65 << 16,), 65: (0x7FC00000,)},
     "stem": {0: (16,)},
     "conv 0": {0: (0, 3, 6, 8), 1: (0, 8), 2: (0, 3), 3: (1, 2), 4: (16,), 5: (0xBF800000,)},
     "conv 2": {0: (4, 12), 1: (12,), 2: (2,), 3: (2,), 6: (0x47800000,)},

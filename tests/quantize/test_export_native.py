@@ -131,6 +131,34 @@ def test_every_possible_frame_fits_the_input_map() -> None:
         assert np.abs(frames).max() * 2.0 ** input_bits(front) < 32_767
 
 
+FRONT_ENDS = {
+    "usual": FrontendSpec(),
+    "odd window": FrontendSpec(window_samples=401, fft_size=1024),
+    "whole window": FrontendSpec(window_samples=512),
+    "8 kHz": FrontendSpec(
+        sample_rate_hz=8_000, window_samples=200, hop_samples=80, fft_size=256, max_hz=4_000.0
+    ),
+    "few bands": FrontendSpec(min_hz=300.0, max_hz=3_400.0),
+    "from zero": FrontendSpec(min_hz=0.0, hop_samples=1, window_samples=100),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_its_front_end_is_that_of_python(save: Save, name: str) -> None:
+    """Noise, a tone, and silence, where the floor is all that is left."""
+    require_compiler()
+    front = FRONT_ENDS[name]
+    bundle = save(MIXED)
+    model = msgspec.structs.replace(bundle.manifest.model, frontend=front)
+    other = msgspec.structs.replace(bundle.manifest, model=model)
+    backend = NativeBackend(model, build_image(Bundle(bundle.path, other)), load_library())
+    samples = np.random.default_rng(0).normal(0.0, 0.1, 4000).astype(np.float32)
+    samples[1000:2000] = 0.9 * np.sin(0.37 * np.arange(1000))
+    samples[2000:3000] = 0.0
+    expected = log_mel(front, samples)
+    np.testing.assert_allclose(backend.log_mel(samples), expected, rtol=0, atol=1e-3)
+
+
 def linears(student: nn.Module) -> dict[str, nn.Linear]:
     return {name: m for name, m in student.named_modules() if isinstance(m, nn.Linear)}
 
@@ -284,22 +312,13 @@ def test_sizes_that_the_engine_has_no_code_for_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize(
-    "name", ["head.bias", "norm.weight", "norm.running_mean", "blocks.0.mixer.skip", "embed.bias"]
+    "name",
+    ["head.weight", "norm.running_mean", "blocks.0.mixer.skip", "stem.convs.1.layers.0.weight"],
 )
 def test_a_student_that_is_not_finite_is_refused(name: str, value: float) -> None:
     graph = fresh_graph()
-    graph.student.state_dict()[name][3] = value
-    with pytest.raises(EdgeAudioError, match="a weight of this student is not finite: train it"):
-        exported(graph)
-
-
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("name", ["head.weight", "stem.convs.1.layers.0.weight"])
-def test_weights_that_become_integers_have_to_be_finite_too(name: str, value: float) -> None:
-    graph = fresh_graph()
     graph.student.state_dict()[name].view(-1)[3] = value
-    with pytest.raises(EdgeAudioError, match=r"not finite: train it|not rounded to int8"):
+    with pytest.raises(EdgeAudioError, match="a weight of this student is not finite: train it"):
         exported(graph)
 
 
@@ -324,6 +343,16 @@ def test_an_unknown_mixer_is_refused_by_name() -> None:
 # Damage
 
 
+_WRONG_FIELDS = (
+    ("channels", "16"),
+    ("channels", -8),
+    ("n_blocks", 1 << 33),
+    ("pieces", [1]),
+    ("bound", None),
+    ("more", 1),
+)
+
+
 def test_a_damaged_file_is_refused() -> None:
     content = content_of(MIXED)
     damaged = (b"", b"\xc1", content[:-1], content[: len(content) // 2], content + b"\0", b"[1, 2]")
@@ -331,7 +360,7 @@ def test_a_damaged_file_is_refused() -> None:
         with pytest.raises(BundleError, match=r"engine.bin is damaged: .*; restore the original"):
             Weights.from_bytes(other)
     fields = msgspec.msgpack.decode(content)
-    for name, value in (("channels", "16"), ("pieces", [1]), ("bound", None), ("more", 1)):
+    for name, value in _WRONG_FIELDS:
         with pytest.raises(BundleError, match="is damaged"):
             Weights.from_bytes(msgspec.msgpack.encode({**fields, name: value}))
 

@@ -47,7 +47,7 @@ static float sine(const ea_model *model, uint32_t i) {
 static void radix4_stage(const ea_model *model, ea_vector *z, uint32_t n_points, uint32_t n) {
     uint32_t quarter = n / 4, turn = model->fft_size / n, j, k;
     for (j = 0; j < quarter; j++) {
-        float c1 = cosine(model, j * turn), s1 = sine(model, j * turn);
+        float c1 = model->sine[model->fft_size / 4 - j * turn], s1 = model->sine[j * turn];
         float c2 = cosine(model, 2 * j * turn), s2 = sine(model, 2 * j * turn);
         float c3 = cosine(model, 3 * j * turn), s3 = sine(model, 3 * j * turn);
         for (k = j; k < n_points; k += n) {
@@ -116,7 +116,7 @@ static uint32_t reversed_last(uint32_t reversed, uint32_t half) {
 
 /* Adds 4 |X|^2 of a bin to the two bands between whose peaks it lies, band[0] and band[1]: they
  * are triangles, whose weights add up to 1. */
-static void add_power(const ea_model *model, uint32_t bin, ea_vector re, ea_vector im,
+static inline void add_power(const ea_model *model, uint32_t bin, ea_vector re, ea_vector im,
                       ea_vector *band) {
     ea_vector power = re * re + im * im, upper = power * ea_number(&model->mel_weight, bin);
     band += model->mel_band[bin];
@@ -130,7 +130,7 @@ static void add_powers(const ea_model *model, const ea_vector *z, uint32_t n_poi
     uint32_t k, up = 0, down = 0; /* bit-reversed k and (n_points - k) mod n_points */
     for (k = 0; k <= n_points / 2; k++) {
         const ea_vector *a = z + 2 * up, *b = z + 2 * down;
-        float c = cosine(model, k), s = sine(model, k);
+        float c = model->sine[n_points / 2 - k], s = model->sine[k]; /* of up to a quarter turn */
         ea_vector even = a[0] + b[0], even_i = a[1] - b[1];
         ea_vector odd = a[1] + b[1], odd_i = b[0] - a[0];
         ea_vector re = odd * c + odd_i * s, im = odd_i * c - odd * s;
