@@ -1,1 +1,2 @@
-"""Bundles as firmware. Nothing here yet: the C99 engine is the next big part."""
+"""Bundles as firmware: the C99 engine, and what turns a bundle into a folder that builds by itself
+for a microcontroller, a Pi, a phone or a web page."""

@@ -26,7 +26,7 @@ from command_line import Record, listening, records
 
 from edge_audio.bundle import Bundle
 from edge_audio.events import Event, select_events
-from edge_audio.serial_link import (
+from edge_audio.serial_protocol import (
     ALL_LABELS,
     DeviceEvent,
     Frame,

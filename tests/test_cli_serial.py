@@ -36,7 +36,8 @@ from edge_audio.bundle import load_bundle
 from edge_audio.errors import SourceError
 from edge_audio.events import Event, select_events
 from edge_audio.image import build_image
-from edge_audio.serial_link import Hello, SerialDevice
+from edge_audio.serial_link import SerialDevice
+from edge_audio.serial_protocol import Hello
 from edge_audio.tagger import Tagger
 
 BUNDLE = load_bundle("micro-int8")

@@ -18,7 +18,8 @@ from serial_parts import HERE, STRICT, LinkProbe, build, build_library
 from edge_audio.bundle import load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.image import build_image
-from edge_audio.serial_link import (
+from edge_audio.serial_link import parse_port
+from edge_audio.serial_protocol import (
     ALL_LABELS,
     MAX_PAYLOAD_BYTES,
     MAX_TOP,
@@ -47,7 +48,6 @@ from edge_audio.serial_link import (
     cobs_encode,
     crc16,
     parse_message,
-    parse_port,
 )
 
 BUNDLE = load_bundle("micro-int8")

@@ -15,15 +15,8 @@ from edge_audio.cli.display import WIDTH, LiveSink
 from edge_audio.cli.loop import Stats, StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events import Event
-from edge_audio.serial_link import (
-    MAX_TOP,
-    Heard,
-    Item,
-    Notice,
-    SerialDevice,
-    StepScores,
-    parse_port,
-)
+from edge_audio.serial_link import Heard, Item, Notice, SerialDevice, StepScores, parse_port
+from edge_audio.serial_protocol import MAX_TOP
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, clock
 
 SERIAL_PREFIX = "serial:"
