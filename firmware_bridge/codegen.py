@@ -259,7 +259,7 @@ def makefile(firmware: Firmware, engine: Sequence[str], include_dirs: Sequence[s
 def _run_rules(target: Target, toolchain: Toolchain) -> list[str]:
     if not any(program.name.startswith("self_test") for program in target.programs):
         return []
-    listen, self_test = (Path(program.name) for program in target.programs)
+    listen, self_test, *_ = (Path(program.name) for program in target.programs)
     rules: list[str] = []
     for rule, program, arguments in (("run", listen, ["$(FILE)"]), ("test", self_test, [])):
         command = toolchain.run_command(program, arguments)

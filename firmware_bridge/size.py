@@ -7,7 +7,7 @@ stack can get: no function of the engine calls itself or through a pointer.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def measure(
         "start-up, port and C runtime": flash_bytes - engine_bytes - image_bytes,
     }
     variables = outputs.get(".bss", 0) + outputs.get(".data", 0)
+    linked = {of for _, _, of in pieces}
     model = _named(pieces, ".bss.the_model")
     stream = _named(pieces, ".bss.memory")
     ram = {
@@ -78,7 +79,7 @@ def measure(
         - facts.network_bytes
         - facts.scratch_bytes,
         "buffers of the program": variables - model - stream,
-        "stack, at most": deepest_stack(read_call_graphs(map_path.parent)),
+        "stack, at most": deepest_stack(read_call_graphs(map_path.parent, linked)),
     }
     return MemoryReport(flash, ram)
 
@@ -100,8 +101,8 @@ class CallGraph:
     calls: dict[str, set[str]]
 
 
-def read_call_graphs(folder: Path, objects: Sequence[str] = ()) -> CallGraph:
-    """Those that GCC's -fcallgraph-info=su left in a folder."""
+def read_call_graphs(folder: Path, objects: Collection[str] = ()) -> CallGraph:
+    """Those that GCC's -fcallgraph-info=su left in a folder, of these objects alone if any."""
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
     for path in sorted(folder.glob("*.ci")):

@@ -52,10 +52,14 @@ CORTEX_M_FILES = tuple(
     (f"cortex_m/{name}", "port")
     for name in ("link.ld", "main.c", "startup.[ch]", "semihosting.[ch]")
 )
+SERIAL_FILES = (("common/serve.[ch]", "port"), ("cortex_m/serial_main.c", "port"))
+SERIAL = " serial.elf reports over the UART of QEMU's mps2 boards what it hears, to `edge-audio "
+SERIAL += "listen --source serial:PORT`; for a board, put its UART into port/serial_main.c."
 
 
-def _cortex_m(name: str, flash: str, ram: str) -> Target:
+def _cortex_m(name: str, flash: str, ram: str, has_serial: bool = True) -> Target:
     port = (*COMMON, "port/startup.c", "port/semihosting.c")
+    serial = Program("serial.elf", (*port, "port/serve.c", "port/serial_main.c"))
     return Target(
         name=name,
         description=f"{TOOLCHAINS[name].description}: ELF files without a system",
@@ -63,12 +67,14 @@ def _cortex_m(name: str, flash: str, ram: str) -> Target:
         how_to_build="`make` builds edge_audio.elf, which hears a recording through semihosting "
         "(a debugger or QEMU), and self_test.elf; `make run FILE=sound.pcm` and `make test` run "
         "them in QEMU. For a board, set flash_bytes and ram_bytes in the Makefile to its sizes, "
-        "and replace port/semihosting.c by functions that read your microphone.",
-        files=(*COMMON_FILES, *CORTEX_M_FILES),
+        "and replace port/semihosting.c by functions that read your microphone."
+        + (SERIAL if has_serial else ""),
+        files=(*COMMON_FILES, *CORTEX_M_FILES, *(SERIAL_FILES if has_serial else ())),
         toolchain=name,
         programs=(
             Program("edge_audio.elf", (*port, "port/main.c")),
             Program("self_test.elf", (*port, *SELF_TEST)),
+            *((serial,) if has_serial else ()),
         ),
         flags=(
             "-Wl,-T,port/link.ld",
@@ -130,7 +136,7 @@ _TARGETS = (
     ),
     _cortex_m("cortex-m4", "4M", "256K"),
     _cortex_m("cortex-m7", "4M", "256K"),
-    _cortex_m("cortex-m55", "512K", "256K"),
+    _cortex_m("cortex-m55", "512K", "256K", has_serial=False),
     _linux("linux-aarch64"),
     _linux("linux-armv7"),
     Target(

@@ -33,8 +33,6 @@ from edge_audio.bundle import load_bundle
 from edge_audio.events import select_events
 from edge_audio.tagger import Tagger
 from firmware_bridge.codegen import Firmware
-from firmware_bridge.target_table import TARGETS
-from firmware_bridge.toolchains import TARGETS_DIR, TOOLCHAINS, compile_program
 
 MODEL, TARGET, BOARD = "micro-int8", "cortex-m4", "mps2-an386"
 DURATION_S = 20.0
@@ -49,18 +47,9 @@ def firmware(make: Make) -> Firmware:
 
 
 @pytest.fixture(scope="session")
-def program(firmware: Firmware, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """serial_main.c with the sources of a generated folder."""
-    folder = firmware.path
-    own = [TARGETS_DIR / "common" / "serve.c", TARGETS_DIR / "cortex_m" / "serial_main.c"]
-    names = ("listen.c", "report.c", "startup.c", "semihosting.c")
-    port = [folder / "port" / name for name in names]
-    sources = [*sorted((folder / "src").glob("*.c")), *port, *own]
-    flags = [flag.replace("port/", f"{folder}/port/") for flag in TARGETS[TARGET].flags]
-    output = tmp_path_factory.mktemp("serial") / "serial.elf"
-    include = [folder / "src", folder / "port", TARGETS_DIR / "common"]
-    compile_program(TOOLCHAINS[TARGET], sources, output, include, flags)
-    return output
+def program(firmware: Firmware) -> Path:
+    (found,) = (path for path in firmware.programs if path.name == "serial.elf")
+    return found
 
 
 @pytest.fixture(scope="session")
