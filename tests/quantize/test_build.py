@@ -150,7 +150,7 @@ def test_bundle_reloads_equal(bundle: Bundle) -> None:
 def test_golden_is_the_shipped_scene(bundle: Bundle) -> None:
     frontend = bundle.manifest.model.frontend
     with np.load(bundle.file("golden.npz")) as golden:
-        expected = demo_samples(frontend, 11.0, 15.0)
+        expected = demo_samples(frontend, 11.0, 14.5)
         np.testing.assert_array_equal(golden["samples"] / np.float32(32768.0), expected)
 
 
