@@ -18,12 +18,9 @@ __all__ = [
     "open_backend",
 ]
 
-BACKEND_NAMES = (
-    "litert",
-    "executorch",
-    "onnx",
-    "native",
-)  # in order of preference: quickest step first
+# In order of preference. The quickest step is that of native, but it runs a compiler at first use:
+# it has to be asked for where there is another.
+BACKEND_NAMES = ("litert", "executorch", "onnx", "native")
 
 MODEL_FILES = {
     "litert": "model.tflite",
@@ -88,15 +85,9 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
 
 def _open_first(bundle: Bundle, n_threads: int) -> Backend:
     """Of the installed runtimes that the bundle has a file for."""
-    *others, last = backends_for(bundle) or [""]
-    if not last:
-        raise BackendError(
-            f"no installed runtime can run {bundle.manifest.name}: "
-            "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
-        )
-    for name in others:
-        try:
-            return open_backend(bundle, name, n_threads)
-        except BackendError:  # such as a compiler that fails: the next one may do
-            continue
-    return open_backend(bundle, last, n_threads)
+    if names := backends_for(bundle):
+        return open_backend(bundle, names[0], n_threads)
+    raise BackendError(
+        f"no installed runtime can run {bundle.manifest.name}: "
+        "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
+    )

@@ -44,6 +44,7 @@ KINDS = ("lti", "selective", "mlstm-sigmoid", "mlstm-exponential", "slstm", "tcn
 
 _RELU6 = 6.0
 _RELU6_BITS = 12  # after the binary point of a map: 6 * 2^12 fits an int16
+_N_SCALES = 1_000
 _MAX_ROW_SUM = 65_535  # of |weights|: times 32768 it fits an int32
 
 
@@ -248,13 +249,18 @@ def _rows_of_8(integers: NDArray[np.int8] | NDArray[np.int16]) -> np.ndarray:
 
 
 def _int16_rows(weight: FloatArray) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Integers and their scale per row, as large as their sums allow."""
-    largest = np.maximum(np.abs(weight).max(1), 1e-30).astype(float)
-    spread = np.abs(weight).sum(1) / largest  # of a row, in units of its largest weight
+    """Integers and their scale per row, as large as their sums allow; of scales down to half of
+    that, the one that leaves least to rounding."""
+    exact = weight.astype(float)
+    largest = np.maximum(np.abs(exact).max(1), 1e-30)
+    spread = np.abs(exact).sum(1) / largest  # of a row, in units of its largest weight
     # Rounding adds at most a half per weight.
     limit = np.minimum(32_767, (_MAX_ROW_SUM - weight.shape[1] / 2) / np.maximum(spread, 1.0))
-    scale = largest / np.floor(limit)
-    integers = np.round(weight / scale[:, None]).astype(np.int16)
+    shares = np.linspace(1.0, 0.5, _N_SCALES)[:, None, None]
+    scales = (largest / np.floor(limit))[None, :, None] / shares
+    errors = np.square(np.round(exact / scales) * scales - exact).sum(2)
+    scale = scales[errors.argmin(0), np.arange(len(weight)), 0]
+    integers = np.round(exact / scale[:, None]).astype(np.int16)
     _check_sums(integers, "a convolution")
     return integers, scale
 
