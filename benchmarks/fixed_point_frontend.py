@@ -202,7 +202,7 @@ def build(folder: Path, arithmetic: str) -> Path:
 
 
 def _flags() -> tuple[str, ...]:
-    return TARGETS[TARGET].flags
+    return TARGETS[TARGET].link_flags
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def shares(made: Firmware, audio: Path) -> Counter[str]:
     sources = [*folder.glob("src/*.c"), TARGETS_DIR / "cortex_m" / "profile.c"]
     sources += [folder / name for name in target.programs[0].sources]
     program = folder.parent / "profile.elf"
-    linker = [flag.replace("port/link.ld", f"{folder}/port/link.ld") for flag in target.flags]
+    linker = [flag.replace("port/link.ld", f"{folder}/port/link.ld") for flag in target.link_flags]
     flags = ["-DEA_PROFILE", *linker]
     includes = [folder / "src", folder / "port"]
     compile_program(TOOLCHAINS[target.name], sorted(sources), program, includes, flags)

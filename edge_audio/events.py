@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.errors import UsageError
+from edge_audio.labels import find_label
 from edge_audio.spec import EventSpec, Threshold
 
 HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
@@ -131,8 +131,8 @@ def select_events(
     Raises UsageError for an unknown label, a label in `only` without any threshold, a
     threshold outside (0, 1], or if no label is left.
     """
-    wanted = [_find_label(name, labels) for name in only]
-    unwanted = {_find_label(name, labels) for name in exclude}
+    wanted = [find_label(name, labels) for name in only]
+    unwanted = {find_label(name, labels) for name in exclude}
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
         if label not in thresholds:
@@ -156,7 +156,7 @@ def _override(
     if threshold is None:
         return dict(thresholds)
     if isinstance(threshold, Mapping):
-        given = {_find_label(name, labels): on for name, on in threshold.items()}
+        given = {find_label(name, labels): on for name, on in threshold.items()}
     else:
         given = dict.fromkeys([*thresholds, *wanted], threshold)
     chosen = {label: _user_threshold(thresholds.get(label), on) for label, on in given.items()}
@@ -172,14 +172,3 @@ def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
     return Threshold(
         on=on, off=on * ratio, precision=math.nan, recall=math.nan, n_positives=n_positives
     )
-
-
-def _find_label(name: str, labels: Sequence[str]) -> str:
-    by_folded = {label.casefold(): label for label in labels}
-    if name in labels:
-        return name
-    if name.casefold() in by_folded:
-        return by_folded[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(by_folded[folded]) for folded in close)}?"
-    raise UsageError(f"unknown label {name!r}: {hint if close else 'see edge-audio inspect'}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -143,10 +143,8 @@ def _words(*values: int) -> bytes:
     return np.array(values, "<u4").tobytes()
 
 
-def _floats(values: Iterable[float] | np.ndarray) -> bytes:
-    return np.asarray(
-        list(values) if not isinstance(values, np.ndarray) else values, "<f4"
-    ).tobytes()
+def _floats(values: Sequence[float] | np.ndarray) -> bytes:
+    return np.array(values, "<f4").tobytes()
 
 
 def numbers(values: np.ndarray) -> bytes:
@@ -199,8 +197,8 @@ def _labels(names: Sequence[str]) -> bytes:
 def _thresholds(manifest: Manifest, names: Sequence[str]) -> bytes:
     """`on` of all labels, then `off`; zeros for labels that are off."""
     chosen = [manifest.events.thresholds.get(name) for name in names]
-    on = (threshold.on if threshold else 0.0 for threshold in chosen)
-    off = (threshold.off if threshold else 0.0 for threshold in chosen)
+    on = [threshold.on if threshold else 0.0 for threshold in chosen]
+    off = [threshold.off if threshold else 0.0 for threshold in chosen]
     return _floats(on) + _floats(off)
 
 

@@ -7,7 +7,6 @@ and compilers give the same bytes.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from edge_audio.bundle import Bundle, load_golden
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.image import StateType, build_image
+from edge_audio.labels import find_label, read_labels
 from firmware_bridge.android_app import (
     ABIS,
     JNI_MISSING,
@@ -53,33 +53,20 @@ CARD_NAME = "CARD.md"
 WEB_LANES = 4
 
 
-def read_labels(path: Path, bundle: Bundle) -> list[str]:
-    """Labels of a text file, one on a line; blank lines and those that begin with # are left out.
+def chosen_labels(path: Path, bundle: Bundle) -> list[str]:
+    """Those that a text file names, one on a line, as the bundle writes them.
 
     Raises UsageError if it cannot be read, names nothing, or a label twice, or one that the
     bundle has not.
     """
+    names = read_labels(path)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read labels from {path}: {error}") from error
-    names = [line for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise UsageError(f"{path} names no label: write one on each line (see edge-audio inspect)")
-    known = {label.casefold(): label for label in bundle.manifest.labels}
-    labels = [_known_label(name, known, path) for name in names]
+        labels = [find_label(name, bundle.manifest.labels) for name in names]
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     if twice := [label for i, label in enumerate(labels) if label in labels[:i]]:
         raise UsageError(f"{path} names {twice[0]!r} twice: name each label once")
     return labels
-
-
-def _known_label(name: str, known: Mapping[str, str], path: Path) -> str:
-    if name.casefold() in known:
-        return known[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)
-    names = " or ".join(repr(known[folded]) for folded in close)
-    hint = f"did you mean {names}?" if close else "see edge-audio inspect"
-    raise UsageError(f"{path} has the unknown label {name!r}: {hint}")
 
 
 def build_firmware(
@@ -172,19 +159,17 @@ def _build_programs(firmware: Firmware, toolchain: Toolchain) -> Firmware:
     target = firmware.target
     folder, objects_dir = firmware.path, firmware.path / "build"
     objects_dir.mkdir()
-    for_linker = [flag for flag in target.flags if flag.startswith("-Wl,")]
-    flags = [flag for flag in target.flags if flag not in for_linker]
     sources = list(dict.fromkeys(x for program in target.programs for x in program.sources))
     engine = [path.relative_to(folder) for path in sorted((folder / "src").glob("*.c"))]
     paths = [*engine, *map(Path, sources)]
     includes = [Path(name) for name in _include_dirs(folder)]
     objects = compile_objects(
-        toolchain, paths, Path("build"), includes, [*flags, *_analysis(toolchain)], folder
+        toolchain, paths, Path("build"), includes, _analysis(toolchain), folder
     )
     of = dict(zip(map(str, paths), objects, strict=True))
     for program in target.programs:
         parts = [of[str(path)] for path in engine] + [of[source] for source in program.sources]
-        extra = [*flags, *for_linker, *_map_flags(toolchain, program)]
+        extra = [*target.link_flags, *_map_flags(toolchain, program)]
         link(toolchain, parts, Path(program.name), extra, folder)
     programs = tuple(folder / program.name for program in target.programs)
     return replace(firmware, programs=programs, memory=_memory(firmware))

@@ -98,10 +98,10 @@ def build(
         --flash-kib 128 --ram-kib 32
     """
     from edge_audio.bundle import load_bundle
-    from firmware_bridge.build import build_firmware, read_labels
+    from firmware_bridge.build import build_firmware, chosen_labels
 
     bundle = load_bundle(model)
-    labels = read_labels(labels_path, bundle) if labels_path else ()
+    labels = chosen_labels(labels_path, bundle) if labels_path else ()
     made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
     console = Console(soft_wrap=True)
     describe(made, console)

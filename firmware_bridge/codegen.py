@@ -229,12 +229,10 @@ def makefile(firmware: Firmware, engine: Sequence[str], include_dirs: Sequence[s
     target, toolchain = firmware.target, firmware.target.compiler()
     assert toolchain is not None
     compiler = " ".join(toolchain.compilers[0])
-    for_linker = [flag for flag in target.flags if flag.startswith("-Wl,")]
-    flags = [*toolchain.flags, *(flag for flag in target.flags if flag not in for_linker)]
     lines = [
         f"CC = {compiler}",
-        f"CFLAGS = {' '.join(flags)}",
-        f"LDFLAGS = {' '.join(for_linker)}",
+        f"CFLAGS = {' '.join(toolchain.flags)}",
+        f"LDFLAGS = {' '.join(target.link_flags)}",
         f"LDLIBS = {' '.join(toolchain.link_flags)}",
         f"INCLUDES = {' '.join(f'-I{name}' for name in include_dirs)}",
         f"ENGINE = {' '.join(f'build/{name}.o' for name in engine)}",

@@ -22,7 +22,7 @@ class Target:
 
     files: pattern below targets/ -> folder of the output, besides src; those that end in .in are
         templates. programs: built at once where the toolchain of that name is installed.
-    state: by default. flags: beside the toolchain's. has_golden: with test/, the self-test.
+    state: by default. link_flags: beside the toolchain's. has_golden: with test/, the self-test.
     how_to_build: for README.md.
     """
 
@@ -33,7 +33,7 @@ class Target:
     files: tuple[tuple[str, str], ...] = ()
     toolchain: str | None = None
     programs: tuple[Program, ...] = ()
-    flags: tuple[str, ...] = ()
+    link_flags: tuple[str, ...] = ()
     has_golden: bool = True
 
     def compiler(self) -> Toolchain | None:
@@ -76,7 +76,7 @@ def _cortex_m(name: str, flash: str, ram: str, has_serial: bool = True) -> Targe
             Program("self_test.elf", (*port, *SELF_TEST)),
             *((serial,) if has_serial else ()),
         ),
-        flags=(
+        link_flags=(
             "-Wl,-T,port/link.ld",
             f"-Wl,--defsym=flash_bytes={flash}",
             f"-Wl,--defsym=ram_bytes={ram}",

@@ -41,7 +41,7 @@ from edge_audio.image import ENGINE_FILE, SHARED_FILE, Weights
 from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
-from quantize.export import EXPORT_FILES, export, runtimes_for
+from quantize.export import export, runtimes_for
 from quantize.labels import keep_labels
 from quantize.parity import backend_scores, eager_scores, input_rows
 from quantize.prepare import prepare
@@ -68,10 +68,10 @@ Report = Callable[[str], None]
 class BuildConfig:
     """What to make of a checkpoint.
 
-    runtimes: a model file for each; () = all that can express the scheme. labels: those to keep,
-    in the order of the scores; () = all. model_input: "samples" puts the front end into the
-    graph, which the C engine has anyway. activations: folder with the manifest.csv of the clips
-    that ranges are measured on, for schemes that need them.
+    runtimes: a model file for each; () = all that can express scheme and input. labels: those to
+    keep, in the order of the scores; () = all. model_input: "samples" puts the front end into the
+    graph. activations: folder with the manifest.csv of the clips that ranges are measured on, for
+    schemes that need them.
     thresholds: how to choose them on held-out clips; None takes those of the bundle `like`, and
     without it leaves all labels off by default. metrics: figures to quote. tolerance: that of the
     scheme, unless a benchmark wants to see what it would refuse.
@@ -109,9 +109,9 @@ def build_bundle(
     if config.model_input == "samples":
         graph = SampleStepGraph(graph)
     files = {}
-    for runtime in config.runtimes or runtimes_for(scheme):
-        report(f"exporting {EXPORT_FILES[runtime]}, {scheme.description}")
-        files[EXPORT_FILES[runtime]] = export(runtime, graph, scheme)
+    for runtime in config.runtimes or runtimes_for(scheme, config.model_input):
+        report(f"exporting {MODEL_FILES[runtime]}, {scheme.description}")
+        files[MODEL_FILES[runtime]] = export(runtime, graph, scheme)
     share_weights(files)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from edge_audio.backends import MODEL_FILES
 from edge_audio.cli.quiet import quiet_libraries
-from quantize.export import EXPORT_FILES, runtimes_for
+from edge_audio.labels import read_labels
+from quantize.export import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
     return click.option(
         "--to",
         "runtimes",
-        type=click.Choice(list(EXPORT_FILES)),
+        type=click.Choice(list(MODEL_FILES)),
         multiple=True,
         help="What to export for, native being the C engine of firmware; repeatable. "
         f"Default: {default}.",
@@ -144,7 +146,7 @@ def quantize(
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@runtimes_option("all that can express the scheme")
+@runtimes_option("all that can express scheme and input")
 @click.option(
     "--labels",
     "labels_name",
@@ -199,7 +201,6 @@ def export(
       edge-audio export distill/checkpoints/micro.pt --like micro-int8 --labels ten.txt --out ten
     """
     from quantize.build import BuildConfig
-    from quantize.labels import read_labels
 
     config = BuildConfig(
         name=out_path.name,

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 from torch import nn
 
 from distill.students.tagger import Student
 from edge_audio.errors import UsageError
-
-
-def read_labels(path: Path) -> list[str]:
-    """One label a line; empty lines and those that start with # are passed over."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read labels from {path}: {error}") from error
-    labels = [line.strip() for line in lines]
-    kept = [label for label in labels if label and not label.startswith("#")]
-    if not kept:
-        raise UsageError(f"{path} names no label: write one a line, as `edge-audio inspect` does")
-    return kept
 
 
 def keep_labels(

@@ -33,6 +33,7 @@ ALLOWED = {
         *LISTENING_CORE,
         "edge_audio.demo",
         "edge_audio.image",
+        "edge_audio.labels",
         "edge_audio.verify",
         "edge_audio.cli.quiet",
     ),
@@ -41,6 +42,7 @@ ALLOWED = {
         "edge_audio.bundle",
         "edge_audio.errors",
         "edge_audio.image",
+        "edge_audio.labels",
     ),
 }
 

@@ -57,13 +57,13 @@ def backends_for(bundle: Bundle) -> list[str]:
 
 
 def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
-    """Loads the bundle's model into a runtime; "auto" takes the first that runs it.
+    """Loads the bundle's model into a runtime; "auto" takes the first that can run it.
 
     Raises UsageError for an unknown name, BackendError if the runtime is not installed or the
     model does not fit its manifest, BundleError if the model file is missing or altered.
     """
     if name == "auto":
-        return _open_first(bundle, n_threads)
+        name = _pick(bundle)
     if name == "litert":
         from edge_audio.backends.litert import open_litert
 
@@ -83,10 +83,9 @@ def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Back
     raise UsageError(f"unknown backend {name!r}: choose auto, {', '.join(BACKEND_NAMES)}")
 
 
-def _open_first(bundle: Bundle, n_threads: int) -> Backend:
-    """Of the installed runtimes that the bundle has a file for."""
+def _pick(bundle: Bundle) -> str:
     if names := backends_for(bundle):
-        return open_backend(bundle, names[0], n_threads)
+        return names[0]
     raise BackendError(
         f"no installed runtime can run {bundle.manifest.name}: "
         "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"

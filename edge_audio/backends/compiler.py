@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -21,19 +22,23 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def find_compiler(compilers: Sequence[str]) -> str | None:
+    """The user's own, $CC (for C++ $CXX), else the first of these that is installed."""
+    wished = os.environ.get("CXX" if compilers is CPP_COMPILERS else "CC")
+    return wished or next(filter(shutil.which, compilers), None)
+
+
 def cached_library(name: str, compilers: Sequence[str], arguments: list[str], what: str) -> Path:
     """The library `name` in the cache, compiled with these arguments unless it is there.
 
-    $CC (or $CXX for C++) is tried before `compilers`. Raises BackendError if there is none, if it
-    fails, or if the cache cannot be written.
+    Raises BackendError if there is no compiler, if it fails, or if the cache cannot be written.
     """
     path = _cache_dir() / name
     if path.exists():
         return path
-    is_cpp = compilers is CPP_COMPILERS
-    wished = os.environ.get("CXX" if is_cpp else "CC")
-    compiler = wished or next(filter(shutil.which, compilers), None)
+    compiler = find_compiler(compilers)
     if compiler is None:
+        is_cpp = compilers is CPP_COMPILERS
         package = "g++" if is_cpp else "gcc"
         raise BackendError(
             f"{what} needs a {'C++' if is_cpp else 'C'} compiler, once: sudo apt-get install "
@@ -51,6 +56,15 @@ def cached_library(name: str, compilers: Sequence[str], arguments: list[str], wh
             "XDG_CACHE_HOME to a folder that can be written"
         ) from error
     return path
+
+
+def load_library(path: Path, cure: str) -> ctypes.CDLL:
+    """Raises BackendError if what is in the cache cannot be loaded; cure: to try after deleting
+    it."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BackendError(f"cannot load {path}: {error}; delete it, or {cure}") from error
 
 
 def _cache_dir() -> Path:

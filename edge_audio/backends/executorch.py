@@ -25,7 +25,12 @@ from edge_audio.backends.base import (
     output_names,
     zero_state,
 )
-from edge_audio.backends.compiler import CPP_COMPILERS, cached_library, fingerprint
+from edge_audio.backends.compiler import (
+    CPP_COMPILERS,
+    cached_library,
+    fingerprint,
+    load_library,
+)
 from edge_audio.bundle import Bundle
 from edge_audio.errors import BackendError
 from edge_audio.spec import ModelSpec, TensorSpec
@@ -138,13 +143,7 @@ def load_shim() -> ctypes.CDLL:
     name = fingerprint(_SHIM.read_text(), version("executorch"), str(wheel), sys.platform)
     arguments = _flags(wheel)
     path = cached_library(f"executorch-{name}.so", CPP_COMPILERS, arguments, "the ExecuTorch shim")
-    try:
-        shim = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise BackendError(
-            f"cannot load {path}: {error}; delete it, or pip install 'edge-audio[executorch]'"
-        ) from error
-    return _declare(shim)
+    return _declare(load_library(path, "pip install 'edge-audio[executorch]'"))
 
 
 def _declare(shim: ctypes.CDLL) -> ctypes.CDLL:

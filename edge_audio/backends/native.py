@@ -7,7 +7,6 @@ The library is compiled once for the CPU it runs on, from the sources that come 
 from __future__ import annotations
 
 import ctypes
-import shutil
 import sys
 import threading
 from importlib.util import find_spec
@@ -18,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import State, zero_state
-from edge_audio.backends.compiler import C_COMPILERS, cached_library, fingerprint
+from edge_audio.backends.compiler import (
+    C_COMPILERS,
+    cached_library,
+    find_compiler,
+    fingerprint,
+    load_library,
+)
 from edge_audio.bundle import Bundle
 from edge_audio.errors import BackendError
 from edge_audio.frontend import n_frames
@@ -37,16 +42,16 @@ _ALIGNMENT = 64
 
 def is_available() -> bool:
     """Whether the sources and a C compiler are here."""
-    return _engine_dir() is not None and any(map(shutil.which, C_COMPILERS))
+    return _engine_dir() is not None and find_compiler(C_COMPILERS) is not None
 
 
 def open_native(bundle: Bundle) -> NativeBackend:
     """Compiles the engine unless the cache has it, and loads the bundle's weights. BackendError
     without a C compiler, BundleError if the bundle has no engine.bin."""
-    return NativeBackend(bundle.manifest.model, build_image(bundle), load_library())
+    return NativeBackend(bundle.manifest.model, build_image(bundle), load_engine())
 
 
-def load_library() -> ctypes.CDLL:
+def load_engine() -> ctypes.CDLL:
     """The engine as compiled for this CPU."""
     folder = _engine_dir()
     if folder is None:
@@ -60,7 +65,7 @@ def load_library() -> ctypes.CDLL:
     path = cached_library(
         f"engine-{fingerprint(*parts)}.so", C_COMPILERS, [*flags, *map(str, sources)], "the engine"
     )
-    return _declare(ctypes.CDLL(str(path)))
+    return _declare(load_library(path, "use --backend litert"))
 
 
 def _engine_dir() -> Path | None:

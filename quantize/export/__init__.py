@@ -17,15 +17,12 @@ if TYPE_CHECKING:  # the command line lists the names without loading torch
     from quantize.step import StepGraph
 
 
-EXPORT_FILES = MODEL_FILES
-"""What can be exported -> its file in a bundle."""
-
-
-def runtimes_for(scheme: Scheme) -> tuple[str, ...]:
-    """Those that can express the scheme: the C engine has int8 weights, and rounds activations
-    and state in a way of its own."""
+def runtimes_for(scheme: Scheme, model_input: str = "frames") -> tuple[str, ...]:
+    """Those that can express it: the C engine has int8 weights, rounds activations and state in a
+    way of its own, and has a front end already."""
     is_native = scheme.weights == "int8" and not scheme.needs_calibration
-    return tuple(name for name in EXPORT_FILES if is_native or name != "native")
+    is_native = is_native and model_input == "frames"
+    return tuple(name for name in MODEL_FILES if is_native or name != "native")
 
 
 def export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:

@@ -17,14 +17,14 @@ from student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 from torch import nn
 
 from distill.students.mixer import Mixer
-from edge_audio.backends.native import NativeBackend, is_available, load_library
+from edge_audio.backends.native import NativeBackend, is_available, load_engine
 from edge_audio.bundle import Bundle, Manifest, load_bundle, save_bundle
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from edge_audio.spec import EventSpec, FrontendSpec
 from quantize.build import ENGINE_TOLERANCE, engine_error, share_weights
-from quantize.export import export
+from quantize.export import export, runtimes_for
 from quantize.export.native import export_native, input_bits
 from quantize.int8 import quantize_weight
 from quantize.parity import backend_scores, eager_scores
@@ -99,7 +99,7 @@ def native_scores(
     n_labels = len(labels) or spec.scores.shape[1]
     scores = msgspec.structs.replace(spec.scores, shape=(1, n_labels))
     spec = msgspec.structs.replace(spec, scores=scores)
-    backend = NativeBackend(spec, build_image(bundle, labels, state), load_library())
+    backend = NativeBackend(spec, build_image(bundle, labels, state), load_engine())
     return backend_scores(backend, rows)
 
 
@@ -152,7 +152,7 @@ def test_its_front_end_is_that_of_python(save: Save, name: str) -> None:
     bundle = save(MIXED)
     model = msgspec.structs.replace(bundle.manifest.model, frontend=front)
     other = msgspec.structs.replace(bundle.manifest, model=model)
-    backend = NativeBackend(model, build_image(Bundle(bundle.path, other)), load_library())
+    backend = NativeBackend(model, build_image(Bundle(bundle.path, other)), load_engine())
     samples = np.random.default_rng(0).normal(0.0, 0.1, 4000).astype(np.float32)
     samples[1000:2000] = 0.9 * np.sin(0.37 * np.arange(1000))
     samples[2000:3000] = 0.0
@@ -400,3 +400,9 @@ def test_a_bundle_without_it_says_so(save: Save) -> None:
     bundle = save(MIXED, {"CARD.md": b"# Zoo"})
     with pytest.raises(BundleError, match=r"has no engine.bin: export it again with that part"):
         build_image(bundle)
+
+
+def test_a_graph_that_is_fed_samples_is_not_exported_for_the_engine_unasked() -> None:
+    weight_only = SCHEMES["weight-only"]
+    assert "native" in runtimes_for(weight_only)
+    assert runtimes_for(weight_only, "samples") == ("litert", "executorch", "onnx")
