@@ -25,7 +25,7 @@ static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, fl
     ea_float4 sum = __builtin_convertvector(ea_load_int4(sums), ea_float4);
     ea_float4 scale = ea_load_numbers4(&linear->scale, o) * unit;
     sum = ea_load_numbers4(&linear->bias, o) + scale * sum;
-    __builtin_memcpy(y + o, &sum, sizeof sum);
+    ea_store_float4(y + o, sum);
 }
 #else
 static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, float unit,
@@ -59,22 +59,12 @@ void ea_apply_linear(const ea_linear *linear, const float *x, float *y, int16_t 
 
 #if defined(EA_VECTORS)
 
-static ea_float8 min8(ea_float8 a, ea_float8 b) {
-    ea_int8 is_less = a < b;
-    return (ea_float8)(((ea_int8)a & is_less) | ((ea_int8)b & ~is_less));
-}
-
-static ea_float8 max8(ea_float8 a, ea_float8 b) {
-    ea_int8 is_more = a > b;
-    return (ea_float8)(((ea_int8)a & is_more) | ((ea_int8)b & ~is_more));
-}
-
 /* ea_sigmoid of eight numbers, operation by operation. */
 static ea_float8 sigmoid8(ea_float8 x) {
     ea_float8 zero = {0}, limit = zero + 87.0f, r, p, whole;
     ea_int8 k;
-    x = min8(max8(-x, -limit), limit);
-    k = (ea_int8)(x * 1.44269504f + 12582912.0f) - 0x4b400000;
+    x = ea_min8(ea_max8(-x, -limit), limit);
+    k = ea_round8(x * 1.44269504f);
     whole = __builtin_convertvector(k, ea_float8);
     r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
     p = zero + 1.0f / 720.0f;

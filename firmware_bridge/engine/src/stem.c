@@ -95,14 +95,8 @@ static int16_t activated(int32_t sum, float gain, float bias, float limit) {
 
 /* `activated` of eight sums. */
 static ea_int8 activated8(ea_int8 sum, ea_float8 gain, ea_float8 bias, float limit) {
-    ea_float8 most = (ea_float8){0} + limit;
-    ea_float8 y = __builtin_convertvector(sum, ea_float8) * gain;
-    ea_int8 is_below;
-    y = y + bias;
-    y = (ea_float8)((ea_int8)y & (y > 0.0f));
-    is_below = y < most;
-    y = (ea_float8)(((ea_int8)y & is_below) | ((ea_int8)most & ~is_below));
-    return (ea_int8)(y + 12582912.0f) - 0x4b400000;
+    ea_float8 zero = {0}, y = __builtin_convertvector(sum, ea_float8) * gain;
+    return ea_round8(ea_min8(ea_max8(y + bias, zero), zero + limit));
 }
 
 /* The filters that come in eights; returns how many there are. */
@@ -148,14 +142,8 @@ static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t 
 #if defined(EA_VECTORS)
 
 static ea_int4 activated4(ea_int4 sum, ea_float4 gain, ea_float4 bias, float limit) {
-    ea_float4 most = (ea_float4){0} + limit;
-    ea_float4 y = __builtin_convertvector(sum, ea_float4) * gain;
-    ea_int4 is_below;
-    y = y + bias;
-    y = (ea_float4)((ea_int4)y & (y > 0.0f));
-    is_below = y < most;
-    y = (ea_float4)(((ea_int4)y & is_below) | ((ea_int4)most & ~is_below));
-    return (ea_int4)(y + 12582912.0f) - 0x4b400000;
+    ea_float4 zero = {0}, y = __builtin_convertvector(sum, ea_float4) * gain;
+    return ea_round4(ea_min4(ea_max4(y + bias, zero), zero + limit));
 }
 
 /* Four outputs; x is added where the layer is residual. */
