@@ -18,9 +18,10 @@ from rich.console import Console
 
 from edge_audio.cli.display import WIDTH, LiveSink
 from edge_audio.cli.listen import LIVE_TOP
-from edge_audio.cli.loop import Stats, first_seconds
+from edge_audio.cli.loop import first_seconds
 from edge_audio.demo import DemoScene
 from edge_audio.sinks import TopLabels
+from edge_audio.streams import Stats
 from edge_audio.tagger import Tagger
 
 

@@ -21,7 +21,7 @@ from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.backends import backends_for
 from edge_audio.bundle import load_bundle
-from edge_audio.cli.loop import SILENCE_DBFS, level_dbfs
+from edge_audio.streams import SILENCE_DBFS, level_dbfs
 
 
 def test_listen_writes_valid_json_lines_with_scores_for_every_step(

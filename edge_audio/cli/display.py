@@ -14,9 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge_audio.cli.loop import SILENCE_DBFS, Stats
 from edge_audio.events import Event
-from edge_audio.sinks import FloatArray, TopLabels, clock
+from edge_audio.frontend import FloatArray
+from edge_audio.sinks import Sink, TopLabels, clock
+from edge_audio.streams import SILENCE_DBFS, Stats
 
 REFRESH_S = 0.125  # drawing costs more CPU than the model does: eight frames a second will do
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
@@ -25,7 +26,7 @@ WIDTH = 78
 LABEL_WIDTH, BAR_WIDTH, NUMBER_WIDTH = 36, 26, 8
 
 
-class LiveSink:
+class LiveSink(Sink):
     """Draws the state of a listening run into a terminal, in place."""
 
     def __init__(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from edge_audio.blocks import Block, Source, paced
 from edge_audio.cli.display import LiveSink
-from edge_audio.cli.loop import Stats, first_seconds, listen_to
+from edge_audio.cli.loop import first_seconds, listen_to
 from edge_audio.cli.options import (
     LabelChoice,
     backend_option,
@@ -25,6 +25,7 @@ from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
 from edge_audio.sources import SAMPLE_FORMATS, AudioFile, Microphone, StdinPcm, has_microphone
+from edge_audio.streams import Stats
 from edge_audio.tagger import Tagger
 
 FORMATS = ("live", "text", "jsonl")

@@ -3,64 +3,19 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import TypeVar
 
 import msgspec
-import numpy as np
 
 from edge_audio.blocks import Block, Source
 from edge_audio.events import Event
 from edge_audio.sinks import Sink
+from edge_audio.streams import Stats
 from edge_audio.tagger import Tagger
 
 Item = TypeVar("Item")
-
-SILENCE_DBFS = -90.0
-
-
-@dataclass
-class Stats:
-    """What a listening run has heard, lost and cost so far."""
-
-    audio_s: float = 0.0
-    lost_s: float = 0.0
-    n_events: int = 0
-    n_overflows: int = 0
-    n_dropped_samples: int = 0
-    level_dbfs: float = SILENCE_DBFS
-    _cpu_start_s: float = field(default_factory=time.process_time)
-
-    @property
-    def load(self) -> float:
-        """CPU seconds of the whole process per second of audio, display included."""
-        cpu_s = time.process_time() - self._cpu_start_s
-        return cpu_s / self.audio_s if self.audio_s else 0.0
-
-    def count(self, block: Block, source: Source) -> None:
-        """Takes note of a block about to be processed."""
-        self.audio_s += len(block.samples) / source.sample_rate_hz
-        self.lost_s += block.n_dropped / source.sample_rate_hz
-        self.level_dbfs = level_dbfs(block.samples)
-        self.n_overflows = source.stats.n_overflows
-        self.n_dropped_samples = source.stats.n_dropped_samples
-
-    def summary(self) -> str:
-        """One line for the end of a run."""
-        return (
-            f"{self.audio_s:.1f} s of audio, {self.n_events} events, "
-            f"load {self.load:.1%} of one core, {self.n_overflows} overflows, "
-            f"{self.n_dropped_samples} samples dropped"
-        )
-
-
-def level_dbfs(samples: np.ndarray) -> float:
-    """RMS level of f32[n] in dB relative to a constant full-scale signal."""
-    power = float(samples @ samples) / len(samples) if len(samples) else 0.0
-    return max(SILENCE_DBFS, 10.0 * float(np.log10(max(power, 1e-12))))
 
 
 class StopSignals:
@@ -126,6 +81,7 @@ def listen_to(
         try:
             for block in signals.until_stopped(blocks):
                 stats.count(block, source)
+                sink.on_audio(block)
                 for time_s, scores, events in tagger.stream(block.samples):
                     emit(events, sink, stats)
                     sink.on_scores(time_s + stats.lost_s, scores)

@@ -12,12 +12,13 @@ from rich.panel import Panel
 from rich.text import Text
 
 from edge_audio.cli.display import WIDTH, LiveSink
-from edge_audio.cli.loop import Stats, StopSignals
+from edge_audio.cli.loop import StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events import Event
 from edge_audio.serial_link import Heard, Item, Notice, SerialDevice, StepScores, parse_port
 from edge_audio.serial_protocol import MAX_TOP
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, clock
+from edge_audio.streams import Stats
 
 SERIAL_PREFIX = "serial:"
 LIVE_TOP = 8  # bars in the live view unless --top says otherwise

@@ -1,0 +1,91 @@
+"""One stream of a listening run: its name, its counters and its clocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from edge_audio.blocks import Block, Source
+
+SILENCE_DBFS = -90.0
+
+
+@dataclass
+class Stats:
+    """What a stream has heard, lost and cost so far.
+
+    audio_s: seconds of audio that came. lost_s: seconds that were lost, as far as is known.
+    heard_s: where the latest block ended, on the clock of the source, lost audio included.
+    n_restarts: how often the source had to be opened again.
+    """
+
+    audio_s: float = 0.0
+    lost_s: float = 0.0
+    heard_s: float = 0.0
+    n_restarts: int = 0
+    n_events: int = 0
+    n_overflows: int = 0
+    n_dropped_samples: int = 0
+    level_dbfs: float = SILENCE_DBFS
+    _cpu_start_s: float = field(default_factory=time.process_time)
+
+    @property
+    def load(self) -> float:
+        """CPU seconds of the whole process per second of audio, display included."""
+        cpu_s = time.process_time() - self._cpu_start_s
+        return cpu_s / self.audio_s if self.audio_s else 0.0
+
+    def count(self, block: Block, source: Source) -> None:
+        """Takes note of a block about to be processed."""
+        self.audio_s += len(block.samples) / source.sample_rate_hz
+        self.lost_s += block.n_dropped / source.sample_rate_hz
+        self.heard_s = self.audio_s + self.lost_s
+        self.level_dbfs = level_dbfs(block.samples)
+        self.n_overflows = source.stats.n_overflows
+        self.n_dropped_samples = source.stats.n_dropped_samples
+
+    def summary(self) -> str:
+        """One line for the end of a run."""
+        return (
+            f"{self.audio_s:.1f} s of audio, {self.n_events} events, "
+            f"load {self.load:.1%} of one core, {self.n_overflows} overflows, "
+            f"{self.n_dropped_samples} samples dropped"
+        )
+
+
+@dataclass
+class Stream:
+    """What sinks may know of the stream that they hear.
+
+    name: unique within the run, such as "kitchen".
+    labels: of all scores. sample_rate_hz: of the blocks.
+    live: the audio is of this moment, so that it has a time of day.
+    stats: counters that the listening thread keeps up to date; read them at any time.
+    """
+
+    name: str
+    labels: Sequence[str]
+    sample_rate_hz: int
+    live: bool
+    stats: Stats = field(default_factory=Stats)
+
+    def wall_time(self, time_s: float) -> datetime | None:
+        """Time of day, with its zone, of an audio time that was just heard; None for recordings.
+
+        It counts back from now, so that neither the drift of a sound card nor a correction of
+        the system's clock adds up over months.
+        """
+        if not self.live:
+            return None
+        behind_s = max(0.0, self.stats.heard_s - time_s)
+        return datetime.now().astimezone() - timedelta(seconds=behind_s)
+
+
+def level_dbfs(samples: np.ndarray) -> float:
+    """RMS level of f32[n] in dB relative to a constant full-scale signal."""
+    power = float(samples @ samples) / len(samples) if len(samples) else 0.0
+    return max(SILENCE_DBFS, 10.0 * float(np.log10(max(power, 1e-12))))
