@@ -11,16 +11,17 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
+TEST_EXTRAS := archive,cluster,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help listen test lint clean
+.PHONY: help listen test lint audit clean
 
 help:
 	@echo "make listen   install what listening needs (no torch) and listen: microphone, else demo"
 	@echo "              DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
 	@echo "make test     install everything, then ruff, mypy and all tests (ARGS goes to pytest)"
 	@echo "make lint     ruff and mypy alone"
+	@echo "make audit    look for known vulnerabilities in what is installed"
 	@echo "make clean    remove $(VENV), caches and build folders"
 
 listen: $(VENV)/listen.stamp
@@ -29,12 +30,16 @@ listen: $(VENV)/listen.stamp
 
 test: lint
 	@.ci/arm64-root build/arm64 $(BIN)/python || true
+	@AUDIT_OPTIONAL=1 .ci/audit $(BIN)/python
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(VENV)/test.stamp
+	@.ci/audit $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -49,7 +54,7 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
-	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils \
+	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils systemd ffmpeg \
 		g++ mmdebstrap qemu-user-static \
 		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \

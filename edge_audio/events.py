@@ -46,15 +46,21 @@ class EventDetector:
     def __init__(self, labels: Sequence[str], spec: EventSpec, step_s: float) -> None:
         """labels: of all scores; only those in spec.thresholds are watched. step_s: seconds
         between two pushes."""
-        enabled = [(i, label) for i, label in enumerate(labels) if label in spec.thresholds]
+        self._all_labels, self._step_s = labels, step_s
+        self._configure(spec)
+        self.reset()
+
+    def _configure(self, spec: EventSpec) -> None:
+        enabled = [
+            (i, label) for i, label in enumerate(self._all_labels) if label in spec.thresholds
+        ]
         self.spec = spec
         self.labels = [label for _, label in enabled]
         self._index = np.array([i for i, _ in enabled], np.intp)
         thresholds = [spec.thresholds[label] for label in self.labels]
         self._on = np.array([threshold.on for threshold in thresholds], np.float32)
         self._off = np.array([threshold.off for threshold in thresholds], np.float32)
-        self._alpha = np.float32(smoothing_factor(spec.smoothing_s, step_s))
-        self.reset()
+        self._alpha = np.float32(smoothing_factor(spec.smoothing_s, self._step_s))
 
     def reset(self) -> None:
         """Forgets everything: as if nothing had sounded before the next push."""
@@ -90,6 +96,24 @@ class EventDetector:
         self._crossed_s[np.isinf(self._crossed_s)] = time_s
         events = self._toggle(np.flatnonzero(self._active))
         self.reset()
+        return events
+
+    def change(self, spec: EventSpec, time_s: float) -> list[Event]:
+        """Goes on by another spec. Labels that both watch stay where they are; of the others,
+        those that sound end, at time_s."""
+        is_gone = np.array([label not in spec.thresholds for label in self.labels], bool)
+        self._crossed_s[np.isinf(self._crossed_s)] = time_s
+        events = self._toggle(np.flatnonzero(is_gone & self._active))
+        before = {label: i for i, label in enumerate(self.labels)}
+        old = (self._smoothed, self._peak, self._active)
+        self._configure(spec)
+        self.reset()
+        kept = [(before[x], i) for i, x in enumerate(self.labels) if x in before]
+        source, target = np.array(kept, np.intp).reshape(-1, 2).T
+        for values, new in zip(old, (self._smoothed, self._peak, self._active), strict=True):
+            new[target] = values[source]
+        self._limit = np.where(self._active, self._off, self._on)
+        self._wait_s = np.where(self._active, spec.min_off_s, spec.min_on_s)
         return events
 
     def _toggle(self, indices: NDArray[np.intp]) -> list[Event]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import math
-import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edge_audio.audio_queue import AudioQueue, Taken
 from edge_audio.blocks import Block, SourceStats, Timeline
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from edge_audio.frontend import FloatArray
@@ -51,6 +52,27 @@ def _sounddevice() -> ModuleType:
     except Exception as error:
         raise SourceError(f"PortAudio did not start: {error}") from error
     return sounddevice
+
+
+_open_streams: set[Any] = set()  # those that PortAudio has not closed yet
+_closing: set[threading.Thread] = set()  # what still waits for a sound server to let go
+_lookups = itertools.count()
+
+
+def _look_again() -> None:
+    """Makes PortAudio forget which devices there were, and find those that there are: it looks
+    only once by itself. Not while another stream is open, which that would end."""
+    sounddevice = _sounddevice()
+    if any(thread.is_alive() for thread in _closing):
+        raise SourceError("the sound server does not answer: restart it, or unplug the device")
+    _closing.clear()
+    if next(_lookups) == 0 or _open_streams:
+        return
+    sounddevice._terminate()
+    try:
+        sounddevice._initialize()
+    except sounddevice.PortAudioError as error:
+        raise SourceError(f"PortAudio did not start: {error}") from error
 
 
 def list_devices() -> list[Device]:
@@ -132,10 +154,10 @@ def _formats(device: Device, sample_rate_hz: int) -> list[tuple[int, int]]:
 
 
 class _Chunk(NamedTuple):
-    """One callback's audio. n_lost_frames and overflowed speak of the time just before it."""
+    """One callback's audio. overflowed: the sound system lost some just before it."""
 
     data: bytes
-    n_lost_frames: int
+    n_frames: int
     overflowed: bool
 
 
@@ -143,8 +165,8 @@ class Microphone:
     """A microphone, resampled and mixed down to mono at sample_rate_hz.
 
     The audio callback only copies into a queue of `queue_s` seconds. When the consumer falls
-    further behind, new audio is dropped until there is room again: `stats` counts it at once,
-    and the block after the gap states it.
+    further behind, the oldest audio is dropped: `stats` counts it at once, and the block after
+    the gap states it.
 
     device: index, name or unique part of a name; None = the system's default input.
     block_ms: how much audio the device delivers at a time.
@@ -163,18 +185,17 @@ class Microphone:
         self.name = "default microphone" if device is None else str(device)
         self._choice = device
         self._block_ms = block_ms
-        self._queue: queue.Queue[_Chunk] = queue.Queue(math.ceil(queue_s * 1000.0 / block_ms))
-        self._n_lost_frames = 0  # since the last chunk that found room
-        self._overflowed = False  # likewise
-        self._n_lost_frames_total = 0
+        self._queue: AudioQueue[_Chunk] = AudioQueue(math.ceil(queue_s * 1000.0 / block_ms))
         self._n_overflows = 0
 
     def __enter__(self) -> Microphone:
         """Starts recording. Raises SourceError or UsageError."""
+        _look_again()
         device = find_device(self._choice)
         self.name = device.name
         self._stream, self._rate_hz, self._n_channels = self._open(device)
         self._last_callback_s = time.monotonic()
+        _open_streams.add(self._stream)
         try:
             self._stream.start()
         except _sounddevice().PortAudioError as error:
@@ -192,25 +213,26 @@ class Microphone:
 
     @property
     def stats(self) -> SourceStats:
-        ratio = self.sample_rate_hz / self._rate_hz if self._n_lost_frames_total else 1.0
-        return SourceStats(self._n_overflows, round(self._n_lost_frames_total * ratio))
+        n_lost_frames = self._queue.n_lost_frames
+        ratio = self.sample_rate_hz / self._rate_hz if n_lost_frames else 1.0
+        return SourceStats(self._n_overflows, round(n_lost_frames * ratio))
 
     def blocks(self) -> Iterator[Block]:
         """Endless; raises SourceError once the device is gone or has stalled for some seconds."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
         while True:
-            chunk = self._next_chunk()
-            if chunk.n_lost_frames:
-                yield from timeline.skip(chunk.n_lost_frames)
+            chunk, n_lost_frames = self._next_chunk()
+            if n_lost_frames:
+                yield from timeline.skip(n_lost_frames)
             samples: FloatArray = np.frombuffer(chunk.data, np.float32)
             yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.overflowed)
 
-    def _next_chunk(self) -> _Chunk:
+    def _next_chunk(self) -> Taken[_Chunk]:
         while True:
-            try:
-                return self._queue.get(timeout=_POLL_S)
-            except queue.Empty:
-                self._check_alive()
+            taken = self._queue.get(_POLL_S)
+            if taken is not None:
+                return taken
+            self._check_alive()
 
     def _check_alive(self) -> None:
         if not self._stream.active:
@@ -245,16 +267,8 @@ class Microphone:
     def _callback(self, data: Any, n_frames: int, time_info: Any, status: Any) -> None:
         """Runs in PortAudio's thread: copies and counts, nothing else."""
         self._last_callback_s = time.monotonic()
-        if status.input_overflow:
-            self._n_overflows += 1
-            self._overflowed = True
-        try:
-            self._queue.put_nowait(_Chunk(bytes(data), self._n_lost_frames, self._overflowed))
-        except queue.Full:
-            self._n_lost_frames += n_frames
-            self._n_lost_frames_total += n_frames
-        else:
-            self._n_lost_frames, self._overflowed = 0, False
+        self._n_overflows += bool(status.input_overflow)
+        self._queue.put(_Chunk(bytes(data), n_frames, bool(status.input_overflow)))
 
     def _close(self) -> None:
         """Closes the stream, but does not wait for a sound server that no longer answers."""
@@ -262,9 +276,11 @@ class Microphone:
         closing.start()
         closing.join(_CLOSE_LIMIT_S)
         if closing.is_alive():
+            _closing.add(closing)
             # PortAudio's own clean-up at exit would wait for the same server, without end.
             atexit.unregister(getattr(_sounddevice(), "_exit_handler", self._close))
 
     def _abort_and_close(self) -> None:
         self._stream.abort()
         self._stream.close()
+        _open_streams.discard(self._stream)

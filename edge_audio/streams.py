@@ -20,13 +20,11 @@ class Stats:
 
     audio_s: seconds of audio that came. lost_s: seconds that were lost, as far as is known.
     heard_s: where the latest block ended, on the clock of the source, lost audio included.
-    n_restarts: how often the source had to be opened again.
     """
 
     audio_s: float = 0.0
     lost_s: float = 0.0
     heard_s: float = 0.0
-    n_restarts: int = 0
     n_events: int = 0
     n_overflows: int = 0
     n_dropped_samples: int = 0
@@ -46,7 +44,7 @@ class Stats:
         self.heard_s = self.audio_s + self.lost_s
         self.level_dbfs = level_dbfs(block.samples)
         self.n_overflows = source.stats.n_overflows
-        self.n_dropped_samples = source.stats.n_dropped_samples
+        self.n_dropped_samples += block.n_dropped
 
     def summary(self) -> str:
         """One line for the end of a run."""

@@ -108,6 +108,11 @@ class Tagger:
         self._has_ended = True
         return events + self._detector.flush(self.time_s)
 
+    def change_events(self, events: EventSpec) -> list[Event]:
+        """Reports by other settings from the next step on, without losing what was heard.
+        Returns the ends of events whose labels are no longer watched."""
+        return self._detector.change(events, self._step_end_s())
+
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""
         self._frontend.reset()

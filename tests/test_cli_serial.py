@@ -394,9 +394,9 @@ def test_what_is_no_device_is_told_apart(cable: Cable, data: bytes, words: str) 
     ("options", "words"),
     [
         (("--source", "serial:"), "serial:PORT[@BAUD]"),
-        (("--source", "serial:/dev/x", "--device", "0"), "takes no --device"),
-        (("--source", "serial:/dev/x", "--rate", "8000"), "no format of PCM"),
-        (("--source", "serial:/dev/x", "--realtime"), "no --realtime"),
+        (("--source", "serial:/dev/x", "--device", "0"), "goes with --format"),
+        (("--source", "serial:/dev/x", "--rate", "8000"), "goes with --format"),
+        (("--source", "serial:/dev/x", "--realtime"), "goes with --format"),
     ],
 )
 def test_options_of_other_sources_are_refused(options: tuple[str, ...], words: str) -> None:

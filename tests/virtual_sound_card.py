@@ -57,9 +57,12 @@ class VirtualSoundCard:
             "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
         }
         self._players: list[subprocess.Popen[bytes]] = []
-        self._server = self._start(folder, rate_hz, n_channels)
+        self._folder = folder
+        self.start(rate_hz, n_channels)
 
-    def _start(self, folder: Path, rate_hz: int, n_channels: int) -> subprocess.Popen[bytes]:
+    def start(self, rate_hz: int = 16_000, n_channels: int = 1) -> None:
+        """Starts the sound server; again, and of another rate, after `kill`."""
+        folder = self._folder
         options = ["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"]
         modules = [
             f"module-native-protocol-unix socket={folder}/native",
@@ -67,11 +70,10 @@ class VirtualSoundCard:
         ]
         loads = [word for module in modules for word in ("-L", module)]
         with (folder / "pulseaudio.log").open("wb") as log:
-            server = subprocess.Popen(
+            self._server = subprocess.Popen(
                 ["pulseaudio", *options, *loads], env=self.environment, stdout=log, stderr=log
             )
-        self._await_answer(server, folder / "pulseaudio.log")
-        return server
+        self._await_answer(self._server, folder / "pulseaudio.log")
 
     def _await_answer(self, server: subprocess.Popen[bytes], log: Path) -> None:
         for _ in range(100):
@@ -114,6 +116,10 @@ class VirtualSoundCard:
     def freeze(self) -> None:
         """The sound server stops answering but keeps its connections."""
         self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on after `freeze`."""
+        self._server.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Ends whatever still runs."""

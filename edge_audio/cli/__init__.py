@@ -43,6 +43,7 @@ OWN_MODULES = {
     "inspect": "models",
     "verify": "verify",
     "compare": "compare",
+    "service": "service",
 }
 OWN_COMMANDS = {
     name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)

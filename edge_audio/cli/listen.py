@@ -1,55 +1,57 @@
-"""`edge-audio listen`: a microphone, file, pipe or the demo scene, named while it sounds."""
+"""`edge-audio listen`: microphones, streams, files or the demo scene, named while they sound."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
+import msgspec
+from click.core import ParameterSource
 
-from edge_audio.blocks import Block, Source, paced
-from edge_audio.cli.display import LiveSink
-from edge_audio.cli.loop import first_seconds, listen_to
-from edge_audio.cli.options import (
-    LabelChoice,
-    backend_option,
-    label_options,
-    model_option,
-    open_tagger,
-)
+from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.cli.run import Run, Terms, check
+from edge_audio.cli.screen import FORMATS, LIVE_TOP
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
-from edge_audio.demo import DemoScene
+from edge_audio.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.errors import UsageError
-from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
-from edge_audio.sources import SAMPLE_FORMATS, AudioFile, Microphone, StdinPcm, has_microphone
-from edge_audio.streams import Stats
-from edge_audio.tagger import Tagger
-
-FORMATS = ("live", "text", "jsonl")
-REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
-FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for
-LIVE_TOP = 8  # bars in the live view unless --top says otherwise
+from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.sources import SAMPLE_FORMATS
 
 
 @click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Settings in TOML (docs/config.md); SIGHUP reads them again. Flags that are given as well "
+    "replace what the file says.",
+)
+@click.option("--check", "is_check", is_flag=True, help="Check the settings and stop.")
 @model_option
 @click.option(
     "--source",
-    "source_name",
-    default="mic",
-    show_default=True,
-    metavar="mic|demo|auto|FILE|-|serial:PORT",
-    help="What to listen to: the microphone, a built-in synthetic scene, the microphone if there "
-    "is one and else the scene, an audio file, raw PCM on standard input, or a device that tags "
-    "by itself on a serial port (serial:PORT[@BAUD]; --model is then its own).",
+    "sources",
+    multiple=True,
+    default=("mic",),
+    show_default="mic",
+    metavar="mic|demo|auto|FILE|URL|-|serial:PORT",
+    help="What to listen to, repeatable: the microphone, a built-in synthetic scene, the "
+    "microphone if there is one and else the scene, an audio file, an rtsp:// or http:// "
+    "stream (needs ffmpeg), raw PCM on standard input, or a device that tags by itself on a "
+    "serial port (serial:PORT[@BAUD], alone; --model is then its own).",
 )
 @click.option(
     "--device",
     metavar="INDEX|NAME",
     help="Input device of the microphone; see `edge-audio devices`.",
+)
+@click.option(
+    "--reconnect",
+    is_flag=True,
+    help="Open a microphone or stream again whenever it breaks, instead of stopping.",
 )
 @backend_option
 @click.option(
@@ -59,7 +61,7 @@ LIVE_TOP = 8  # bars in the live view unless --top says otherwise
     default="live",
     show_default=True,
     help="live draws into the terminal (text where there is none), text prints one line per "
-    "event, jsonl one JSON object per line.",
+    "event, jsonl one JSON object per line, none nothing.",
 )
 @click.option(
     "--duration",
@@ -76,6 +78,7 @@ LIVE_TOP = 8  # bars in the live view unless --top says otherwise
     help=f"Also report the K highest scores of every step (live: number of bars, {LIVE_TOP}).",
 )
 @label_options
+@click.option("--json", "json_path", metavar="FILE", help="Also append events to FILE, rotated.")
 @click.option(
     "--rate", "rate_hz", type=click.IntRange(min=1), help="Sample rate of `-` in Hz; default 16000."
 )
@@ -94,26 +97,22 @@ LIVE_TOP = 8  # bars in the live view unless --top says otherwise
     help="Play a file or the demo at the speed of sound, or as fast as possible. Default: the "
     "demo in real time, files as fast as possible.",
 )
+@click.pass_context
 @quiet_libraries()
 def listen(
-    model: str,
-    source_name: str,
-    device: str | None,
-    backend: str,
-    format_name: str,
+    context: click.Context,
+    config_path: Path | None,
+    is_check: bool,
     duration_s: float | None,
-    n_top: int | None,
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    thresholds: tuple[str, ...],
     rate_hz: int | None,
     sample_format: str | None,
     n_channels: int | None,
     realtime: bool | None,
+    **flags: Any,
 ) -> None:
-    """Name sounds while they sound: microphone, file, pipe or demo scene.
+    """Name sounds while they sound: microphones, streams, files, pipe or demo scene.
 
-    Stops at the end of the source, after --duration, or on Ctrl-C, with a summary on standard
+    Stops at the end of the sources, after --duration, or on Ctrl-C, with a summary on standard
     error. Times are seconds of audio since the start.
 
     \b
@@ -121,79 +120,85 @@ def listen(
     edge-audio listen --source demo
     edge-audio listen --format jsonl --only Speech --only 'Dog' --threshold 0.3
     edge-audio listen --source street.flac --format text --top 3
+    edge-audio listen --config home.toml
+    edge-audio listen --reconnect --json sounds.jsonl
     arecord -q -t raw -f S16_LE -r 16000 | edge-audio listen --source - --format jsonl
     edge-audio listen --source serial:/dev/ttyACM0 --threshold Doorbell=0.4
     """
-    choice = LabelChoice(only, exclude, thresholds)
     pcm = {"rate_hz": rate_hz, "sample_format": sample_format, "n_channels": n_channels}
     pcm = {name: value for name, value in pcm.items() if value is not None}
-    if source_name.startswith(SERIAL_PREFIX):
-        if device is not None or pcm or realtime is not None:
-            raise UsageError("--source serial: takes no --device, no format of PCM, no --realtime")
-        listen_to_serial(source_name, format_name, n_top, choice, duration_s)
+    if any(source.startswith(SERIAL_PREFIX) for source in flags["sources"]):
+        if pcm or realtime is not None or _given(context) - _FOR_SERIAL:
+            raise UsageError("--source serial: goes with --format, --top, labels and --duration")
+        choice = LabelChoice(flags["only"], flags["exclude"], flags["thresholds"])
+        shown = (flags["format_name"], flags["n_top"])
+        listen_to_serial(flags["sources"][0], *shown, choice, duration_s)
         return
-    tagger = open_tagger(model, backend, choice)
-    model_rate_hz = tagger.sample_rate_hz
-    with choose_source(source_name, device, pcm, model_rate_hz, realtime) as source:
-        stats = Stats()
-        sink = choose_sink(format_name, n_top, choice, tagger, source, stats)
-        with closing(sink):
-            blocks = choose_blocks(source, realtime, duration_s)
-            listen_to(blocks, source, tagger, sink, stats)
-    click.echo(f"edge-audio: {stats.summary()}", err=True)
-
-
-def choose_source(
-    name: str, device: str | None, pcm: dict, sample_rate_hz: int, realtime: bool | None
-) -> Source:
-    """The source that --source names, not yet open."""
-    if name == "auto":
-        name = "mic" if device is not None or has_microphone() else "demo"
-        if name == "demo":
-            click.echo("edge-audio: no microphone here, so this is the demo scene", err=True)
-    if device is not None and name != "mic":
-        raise UsageError("--device belongs to the microphone (--source mic)")
-    if pcm and name != "-":
+    base = load_config(config_path) if config_path else Config(reconnect=False)
+    config = from_flags(base, flags, _given(context))
+    if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
-    if name == "mic":
-        return Microphone(device, sample_rate_hz)
-    if name == "demo":
-        return DemoScene(sample_rate_hz)
-    if name == "-":
-        return StdinPcm(sys.stdin.buffer, sample_rate_hz=sample_rate_hz, **pcm)
-    return AudioFile(name, sample_rate_hz, REALTIME_BLOCK_MS if realtime else FILE_BLOCK_MS)
+    check(config)
+    if is_check:
+        click.echo(f"{config_path or 'settings'}: fine")
+        return
+    Run(config, Terms(duration_s, realtime, pcm), config_path).go()
 
 
-def choose_blocks(
-    source: Source, realtime: bool | None, duration_s: float | None
-) -> Iterable[Block]:
-    """The blocks of an open source at the pace and up to the length that were asked for."""
-    if realtime is None:
-        realtime = isinstance(source, DemoScene)
-    blocks: Iterable[Block] = source.blocks()
-    if realtime and not source.live:
-        blocks = paced(blocks, source.sample_rate_hz)
-    if duration_s is not None:
-        blocks = first_seconds(blocks, source.sample_rate_hz, duration_s)
-    return blocks
+_FOR_SERIAL = {
+    "sources",
+    "format_name",
+    "n_top",
+    "only",
+    "exclude",
+    "thresholds",
+    "duration_s",
+    "model",
+    "backend",
+}
 
 
-def choose_sink(
-    format_name: str,
-    n_top: int | None,
-    choice: LabelChoice,
-    tagger: Tagger,
-    source: Source,
-    stats: Stats,
-) -> Sink:
-    """The sink for --format; a live view needs a terminal that can move its cursor."""
-    console = Console()
-    if format_name == "live" and sys.stdout.isatty() and not console.is_dumb_terminal:
-        title = f"{tagger.bundle.manifest.name} on {source.name}"
-        playing = source.segment_at if isinstance(source, DemoScene) else None
-        bars = choice.top(tagger.labels, n_top or LIVE_TOP)
-        return LiveSink(console, title, bars, stats, playing)
-    top = choice.top(tagger.labels, n_top or 0)
-    if format_name == "jsonl":
-        return JsonLinesSink(sys.stdout, top)
-    return ConsoleSink(sys.stdout, top)
+def _given(context: click.Context) -> set[str]:
+    """Names of the options that the user gave."""
+    source = context.get_parameter_source
+    return {name for name in context.params if source(name) == ParameterSource.COMMANDLINE}
+
+
+def from_flags(base: Config, flags: dict[str, Any], given: set[str]) -> Config:
+    """The settings of `base` with those that were given on the command line in their place."""
+    changes: dict[str, Any] = {}
+    plain = {
+        "model": "model",
+        "backend": "backend",
+        "reconnect": "reconnect",
+        "format_name": "format",
+        "n_top": "top",
+    }
+    changes |= {name: flags[flag] for flag, name in plain.items() if flag in given}
+    try:
+        if given & {"sources", "device"}:
+            changes["source"] = _sources(flags["sources"], flags["device"])
+        if given & {"only", "exclude", "thresholds"}:
+            choice = LabelChoice(flags["only"], flags["exclude"], flags["thresholds"]).config
+            changes["events"] = _merged(base.events, choice)
+        if flags["json_path"]:
+            changes["json"] = JsonLinesConfig(path=flags["json_path"])
+        return msgspec.structs.replace(base, **changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _sources(urls: tuple[str, ...], device: str | None) -> tuple[SourceConfig, ...]:
+    if device is None:
+        return tuple(SourceConfig(url=url) for url in urls)
+    if set(urls) - {"mic", "auto"}:
+        raise UsageError("--device belongs to the microphone (--source mic)")
+    return (SourceConfig(url="mic", device=device),)
+
+
+def _merged(base: EventsConfig, given: EventsConfig) -> EventsConfig:
+    """`given`, where it says something, over `base`."""
+    empty = EventsConfig()
+    names = ("only", "exclude", "threshold", "thresholds")
+    told = {n: getattr(given, n) for n in names if getattr(given, n) != getattr(empty, n)}
+    return msgspec.structs.replace(base, **told)

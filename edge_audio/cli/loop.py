@@ -1,4 +1,4 @@
-"""The listening loop: source -> tagger -> sink, until the source ends or somebody stops it."""
+"""How a listening run is stopped, told to read its settings again, and cut to a length."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-import msgspec
-
-from edge_audio.blocks import Block, Source
-from edge_audio.events import Event
-from edge_audio.sinks import Sink
-from edge_audio.streams import Stats
-from edge_audio.tagger import Tagger
+from edge_audio.blocks import Block
 
 Item = TypeVar("Item")
 
@@ -26,13 +20,17 @@ class StopSignals:
     second signal interrupts anything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reloadable: bool = False) -> None:
+        """reloadable: SIGHUP is taken note of as well, for `take_reload`."""
         self._stopped = False
         self._waiting = False
+        self._reload = False
+        self._handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
+        if reloadable:
+            self._handlers[signal.SIGHUP] = self._note_reload
 
     def __enter__(self) -> StopSignals:
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        self._previous = {kind: signal.signal(kind, self._handle) for kind in kinds}
+        self._previous = {kind: signal.signal(kind, do) for kind, do in self._handlers.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,10 +51,18 @@ class StopSignals:
         finally:
             self._waiting = False
 
-    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+    def take_reload(self) -> bool:
+        """Whether SIGHUP came since the last call."""
+        wanted, self._reload = self._reload, False
+        return wanted
+
+    def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         if self._stopped or self._waiting:
             raise KeyboardInterrupt
         self._stopped = True
+
+    def _note_reload(self, signal_number: int, frame: FrameType | None) -> None:
+        self._reload = True
 
 
 def first_seconds(
@@ -70,27 +76,3 @@ def first_seconds(
         n_left -= len(samples)
         if n_left <= 0:
             return
-
-
-def listen_to(
-    blocks: Iterable[Block], source: Source, tagger: Tagger, sink: Sink, stats: Stats
-) -> None:
-    """Feeds blocks of the source through the tagger into the sink. Ends open events at the end,
-    also where the source fails, so that every start has its end."""
-    with StopSignals() as signals:
-        try:
-            for block in signals.until_stopped(blocks):
-                stats.count(block, source)
-                sink.on_audio(block)
-                for time_s, scores, events in tagger.stream(block.samples):
-                    emit(events, sink, stats)
-                    sink.on_scores(time_s + stats.lost_s, scores)
-        finally:
-            emit(tagger.flush(), sink, stats)
-
-
-def emit(events: Iterable[Event], sink: Sink, stats: Stats) -> None:
-    """Passes events on, on the clock of the source: the tagger's lacks what the source lost."""
-    for event in events:
-        stats.n_events += event.kind == "start"
-        sink.on_event(msgspec.structs.replace(event, time_s=event.time_s + stats.lost_s))

@@ -10,8 +10,8 @@ import click
 
 from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle import load_bundle
+from edge_audio.config import EventsConfig
 from edge_audio.errors import UsageError
-from edge_audio.events import select_events
 from edge_audio.sinks import TopLabels
 from edge_audio.spec import EventSpec
 from edge_audio.tagger import Tagger
@@ -68,21 +68,25 @@ class LabelChoice:
     exclude: Sequence[str]
     thresholds: Sequence[str]
 
-    def events(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
-        """The model's event settings as changed by the choice. Raises UsageError."""
+    @property
+    def config(self) -> EventsConfig:
+        """The same as settings. Raises UsageError for a threshold that is no number."""
         parsed = [parse_threshold(text) for text in self.thresholds]
         common = [value for label, value in parsed if label is None]
-        named = [(label, value) for label, value in parsed if label is not None]
-        watched = [*spec.thresholds, *self.only]
-        pairs = [(label, value) for value in common for label in watched] + named
-        on = {label.casefold(): value for label, value in pairs}
-        return select_events(spec, labels, self.only, self.exclude, on or None)
+        return EventsConfig(
+            only=tuple(self.only),
+            exclude=tuple(self.exclude),
+            threshold=common[-1] if common else None,
+            thresholds={label: value for label, value in parsed if label is not None},
+        )
+
+    def events(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
+        """The model's event settings as changed by the choice. Raises UsageError."""
+        return self.config.apply(spec, labels)
 
     def top(self, labels: Sequence[str], n_top: int) -> TopLabels:
         """Ranks the labels that the choice leaves; to be called when `events` accepted them."""
-        only = {label.casefold() for label in self.only or labels}
-        only -= {label.casefold() for label in self.exclude}
-        return TopLabels(labels, n_top, frozenset(x for x in labels if x.casefold() in only))
+        return self.config.top(labels, n_top)
 
 
 def parse_threshold(text: str) -> tuple[str | None, float]:

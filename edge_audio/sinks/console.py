@@ -10,11 +10,15 @@ from edge_audio.sinks.base import Sink, TopLabels, clock
 
 
 class ConsoleSink(Sink):
-    """One line of text per event, and one per step with the top labels if n_top > 0."""
+    """One line of text per event, and one per step with the top labels if n_top > 0.
 
-    def __init__(self, stream: TextIO, top: TopLabels) -> None:
+    name: of the source, before every line; empty where there is one source.
+    """
+
+    def __init__(self, stream: TextIO, top: TopLabels, name: str = "") -> None:
         self._stream = stream
         self._top = top
+        self._prefix = f"{name}  " if name else ""
 
     def on_event(self, event: Event) -> None:
         self._write(event.time_s, event.kind, f"{event.label}  {event.score:.2f}")
@@ -28,5 +32,5 @@ class ConsoleSink(Sink):
         self._stream.flush()
 
     def _write(self, time_s: float, kind: str, text: str) -> None:
-        self._stream.write(f"{clock(time_s):>10}  {kind:<5}  {text}\n")
+        self._stream.write(f"{self._prefix}{clock(time_s):>10}  {kind:<5}  {text}\n")
         self._stream.flush()  # somebody may be waiting at the other end of a pipe

@@ -1,13 +1,21 @@
-"""Events and scores as JSON lines."""
+"""Events and scores as JSON lines: on a stream of text, or in a file that is rotated."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from pathlib import Path
 from typing import TextIO
 
+from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks.base import Sink, TopLabels, scored
+from edge_audio.sinks.records import event_record, record
+from edge_audio.sinks.worker import Worker
+from edge_audio.spec import Spec
+from edge_audio.streams import Stream
 
 
 class JsonLinesSink(Sink):
@@ -35,3 +43,141 @@ class JsonLinesSink(Sink):
         record = {"time_s": round(time_s, 3), **fields}
         self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._stream.flush()
+
+
+class JsonLinesConfig(Spec, frozen=True):
+    """A file of JSON lines.
+
+    top: how many of the highest scores to write per step. level_every_s: seconds between two
+        records of level and load, 0 = none.
+    max_mb: size at which the file becomes path.1 and a new one begins. keep: how many old ones.
+    """
+
+    path: str
+    top: int = 0
+    level_every_s: float = 10.0
+    max_mb: float = 10.0
+    keep: int = 7
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path must not be empty")
+        if self.top < 0 or not 0.0 <= self.level_every_s < float("inf"):
+            raise ValueError("top and level_every_s must be finite and not negative")
+        if not (0.0 < self.max_mb <= 1e6 and 1 <= self.keep <= 1000):
+            raise ValueError("need 0 < max_mb <= 1e6 and 1 <= keep <= 1000")
+
+
+class JsonLinesOutlet:
+    """One file for all streams, written by a thread: what the disk refuses is counted as lost,
+    and later records are written as soon as there is room."""
+
+    def __init__(self, config: JsonLinesConfig) -> None:
+        """Raises UsageError if the file cannot be opened."""
+        self.name = f"file {config.path}"
+        self._config = config
+        try:
+            self._file = _RotatedFile(config)
+        except OSError as error:
+            raise UsageError(f"cannot write {config.path}: {error.strerror}") from error
+        self._worker: Worker[dict[str, object]] = Worker("json lines", self._write)
+
+    @property
+    def n_lost(self) -> int:
+        """Records that were not written."""
+        return self._worker.n_failed + self._worker.n_dropped
+
+    @property
+    def problem(self) -> str:
+        error = self._worker.last_error
+        return f"{error}; {self.n_lost} records lost" if error else ""
+
+    def open(self, stream: Stream) -> Sink:
+        return _FileSink(stream, self._config, self._worker)
+
+    def close(self) -> None:
+        if self._worker.close():
+            self._file.close()
+
+    def _write(self, fields: dict[str, object]) -> None:
+        self._file.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+
+
+class _FileSink(Sink):
+    def __init__(
+        self, stream: Stream, config: JsonLinesConfig, worker: Worker[dict[str, object]]
+    ) -> None:
+        self._stream, self._worker = stream, worker
+        self._top = TopLabels(stream.labels, config.top)
+        self._level_every_s = config.level_every_s
+        self._next_level_s = 0.0
+
+    def on_event(self, event: Event) -> None:
+        self._worker.put(event_record(self._stream, event))
+
+    def on_scores(self, time_s: float, scores: FloatArray) -> None:
+        if self._top.n_top:
+            top = [scored(label, score) for label, score in self._top(scores)]
+            self._worker.put(record(self._stream, time_s, kind="scores", top=top))
+        if self._level_every_s and time_s >= self._next_level_s:
+            self._next_level_s = time_s + self._level_every_s
+            stats = self._stream.stats
+            level, load = round(stats.level_dbfs, 1), round(stats.load, 4)
+            fields = {"kind": "level", "level_dbfs": level, "load": load}
+            self._worker.put(record(self._stream, time_s, **fields))
+
+    def on_notice(self, text: str) -> None:
+        heard_s = self._stream.stats.heard_s
+        self._worker.put(record(self._stream, heard_s, kind="notice", text=text))
+
+
+class _RotatedFile:
+    """Appends whole lines. A torn last line, as a crash leaves it, is ended first."""
+
+    def __init__(self, config: JsonLinesConfig) -> None:
+        self._path = Path(config.path)
+        self._max_bytes, self._keep = round(config.max_mb * 1e6), config.keep
+        self._descriptor: int | None = None
+        self._open()
+
+    def write(self, line: bytes) -> None:
+        """Raises OSError; then nothing of the line is left in the file."""
+        n_bytes = os.fstat(self._open()).st_size
+        if n_bytes and n_bytes + len(line) > self._max_bytes:
+            self._rotate()
+            n_bytes = 0
+        self._append(self._open(), line, n_bytes)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o644)
+            n_bytes = os.fstat(descriptor).st_size
+            if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
+                os.write(descriptor, b"\n")
+            self._descriptor = descriptor
+        return self._descriptor
+
+    def _append(self, descriptor: int, line: bytes, n_bytes: int) -> None:
+        try:
+            while line:
+                line = line[os.write(descriptor, line) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # a device has no size
+                os.ftruncate(descriptor, n_bytes)
+            raise
+
+    def _rotate(self) -> None:
+        self.close()
+        for i in range(self._keep, 0, -1):
+            older = self._numbered(i - 1) if i > 1 else self._path
+            if older.exists():
+                older.replace(self._numbered(i))
+
+    def _numbered(self, i: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{i}")

@@ -1,0 +1,241 @@
+"""A listening run: sources, taggers and destinations as the settings name them."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_audio.backends import open_backend
+from edge_audio.blocks import Block, Source, paced
+from edge_audio.bundle import load_bundle
+from edge_audio.cli.loop import StopSignals, first_seconds
+from edge_audio.cli.screen import Screen
+from edge_audio.config import Config, SourceConfig, load_config
+from edge_audio.demo import DemoScene
+from edge_audio.errors import EdgeAudioError
+from edge_audio.interleave import interleaved
+from edge_audio.listening import Listener
+from edge_audio.network import NetworkStream, is_network_url
+from edge_audio.notify import Notifier
+from edge_audio.reconnect import Reconnecting
+from edge_audio.sinks.outlets import FanOut, Outlets
+from edge_audio.sources import AudioFile, Microphone, StdinPcm, has_microphone
+from edge_audio.streams import Stream
+from edge_audio.tagger import Tagger
+
+REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
+FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the command line alone can say about a run.
+
+    pcm: format of raw PCM on standard input. realtime: the pace of files and the demo; None =
+        the demo in real time.
+    """
+
+    duration_s: float | None = None
+    realtime: bool | None = None
+    pcm: dict[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """Everything that is open while listening."""
+
+    def __init__(self, config: Config, terms: Terms, path: Path | None) -> None:
+        """path: of the settings, where SIGHUP reads them again."""
+        self._config, self._terms, self._path = config, terms, path
+        self._bundle = load_bundle(config.model)
+        self._events = config.events.apply(
+            self._bundle.manifest.events, self._bundle.manifest.labels
+        )
+        self._notifier = Notifier.from_environment()
+        self._outlets = Outlets()
+        self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
+        self._told: list[str] = []  # problems of destinations that were told last
+        self._signals = StopSignals(reloadable=path is not None)
+        self._listeners: list[Listener] = []
+        self._is_drawing = False
+
+    def go(self) -> None:
+        """Listens until all sources have ended or a signal comes. Raises what ended the last
+        source, if it was an error."""
+        with ExitStack() as opened:
+            sources = [opened.enter_context(self._source(s)) for s in self._config.source]
+            backend = open_backend(self._bundle, self._config.backend)
+            opened.callback(self._outlets.close)
+            streams = [
+                self._stream(*pair) for pair in zip(self._config.source, sources, strict=True)
+            ]
+            self._screen = opened.enter_context(
+                Screen(self._config, self._bundle.manifest.name, streams, sources, self._problems)
+            )
+            self._is_drawing = self._screen.is_live
+            sinks = self._outlets.sinks(self._config, streams)
+            for i, (stream, source) in enumerate(zip(streams, sources, strict=True)):
+                tagger = Tagger(self._bundle, backend, self._events)
+                sink = FanOut([*self._screen.sinks[i], *sinks[i]])
+                sink.on_watch(list(self._events.thresholds))
+                self._listeners.append(Listener(stream, source, tagger, sink))
+            with self._signals:
+                self._notifier.ready()
+                self._listen()
+            self._notifier.stopping()
+        self._say_summary()
+
+    def _listen(self) -> None:
+        try:
+            for i, block in self._signals.until_stopped(self._blocks()):
+                self._listeners[i].hear(block)
+                self._look_around()
+        finally:
+            for listener in self._listeners:
+                listener.finish()
+
+    def _blocks(self) -> Iterator[tuple[int, Block]]:
+        """Of one source directly, of several by a thread each."""
+        sources = [listener.source for listener in self._listeners]
+        blocks = [self._paced(source) for source in sources]
+        if len(sources) == 1 and not isinstance(sources[0], Reconnecting | NetworkStream):
+            yield from ((0, block) for block in blocks[0])
+            return
+        rows = [(blocks[i], source.sample_rate_hz, source.live) for i, source in enumerate(sources)]
+        yield from interleaved(rows, self._source_ended, self._look_around)
+
+    def _paced(self, source: Source) -> Iterable[Block]:
+        blocks: Iterable[Block] = source.blocks()
+        if self._is_realtime(source) and not source.live:
+            blocks = paced(blocks, source.sample_rate_hz)
+        if self._terms.duration_s is not None:
+            blocks = first_seconds(blocks, source.sample_rate_hz, self._terms.duration_s)
+        return blocks
+
+    def _is_realtime(self, source: Source) -> bool:
+        realtime = self._terms.realtime
+        return isinstance(source, DemoScene) if realtime is None else realtime
+
+    def _source_ended(self, index: int, error: Exception | None) -> None:
+        """One of several has ended: the others go on, and the last error ends the run."""
+        self._listeners[index].finish()
+        if error is None:
+            return
+        if all(listener.has_ended for listener in self._listeners):
+            raise error
+        self._notice(self._listeners[index].stream.name, str(error))
+
+    # What is looked after between blocks, and while none come
+
+    def _look_around(self) -> None:
+        self._notifier.watchdog()
+        while self._notices:
+            name, text = self._notices.popleft()
+            for listener in self._listeners:
+                if listener.stream.name == name:
+                    listener.sink.on_notice(text)
+        self._tell_problems()
+        if self._signals.take_reload():
+            self._reload()
+
+    def _tell_problems(self) -> None:
+        problems = self._problems()
+        for text in problems:
+            if text not in self._told:
+                self._say(text)
+        for text in self._told:
+            if text not in problems:
+                self._say(f"{text.partition(':')[0]}: all is well again")
+        self._told = problems
+
+    def _problems(self) -> list[str]:
+        return self._outlets.problems
+
+    def _notice(self, name: str, text: str) -> None:
+        """From any thread."""
+        self._say(text if len(self._config.source) == 1 else f"{name}: {text}")
+        self._notices.append((name, text))
+
+    def _say(self, text: str) -> None:
+        if not self._is_drawing:
+            click.echo(f"edge-audio: {text}", err=True)
+
+    def _reload(self) -> None:
+        """New thresholds, labels and destinations; what cannot change while listening stays, and
+        so does everything where the new settings are wrong."""
+        assert self._path is not None
+        self._notifier.reloading()
+        try:
+            config = load_config(self._path)
+            manifest = self._bundle.manifest
+            events = config.events.apply(manifest.events, manifest.labels)
+            self._say_what_stays(config)
+            streams = [listener.stream for listener in self._listeners]
+            sinks = self._outlets.sinks(config, streams)
+        except EdgeAudioError as error:
+            self._say(f"settings stay as they were: {error}")
+        else:
+            self._config, self._events = config, events
+            for i, listener in enumerate(self._listeners):
+                listener.sink.sinks = [*self._screen.sinks[i], *sinks[i]]
+                listener.change(events)
+            self._say(f"settings read again from {self._path}")
+        self._notifier.ready()
+
+    def _say_what_stays(self, config: Config) -> None:
+        fixed = ("model", "backend", "source", "reconnect", "format", "top")
+        changed = [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
+        if changed:
+            self._say(f"restart for the new {', '.join(changed)}")
+
+    # Sources
+
+    def _stream(self, config: SourceConfig, source: Source) -> Stream:
+        labels = self._bundle.manifest.labels
+        live = source.live or self._is_realtime(source)
+        return Stream(config.shown_name, labels, source.sample_rate_hz, live)
+
+    def _source(self, config: SourceConfig) -> Source:
+        source = self._make(config)
+        can_return = isinstance(source, Microphone | NetworkStream)
+        if not (self._config.reconnect and can_return):
+            return source
+        return Reconnecting(
+            lambda: self._make(config),
+            lambda text: self._notice(config.shown_name, text),
+        )
+
+    def _make(self, config: SourceConfig) -> Source:
+        """The source that the settings name, not yet open."""
+        rate_hz = self._bundle.manifest.model.frontend.sample_rate_hz
+        url = config.url
+        if url == "auto":
+            url = "mic" if has_microphone() else "demo"
+            if url == "demo":
+                click.echo("edge-audio: no microphone here, so this is the demo scene", err=True)
+        if url == "mic":
+            return Microphone(config.device, rate_hz)
+        if url == "demo":
+            return DemoScene(rate_hz)
+        if url == "-":
+            return StdinPcm(sys.stdin.buffer, sample_rate_hz=rate_hz, **self._terms.pcm)
+        if is_network_url(url):
+            return NetworkStream(url, rate_hz)
+        return AudioFile(url, rate_hz, REALTIME_BLOCK_MS if self._terms.realtime else FILE_BLOCK_MS)
+
+    def _say_summary(self) -> None:
+        for listener in self._listeners:
+            name = f"{listener.stream.name}: " if len(self._listeners) > 1 else ""
+            click.echo(f"edge-audio: {name}{listener.stream.stats.summary()}", err=True)
+
+
+def check(config: Config) -> None:
+    """Raises UsageError for labels or thresholds that the model does not know."""
+    manifest = load_bundle(config.model).manifest
+    config.events.apply(manifest.events, manifest.labels)

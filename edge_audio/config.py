@@ -1,0 +1,135 @@
+"""Settings of a listening run: one TOML file, or the flags of `edge-audio listen`.
+
+The file's sections are the fields of `Config`; docs/config.md shows all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import field
+
+from edge_audio.backends import BACKEND_NAMES
+from edge_audio.errors import UsageError
+from edge_audio.events import select_events
+from edge_audio.network import is_network_url, without_password
+from edge_audio.sinks.base import TopLabels
+from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.spec import EventSpec, Spec
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+class SourceConfig(Spec, frozen=True):
+    """One source of audio.
+
+    url: mic, demo, auto (a microphone if there is one, else the demo), - for raw PCM on standard
+        input, a file's path, or the rtsp:// or http:// address of a stream.
+    name: what records call it; by default made from the url.
+    device: which microphone, as `edge-audio devices` lists them.
+    """
+
+    url: str = "mic"
+    name: str = ""
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            raise ValueError("url must not be empty")
+        if self.device is not None and self.url != "mic":
+            raise ValueError("device belongs to a microphone (url mic)")
+
+    @property
+    def shown_name(self) -> str:
+        """The name, or one made from the device or url, without user and password."""
+        if self.name or self.device:
+            return self.name or str(self.device)
+        if is_network_url(self.url):
+            return re.sub(r"\W+", "-", without_password(self.url).partition("://")[2]).strip("-")
+        return "stdin" if self.url == "-" else Path(self.url).stem
+
+
+class EventsConfig(Spec, frozen=True):
+    """What becomes an event: changes to the model's own settings, see EventSpec.
+
+    only: report these labels alone. exclude: never these. threshold: `on` for all watched labels.
+    thresholds: label -> `on`, which also switches on labels that are off by default.
+    """
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    threshold: float | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    smoothing_s: float | None = None
+    min_on_s: float | None = None
+    min_off_s: float | None = None
+
+    def apply(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
+        """The model's settings as changed. Raises UsageError."""
+        watched = dict.fromkeys([*spec.thresholds, *self.only])
+        common = {} if self.threshold is None else dict.fromkeys(watched, self.threshold)
+        pairs = [*common.items(), *self.thresholds.items()]
+        on = {label.casefold(): value for label, value in pairs}
+        chosen = select_events(spec, labels, self.only, self.exclude, on or None)
+        names = ("smoothing_s", "min_on_s", "min_off_s")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        try:
+            return msgspec.structs.replace(chosen, **given)
+        except ValueError as error:
+            raise UsageError(f"events: {error}") from error
+
+    def top(self, labels: Sequence[str], n_top: int) -> TopLabels:
+        """Ranks the labels that are left; to be called when `apply` accepted them."""
+        only = {label.casefold() for label in self.only or labels}
+        only -= {label.casefold() for label in self.exclude}
+        return TopLabels(labels, n_top, frozenset(x for x in labels if x.casefold() in only))
+
+
+class Config(Spec, frozen=True):
+    """A listening run.
+
+    source: what to hear, at once. reconnect: open live sources again whenever they break.
+    format: of standard output; "none" writes nothing there. top: also the highest scores.
+    json: a file that events are appended to as well.
+    """
+
+    model: str = "tiny-int8"
+    backend: str = "auto"
+    source: tuple[SourceConfig, ...] = (SourceConfig(),)
+    reconnect: bool = True
+    format: Literal["live", "text", "jsonl", "none"] = "live"
+    top: int | None = None
+    events: EventsConfig = field(default_factory=EventsConfig)
+    json: JsonLinesConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("auto", *BACKEND_NAMES):
+            raise ValueError(f"backend must be one of auto, {', '.join(BACKEND_NAMES)}")
+        if not self.source:
+            raise ValueError("name at least one [[source]]")
+        names = [source.shown_name for source in self.source]
+        if len(set(names)) < len(names):
+            raise ValueError("sources must have different names: give each [[source]] a name")
+        if sum(source.url == "-" for source in self.source) > 1:
+            raise ValueError("standard input can be heard once")
+        if self.top is not None and self.top < 1:
+            raise ValueError("top must be at least 1")
+
+
+def load_config(path: Path) -> Config:
+    """Reads a TOML file. Raises UsageError with the section and field that is wrong."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise UsageError(f"{path} is larger than 1 MiB: that is no file of settings")
+    try:
+        return msgspec.toml.decode(raw, type=Config)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise UsageError(f"{path}: {error}; docs/config.md has all settings") from error

@@ -1,0 +1,21 @@
+"""What leaves the process about events: JSON objects that say when and on which stream."""
+
+from __future__ import annotations
+
+from edge_audio.events import Event
+from edge_audio.sinks.base import scored
+from edge_audio.streams import Stream
+
+
+def record(stream: Stream, time_s: float, **fields: object) -> dict[str, object]:
+    """{"time_s", "at", "stream", **fields}; `at` is ISO 8601 with zone and milliseconds, and
+    left out where there is no time of day."""
+    at = stream.wall_time(time_s)
+    day = {} if at is None else {"at": at.isoformat(timespec="milliseconds")}
+    return {"time_s": round(time_s, 3), **day, "stream": stream.name, **fields}
+
+
+def event_record(stream: Stream, event: Event) -> dict[str, object]:
+    """A record with `kind`, `label` and `score`."""
+    fields = scored(event.label, event.score)
+    return record(stream, event.time_s, kind=event.kind, **fields)

@@ -1,0 +1,114 @@
+"""Files of JSON lines: whole lines, rotated, through full disks and restarts."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from edge_audio.errors import UsageError
+from edge_audio.events import Event
+from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesOutlet
+from edge_audio.streams import Stream
+
+
+def stream(live: bool = True) -> Stream:
+    return Stream(name="kitchen", labels=("Siren",), sample_rate_hz=16_000, live=live)
+
+
+def siren(time_s: float) -> Event:
+    return Event(kind="start", label="Siren", time_s=time_s, score=0.75)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_records_say_when_and_on_which_stream(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
+    sink = outlet.open(stream())
+    sink.on_event(siren(1.0))
+    sink.on_notice("the microphone is gone")
+    outlet.close()
+    event, notice = lines(path)
+    assert datetime.fromisoformat(str(event.pop("at"))).tzinfo is not None
+    fields = {"kind": "start", "label": "Siren", "score": 0.75}
+    assert event == {"time_s": 1.0, "stream": "kitchen", **fields}
+    assert (notice["kind"], notice["text"]) == ("notice", "the microphone is gone")
+
+
+def test_a_recording_has_no_time_of_day(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
+    outlet.open(stream(live=False)).on_event(siren(1.0))
+    outlet.close()
+    assert "at" not in lines(path)[0]
+
+
+def test_rotation_keeps_whole_lines_in_order_and_no_more_files_than_told(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path), max_mb=0.001, keep=2))
+    sink = outlet.open(stream())
+    for i in range(60):
+        sink.on_event(siren(float(i)))
+    outlet.close()
+    names = ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert all((tmp_path / name).stat().st_size <= 1000 for name in names)
+    times_s = [found["time_s"] for name in reversed(names) for found in lines(tmp_path / name)]
+    assert times_s == [float(i) for i in range(60 - len(times_s), 60)]
+
+
+def test_a_restart_appends_and_ends_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"time_s": 1.0}\n{"time')
+    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
+    outlet.open(stream()).on_event(siren(2.0))
+    outlet.close()
+    first, torn, last = path.read_text().splitlines()
+    assert (first, torn) == ('{"time_s": 1.0}', '{"time')
+    assert json.loads(last)["time_s"] == 2.0
+
+
+def test_a_full_disk_is_a_problem_until_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
+    sink = outlet.open(stream())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
+    try:
+        for i in range(10):
+            sink.on_event(siren(float(i)))
+        eventually(lambda: outlet.n_lost + path.read_bytes().count(b"\n") == 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "lost" in outlet.problem
+    assert 0 < outlet.n_lost < 10
+    sink.on_event(siren(99.0))
+    eventually(lambda: outlet.problem == "")
+    outlet.close()
+    assert lines(path)[-1]["time_s"] == 99.0
+
+
+def test_a_file_that_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        JsonLinesOutlet(JsonLinesConfig(path=str(tmp_path / "absent" / "events.jsonl")))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for wrong in ({"path": ""}, {"top": -1}, {"max_mb": 0.0}, {"keep": 0}):
+        with pytest.raises(ValueError, match=r"must|need"):
+            JsonLinesConfig(**{"path": "x", **wrong})
