@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from edge_audio.frontend import FloatArray
@@ -56,12 +55,7 @@ class Source(Protocol):
     def __enter__(self: SourceT) -> SourceT:
         """Opens the source. Raises UsageError or SourceError."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes it, without waiting for audio."""
 
     def blocks(self) -> Iterator[Block]:

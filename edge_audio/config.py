@@ -22,6 +22,7 @@ from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.spec import EventSpec, Spec
 
 MAX_CONFIG_BYTES = 1 << 20
+Format = Literal["live", "text", "jsonl", "none"]
 
 
 class SourceConfig(Spec, frozen=True):
@@ -101,7 +102,7 @@ class Config(Spec, frozen=True):
     backend: str = "auto"
     source: tuple[SourceConfig, ...] = (SourceConfig(),)
     reconnect: bool = True
-    format: Literal["live", "text", "jsonl", "none"] = "live"
+    format: Format = "live"
     top: int | None = None
     events: EventsConfig = field(default_factory=EventsConfig)
     json: JsonLinesConfig | None = None

@@ -10,7 +10,6 @@ import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, count
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,12 +219,7 @@ class DemoScene:
     def __enter__(self) -> DemoScene:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """There is nothing to close."""
 
     def segment_at(self, time_s: float) -> str:

@@ -8,13 +8,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
 from urllib.parse import urlsplit
-
-import numpy as np
 
 from edge_audio.blocks import Block, SourceStats, Timeline
 from edge_audio.errors import SourceError, UsageError
+from edge_audio.sources import pcm_blocks
+from edge_audio.spec import one_line
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto"  # nothing that reads files
@@ -77,12 +76,7 @@ class NetworkStream:
             *("-f", "s16le", "-flush_packets", "1", "-"),
         ]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait(_CLOSE_LIMIT_S)
         assert self._process.stdout is not None
@@ -93,16 +87,10 @@ class NetworkStream:
         """Until the sender ends the stream. Raises SourceError if it cannot be reached, breaks
         off or has sent nothing for 15 s."""
         timeline = Timeline(self.sample_rate_hz, self.sample_rate_hz)
-        pending = b""
         has_heard = False
-        while data := self._read():
+        for block in pcm_blocks(iter(self._read, b""), timeline, "s16le"):
             has_heard = True
-            pending += data
-            n_whole = len(pending) - len(pending) % 2
-            samples = np.frombuffer(pending[:n_whole], "<i2").astype(np.float32) / 32768.0
-            pending = pending[n_whole:]
-            yield from timeline.push(samples)
-        yield from timeline.flush()
+            yield block
         if self._process.wait() != 0 or not has_heard:
             raise SourceError(f"cannot hear {self.name}: {self._reason()}")
 
@@ -118,4 +106,4 @@ class NetworkStream:
         self._messages.seek(0)
         lines = self._messages.read(1 << 16).decode(errors="replace").splitlines()
         text = lines[-1] if lines else "there is no audio in it"
-        return text.replace(self._url, self.name).strip()[-_MAX_REASON_CHARS:]
+        return one_line(text.replace(self._url, self.name), _MAX_REASON_CHARS)

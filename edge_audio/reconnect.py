@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import TracebackType
 
 from edge_audio.blocks import Block, Source, SourceStats
 from edge_audio.errors import SourceError, UsageError
@@ -13,7 +12,6 @@ from edge_audio.errors import SourceError, UsageError
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
 STEADY_S = 10.0  # audio after which a source counts as well again
-_NAP_S = 0.5  # longest sleep between two signs of life
 
 
 class Reconnecting:
@@ -30,11 +28,10 @@ class Reconnecting:
         self,
         make: Callable[[], Source],
         notice: Callable[[str], None],
-        still_alive: Callable[[], None] = lambda: None,
     ) -> None:
         """make: a new source, not yet open, always of one rate. notice: is told of each loss and
-        return. still_alive: called every half second while waiting."""
-        self._make, self._notice, self._still_alive = make, notice, still_alive
+        return."""
+        self._make, self._notice = make, notice
         self._source = make()
         self.name, self.sample_rate_hz = self._source.name, self._source.sample_rate_hz
         self.n_restarts = 0
@@ -52,12 +49,7 @@ class Reconnecting:
         self.name = self._source.name
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     @property
@@ -93,7 +85,7 @@ class Reconnecting:
                 wait_s = FIRST_WAIT_S
             self._close()
             self._notice(f"{reason}; trying again in {wait_s:g} s")
-            self._wait(wait_s)
+            time.sleep(wait_s)
             wait_s = min(2.0 * wait_s, MAX_WAIT_S)
             self.n_restarts += 1
 
@@ -114,9 +106,3 @@ class Reconnecting:
             self._before = self.stats
             self._is_open = False
             self._source.__exit__(None, None, None)
-
-    def _wait(self, wait_s: float) -> None:
-        end_s = time.monotonic() + wait_s
-        while (left_s := end_s - time.monotonic()) > 0.0:
-            self._still_alive()
-            time.sleep(min(_NAP_S, left_s))

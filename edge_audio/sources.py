@@ -5,9 +5,8 @@ The built-in scene for machines without a microphone is in `edge_audio.demo`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -64,12 +63,7 @@ class AudioFile:
             raise SourceError(f"cannot read {self.path} as audio: {_reason(error)}") from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     @property
@@ -148,6 +142,26 @@ def decode_pcm(data: bytes, sample_format: str) -> FloatArray:
     return samples / np.float32(full_scale)
 
 
+def sample_bytes(sample_format: str) -> int:
+    """Size of one sample."""
+    return 3 if sample_format == "s24le" else int(_SAMPLE_TYPES[sample_format][0][-1])
+
+
+def pcm_blocks(
+    pieces: Iterable[bytes], timeline: Timeline, sample_format: str, n_channels: int = 1
+) -> Iterator[Block]:
+    """Raw interleaved PCM, cut anywhere, -> blocks; an incomplete last frame is dropped."""
+    n_frame_bytes = n_channels * sample_bytes(sample_format)
+    pending = b""
+    for piece in pieces:
+        pending += piece
+        n_whole = len(pending) - len(pending) % n_frame_bytes
+        samples = decode_pcm(pending[:n_whole], sample_format)
+        pending = pending[n_whole:]
+        yield from timeline.push(samples.reshape(-1, n_channels))
+    yield from timeline.flush()
+
+
 class StdinPcm:
     """Raw interleaved PCM from a binary stream, delivered as soon as it arrives.
 
@@ -178,9 +192,8 @@ class StdinPcm:
         self._rate_hz = rate_hz
         self._sample_format = sample_format
         self._n_channels = n_channels
-        n_sample_bytes = 3 if sample_format == "s24le" else int(_SAMPLE_TYPES[sample_format][0][-1])
-        self._n_frame_bytes = n_sample_bytes * n_channels
-        self._n_block_bytes = self._n_frame_bytes * max(1, round(rate_hz * block_ms / 1000.0))
+        n_frames = max(1, round(rate_hz * block_ms / 1000.0))
+        self._n_block_bytes = n_frames * n_channels * sample_bytes(sample_format)
         # A buffered stream's read() would wait for a full block.
         self._read = getattr(stream, "read1", stream.read)
         self._is_terminal = stream.isatty()
@@ -193,41 +206,29 @@ class StdinPcm:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """The stream belongs to the caller."""
 
     def blocks(self) -> Iterator[Block]:
         """Until the stream ends; an incomplete last sample is dropped."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
-        pending = b""
-        n_read_bytes = 0
-        for data in self._chunks():
-            if n_read_bytes == 0:
-                self._refuse_file(data)
-            n_read_bytes += len(data)
-            pending += data
-            n_whole = len(pending) - len(pending) % self._n_frame_bytes
-            samples = decode_pcm(pending[:n_whole], self._sample_format)
-            pending = pending[n_whole:]
-            yield from timeline.push(samples.reshape(-1, self._n_channels))
-        yield from timeline.flush()
-        if n_read_bytes == 0:
-            raise SourceError("stdin ended before any audio came; pipe raw PCM into it")
+        yield from pcm_blocks(self._chunks(), timeline, self._sample_format, self._n_channels)
 
     def _chunks(self) -> Iterator[bytes]:
-        while True:
-            try:
-                data = self._read(self._n_block_bytes)
-            except OSError as error:
-                raise SourceError(f"cannot read stdin: {error}") from error
-            if not data:
-                return
+        is_first = True
+        while data := self._read_some():
+            if is_first:
+                self._refuse_file(data)
+            is_first = False
             yield data
+        if is_first:
+            raise SourceError("stdin ended before any audio came; pipe raw PCM into it")
+
+    def _read_some(self) -> bytes:
+        try:
+            return self._read(self._n_block_bytes)
+        except OSError as error:
+            raise SourceError(f"cannot read stdin: {error}") from error
 
     def _refuse_file(self, data: bytes) -> None:
         for magic, kind in _FILE_MAGIC.items():

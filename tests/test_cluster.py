@@ -14,9 +14,10 @@ import soundfile
 import toy
 from command_line import error_line, records, run
 
-from edge_audio.archive import make_job, tag_in_processes
+from edge_audio.archive.cluster import tag_on_cluster
+from edge_audio.archive.job import make_job
+from edge_audio.archive.pool import tag_in_processes
 from edge_audio.bundle import load_bundle
-from edge_audio.cluster import tag_on_cluster
 
 distributed = pytest.importorskip("distributed")
 
@@ -33,8 +34,9 @@ def test_a_lost_worker_costs_no_file_and_doubles_none(cluster: object, tmp_path:
     paths = [str(tmp_path / f"{i}.wav") for i in range(30)]
     for i, path in enumerate(paths):
         soundfile.write(path, toy.noise(16_000 * 10, seed=i), 16_000)
-    manifest = load_bundle("tiny-int8").manifest
-    job = make_job("tiny-int8", "auto", manifest.events, 3, manifest.labels)
+    bundle = load_bundle("tiny-int8")
+    manifest = bundle.manifest
+    job = make_job(bundle, "auto", manifest.events, 3, manifest.labels)
     pids = [worker.process.pid for worker in cluster.workers.values()]  # type: ignore[attr-defined]
     results = tag_on_cluster(job, paths, cluster.scheduler_address)  # type: ignore[attr-defined]
     found = [next(results)]

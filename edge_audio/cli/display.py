@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,8 +23,14 @@ from edge_audio.streams import SILENCE_DBFS, Stats
 REFRESH_S = 0.125  # drawing costs more CPU than the model does: eight frames a second will do
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6
+LIVE_TOP = 8  # bars unless --top says otherwise
 WIDTH = 78
 LABEL_WIDTH, BAR_WIDTH, NUMBER_WIDTH = 36, 26, 8
+
+
+def can_draw(console: Console) -> bool:
+    """Whether standard output is a terminal that can move its cursor."""
+    return sys.stdout.isatty() and not console.is_dumb_terminal
 
 
 class LiveSink(Sink):

@@ -9,10 +9,11 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from edge_audio.cli.display import LIVE_TOP
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.cli.run import Run, Terms, check
-from edge_audio.cli.screen import FORMATS, LIVE_TOP
+from edge_audio.cli.run import Run, Terms
+from edge_audio.cli.screen import FORMATS
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.errors import UsageError
@@ -138,11 +139,11 @@ def listen(
     config = from_flags(base, flags, _given(context))
     if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
-    check(config)
+    run = Run(config, Terms(duration_s, realtime, pcm), config_path)
     if is_check:
         click.echo(f"{config_path or 'settings'}: fine")
-        return
-    Run(config, Terms(duration_s, realtime, pcm), config_path).go()
+    else:
+        run.go()
 
 
 _FOR_SERIAL = {

@@ -27,6 +27,7 @@ from edge_audio.notify import Notifier
 from edge_audio.reconnect import Reconnecting
 from edge_audio.sinks.outlets import FanOut, Outlets
 from edge_audio.sources import AudioFile, Microphone, StdinPcm, has_microphone
+from edge_audio.spec import EventSpec
 from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger
 
@@ -51,12 +52,11 @@ class Run:
     """Everything that is open while listening."""
 
     def __init__(self, config: Config, terms: Terms, path: Path | None) -> None:
-        """path: of the settings, where SIGHUP reads them again."""
+        """path: of the settings, where SIGHUP reads them again. Raises UsageError for labels or
+        thresholds that the model does not know; opens nothing yet."""
         self._config, self._terms, self._path = config, terms, path
         self._bundle = load_bundle(config.model)
-        self._events = config.events.apply(
-            self._bundle.manifest.events, self._bundle.manifest.labels
-        )
+        self._events = self._chosen_events(config)
         self._notifier = Notifier.from_environment()
         self._outlets = Outlets()
         self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
@@ -76,7 +76,7 @@ class Run:
                 self._stream(*pair) for pair in zip(self._config.source, sources, strict=True)
             ]
             self._screen = opened.enter_context(
-                Screen(self._config, self._bundle.manifest.name, streams, sources, self._problems)
+                Screen(self._config, self._bundle.manifest.name, streams, sources)
             )
             self._is_drawing = self._screen.is_live
             sinks = self._outlets.sinks(self._config, streams)
@@ -145,7 +145,7 @@ class Run:
             self._reload()
 
     def _tell_problems(self) -> None:
-        problems = self._problems()
+        problems = self._outlets.problems
         for text in problems:
             if text not in self._told:
                 self._say(text)
@@ -153,9 +153,6 @@ class Run:
             if text not in problems:
                 self._say(f"{text.partition(':')[0]}: all is well again")
         self._told = problems
-
-    def _problems(self) -> list[str]:
-        return self._outlets.problems
 
     def _notice(self, name: str, text: str) -> None:
         """From any thread."""
@@ -173,8 +170,7 @@ class Run:
         self._notifier.reloading()
         try:
             config = load_config(self._path)
-            manifest = self._bundle.manifest
-            events = config.events.apply(manifest.events, manifest.labels)
+            events = self._chosen_events(config)
             self._say_what_stays(config)
             streams = [listener.stream for listener in self._listeners]
             sinks = self._outlets.sinks(config, streams)
@@ -187,6 +183,10 @@ class Run:
                 listener.change(events)
             self._say(f"settings read again from {self._path}")
         self._notifier.ready()
+
+    def _chosen_events(self, config: Config) -> EventSpec:
+        manifest = self._bundle.manifest
+        return config.events.apply(manifest.events, manifest.labels)
 
     def _say_what_stays(self, config: Config) -> None:
         fixed = ("model", "backend", "source", "reconnect", "format", "top")
@@ -233,9 +233,3 @@ class Run:
         for listener in self._listeners:
             name = f"{listener.stream.name}: " if len(self._listeners) > 1 else ""
             click.echo(f"edge-audio: {name}{listener.stream.stats.summary()}", err=True)
-
-
-def check(config: Config) -> None:
-    """Raises UsageError for labels or thresholds that the model does not know."""
-    manifest = load_bundle(config.model).manifest
-    config.events.apply(manifest.events, manifest.labels)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Sequence
+from typing import get_args
 
 from rich.console import Console
 
 from edge_audio.blocks import Source
-from edge_audio.cli.display import LiveSink
-from edge_audio.config import Config
+from edge_audio.cli.display import LIVE_TOP, LiveSink, can_draw
+from edge_audio.config import Config, Format
 from edge_audio.demo import DemoScene
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
 from edge_audio.streams import Stream
 
-FORMATS = ("live", "text", "jsonl", "none")
-LIVE_TOP = 8  # bars in the live view unless --top says otherwise
+FORMATS = get_args(Format)
 
 
 class Screen:
@@ -28,12 +27,10 @@ class Screen:
         title: str,
         streams: Sequence[Stream],
         sources: Sequence[Source],
-        problems: Callable[[], list[str]],
     ) -> None:
-        """problems: of destinations, one line each."""
+        """title: the model's name."""
         console = Console()
-        can_draw = sys.stdout.isatty() and not console.is_dumb_terminal
-        self.is_live = config.format == "live" and can_draw and len(streams) == 1
+        self.is_live = config.format == "live" and can_draw(console) and len(streams) == 1
         self.sinks: list[list[Sink]] = []
         for stream, source in zip(streams, sources, strict=True):
             name = stream.name if len(streams) > 1 else ""
@@ -52,11 +49,6 @@ class Screen:
     def __enter__(self) -> Screen:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for sink in (sink for sinks in self.sinks for sink in sinks):
             sink.close()

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from edge_audio.cli.display import WIDTH, LiveSink
+from edge_audio.cli.display import LIVE_TOP, WIDTH, LiveSink, can_draw
 from edge_audio.cli.loop import StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events import Event
@@ -21,7 +21,6 @@ from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, clock
 from edge_audio.streams import Stats
 
 SERIAL_PREFIX = "serial:"
-LIVE_TOP = 8  # bars in the live view unless --top says otherwise
 
 
 def listen_to_serial(
@@ -35,7 +34,7 @@ def listen_to_serial(
     port, baud = parse_port(source_name.removeprefix(SERIAL_PREFIX))
     with SerialDevice(port, baud) as device:
         spec = choice.events(device.events, device.labels)
-        is_live = format_name == "live" and sys.stdout.isatty() and not Console().is_dumb_terminal
+        is_live = format_name == "live" and can_draw(Console())
         n_top = n_top or (LIVE_TOP if is_live else 0)
         # The device ranks either all labels or those that are on; the sink leaves out the rest.
         n_asked = min(n_top + len(choice.exclude), MAX_TOP) if n_top else 0
@@ -89,6 +88,8 @@ def choose_sink(
     if is_live:
         live = SerialLiveSink(device, Console(), f"on {device.port}", top, Stats())
         return live, live.notify
+    if format_name == "none":
+        return Sink(), notify_on_stderr
     if format_name == "jsonl":
         return JsonLinesSink(sys.stdout, top), notify_on_stderr
     return ConsoleSink(sys.stdout, top), notify_on_stderr

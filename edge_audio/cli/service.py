@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 
+from edge_audio.cli.run import Run, Terms
+from edge_audio.config import load_config
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.service import (
     DEFAULT_NAME,
@@ -18,8 +18,6 @@ from edge_audio.service import (
     unit_text,
     write_unit,
 )
-
-CHECK_LIMIT_S = 300.0  # a slow machine opens a model in some seconds
 
 name_option = click.option(
     "--name",
@@ -153,22 +151,11 @@ def make_unit(for_system: bool, config: Path | None, name: str, run_as: str | No
 
 
 def check_config(config: Path) -> None:
-    """Has `edge-audio listen` read the settings. Raises UsageError with what it says."""
-    command = [sys.executable, "-m", "edge_audio", "listen", "--config", str(config), "--check"]
+    """Reads the settings as `edge-audio listen` would. Raises UsageError."""
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=CHECK_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EdgeAudioError(f"checking {config} took over {CHECK_LIMIT_S:.0f} s") from error
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise UsageError(said[-1].removeprefix("edge-audio: error: "))
+        Run(load_config(config), Terms(), config)
+    except EdgeAudioError as error:
+        raise UsageError(str(error)) from error
 
 
 def print_steps(title: str, for_system: bool, steps: tuple[list[str], ...]) -> None:

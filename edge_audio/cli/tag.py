@@ -10,29 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 import msgspec
-import numpy as np
 import soundfile
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from edge_audio.archive import (
-    TABLES,
-    Archive,
-    FileTags,
-    Job,
-    Tagged,
-    file_record,
-    in_order,
-    look_at,
-    make_job,
-    rounded,
-    tag_file,
-    tag_in_processes,
-)
+from edge_audio.archive.job import FileTags, Job, make_job, tag_file
+from edge_audio.archive.part_file import look_at
+from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
+from edge_audio.archive.run import Archive
+from edge_audio.archive.tables import EVENT_COLUMNS, TABLES, file_record, rounded
 from edge_audio.bundle import load_bundle
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
@@ -151,17 +141,17 @@ Run = Callable[[Iterable[str]], Iterator[Tagged]]
 
 def choose_job(model: str, backend: str, choice: LabelChoice, n_top: int) -> Job:
     """What the options ask for. Raises UsageError or BundleError."""
-    manifest = load_bundle(model).manifest
+    bundle = load_bundle(model)
+    manifest = bundle.manifest
     events = choice.events(manifest.events, manifest.labels)
-    every = choice.top(manifest.labels, len(manifest.labels))
-    ranked = [label for label, _ in every(np.zeros(len(manifest.labels), np.float32))]
-    return make_job(model, backend, events, n_top, ranked)
+    ranked = choice.top(manifest.labels, n_top).labels
+    return make_job(bundle, backend, events, n_top, ranked)
 
 
 def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:
     """Who tags the files: processes of this machine, or a cluster."""
     if cluster:
-        from edge_audio.cluster import tag_on_cluster
+        from edge_audio.archive.cluster import tag_on_cluster
 
         return partial(tag_on_cluster, job, address=cluster)
     return partial(tag_in_processes, job, n_jobs=n_jobs)
@@ -262,11 +252,7 @@ def progress_bar(paths: list[Path]) -> Progress:
     """A bar on stderr over all seconds of audio, where somebody sees it and has to wait."""
     total_s = sum(duration_s(path) for path in paths)
     columns = (TextColumn("tagging"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, soft_wrap=True)
-    wanted = console.is_terminal and total_s > LONG_S
-    progress = Progress(*columns, console=console, transient=True, disable=not wanted)
-    progress.add_task("tagging", total=total_s)
-    return progress
+    return bar_on_stderr(columns, total_s, is_wanted=total_s > LONG_S)
 
 
 def archive_bar(n_bytes: int) -> Progress:
@@ -278,9 +264,17 @@ def archive_bar(n_bytes: int) -> Progress:
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
+    return bar_on_stderr(columns, n_bytes, speed="")
+
+
+def bar_on_stderr(
+    columns: Iterable[ProgressColumn], total: float, is_wanted: bool = True, **fields: Any
+) -> Progress:
+    """A bar where somebody sees it; what else is printed on its console goes above it."""
     console = Console(stderr=True, soft_wrap=True)
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    progress.add_task("tagging", total=n_bytes, speed="")
+    is_shown = console.is_terminal and is_wanted
+    progress = Progress(*columns, console=console, transient=True, disable=not is_shown)
+    progress.add_task("tagging", total=total, **fields)
     return progress
 
 
@@ -327,7 +321,7 @@ class CsvWriter:
 
     def __init__(self) -> None:
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow(["path", "start_s", "end_s", "label", "score"])
+        self._csv.writerow(EVENT_COLUMNS)
 
     def write(self, tags: FileTags) -> None:
         self._csv.writerows([tags.path, *rounded(s).values()] for s in tags.segments)

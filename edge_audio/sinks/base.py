@@ -70,17 +70,17 @@ class TopLabels:
     def __init__(
         self, labels: Sequence[str], n_top: int, wanted: frozenset[str] | None = None
     ) -> None:
-        """wanted: labels to choose from; None = all."""
+        """wanted: labels to choose from; None = all. `labels` has those that are left."""
         indices = [i for i, label in enumerate(labels) if wanted is None or label in wanted]
         self.n_top = n_top
-        self._labels = [labels[i] for i in indices]
+        self.labels = [labels[i] for i in indices]
         self._indices = np.array(indices, np.intp)
 
     def __call__(self, scores: FloatArray) -> list[tuple[str, float]]:
         """f32[n_labels] -> up to n_top (label, score), highest first."""
         candidates = scores[self._indices]
         best = np.argsort(-candidates, kind="stable")[: self.n_top]
-        return [(self._labels[i], float(candidates[i])) for i in best]
+        return [(self.labels[i], float(candidates[i])) for i in best]
 
 
 def clock(time_s: float) -> str:

@@ -40,8 +40,8 @@ class JsonLinesSink(Sink):
         self._stream.flush()
 
     def _write(self, time_s: float, **fields: object) -> None:
-        record = {"time_s": round(time_s, 3), **fields}
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        fields = {"time_s": round(time_s, 3), **fields}
+        self._stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
         self._stream.flush()
 
 

@@ -68,7 +68,8 @@ def _sections(config: Config) -> Iterator[tuple[str, str, Spec]]:
 
 
 class FanOut(Sink):
-    """Passes everything on to several sinks, which may be others from one step to the next."""
+    """Passes everything on to several sinks, which may be others from one step to the next;
+    whoever opened them closes them."""
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self.sinks = list(sinks)
@@ -92,7 +93,3 @@ class FanOut(Sink):
     def on_notice(self, text: str) -> None:
         for sink in self.sinks:
             sink.on_notice(text)
-
-    def close(self) -> None:
-        for sink in self.sinks:
-            sink.close()

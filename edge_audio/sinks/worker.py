@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -51,8 +50,7 @@ class Worker(Generic[Item]):
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        deadline_s = time.monotonic() + timeout_s
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._thread.join(timeout_s)
         with self._changed:
             n_left = len(self._items) + self._is_busy
             self.n_dropped += len(self._items)

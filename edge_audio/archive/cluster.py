@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from edge_audio.archive import FileTags, Job, Tagged, finished, printable, tag_file
+from edge_audio.archive.job import FileTags, Job, printable, tag_file
+from edge_audio.archive.pool import Tagged, finished
 from edge_audio.errors import EdgeAudioError, UsageError
 
 N_IN_FLIGHT = 1000  # enough for hundreds of workers; workers may come while a run goes on

@@ -1,0 +1,146 @@
+"""What tagging a recording takes and gives; a worker of any process or machine runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import msgspec
+import numpy as np
+
+from edge_audio.backends import backends_for, open_backend
+from edge_audio.bundle import MODELS_DIR, Bundle, load_bundle
+from edge_audio.errors import BundleError, EdgeAudioError
+from edge_audio.sinks import Segment, SegmentSink, TopLabels
+from edge_audio.sources import AudioFile
+from edge_audio.spec import EventSpec, Spec
+from edge_audio.tagger import Tagger
+
+_BLOCK_MS = 5000.0
+
+Heard = Callable[[float], None]  # is told how many more seconds of audio have been heard
+
+
+class FileTags(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file holds.
+
+    top: labels with the highest score that each reached in any step.
+    error: why it could not be read; "" if it could.
+    """
+
+    path: str
+    duration_s: float = 0.0
+    top: list[tuple[str, float]] = []
+    segments: list[Segment] = []
+    error: str = ""
+
+
+class Job(Spec, frozen=True):
+    """All that a worker needs to know, and all that results depend on beside the recording.
+
+    model: a shipped name or an absolute folder. backend: "auto" only where none is installed.
+    ranked: the labels that `top` chooses from.
+    """
+
+    model: str
+    model_sha256: str
+    backend: str
+    events: EventSpec
+    n_top: int
+    ranked: tuple[str, ...]
+
+    @property
+    def settings_sha256(self) -> str:
+        """Changes with all but the model."""
+        settings = msgspec.structs.replace(self, model="", model_sha256="")
+        return hashlib.sha256(msgspec.msgpack.encode(settings)).hexdigest()
+
+    def open(self) -> Tagger:
+        """Raises BundleError where the model is another than that of whoever wrote the job."""
+        bundle = load_bundle(self.model)
+        if model_sha256(bundle) != self.model_sha256:
+            raise BundleError(
+                f"model {self.model} of this worker differs from that of the run: install the "
+                "same edge-audio on all machines, or put the bundle on a disk that all share"
+            )
+        return Tagger(bundle, open_backend(bundle, self.backend), self.events)
+
+
+def make_job(
+    bundle: Bundle, backend: str, events: EventSpec, n_top: int, ranked: Iterable[str]
+) -> Job:
+    """backend: as the user named it. Raises UsageError."""
+    if backend == "auto":
+        backend = next(iter(backends_for(bundle)), "auto")
+    return Job(
+        model=_name_or_folder(bundle),
+        model_sha256=model_sha256(bundle),
+        backend=backend,
+        events=events,
+        n_top=n_top,
+        ranked=tuple(ranked),
+    )
+
+
+def _name_or_folder(bundle: Bundle) -> str:
+    """What finds the bundle on another machine: the name of a shipped one, or its folder."""
+    is_shipped = bundle.path.parent == MODELS_DIR
+    return bundle.path.name if is_shipped else os.path.abspath(bundle.path)
+
+
+def model_sha256(bundle: Bundle) -> str:
+    """Of the manifest, which has the hash of every other file."""
+    return hashlib.sha256(msgspec.json.encode(bundle.manifest)).hexdigest()
+
+
+_opened = threading.local()  # a tagger follows one stream: each thread has its own
+
+
+def tag_file(job: bytes, path: str, heard: Heard | None = None) -> FileTags:
+    """Hears one file from start to end; a file that cannot be read is a result with an error.
+
+    job: an encoded `Job`; the thread keeps its model for the next file.
+    Raises BundleError, BackendError or UsageError if the model cannot be opened.
+    """
+    if getattr(_opened, "job", None) != job:
+        decoded = msgspec.msgpack.decode(job, type=Job)
+        tagger = decoded.open()
+        top = TopLabels(tagger.labels, decoded.n_top, frozenset(decoded.ranked))
+        _opened.job, _opened.tagger, _opened.top = job, tagger, top
+    try:
+        return _tag(path, _opened.tagger, _opened.top, heard)
+    except (EdgeAudioError, OSError) as error:
+        return FileTags(path=printable(path), error=printable(str(error)))
+    except UnicodeEncodeError:  # by soundfile
+        problem = "its name is not UTF-8: rename it"
+        return FileTags(path=printable(path), error=f"{printable(path)}: {problem}")
+
+
+def _tag(path: str, tagger: Tagger, top: TopLabels, heard: Heard | None) -> FileTags:
+    tagger.reset()
+    highest = np.zeros(len(tagger.labels), np.float32)
+    sink = SegmentSink()
+    with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
+        for block in source.blocks():
+            for _, scores, events in tagger.stream(block.samples):
+                np.maximum(highest, scores, out=highest)
+                for event in events:
+                    sink.on_event(event)
+            if heard:
+                heard(len(block.samples) / tagger.sample_rate_hz)
+    for event in tagger.flush():
+        sink.on_event(event)
+    np.maximum(highest, tagger.scores, out=highest)  # a last step that flush completed
+    return FileTags(
+        path=printable(path),
+        duration_s=tagger.time_s,
+        top=top(highest),
+        segments=sink.segments,
+    )
+
+
+def printable(text: str) -> str:
+    """File names may hold bytes that are not UTF-8; they become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,182 @@
+"""What has been tagged so far, kept in a file for the next run to go on from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from edge_audio.archive.job import FileTags, Job, printable
+from edge_audio.errors import EdgeAudioError, UsageError
+
+PART_VERSION = 1
+SYNC_S = 1.0  # how much work a power failure may cost
+
+
+class Found(NamedTuple):
+    """A file as the listing found it. One that cannot be looked at has 0 bytes."""
+
+    path: str
+    n_bytes: int
+    mtime_ns: int
+
+
+def look_at(path: Path) -> Found:
+    """Size and time of change: by them a later run knows whether a file is still the same."""
+    try:
+        status = path.stat()
+    except OSError:
+        return Found(str(path), 0, 0)
+    return Found(str(path), status.st_size, status.st_mtime_ns)
+
+
+class _Header(msgspec.Struct):
+    part_version: int
+    model: str
+    model_sha256: str
+    settings_sha256: str
+
+
+class _Line(msgspec.Struct):
+    n_bytes: int
+    mtime_ns: int
+    tags: FileTags
+
+
+class PartFile:
+    """What has been tagged so far, as JSON lines, for the next run to go on from if this one does
+    not reach its end. One run at a time has it open.
+
+    Raises UsageError if it cannot be opened, if another run has it, or if it was begun with
+    another model or other settings; EdgeAudioError if it cannot be written.
+    """
+
+    def __init__(self, path: Path, job: Job, restart: bool = False) -> None:
+        self.path = path
+        self._lines: dict[str, tuple[int, int, int]] = {}  # path -> n_bytes, mtime_ns, offset
+        try:
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {path}: {error.strerror}; give --out a folder that exists and "
+                "can be written"
+            ) from error
+        try:
+            self._lock()
+            if restart:
+                self._file.truncate(0)
+            self._load(job)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> PartFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._lines and not self._is_gone():
+            self.path.unlink()
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def holds(self, file: Found) -> bool:
+        """Whether the file has been tagged, and is still as it was then."""
+        return self._lines.get(printable(file.path), ())[:2] == (file.n_bytes, file.mtime_ns)
+
+    def append(self, file: Found, tags: FileTags) -> None:
+        offset = self._end
+        self._write(_Line(file.n_bytes, file.mtime_ns, tags))
+        self._lines[tags.path] = (file.n_bytes, file.mtime_ns, offset)
+
+    def read(self, path: str) -> FileTags | None:
+        """What was found in the file of this path, None if it has not been tagged."""
+        line = self._lines.get(printable(path))
+        if line is None:
+            return None
+        with self._file_at(line[2]) as file:
+            return msgspec.json.decode(file.readline(), type=_Line).tags
+
+    @contextmanager
+    def _file_at(self, offset: int) -> Iterator[BinaryIO]:
+        with open(os.dup(self._file.fileno()), "rb") as file:
+            file.seek(offset)
+            yield file
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_taken = self._is_gone()  # another run finished in this moment
+        except BlockingIOError:
+            is_taken = True
+        if is_taken:
+            raise UsageError(f"another run writes {self.path}: wait for it, or give another --out")
+
+    def _is_gone(self) -> bool:
+        return os.fstat(self._file.fileno()).st_nlink == 0
+
+    def _load(self, job: Job) -> None:
+        wanted = _Header(PART_VERSION, job.model, job.model_sha256, job.settings_sha256)
+        self._end = 0
+        with self._file_at(0) as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # a run that was killed, or a full disk, left it incomplete
+                if self._end == 0:
+                    self._check(line, wanted)
+                else:
+                    self._take(line, self._end)
+                self._end += len(line)
+        self._file.truncate(self._end)
+        self._synced_s = time.monotonic()
+        if self._end == 0:
+            self._write(wanted)
+
+    def _check(self, first: bytes, wanted: _Header) -> None:
+        again = "give the same options as then, or --restart to begin again"
+        try:
+            header = msgspec.json.decode(first, type=_Header)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{self.path} is damaged at its start: give --restart") from error
+        if header.part_version != PART_VERSION:
+            raise UsageError(f"{self.path} is of another version of edge-audio: give --restart")
+        if header.model_sha256 != wanted.model_sha256:
+            raise UsageError(
+                f"{self.path} was begun with another model ({header.model}, or an older one of "
+                f"that name): {again}"
+            )
+        if header.settings_sha256 != wanted.settings_sha256:
+            raise UsageError(
+                f"{self.path} was begun with another backend, --top, --only, --exclude or "
+                f"--threshold: {again}"
+            )
+
+    def _take(self, raw: bytes, offset: int) -> None:
+        """Notes where a line is. Files that failed, or whose line is damaged, are tagged again."""
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            line = msgspec.json.decode(raw, type=_Line)
+            if not line.tags.error:
+                self._lines[line.tags.path] = (line.n_bytes, line.mtime_ns, offset)
+
+    def _write(self, record: msgspec.Struct) -> None:
+        raw = memoryview(msgspec.json.encode(record) + b"\n")
+        self._end += len(raw)
+        try:
+            while raw:
+                raw = raw[self._file.write(raw) :]
+            if time.monotonic() - self._synced_s > SYNC_S:
+                os.fsync(self._file.fileno())
+                self._synced_s = time.monotonic()
+        except OSError as error:
+            raise EdgeAudioError(
+                f"cannot write {self.path}: {error.strerror}; what was tagged so far is kept in "
+                "it: make room, then give the same command again"
+            ) from error
