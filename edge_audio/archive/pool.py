@@ -28,7 +28,7 @@ def finished(
 ) -> Iterator[tuple[str, Future[FileTags]]]:
     """Keeps n_in_flight files submitted, and yields each as soon as it is done.
 
-    pending: what has been submitted and not yet yielded, for the caller to see.
+    pending: what has been submitted and not dealt with yet, in that order, for the caller to see.
     """
     while True:
         for path in islice(paths, n_in_flight - len(pending)):
@@ -36,7 +36,8 @@ def finished(
         if not pending:
             return
         for future in wait(pending, return_when=FIRST_COMPLETED).done:
-            yield pending.pop(future), future
+            yield pending[future], future
+            del pending[future]
 
 
 def tag_in_processes(job: Job, paths: Iterable[str], n_jobs: int) -> Iterator[Tagged]:
@@ -56,14 +57,15 @@ def tag_in_processes(job: Job, paths: Iterable[str], n_jobs: int) -> Iterator[Ta
 def _until_crash(
     job: bytes, paths: Iterator[str], n_jobs: int
 ) -> Generator[Tagged, None, list[str]]:
-    """Returns the files that were in flight when a worker died; none if all are done."""
+    """Returns the files that were in flight when a worker died, in the order in which they were
+    handed out; none if all are done."""
     pending: dict[Future[FileTags], str] = {}
     with _pool(n_jobs) as pool:
         for path, future in finished(partial(_submit, pool, job), paths, 2 * n_jobs, pending):
             try:
                 tags = future.result()
             except BrokenProcessPool:
-                return [path, *pending.values()]
+                return list(pending.values())
             yield path, tags
     return []
 
