@@ -208,3 +208,29 @@ def test_threshold_outside_its_range_is_refused(value: float) -> None:
 def test_nothing_left_to_listen_for_is_refused() -> None:
     with pytest.raises(UsageError, match="no label is left"):
         select_events(make_spec(), LABELS, exclude=["Speech", "Dog"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(0, 30))
+def test_a_change_to_the_same_spec_changes_nothing(tenths: list[int], when: int) -> None:
+    spec, rows = make_spec(smoothing_s=0.1), speech(*(tenth / 10.0 for tenth in tenths))
+    detector = EventDetector(LABELS, spec, STEP_S)
+    events = []
+    for i, row in enumerate(rows):
+        if i == when:
+            assert detector.change(spec, i * STEP_S) == []
+        events += detector.push(row, (i + 1) * STEP_S)
+    assert events == run(spec, rows, flush=False)
+
+
+def test_a_change_ends_what_is_no_longer_watched_and_keeps_the_rest() -> None:
+    detector = EventDetector(LABELS, make_spec(), STEP_S)
+    both = np.ones(len(LABELS), np.float32)
+    assert timeline(detector.push(both, STEP_S)) == [("start", "Speech", 1), ("start", "Dog", 1)]
+    others = EventSpec(thresholds={"Siren": threshold(), "Dog": threshold(0.9, 0.5)})
+    assert timeline(detector.change(others, STEP_S)) == [("end", "Speech", 1)]
+    assert timeline(detector.push(both, 2 * STEP_S)) == [("start", "Siren", 2)]
+    assert detector.push(both * np.float32(0.55), 3 * STEP_S) == []
+    quiet = both * np.float32(0.1)
+    ended = timeline(detector.push(quiet, 4 * STEP_S))
+    assert ended == [("end", "Siren", 4), ("end", "Dog", 4)]
