@@ -55,7 +55,9 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [*COMMAND, "tag", *map(str, arguments)]
+    """Heeds Ctrl-C, which a shell's background jobs, and so the tests of one, would ignore."""
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, *COMMAND, "tag", *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
