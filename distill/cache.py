@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from distill.mixtures import Mixture
+from distill.mixtures import Bout, Mixture
 from distill.teachers.base import Layer, Teacher, TeacherOutput
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
@@ -29,6 +29,8 @@ from edge_audio.spec import FrontendSpec, Spec
 
 SHARD_SIZE = 64
 MAX_SOURCES = 8
+MAX_BOUTS = 64
+_FORMAT = 2  # of what a shard contains
 _TEACHER_BATCH = 8
 _TEACHERS_NAME = "teachers.json"
 
@@ -58,7 +60,8 @@ class Targets(Protocol):
     """Mixtures with teacher outputs, told apart by index.
 
     Arrays of a batch: mels f16[N, T, n_mels]; sources i32[N, MAX_SOURCES], positions in the
-    clip store, -1 for none; and of each teacher `NAME.clip_logits`, `NAME.frame_logits` and
+    clip store, -1 for none; bouts i32[N, MAX_BOUTS, 3], each `mixtures.Bout` of them, (-1, 0, 0)
+    for none; and of each teacher `NAME.clip_logits`, `NAME.frame_logits` and
     `NAME.hidden.I`, f16, as `base.TeacherOutput` describes them.
     """
 
@@ -116,11 +119,19 @@ class TargetMaker:
         made: Arrays = {
             "mels": np.stack([log_mel(self.frontend, row) for row in samples]).astype(np.float16),
             "sources": np.array([(*row, *(-1,) * (MAX_SOURCES - len(row))) for row in sources]),
+            "bouts": np.stack([_bout_rows(mixture.bouts) for mixture in mixtures]),
         }
         for teacher in self._teachers:
             output = teach(teacher, samples, self.frontend.sample_rate_hz, self.device)
             made |= {f"{teacher.name}.{field}": value for field, value in _fields(output)}
         return made
+
+
+def _bout_rows(bouts: Sequence[Bout]) -> NDArray[np.int32]:
+    rows = np.full((MAX_BOUTS, 3), (-1, 0, 0), np.int32)
+    kept = bouts[:MAX_BOUTS]
+    rows[: len(kept)] = np.array(kept, np.int32).reshape(-1, 3)
+    return rows
 
 
 def teach(
@@ -197,7 +208,7 @@ class CachedTargets:
 def cache_key(*parts: Any) -> str:
     """Names a cache folder by everything that its contents depend on, the clips as far as the
     manifest describes them."""
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode([_FORMAT, *parts])).hexdigest()[:16]
 
 
 def _save_shards(

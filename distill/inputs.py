@@ -25,6 +25,38 @@ class HumanLabels:
         return {"human": np.any(self._table[batch["sources"]], axis=1)}
 
 
+class StrongLabels:
+    """`strong` f32[N, T, C]: of the labels of the clips in each mixture, 1 in the tokens in which
+    such a clip sounds and 0 in the others; -1 for all other labels."""
+
+    def __init__(self, clips: Sequence[Clip], labels: Sequence[str], student: Student) -> None:
+        column = {name: index for index, name in enumerate(labels)}
+        self._columns = [[column[x] for x in clip.labels if x in column] for clip in clips]
+        self._n_labels = len(labels)
+        self._n_frames = student.frames_per_step
+        rate_hz = student.config.frontend.sample_rate_hz
+        self._token_samples = student.token_s * rate_hz
+        self._delay_samples = student.config.delay_ms / 1e3 * rate_hz
+
+    def __call__(self, batch: Arrays, step: int) -> Arrays:
+        n, n_frames = batch["mels"].shape[:2]
+        strong = np.full((n, n_frames // self._n_frames, self._n_labels), -1, np.float32)
+        for row, sources, bouts in zip(strong, batch["sources"], batch["bouts"], strict=True):
+            for source in sources[sources >= 0]:
+                row[:, self._columns[source]] = 0.0
+            for position, start, stop in bouts[bouts[:, 0] >= 0]:
+                tokens = row[self._tokens(start, stop)]
+                tokens[:, self._columns[sources[position]]] = 1.0
+        return {"strong": strong}
+
+    def _tokens(self, start: int, stop: int) -> slice:
+        """Those that speak, at least in part, of samples start to stop."""
+        first, last = (
+            int((sample + self._delay_samples) // self._token_samples) for sample in (start, stop)
+        )
+        return slice(first, last + 1)
+
+
 class Masks:
     """`heard` f32[N, T, n_mels]: the mels, blanked as a MaskingConfig says; the draw depends on
     the seed and the step only."""
@@ -55,4 +87,4 @@ def _spans(
     return [(int(rng.integers(0, size - length + 1)), int(length)) for length in lengths]
 
 
-Input = HumanLabels | Masks
+Input = HumanLabels | StrongLabels | Masks

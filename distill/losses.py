@@ -32,6 +32,16 @@ def frame_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, soft) * logits.shape[-1]
 
 
+def strong_loss(logits: Tensor, strong: Tensor, clip_logits: Tensor) -> Tensor:
+    """Binary cross-entropy of [B, T, C] against labels of 0 and 1, summed over the classes; -1
+    is left out. A label counts by the square root of the probability that the teacher, by its
+    clip_logits [B, C], gives it: what it cannot hear may be inaudible, or mislabelled."""
+    belief = torch.sigmoid(clip_logits).sqrt()[:, None]
+    weight = belief * (strong >= 0.0)
+    loss = functional.binary_cross_entropy_with_logits(logits, strong, weight, reduction="sum")
+    return loss / (logits.shape[0] * logits.shape[1])
+
+
 def clip_probability(frame_probability: Tensor) -> Tensor:
     """[B, T, C] -> [B, C]: linear-softmax pooling, sum p^2 / sum p, under which a short loud
     event counts fully (Wang, Li, Metze 2019)."""

@@ -6,7 +6,7 @@ makes it, in whatever order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
+from distill.bouts import find_bouts
 from distill.codecs import CODECS, transcode
 from distill.data import ClipSource
 from edge_audio.spec import Spec
@@ -22,6 +23,8 @@ from edge_audio.spec import Spec
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
 Range = tuple[float, float]
+
+MIN_BOUT_S = 0.08
 
 
 class MixtureConfig(Spec, frozen=True):
@@ -64,11 +67,21 @@ class MixtureConfig(Spec, frozen=True):
     codec: float = 0.15
 
 
+class Bout(NamedTuple):
+    """`sources[position]` sounds from sample `start` to `stop`."""
+
+    position: int
+    start: int
+    stop: int
+
+
 class Mixture(NamedTuple):
-    """samples f32[n], peaks within [-1, 1]; sources: positions in the store of what sounds."""
+    """samples f32[n], peaks within [-1, 1]; sources: positions in the store of what sounds;
+    bouts: when, without those that are cut to less than MIN_BOUT_S."""
 
     samples: FloatArray
     sources: tuple[int, ...]
+    bouts: tuple[Bout, ...]
 
 
 class Mixer:
@@ -96,28 +109,43 @@ class Mixer:
         level_db = rng.uniform(*config.level_dbfs)
         samples = coloured_noise(rng, self.n_samples, rng.uniform(*config.noise_dbfs))
         sources = tuple(int(rng.choice(self.indices, p=self.odds)) for _ in range(n_sources))
+        bouts: list[Bout] = []
         for position, source in enumerate(sources):
             relative_db = rng.uniform(*config.relative_db) if position else 0.0
             clip = self._colour(rng, self.store[source])
-            self._place(rng, samples, clip * level_gain(clip, level_db + relative_db))
+            onsets = self._place(rng, samples, clip * level_gain(clip, level_db + relative_db))
+            bouts += self._bouts(position, clip, onsets)
         heard = self._through_device(rng, samples)
-        return Mixture(heard / max(1.0, float(np.abs(heard).max())), sources)
+        return Mixture(heard / max(1.0, float(np.abs(heard).max())), sources, tuple(bouts))
 
-    def _place(self, rng: Rng, mixture: FloatArray, clip: FloatArray) -> None:
-        """Adds the clip at a random onset; half of the short clips repeat with gaps."""
+    def _place(self, rng: Rng, mixture: FloatArray, clip: FloatArray) -> list[int]:
+        """Adds the clip at a random onset; half of the short clips repeat with gaps. Returns
+        the onsets: that of a clip which is longer than the mixture is negative."""
         spare = self.n_samples - len(clip)
         if spare <= 0:
             start = int(rng.integers(0, 1 - spare))
             mixture += clip[start : start + self.n_samples]
-            return
-        onset = int(rng.integers(0, spare + 1))
+            return [-start]
+        onsets = [int(rng.integers(0, spare + 1))]
         repeats = rng.random() < 0.5
-        while onset < self.n_samples:
-            room = mixture[onset : onset + len(clip)]
+        while True:
+            room = mixture[onsets[-1] : onsets[-1] + len(clip)]
             room += clip[: len(room)]
-            if not repeats:
-                return
-            onset += len(clip) + int(rng.exponential(0.5) * self.sample_rate_hz)
+            gap = int(rng.exponential(0.5) * self.sample_rate_hz) if repeats else 0
+            if not repeats or onsets[-1] + len(clip) + gap >= self.n_samples:
+                return onsets
+            onsets.append(onsets[-1] + len(clip) + gap)
+
+    def _bouts(self, position: int, clip: FloatArray, onsets: Sequence[int]) -> Iterator[Bout]:
+        """The bouts of a clip that was placed at these onsets, cut to the mixture."""
+        shortest = MIN_BOUT_S * self.sample_rate_hz
+        found = find_bouts(clip, self.sample_rate_hz, MIN_BOUT_S)
+        for onset in onsets:
+            for bout in found:
+                start = max(0, onset + bout.start)
+                stop = min(self.n_samples, onset + bout.stop)
+                if stop - start >= shortest:
+                    yield Bout(position, start, stop)
 
     def _colour(self, rng: Rng, clip: FloatArray) -> FloatArray:
         config, rate_hz = self.config, self.sample_rate_hz

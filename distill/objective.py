@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from distill.cache import Arrays, TeacherInfo
 from distill.labels import label_columns
-from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible
+from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
 from distill.recipe import LossConfig
 from distill.students.tagger import Student, StudentConfig, StudentOutput
 
@@ -89,7 +89,8 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms, to be summed. Besides the fields of `cache.Targets` (float32) a
-        batch may have human [B, C] and heard [B, T, n_mels], the mels with masks."""
+        batch may have human [B, C], strong [B, T, C] and heard [B, T, n_mels], the mels with
+        masks."""
         output: StudentOutput = self.student(batch.get("heard", batch["mels"]))
         with torch.autocast(output.logits.device.type, enabled=False):  # losses stay float32
             floats = StudentOutput(
@@ -107,6 +108,9 @@ class Objective(nn.Module):
             ours, clip, frames = self._label_targets(teacher, output, batch, times_s)
             if config.clip:
                 terms.setdefault("clip", []).append(clip_loss(ours, torch.sigmoid(clip)))
+            if config.strong:
+                strong = batch["strong"][..., getattr(self, f"{teacher.name}_ours")]
+                terms.setdefault("strong", []).append(strong_loss(ours, strong, clip))
             if config.frame and frames is not None:
                 frames = plausible(frames, clip, config.frame_margin)
                 terms.setdefault("frame", []).append(frame_loss(ours, frames))

@@ -30,6 +30,8 @@ class LossConfig(Spec, frozen=True):
     layer: the teachers' hidden layers. n_layers: how many of each teacher's layers, counted
         from the deepest; 1 is feature distillation, more is layer to layer.
     human: the manifest's labels of what was mixed.
+    strong: the same at each token, by when those clips sound; a clip's label counts the less, the
+        less the teachers believe it.
     prediction: the log-mel frames `prediction_tokens` ahead (Chung et al. 2019, APC).
     """
 
@@ -39,6 +41,7 @@ class LossConfig(Spec, frozen=True):
     layer: float = 1.0
     n_layers: int = 4
     human: float = 0.0
+    strong: float = 0.0
     prediction: float = 0.0
     prediction_tokens: int = 2
 

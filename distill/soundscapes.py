@@ -1,8 +1,8 @@
 """Soundscapes composed of single clips, with the exact onset and offset of every event.
 
-A clip's labels say what sounds in it; its energy says when. Of every clip one contiguous bout is
-cut out, so that its onset is known to 10 ms wherever it is placed (the idea of Salamon et al.
-2017, Scaper: A Library for Soundscape Synthesis and Augmentation).
+Of every clip one contiguous bout is cut out, so that its onset is known to 10 ms wherever it is
+placed (the idea of Salamon et al. 2017, Scaper: A Library for Soundscape Synthesis and
+Augmentation).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from distill.bouts import longest_bout
 from distill.data import Clip, read_clip
 from distill.mixtures import coloured_noise, level_gain
 from edge_audio.errors import UsageError
@@ -27,7 +28,6 @@ Range = tuple[float, float]
 _Item = TypeVar("_Item")
 
 SAMPLE_RATE_HZ = 16_000
-_FRAME_SAMPLES = 160
 _FADE_SAMPLES = 80
 _N_TRIES = 50  # random onsets before a sound is left out of a crowded scene
 
@@ -89,44 +89,11 @@ def read_sounds(folder: Path, clips: Sequence[Clip], labels: Sequence[str]) -> l
     sounds = []
     for clip in track(clips, "reading sounds", console=Console(stderr=True), transient=True):
         samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
-        bout = find_bout(samples)
+        bout = longest_bout(samples, SAMPLE_RATE_HZ)
         if bout is not None:
             listed = tuple(label for label in labels if label in clip.labels)
             sounds.append(Sound(samples[bout], listed))
     return sounds
-
-
-def find_bout(
-    samples: FloatArray, min_s: float = 0.25, max_gap_s: float = 0.4, max_drop_db: float = 30.0
-) -> slice | None:
-    """Where the longest bout of sound begins and ends in f32[n], to 10 ms.
-
-    Sounding are frames down to max_drop_db, or halfway to the clip's background if that is
-    higher, below the loudest; gaps up to max_gap_s belong to a bout. A clip whose level hardly
-    varies, such as rain, is one bout. None if no bout lasts min_s.
-    """
-    level_db = _frame_levels_db(samples)
-    if not len(level_db):
-        return None
-    range_db = float(level_db.max() - np.percentile(level_db, 10))
-    drop_db = min(max_drop_db, range_db / 2.0) if range_db >= 12.0 else np.inf
-    sounding = np.flatnonzero(level_db >= level_db.max() - drop_db)
-    frames_per_s = SAMPLE_RATE_HZ / _FRAME_SAMPLES
-    is_new = np.diff(sounding) > 1.0 + max_gap_s * frames_per_s
-    bouts = np.split(sounding, np.flatnonzero(is_new) + 1)
-    first, last = max(((int(b[0]), int(b[-1])) for b in bouts), key=lambda b: b[1] - b[0])
-    if last + 1 - first < min_s * frames_per_s or level_db.max() < -80.0:
-        return None
-    return slice(first * _FRAME_SAMPLES, (last + 1) * _FRAME_SAMPLES)
-
-
-def _frame_levels_db(samples: FloatArray) -> NDArray[np.float64]:
-    """Level of every whole 10 ms frame, smoothed over three frames."""
-    n_frames = len(samples) // _FRAME_SAMPLES
-    frames = samples[: n_frames * _FRAME_SAMPLES].reshape(n_frames, _FRAME_SAMPLES)
-    power = np.square(frames, dtype=np.float64).mean(1)
-    padded = np.pad(power, 1, mode="edge") if n_frames else np.zeros(2)
-    return 10.0 * np.log10(np.convolve(padded, np.full(3, 1.0 / 3.0), "valid") + 1e-9)
 
 
 def negative_clips(

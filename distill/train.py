@@ -25,7 +25,7 @@ from distill.cache import (
 )
 from distill.checks import require_sound
 from distill.data import Clip, ClipStore, data_dir, read_manifest
-from distill.inputs import HumanLabels, Input, Masks
+from distill.inputs import HumanLabels, Input, Masks, StrongLabels
 from distill.labels import audioset_labels
 from distill.mixtures import Mixer
 from distill.objective import Objective
@@ -81,6 +81,8 @@ def distill(
     inputs: list[Input] = []
     if recipe.loss.human:
         inputs.append(HumanLabels(clips, labels))
+    if recipe.loss.strong:
+        inputs.append(StrongLabels(clips, labels, student))
     if recipe.masking.share:
         inputs.append(Masks(recipe.masking, student, recipe.seed))
     run_dir = runs_dir / recipe.name

@@ -13,6 +13,7 @@ from distill.losses import (
     frame_loss,
     layer_loss,
     plausible,
+    strong_loss,
 )
 
 
@@ -80,3 +81,15 @@ def test_label_losses_are_least_at_the_teachers_own_logits(loss) -> None:  # typ
     teacher = torch.randn(3, 1, 8, generator=generator).expand(3, 6, 8)
     for scale in (0.1, -0.1, 1.0):
         assert loss(teacher + scale, teacher) > loss(teacher, teacher)
+
+
+def test_strong_loss_counts_listed_labels_alone_and_by_the_teachers_belief() -> None:
+    logits = torch.zeros(1, 2, 3)
+    sure, unsure = torch.full((1, 3), 20.0), torch.full((1, 3), -20.0)
+    strong = torch.tensor([[[1.0, -1.0, -1.0], [0.0, -1.0, -1.0]]])
+    expected = torch.log(torch.tensor(2.0))  # of one label, averaged over two tokens
+    assert strong_loss(logits, strong, sure).item() == pytest.approx(expected.item())
+    assert strong_loss(logits, strong, unsure).item() < 1e-3
+    assert strong_loss(logits, torch.full_like(strong, -1.0), sure).item() == 0.0
+    right = torch.tensor([[[9.0, 9.0, 9.0], [-9.0, 9.0, -9.0]]])
+    assert strong_loss(right, strong, sure).item() < 1e-3

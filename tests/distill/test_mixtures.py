@@ -165,3 +165,22 @@ def test_overload_and_response_change_what_the_device_hears() -> None:
         config = msgspec.structs.replace(PLAIN, **{field: 1.0})
         heard = mixer([N_SAMPLES], config=config).draw((0, 1)).samples
         assert np.abs(heard - clean).max() > 1e-4, field
+
+
+def test_bouts_say_when_each_source_sounds() -> None:
+    """A tone within silence, at known places of a mixture that adds nothing."""
+    rng = np.random.default_rng(1)
+    tone = np.sin(np.arange(4_000) * 0.3) * 20_000
+    clip = np.concatenate([np.zeros(2_000), tone, np.zeros(3_000)]).astype(np.int16)
+    store = ClipStore(np.concatenate([clip, clip]), np.array([0, len(clip), 2 * len(clip)]))
+    config = msgspec.structs.replace(PLAIN, noise_dbfs=(-120, -119))
+    mixer = Mixer(store, [0, 1], config, RATE_HZ, N_SAMPLES)
+    for seed in rng.integers(0, 1_000, 20):
+        mixture = mixer.draw((0, int(seed)))
+        is_loud = np.abs(mixture.samples) > 1e-3
+        claimed = np.zeros(N_SAMPLES, bool)
+        for bout in mixture.bouts:
+            assert bout.position == 0
+            claimed[bout.start : bout.stop] = True
+        assert is_loud[claimed].mean() > 0.8
+        assert (is_loud & ~claimed).sum() < 0.08 * RATE_HZ  # what is cut shorter than a bout

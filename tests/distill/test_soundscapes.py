@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workshop import row, write_manifest
 
+from distill.bouts import longest_bout
 from distill.data import read_manifest
 from distill.soundscapes import (
     SAMPLE_RATE_HZ,
     Scene,
     Sound,
     SoundscapeConfig,
-    find_bout,
     negative_clips,
     negatives,
     read_sounds,
@@ -55,7 +55,7 @@ SOUNDS = [
 @pytest.mark.parametrize(("before_s", "length_s"), [(0.0, 0.5), (0.7, 0.3), (1.234, 2.0)])
 def test_bout_begins_and_ends_with_the_sound(before_s: float, length_s: float) -> None:
     samples = np.concatenate([silence(before_s), 0.3 * tone(length_s), silence(1.0)])
-    bout = find_bout(samples)
+    bout = longest_bout(samples, SAMPLE_RATE_HZ)
     assert bout is not None
     assert bout.start / SAMPLE_RATE_HZ == pytest.approx(before_s, abs=0.02)
     assert bout.stop / SAMPLE_RATE_HZ == pytest.approx(before_s + length_s, abs=0.03)
@@ -64,7 +64,7 @@ def test_bout_begins_and_ends_with_the_sound(before_s: float, length_s: float) -
 def test_longest_bout_is_taken_and_short_gaps_belong_to_it() -> None:
     knocks = np.concatenate([tone(0.2), silence(0.3)] * 3)
     samples = np.concatenate([tone(0.6), silence(1.0), knocks, silence(0.5)])
-    bout = find_bout(samples)
+    bout = longest_bout(samples, SAMPLE_RATE_HZ)
     assert bout is not None
     assert bout.start / SAMPLE_RATE_HZ == pytest.approx(1.6, abs=0.02)
     assert bout.stop / SAMPLE_RATE_HZ == pytest.approx(1.6 + 1.2, abs=0.03)
@@ -74,21 +74,21 @@ def test_quiet_background_of_a_recording_is_not_part_of_the_bout() -> None:
     rng = np.random.default_rng(0)
     samples = 0.01 * rng.standard_normal(3 * SAMPLE_RATE_HZ).astype(np.float32)
     samples[SAMPLE_RATE_HZ : 2 * SAMPLE_RATE_HZ] += 0.5 * tone(1.0)
-    bout = find_bout(samples)
+    bout = longest_bout(samples, SAMPLE_RATE_HZ)
     assert bout is not None
     assert (bout.start, bout.stop) == pytest.approx((SAMPLE_RATE_HZ, 2 * SAMPLE_RATE_HZ), abs=480)
 
 
 def test_steady_noise_is_one_bout() -> None:
     noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE_HZ).astype(np.float32)
-    assert find_bout(noise) == slice(0, 2 * SAMPLE_RATE_HZ)
+    assert longest_bout(noise, SAMPLE_RATE_HZ) == slice(0, 2 * SAMPLE_RATE_HZ)
 
 
 @pytest.mark.parametrize(
     "samples", [silence(1.0), np.concatenate([tone(0.1), silence(1.0)]), tone(0.005), silence(0.0)]
 )
 def test_no_bout_in_silence_or_a_click(samples: np.ndarray) -> None:
-    assert find_bout(samples) is None
+    assert longest_bout(samples, SAMPLE_RATE_HZ) is None
 
 
 def all_scenes(config: SoundscapeConfig, seed: int) -> list[Scene]:

@@ -17,12 +17,12 @@ from workshop import TINY_RECIPE, write_manifest
 
 from distill.cache import CachedTargets
 from distill.data import read_manifest
-from distill.inputs import HumanLabels, Masks
+from distill.inputs import HumanLabels, Masks, StrongLabels
 from distill.labels import audioset_labels
 from distill.objective import Objective
 from distill.recipe import MaskingConfig, Recipe
 from distill.stream import StreamConfig
-from distill.students.tagger import Student
+from distill.students.tagger import Student, StudentConfig
 from distill.train import (
     Trainer,
     balance,
@@ -251,6 +251,22 @@ def test_human_labels_are_those_of_all_sources(in_workshop: Path) -> None:
     human = HumanLabels(clips, labels)({"sources": sources}, 0)["human"]
     named = [{labels[column] for column in np.flatnonzero(row)} for row in human]
     assert named == [{"Siren", "Rain"}, set(), {"Rain"}]
+
+
+def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop: Path) -> None:
+    clips, labels = read_manifest(in_workshop / "data"), audioset_labels()
+    siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
+    rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
+    student = Student(StudentConfig(delay_ms=40.0))
+    n_tokens, token = 10, round(student.token_s * 16_000)
+    mels = np.zeros((1, n_tokens * student.frames_per_step, 64), np.float16)
+    bouts = np.array([[[0, 2 * token, 3 * token - 1], [1, 9 * token, 20 * token], [-1, 0, 0]]])
+    batch = {"mels": mels, "sources": np.array([[siren, rain, -1]]), "bouts": bouts}
+    strong = StrongLabels(clips, labels, student)(batch, 0)["strong"][0]
+    listed = [labels.index("Siren"), labels.index("Rain")]
+    assert (np.delete(strong, listed, axis=1) == -1).all()
+    assert strong[:, listed[0]].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]  # half a token late
+    assert strong[:, listed[1]].tolist() == [0] * 9 + [1]
 
 
 def test_start_from_takes_over_the_weights_and_refuses_other_shapes(in_workshop: Path) -> None:
