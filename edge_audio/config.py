@@ -16,7 +16,9 @@ from msgspec import field
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.errors import UsageError
 from edge_audio.events import select_events
+from edge_audio.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.network import is_network_url, without_password
+from edge_audio.policy import PolicySpec, Related
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.spec import EventSpec, Spec
@@ -55,10 +57,12 @@ class SourceConfig(Spec, frozen=True):
 
 
 class EventsConfig(Spec, frozen=True):
-    """What becomes an event: changes to the model's own settings, see EventSpec.
+    """What becomes an event: changes to the model's own settings, see EventSpec, and what follows
+    on them, see PolicySpec and LevelGate.
 
     only: report these labels alone. exclude: never these. threshold: `on` for all watched labels.
     thresholds: label -> `on`, which also switches on labels that are off by default.
+    gate_dbfs: level below which the model hears nothing; None = it always hears.
     """
 
     only: tuple[str, ...] = ()
@@ -68,6 +72,19 @@ class EventsConfig(Spec, frozen=True):
     smoothing_s: float | None = None
     min_on_s: float | None = None
     min_off_s: float | None = None
+    cooldown_s: float = 0.0
+    max_s: float = 0.0
+    related: Related = "all"
+    gate_dbfs: float | None = None
+
+    def __post_init__(self) -> None:
+        self.policy()
+        if not is_level(self.gate_dbfs):
+            raise ValueError(f"gate_dbfs must be within {MIN_DBFS:g} and {MAX_DBFS:g}")
+
+    def policy(self) -> PolicySpec:
+        """Which of the detected events are reported. Raises ValueError."""
+        return PolicySpec(cooldown_s=self.cooldown_s, max_s=self.max_s, related=self.related)
 
     def apply(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
         """The model's settings as changed. Raises UsageError."""

@@ -73,6 +73,11 @@ class EventDetector:
         self._crossed_s = np.full(n, np.inf)  # when `limit` was crossed; inf = it is not
         self._is_waiting = False  # whether any is
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is open or about to be reported."""
+        return not (self._is_waiting or self._active.any())
+
     def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
         """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
         change = scores[self._index]

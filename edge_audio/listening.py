@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
 from edge_audio.blocks import Block, Source
 from edge_audio.events import Event
+from edge_audio.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.spec import EventSpec
 from edge_audio.streams import Stream
@@ -15,10 +16,18 @@ from edge_audio.tagger import Tagger
 
 
 class Listener:
-    """Composes source, tagger and sinks of one stream; contains no maths of its own."""
+    """Composes source, tagger, policy and sinks of one stream; contains no maths of its own."""
 
-    def __init__(self, stream: Stream, source: Source, tagger: Tagger, sink: FanOut) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        source: Source,
+        tagger: Tagger,
+        sink: FanOut,
+        policy: PolicySpec = REPORT_ALL,
+    ) -> None:
         self.stream, self.source, self.tagger, self.sink = stream, source, tagger, sink
+        self._policy = EventPolicy(policy)
         self.has_ended = False
 
     def hear(self, block: Block) -> None:
@@ -26,13 +35,17 @@ class Listener:
         stats = self.stream.stats
         stats.count(block, self.source)
         self.sink.on_audio(block)
-        for time_s, scores, events in self.tagger.stream(block.samples):
-            self._emit(events)
-            self.sink.on_scores(time_s + stats.lost_s, scores)
+        for step_s, scores, found in self.tagger.stream(block.samples):
+            time_s = step_s + stats.lost_s
+            self._report(self._policy.push(self._on_clock(found), time_s))
+            self.sink.on_scores(time_s, scores)
 
-    def change(self, events: EventSpec) -> None:
+    def change(self, events: EventSpec, policy: PolicySpec, gate_dbfs: float | None) -> None:
         """Goes on with other settings, without losing what was heard."""
-        self._emit(self.tagger.change_events(events))
+        ended = self.tagger.change_events(events)
+        self._report(self._policy.push(self._on_clock(ended), self._time_s))
+        self._policy.change(policy)
+        self.tagger.gate_dbfs = gate_dbfs
         self.sink.on_watch(list(events.thresholds))
 
     def finish(self) -> None:
@@ -40,11 +53,19 @@ class Listener:
         if self.has_ended:
             return
         self.has_ended = True
-        self._emit(self.tagger.flush())
+        ended = self.tagger.flush()
+        self._report(self._policy.flush(self._on_clock(ended), self._time_s))
 
-    def _emit(self, events: Iterable[Event]) -> None:
-        """Passes events on, on the clock of the source: the tagger's lacks what it lost."""
+    @property
+    def _time_s(self) -> float:
+        return self.tagger.time_s + self.stream.stats.lost_s
+
+    def _on_clock(self, events: Sequence[Event]) -> list[Event]:
+        """The same on the clock of the source: the tagger's lacks what it lost."""
+        lost_s = self.stream.stats.lost_s
+        return [msgspec.structs.replace(event, time_s=event.time_s + lost_s) for event in events]
+
+    def _report(self, events: Sequence[Event]) -> None:
         for event in events:
             self.stream.stats.n_events += event.kind == "start"
-            time_s = event.time_s + self.stream.stats.lost_s
-            self.sink.on_event(msgspec.structs.replace(event, time_s=time_s))
+            self.sink.on_event(event)

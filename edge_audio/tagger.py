@@ -14,6 +14,7 @@ from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events import Event, EventDetector
 from edge_audio.frontend import BLOCK_FRAMES, open_frontend
+from edge_audio.gate import LevelGate, Stretch
 from edge_audio.spec import EventSpec
 
 Step = tuple[float, NDArray[np.float32], list[Event]]
@@ -31,8 +32,15 @@ class Tagger:
 
     _has_ended: bool  # by flush
 
-    def __init__(self, bundle: Bundle, backend: Backend, events: EventSpec | None = None) -> None:
-        """events: what to report, by default what the bundle's manifest says."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        events: EventSpec | None = None,
+        gate_dbfs: float | None = None,
+    ) -> None:
+        """events: what to report, by default what the bundle's manifest says. gate_dbfs: skip
+        what is quieter than this, see `LevelGate`; None = hear everything."""
         manifest = bundle.manifest
         frontend = manifest.model.frontend
         self.bundle = bundle
@@ -47,6 +55,7 @@ class Tagger:
         self._frontend = open_frontend(manifest.model, backend.log_mel)
         event_spec = manifest.events if events is None else events
         self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s)
+        self._gate = LevelGate(manifest.model, gate_dbfs)
         self.reset()
 
     @classmethod
@@ -56,11 +65,12 @@ class Tagger:
         backend: str = "auto",
         *,
         events: EventSpec | None = None,
+        gate_dbfs: float | None = None,
     ) -> Tagger:
         """Loads a shipped model by name or a bundle by directory. Raises BundleError,
         BackendError or UsageError, each saying what to do."""
         bundle = load_bundle(model)
-        return cls(bundle, open_backend(bundle, backend), events)
+        return cls(bundle, open_backend(bundle, backend), events, gate_dbfs)
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -74,8 +84,22 @@ class Tagger:
 
     @property
     def n_steps(self) -> int:
-        """Model steps run so far."""
+        """Steps so far, those that the gate skipped included."""
         return self._n_steps
+
+    @property
+    def n_skipped_steps(self) -> int:
+        """Steps that the model did not hear, because the gate was closed."""
+        return self._n_skipped_steps
+
+    @property
+    def gate_dbfs(self) -> float | None:
+        """Level of the gate, which may be changed at any time: the next step is judged by it."""
+        return self._gate.dbfs
+
+    @gate_dbfs.setter
+    def gate_dbfs(self, gate_dbfs: float | None) -> None:
+        self._gate.dbfs = gate_dbfs
 
     def push(self, pcm: NDArray[Any]) -> list[Event]:
         """int16[n], or float32[n] / float64[n] in [-1, 1], any n >= 0, at sample_rate_hz, mono
@@ -117,11 +141,13 @@ class Tagger:
         """Starts a new stream: what follows is as from a new Tagger."""
         self._frontend.reset()
         self._detector.reset()
+        self._gate.reset()
         self._state = self.backend.initial_state()
         self._scores = np.zeros(len(self.labels), np.float32)
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
         self._n_samples = 0
         self._n_steps = 0
+        self._n_skipped_steps = 0
         self._has_ended = False
 
     def _stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
@@ -143,14 +169,36 @@ class Tagger:
 
     def _run(self, samples: NDArray[np.float32]) -> Iterator[Step]:
         """Samples of whole steps -> one item per step."""
+        for stretch in self._gate.stretches(samples, lambda: self._detector.is_idle):
+            yield from self._hear(stretch) if stretch.is_heard else self._skip(stretch)
+
+    def _hear(self, stretch: Stretch) -> Iterator[Step]:
+        """Steps that come late were yielded when they were skipped: the first item after them
+        has their events."""
+        if stretch.n_late:
+            self._frontend.reset()
+            self._n_steps -= stretch.n_late
+            self._n_skipped_steps -= stretch.n_late
+        n_late, events = stretch.n_late, []
         n_rows = self.bundle.manifest.model.frames.shape[1]
-        rows = self._frontend.push(samples)
+        rows = self._frontend.push(stretch.samples)
         for start in range(0, len(rows), n_rows):
             block = rows[None, start : start + n_rows]
             self._scores, self._state = self.backend.step(block, self._state)
             self._n_steps += 1
             time_s = self._step_end_s()
-            yield time_s, self._scores, self._detector.push(self._scores, time_s)
+            events += self._detector.push(self._scores, time_s)
+            if n_late:
+                n_late -= 1
+                continue
+            yield time_s, self._scores, events
+            events = []
+
+    def _skip(self, stretch: Stretch) -> Iterator[Step]:
+        for _ in range(len(stretch.samples) // self._step_samples):
+            self._n_steps += 1
+            self._n_skipped_steps += 1
+            yield self._step_end_s(), self._scores, []
 
     def _step_end_s(self) -> float:
         """End of the latest step's last window; never beyond the audio, though flush pads."""

@@ -1,0 +1,53 @@
+"""Which AudioSet labels are kin: one is a kind of the other, as Bark is of Dog."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+_TREE = Path(__file__).with_name("audioset_tree.txt")
+
+
+def relatives(label: str) -> frozenset[str]:
+    """Ancestors and descendants of a label, at any distance; none for labels of others.
+
+    Categories that only group others, such as Human sounds, have no relatives and are none.
+    """
+    return _relatives().get(label, frozenset())
+
+
+@lru_cache(maxsize=1)
+def _relatives() -> dict[str, frozenset[str]]:
+    parents: dict[str, set[str]] = defaultdict(set)
+    for name, parent in _links():
+        parents[name].add(parent)
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in list(parents):
+        for ancestor in _ancestors(name, parents):
+            if not (_is_group(name) or _is_group(ancestor)):
+                found[name].add(ancestor)
+                found[ancestor].add(name)
+    return {name: frozenset(kin) for name, kin in found.items()}
+
+
+def _links() -> Iterator[tuple[str, str]]:
+    """(name, its parent) of all lines below the top."""
+    path: list[str] = []
+    for line in _TREE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        name = line.lstrip(" ")
+        path = [*path[: len(line) - len(name)], name]
+        if len(path) > 1:
+            yield name, path[-2]
+
+
+def _ancestors(name: str, parents: dict[str, set[str]]) -> set[str]:
+    direct = parents.get(name, set())
+    return direct.union(*(_ancestors(parent, parents) for parent in direct))
+
+
+def _is_group(name: str) -> bool:
+    return name.startswith("[")

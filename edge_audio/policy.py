@@ -1,0 +1,154 @@
+"""Which events leave: cooldown, longest duration and one event for labels that are akin.
+
+The detector, which every runtime has, decides when a label sounds, and bridges short gaps
+(EventSpec.min_off_s). What follows here runs on the host, for events from any detector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from edge_audio.events import Event
+from edge_audio.ontology import relatives
+from edge_audio.spec import Spec
+
+Related = Literal["all", "first"]
+
+
+class PolicySpec(Spec, frozen=True):
+    """By default all events leave as they came.
+
+    cooldown_s: a label stays quiet this long after an event of it that was reported. A sound
+        that begins meanwhile is not reported at all, and does not prolong the cooldown.
+    max_s: an event that lasts longer ends then, and its label stays quiet until it really
+        ends, where its cooldown begins; 0 = no limit.
+    related: "first" holds back, each until its own end, labels akin to one that sounds: its
+        ancestors and descendants in the AudioSet ontology.
+    """
+
+    cooldown_s: float = 0.0
+    max_s: float = 0.0
+    related: Related = "all"
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.cooldown_s < math.inf and 0.0 <= self.max_s < math.inf):
+            raise ValueError("cooldown_s and max_s must be finite and not negative")
+
+
+REPORT_ALL = PolicySpec()
+
+
+@dataclass
+class _Sound:
+    """A label from its start to its real end.
+
+    fate: "open" was reported; "cut" was, and its end too, for it was too long; "cooling" came
+        within the cooldown; "kin" of another that sounded.
+    """
+
+    start: Event
+    fate: Literal["open", "cut", "cooling", "kin"]
+
+
+class EventPolicy:
+    """Follows one stream. Per label, starts and ends alternate and times never fall, even where
+    the events that come in lack some of them."""
+
+    def __init__(self, spec: PolicySpec) -> None:
+        self.spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: as if nothing had sounded before the next push."""
+        self._sounds: dict[str, _Sound] = {}
+        self._quiet_until_s: dict[str, float] = {}
+        self._latest_s: dict[str, float] = {}  # of the events that left
+        self._due_s = math.inf  # when the first open event is too long
+
+    def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
+        """Events of the step that ends at time_s -> those that leave, sorted by time if they
+        were. To be called for every step, for events become too long between others."""
+        if not events and time_s < self._due_s:  # nearly all steps
+            return []
+        passed = [out for event in events for out in self._take(event)]
+        if time_s >= self._due_s:
+            passed = sorted([*passed, *self._cut(time_s)], key=lambda event: event.time_s)
+        self._find_due()
+        return passed
+
+    def flush(self, events: Sequence[Event], time_s: float) -> list[Event]:
+        """The last events of a stream that ends at time_s; ends what is open, then resets."""
+        passed = self.push(events, time_s)
+        for sound in self._open_sounds():
+            passed.append(self._leave(_end_of(sound.start, time_s)))
+        self.reset()
+        return passed
+
+    def change(self, spec: PolicySpec) -> None:
+        """Goes on by another spec; what was held back stays so until its end."""
+        self.spec = spec
+        self._find_due()
+
+    def _take(self, event: Event) -> Iterable[Event]:
+        sound = self._sounds.get(event.label)
+        if event.kind == "start":
+            return self._start(event) if sound is None else ()
+        return () if sound is None else self._end(event, sound)
+
+    def _start(self, event: Event) -> Iterable[Event]:
+        label = event.label
+        sound = self._sounds[label] = _Sound(event, "open")
+        if self.spec.related == "first" and self._is_kin_sounding(label):
+            sound.fate = "kin"
+        elif event.time_s < self._quiet_until_s.get(label, -math.inf):
+            sound.fate = "cooling"
+        else:
+            sound.start = self._leave(event)
+            yield sound.start
+
+    def _end(self, event: Event, sound: _Sound) -> Iterable[Event]:
+        del self._sounds[event.label]
+        if sound.fate in ("open", "cut"):
+            self._quiet_until_s[event.label] = event.time_s + self.spec.cooldown_s
+        if sound.fate == "open":
+            if event.time_s > self._limit_s(sound):
+                event = msgspec.structs.replace(event, time_s=self._limit_s(sound))
+            yield self._leave(event)
+
+    def _is_kin_sounding(self, label: str) -> bool:
+        """Whether one sounds that is not held back for another itself."""
+        kin = relatives(label)
+        return any(other in kin and sound.fate != "kin" for other, sound in self._sounds.items())
+
+    def _cut(self, time_s: float) -> Iterable[Event]:
+        for sound in self._open_sounds():
+            if self._limit_s(sound) <= time_s:
+                sound.fate = "cut"
+                yield self._leave(_end_of(sound.start, self._limit_s(sound)))
+
+    def _leave(self, event: Event) -> Event:
+        """The event, no earlier than the one of its label before."""
+        earliest_s = self._latest_s.get(event.label, -math.inf)
+        if event.time_s < earliest_s:
+            event = msgspec.structs.replace(event, time_s=earliest_s)
+        self._latest_s[event.label] = event.time_s
+        return event
+
+    def _open_sounds(self) -> list[_Sound]:
+        return [sound for sound in self._sounds.values() if sound.fate == "open"]
+
+    def _limit_s(self, sound: _Sound) -> float:
+        return sound.start.time_s + self.spec.max_s if self.spec.max_s else math.inf
+
+    def _find_due(self) -> None:
+        self._due_s = min(map(self._limit_s, self._open_sounds()), default=math.inf)
+
+
+def _end_of(start: Event, time_s: float) -> Event:
+    """An end that no detector reported; the score of the start is the highest one known."""
+    return Event("end", start.label, time_s, start.score)

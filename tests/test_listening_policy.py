@@ -1,0 +1,144 @@
+"""Policy and gate on the way of a stream: settings in a file, and changes while listening."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import toy
+from command_line import error_line, records, run
+
+from edge_audio import Event, Tagger
+from edge_audio.blocks import Block, SourceStats
+from edge_audio.config import EventsConfig, load_config
+from edge_audio.gate import HOLD_S
+from edge_audio.listening import Listener
+from edge_audio.policy import REPORT_ALL, EventPolicy, PolicySpec
+from edge_audio.sinks import Sink
+from edge_audio.sinks.outlets import FanOut
+from edge_audio.streams import Stream
+
+RATE_HZ = 16_000
+Row = tuple[str, str, float]
+
+
+class Heard(Sink):
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.step_times_s: list[float] = []
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def on_scores(self, time_s: float, scores: np.ndarray) -> None:
+        self.step_times_s.append(time_s)
+
+    def rows(self, label: str = "Band 6") -> list[tuple[str, float]]:
+        return [(event.kind, event.time_s) for event in self.events if event.label == label]
+
+
+def listening(
+    folder: Path, policy: PolicySpec = REPORT_ALL, gate_dbfs: float | None = None
+) -> tuple[Listener, Heard]:
+    source: Any = type("Source", (), {"sample_rate_hz": RATE_HZ, "stats": SourceStats()})
+    events = msgspec.structs.replace(toy.EVENTS, min_on_s=0.0, min_off_s=0.0)
+    tagger = Tagger(toy.save_toy(folder / "toy"), toy.NumpyBackend(), events, gate_dbfs)
+    heard = Heard()
+    stream = Stream("kitchen", toy.LABELS, RATE_HZ, live=False)
+    return Listener(stream, source, tagger, FanOut([heard]), policy), heard
+
+
+def block(samples: np.ndarray, n_dropped: int = 0) -> Block:
+    return Block(samples.astype(np.float32) / 32768, time_s=0.0, n_dropped=n_dropped)
+
+
+def noise(duration_s: float) -> np.ndarray:
+    steady = np.random.default_rng(0).normal(0.0, 8_000.0, round(duration_s * RATE_HZ))
+    return steady.clip(-32_768, 32_767)
+
+
+def silence(duration_s: float) -> np.ndarray:
+    return np.zeros(round(duration_s * RATE_HZ))
+
+
+def test_a_file_of_settings_says_which_events_are_reported(tmp_path: Path) -> None:
+    spec = PolicySpec(cooldown_s=3.0, max_s=0.5, related="first")
+    path = tmp_path / "home.toml"
+    path.write_text('[events]\ncooldown_s = 3\nmax_s = 0.5\nrelated = "first"\n')
+    assert load_config(path).events.policy() == spec
+    flags = ("--source", "demo", "--no-realtime", "--duration", 40, "--format", "jsonl")
+    all_events = [msgspec.convert(row, Event) for row in records(run("listen", *flags).stdout)]
+    policy = EventPolicy(spec)
+    expected = [e for event in all_events for e in policy.push([event], event.time_s)]
+    expected += policy.flush([], 40.0)
+    found = records(run("listen", "--config", path, *flags).stdout)
+    assert as_rows(found) == as_rows([msgspec.to_builtins(event) for event in expected])
+    assert 0 < len(found) < len(all_events)
+
+
+def as_rows(rows: list[dict[str, Any]]) -> list[Row]:
+    return sorted((row["label"], row["kind"], round(row["time_s"], 2)) for row in rows)
+
+
+def test_the_summary_counts_what_was_reported(tmp_path: Path) -> None:
+    listener, heard = listening(tmp_path, PolicySpec(cooldown_s=60.0))
+    for _ in range(3):
+        listener.hear(block(np.concatenate([noise(1.0), silence(2.0)])))
+    listener.finish()
+    assert [kind for kind, _ in heard.rows()] == ["start", "end"]
+    assert listener.stream.stats.n_events == sum(event.kind == "start" for event in heard.events)
+
+
+def test_a_cooldown_counts_lost_time(tmp_path: Path) -> None:
+    listener, heard = listening(tmp_path, PolicySpec(cooldown_s=10.0))
+    listener.hear(block(np.concatenate([noise(1.0), silence(1.0)])))
+    listener.hear(block(np.concatenate([noise(1.0), silence(1.0)]), n_dropped=10 * RATE_HZ))
+    listener.finish()
+    assert [kind for kind, _ in heard.rows()] == ["start", "end"] * 2
+    assert heard.rows()[2][1] == pytest.approx(12.2, abs=0.2)
+
+
+def test_new_settings_hold_from_then_on_and_no_step_is_lost(tmp_path: Path) -> None:
+    listener, heard = listening(tmp_path, gate_dbfs=-60.0)
+    listener.hear(block(np.concatenate([noise(1.0), silence(HOLD_S + 5.0)])))
+    assert listener.tagger.n_skipped_steps > 0
+    listener.change(toy.EVENTS, PolicySpec(max_s=1.5), None)
+    listener.hear(block(np.concatenate([silence(1.0), noise(4.0)])))
+    listener.finish()
+    assert listener.tagger.n_skipped_steps == 0
+    np.testing.assert_allclose(np.diff(heard.step_times_s), 0.08, atol=1e-9)
+    assert [kind for kind, _ in heard.rows()] == ["start", "end"] * 2
+    start_s, end_s = (time_s for _, time_s in heard.rows()[2:])
+    assert end_s == pytest.approx(start_s + 1.5)
+
+
+def test_a_label_that_is_no_longer_watched_ends_once(tmp_path: Path) -> None:
+    listener, heard = listening(tmp_path, PolicySpec(max_s=60.0))
+    listener.hear(block(noise(2.0)))
+    fewer = {"Band 7": toy.EVENTS.thresholds["Band 7"]}
+    changed = msgspec.structs.replace(toy.EVENTS, thresholds=fewer)
+    listener.change(changed, REPORT_ALL, None)
+    listener.hear(block(noise(2.0)))
+    listener.finish()
+    assert [kind for kind, _ in heard.rows()] == ["start", "end"]
+    assert heard.rows()[1][1] == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cooldown_s": -1.0}, {"max_s": float("inf")}, {"gate_dbfs": 3.0}],
+)
+def test_wrong_numbers_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EventsConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["related = 'last'", "gate_dbfs = 3", "cooldown_s = '1 min'"])
+def test_wrong_settings_are_refused_with_their_place(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "home.toml"
+    path.write_text(f"[events]\n{text}\n")
+    done = run("listen", "--config", path, "--check", ok=False)
+    assert text.partition(" ")[0] in error_line(done, 2)
