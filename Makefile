@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := archive,cluster,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
+TEST_EXTRAS := archive,cluster,metrics,mqtt,webhook,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help listen test lint audit clean
@@ -54,7 +54,7 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
-	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils systemd ffmpeg \
+	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils systemd ffmpeg mosquitto \
 		g++ mmdebstrap qemu-user-static \
 		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \

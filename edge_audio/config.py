@@ -20,7 +20,11 @@ from edge_audio.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.network import is_network_url, without_password
 from edge_audio.policy import PolicySpec, Related
 from edge_audio.sinks.base import TopLabels
+from edge_audio.sinks.clips import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.prometheus import MetricsConfig
+from edge_audio.sinks.webhook import WebhookConfig
 from edge_audio.spec import EventSpec, Spec
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -112,7 +116,8 @@ class Config(Spec, frozen=True):
 
     source: what to hear, at once. reconnect: open live sources again whenever they break.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
-    json: a file that events are appended to as well.
+    json: a file that events are appended to as well. mqtt, webhook, clips, metrics: other
+        destinations, docs/sinks.md.
     """
 
     model: str = "tiny-int8"
@@ -123,6 +128,10 @@ class Config(Spec, frozen=True):
     top: int | None = None
     events: EventsConfig = field(default_factory=EventsConfig)
     json: JsonLinesConfig | None = None
+    mqtt: MqttConfig | None = None
+    webhook: WebhookConfig | None = None
+    clips: ClipsConfig | None = None
+    metrics: MetricsConfig | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in ("auto", *BACKEND_NAMES):

@@ -32,6 +32,8 @@ __all__ = [
     "paced",
 ]
 
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
+_MAX_BLOCK_VALUES = 1 << 22  # of all channels: 16 MB
 _UNKNOWN_RIFF_BYTES = 0x7FFF_F000  # encoders that write to a pipe put such sizes or 0
 
 
@@ -61,6 +63,13 @@ class AudioFile:
             self._file = soundfile.SoundFile(self.path)
         except soundfile.SoundFileError as error:
             raise SourceError(f"cannot read {self.path} as audio: {_reason(error)}") from error
+        rate_hz = self._file.samplerate
+        if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:  # hours of nothing, or blocks of gigabytes
+            self._file.close()
+            limits = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
+            raise SourceError(
+                f"{self.path} states {rate_hz} Hz: damaged, or convert it to {limits}"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +96,8 @@ class AudioFile:
 
     def _frames(self) -> Iterator[FloatArray]:
         """f32[n, n_channels] until the decoder has no more."""
-        n_frames = max(1, round(self._file.samplerate * self._block_ms / 1000.0))
+        n_frames = round(self._file.samplerate * self._block_ms / 1000.0)
+        n_frames = max(1, min(n_frames, _MAX_BLOCK_VALUES // self._file.channels))
         while True:
             try:
                 frames = self._file.read(n_frames, dtype="float32", always_2d=True)
@@ -127,6 +137,11 @@ _SAMPLE_TYPES: dict[str, tuple[str, float]] = {
 SAMPLE_FORMATS = tuple(_SAMPLE_TYPES)
 
 _FILE_MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3"}
+
+
+def _may_become_magic(head: bytes) -> bool:
+    """Whether it takes more bytes to see that this is no file."""
+    return any(len(head) < len(magic) and magic.startswith(head) for magic in _FILE_MAGIC)
 
 
 def decode_pcm(data: bytes, sample_format: str) -> FloatArray:
@@ -215,14 +230,15 @@ class StdinPcm:
         yield from pcm_blocks(self._chunks(), timeline, self._sample_format, self._n_channels)
 
     def _chunks(self) -> Iterator[bytes]:
-        is_first = True
-        while data := self._read_some():
-            if is_first:
-                self._refuse_file(data)
-            is_first = False
-            yield data
-        if is_first:
+        head = b""
+        while _may_become_magic(head) and (data := self._read_some()):
+            head += data
+        if not head:
             raise SourceError("stdin ended before any audio came; pipe raw PCM into it")
+        self._refuse_file(head)
+        yield head
+        while data := self._read_some():
+            yield data
 
     def _read_some(self) -> bytes:
         try:

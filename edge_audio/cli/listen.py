@@ -10,6 +10,7 @@ import msgspec
 from click.core import ParameterSource
 
 from edge_audio.cli.display import LIVE_TOP
+from edge_audio.cli.explain import explain_option
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.run import Run, Terms
@@ -17,8 +18,13 @@ from edge_audio.cli.screen import FORMATS
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.errors import UsageError
+from edge_audio.sinks.clips import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.prometheus import MetricsConfig
+from edge_audio.sinks.webhook import WebhookConfig
 from edge_audio.sources import SAMPLE_FORMATS
+from edge_audio.spec import Spec
 
 
 @click.command()
@@ -79,7 +85,14 @@ from edge_audio.sources import SAMPLE_FORMATS
     help=f"Also report the K highest scores of every step (live: number of bars, {LIVE_TOP}).",
 )
 @label_options
+@explain_option
 @click.option("--json", "json_path", metavar="FILE", help="Also append events to FILE, rotated.")
+@click.option("--mqtt", "mqtt_host", metavar="HOST[:PORT]", help="Also tell an MQTT broker.")
+@click.option("--webhook", "webhook_url", metavar="URL", help="Also post every event to URL.")
+@click.option("--clips", "clips_folder", metavar="DIR", help="Record audio around events, as FLAC.")
+@click.option(
+    "--metrics", "metrics_port", type=int, metavar="PORT", help="Answer Prometheus on localhost."
+)
 @click.option(
     "--rate", "rate_hz", type=click.IntRange(min=1), help="Sample rate of `-` in Hz; default 16000."
 )
@@ -109,6 +122,7 @@ def listen(
     sample_format: str | None,
     n_channels: int | None,
     realtime: bool | None,
+    explained: tuple[str, ...],
     **flags: Any,
 ) -> None:
     """Name sounds while they sound: microphones, streams, files, pipe or demo scene.
@@ -122,7 +136,8 @@ def listen(
     edge-audio listen --format jsonl --only Speech --only 'Dog' --threshold 0.3
     edge-audio listen --source street.flac --format text --top 3
     edge-audio listen --config home.toml
-    edge-audio listen --reconnect --json sounds.jsonl
+    edge-audio listen --source street.flac --format text --explain Siren
+    edge-audio listen --reconnect --json sounds.jsonl --mqtt broker.local --clips clips
     arecord -q -t raw -f S16_LE -r 16000 | edge-audio listen --source - --format jsonl
     edge-audio listen --source serial:/dev/ttyACM0 --threshold Doorbell=0.4
     """
@@ -139,7 +154,7 @@ def listen(
     config = from_flags(base, flags, _given(context))
     if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
-    run = Run(config, Terms(duration_s, realtime, pcm), config_path)
+    run = Run(config, Terms(duration_s, realtime, pcm, explained), config_path)
     if is_check:
         click.echo(f"{config_path or 'settings'}: fine")
     else:
@@ -182,11 +197,30 @@ def from_flags(base: Config, flags: dict[str, Any], given: set[str]) -> Config:
         if given & {"only", "exclude", "thresholds"}:
             choice = LabelChoice(flags["only"], flags["exclude"], flags["thresholds"]).config
             changes["events"] = _merged(base.events, choice)
-        if flags["json_path"]:
-            changes["json"] = JsonLinesConfig(path=flags["json_path"])
+        changes |= _destinations(flags)
         return msgspec.structs.replace(base, **changes)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _destinations(flags: dict[str, Any]) -> dict[str, Spec]:
+    """Those that were asked for, each with defaults but for the one thing that a flag says;
+    docs/sinks.md has everything else. Raises ValueError."""
+    found: dict[str, Spec] = {}
+    if flags["json_path"]:
+        found["json"] = JsonLinesConfig(path=flags["json_path"])
+    if flags["mqtt_host"]:
+        host, _, port = flags["mqtt_host"].partition(":")
+        if port and not port.isdecimal():
+            raise ValueError(f"--mqtt {flags['mqtt_host']}: the port is no number")
+        found["mqtt"] = MqttConfig(host=host, port=int(port) if port else None)
+    if flags["webhook_url"]:
+        found["webhook"] = WebhookConfig(url=flags["webhook_url"])
+    if flags["clips_folder"]:
+        found["clips"] = ClipsConfig(folder=flags["clips_folder"], record=True)
+    if flags["metrics_port"] is not None:
+        found["metrics"] = MetricsConfig(port=flags["metrics_port"])
+    return found
 
 
 def _sources(urls: tuple[str, ...], device: str | None) -> tuple[SourceConfig, ...]:

@@ -15,12 +15,14 @@ import click
 from edge_audio.backends import open_backend
 from edge_audio.blocks import Block, Source, paced
 from edge_audio.bundle import load_bundle
+from edge_audio.cli.explain import Explained
 from edge_audio.cli.loop import StopSignals, first_seconds
 from edge_audio.cli.screen import Screen
 from edge_audio.config import Config, SourceConfig, load_config
 from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError
 from edge_audio.interleave import interleaved
+from edge_audio.labels import find_label
 from edge_audio.listening import Listener
 from edge_audio.network import NetworkStream, is_network_url
 from edge_audio.notify import Notifier
@@ -40,12 +42,13 @@ class Terms:
     """What the command line alone can say about a run.
 
     pcm: format of raw PCM on standard input. realtime: the pace of files and the demo; None =
-        the demo in real time.
+        the demo in real time. explained: labels to trace.
     """
 
     duration_s: float | None = None
     realtime: bool | None = None
     pcm: dict[str, Any] = field(default_factory=dict)
+    explained: tuple[str, ...] = ()
 
 
 class Run:
@@ -57,6 +60,7 @@ class Run:
         self._config, self._terms, self._path = config, terms, path
         self._bundle = load_bundle(config.model)
         self._events = self._chosen_events(config)
+        self._explained = self._chosen_labels(terms.explained)
         self._notifier = Notifier.from_environment()
         self._outlets = Outlets()
         self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
@@ -75,16 +79,25 @@ class Run:
             streams = [
                 self._stream(*pair) for pair in zip(self._config.source, sources, strict=True)
             ]
-            self._screen = opened.enter_context(
-                Screen(self._config, self._bundle.manifest.name, streams, sources)
+            name = self._bundle.manifest.name
+            screen = Screen(
+                self._config,
+                name,
+                streams,
+                sources,
+                self._explained,
+                lambda: self._outlets.problems,
             )
+            self._screen = opened.enter_context(screen)
             self._is_drawing = self._screen.is_live
             sinks = self._outlets.sinks(self._config, streams)
             for i, (stream, source) in enumerate(zip(streams, sources, strict=True)):
-                tagger = Tagger(self._bundle, backend, self._events)
+                gate_dbfs = self._config.events.gate_dbfs
+                tagger = Tagger(self._bundle, backend, self._events, gate_dbfs)
+                policy = self._config.events.policy()
                 sink = FanOut([*self._screen.sinks[i], *sinks[i]])
                 sink.on_watch(list(self._events.thresholds))
-                self._listeners.append(Listener(stream, source, tagger, sink))
+                self._listeners.append(Listener(stream, source, tagger, sink, policy))
             with self._signals:
                 self._notifier.ready()
                 self._listen()
@@ -180,13 +193,19 @@ class Run:
             self._config, self._events = config, events
             for i, listener in enumerate(self._listeners):
                 listener.sink.sinks = [*self._screen.sinks[i], *sinks[i]]
-                listener.change(events)
+                listener.change(events, config.events.policy(), config.events.gate_dbfs)
+            self._screen.change(events)
             self._say(f"settings read again from {self._path}")
         self._notifier.ready()
 
     def _chosen_events(self, config: Config) -> EventSpec:
         manifest = self._bundle.manifest
         return config.events.apply(manifest.events, manifest.labels)
+
+    def _chosen_labels(self, names: tuple[str, ...]) -> Explained | None:
+        manifest = self._bundle.manifest
+        labels = dict.fromkeys(find_label(name, manifest.labels) for name in names)
+        return Explained(list(labels), self._events, manifest.model.step_s) if labels else None
 
     def _say_what_stays(self, config: Config) -> None:
         fixed = ("model", "backend", "source", "reconnect", "format", "top")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from rich.console import Console
 
 from edge_audio.blocks import Source
-from edge_audio.cli.display import LIVE_TOP, LiveSink, can_draw
+from edge_audio.cli.display import LIVE_TOP, LiveSink, LiveView, can_draw
+from edge_audio.cli.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.config import Config, Format
 from edge_audio.demo import DemoScene
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
+from edge_audio.spec import EventSpec
 from edge_audio.streams import Stream
 
 FORMATS = get_args(Format)
@@ -27,24 +29,20 @@ class Screen:
         title: str,
         streams: Sequence[Stream],
         sources: Sequence[Source],
+        explained: Explained | None = None,
+        problems: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        """title: the model's name."""
-        console = Console()
-        self.is_live = config.format == "live" and can_draw(console) and len(streams) == 1
-        self.sinks: list[list[Sink]] = []
-        for stream, source in zip(streams, sources, strict=True):
-            name = stream.name if len(streams) > 1 else ""
-            top = config.events.top(stream.labels, config.top or LIVE_TOP * self.is_live)
-            if self.is_live:
-                playing = source.segment_at if isinstance(source, DemoScene) else None
-                where = f"{title} on {source.name}"
-                self.sinks.append([LiveSink(console, where, top, stream.stats, playing)])
-            elif config.format == "jsonl":
-                self.sinks.append([JsonLinesSink(sys.stdout, top)])
-            elif config.format == "none":
-                self.sinks.append([])
-            else:
-                self.sinks.append([ConsoleSink(sys.stdout, top, name)])
+        """title: the model's name. explained: labels to trace; their charts take the place of
+        the live view. problems: of destinations, at the moment."""
+        self._console = Console()
+        self._config, self._title, self._explained = config, title, explained
+        is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
+        self.is_live = config.format == "live" and is_possible
+        self._explainers: list[Explainer] = []
+        names = [stream.name if len(streams) > 1 else "" for stream in streams]
+        shown = self._shown(streams, sources, names, problems)
+        traced = [self._traced(*pair) for pair in zip(streams, names, strict=True)]
+        self.sinks = [[*a, *b] for a, b in zip(shown, traced, strict=True)]
 
     def __enter__(self) -> Screen:
         return self
@@ -52,3 +50,47 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         for sink in (sink for sinks in self.sinks for sink in sinks):
             sink.close()
+
+    def change(self, spec: EventSpec) -> None:
+        """The settings of events are others from now on."""
+        for explainer in self._explainers:
+            explainer.change(spec)
+
+    def _shown(
+        self,
+        streams: Sequence[Stream],
+        sources: Sequence[Source],
+        names: Sequence[str],
+        problems: Callable[[], Sequence[str]] | None,
+    ) -> list[list[Sink]]:
+        config = self._config
+        n_top = config.top or LIVE_TOP * self.is_live
+        tops = [config.events.top(stream.labels, n_top) for stream in streams]
+        if config.format == "none" or (self.is_live and self._explained):
+            return [[] for _ in streams]
+        if self.is_live and len(streams) > 1:
+            return [
+                [x] for x in LiveView(self._console, self._title, tops, streams, problems).sinks
+            ]
+        if self.is_live:
+            (source,), (stream,) = sources, streams
+            playing = source.segment_at if isinstance(source, DemoScene) else None
+            title = f"{self._title} on {source.name}"
+            return [[LiveSink(self._console, title, tops[0], stream, playing, problems)]]
+        if config.format == "jsonl":
+            return [[JsonLinesSink(sys.stdout, top)] for top in tops]
+        return [[ConsoleSink(sys.stdout, *pair)] for pair in zip(tops, names, strict=True)]
+
+    def _traced(self, stream: Stream, name: str) -> list[Explainer]:
+        if self._explained is None:
+            return []
+        explainer: Explainer
+        if self.is_live and not self._console.options.ascii_only:
+            title = f"{self._title} on {stream.name}"
+            explainer = ExplainView(self._console, title, stream.labels, self._explained)
+        else:
+            is_text = self._config.format in ("live", "text")
+            output = sys.stdout if is_text else sys.stderr
+            explainer = ExplainSink(output, stream.labels, self._explained, name)
+        self._explainers.append(explainer)
+        return [explainer]

@@ -11,12 +11,20 @@ from edge_audio.config import Config
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
+from edge_audio.sinks.clips import ClipsOutlet
 from edge_audio.sinks.jsonl import JsonLinesOutlet
+from edge_audio.sinks.mqtt import MqttOutlet
+from edge_audio.sinks.prometheus import MetricsOutlet
+from edge_audio.sinks.webhook import WebhookOutlet
 from edge_audio.spec import Spec
 from edge_audio.streams import Stream
 
 _KINDS: dict[str, Callable[..., Outlet]] = {
     "json": JsonLinesOutlet,
+    "mqtt": MqttOutlet,
+    "webhook": WebhookOutlet,
+    "clips": ClipsOutlet,
+    "metrics": MetricsOutlet,
 }
 
 
@@ -44,9 +52,18 @@ class Outlets:
             self._close(key)
         for key, (kind, section) in wanted.items():
             if key not in self._open:
-                self._open[key] = _KINDS[kind](section)
-                self._sinks[key] = [self._open[key].open(stream) for stream in streams]
+                self._open_one(key, kind, section, streams)
         return [[self._sinks[key][i] for key in wanted] for i in range(len(streams))]
+
+    def _open_one(self, key: str, kind: str, section: Spec, streams: Sequence[Stream]) -> None:
+        others = [self] if kind == "metrics" else []  # whose problems it shows
+        outlet = _KINDS[kind](section, *others)
+        try:
+            self._sinks[key] = [outlet.open(stream) for stream in streams]
+        except Exception:
+            outlet.close()
+            raise
+        self._open[key] = outlet
 
     def close(self) -> None:
         """Ends all, each within seconds."""

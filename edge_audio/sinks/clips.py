@@ -1,0 +1,312 @@
+"""Recordings of what was heard around events, for those who asked for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.blocks import Block
+from edge_audio.events import Event
+from edge_audio.frontend import FloatArray
+from edge_audio.labels import find_label
+from edge_audio.sinks.base import Sink
+from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
+from edge_audio.sinks.records import event_record
+from edge_audio.sinks.worker import Worker
+from edge_audio.spec import Spec
+from edge_audio.streams import Stream
+
+PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording
+# Audio is written this much later than it is heard, plus one block: events are reported up to
+# min_on_s or min_off_s after they happened, and PAUSE is to undo the moment before it.
+DELAY_S = 1.0
+_LOOK_EVERY_S = 0.2
+_TIDY_EVERY_S = 3600.0
+_MIN_PIECE_S = 0.1
+
+
+class ClipsConfig(Spec, frozen=True):
+    """Recordings of events, FLAC with a JSON file beside each.
+
+    record: the switch, off by default: nobody is recorded by accident.
+    labels: events that are recorded; empty = all that are watched.
+    pre_s, post_s: audio before the first start and after the last end. max_s: longest clip.
+    quota_mb: of all clips; the oldest make room. keep_days: clips that are older are deleted,
+        0 = only for want of room.
+    """
+
+    folder: str
+    record: bool = False
+    labels: tuple[str, ...] = ()
+    pre_s: float = 2.0
+    post_s: float = 2.0
+    max_s: float = 30.0
+    quota_mb: float = 500.0
+    keep_days: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.folder or "\0" in self.folder:
+            raise ValueError("folder must be a path")
+        if not (0.0 <= self.pre_s <= 60.0 and 0.0 <= self.post_s <= 600.0):
+            raise ValueError("need 0 <= pre_s <= 60 and 0 <= post_s <= 600")
+        if not self.pre_s < self.max_s <= 3600.0:
+            raise ValueError("need pre_s < max_s <= 3600")
+        if not (1.0 <= self.quota_mb < float("inf") and 0.0 <= self.keep_days < float("inf")):
+            raise ValueError("need 1 <= quota_mb and 0 <= keep_days, both finite")
+
+
+class ClipsOutlet:
+    """A folder of clips of all streams. While FOLDER/PAUSE exists nothing is recorded, and what
+    waits in memory is forgotten."""
+
+    def __init__(self, config: ClipsConfig) -> None:
+        """Saves what an earlier process was recording when it was killed. Raises UsageError if
+        the folder cannot be written or another process records there."""
+        self.name = f"clips {config.folder}"
+        self._recorder = _Recorder(config) if config.record else None
+
+    @property
+    def problem(self) -> str:
+        if self._recorder is None:
+            return "nothing is recorded: set record = true under [clips] to do so"
+        return self._recorder.problem
+
+    def open(self, stream: Stream) -> Sink:
+        """Raises UsageError if the model does not know one of the labels."""
+        return Sink() if self._recorder is None else self._recorder.open(stream)
+
+    def close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+
+
+class _Recorder:
+    """What the streams share: the folder, the thread that writes, and one that looks for PAUSE.
+
+    is_paused: as it was seen last.
+    """
+
+    def __init__(self, config: ClipsConfig) -> None:
+        self.config = config
+        path = Path(config.folder)
+        self.folder = ClipFolder(path, config.quota_mb * 1e6, config.keep_days * 86_400.0)
+        self._pause = path / PAUSE_NAME
+        self._slugs: set[str] = set()
+        self._worker: Worker[Callable[[], None]] = Worker("clips", lambda do: do())
+        self._has_closed = threading.Event()
+        self.is_paused = self._sees_pause()
+        self._looker = threading.Thread(target=self._look, name="clips pause", daemon=True)
+        self._looker.start()
+
+    @property
+    def problem(self) -> str:
+        if self.is_paused:
+            return f"nothing is recorded while {self._pause} exists"
+        error, n_lost = self.folder.error, self.folder.n_lost
+        return f"{error}; {n_lost} clips lost so far" if error and n_lost else error
+
+    def open(self, stream: Stream) -> Sink:
+        wanted = {find_label(label, stream.labels) for label in self.config.labels}
+        return _ClipSink(stream, self, frozenset(wanted or stream.labels), self._path(stream))
+
+    def put(self, do: Callable[[], None]) -> None:
+        """To be done by the thread that writes."""
+        self._worker.put(do)
+
+    def close(self) -> None:
+        self._has_closed.set()
+        if self._worker.close():  # else the folder stays locked: it is still being written
+            self.folder.close()
+
+    def _path(self, stream: Stream) -> Path:
+        """A folder for each stream, even where names differ in punctuation alone."""
+        name = unique = slug(stream.name)
+        i = 1
+        while unique in self._slugs:
+            i += 1
+            unique = f"{name}-{i}"
+        self._slugs.add(unique)
+        return self.folder.path / unique
+
+    def _look(self) -> None:
+        """A disk that hangs holds up this thread, not the one that listens."""
+        tidy_s = time.monotonic() + _TIDY_EVERY_S
+        while not self._has_closed.wait(_LOOK_EVERY_S):
+            self.is_paused = self._sees_pause()
+            if time.monotonic() >= tidy_s:
+                self.put(self.folder.tidy)
+                tidy_s = time.monotonic() + _TIDY_EVERY_S
+
+    def _sees_pause(self) -> bool:
+        try:
+            self._pause.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:  # who cannot look does not record
+            return True
+        return True
+
+
+class _Clip:
+    """A clip while it lasts; positions in samples of the stream.
+
+    next: what is to be written next. end: where the clip ends, as things are now.
+    """
+
+    def __init__(self, file: ClipFile, begin: int, limit: int) -> None:
+        """limit: where it ends at the latest."""
+        self.begin = self.next = begin
+        self.end = limit
+        self._file, self._limit = file, limit
+        self._events: list[ClipEvent] = []
+        self._sounding: dict[str, int] = {}  # label -> index of its event
+        self._latest_end = begin
+
+    def start(self, event: Event) -> None:
+        """It lasts until this event has ended as well."""
+        self._sounding[event.label] = len(self._events)
+        time_s, score = round(event.time_s, 3), round(event.score, 4)
+        self._events.append(ClipEvent(event.label, time_s, None, score))
+        self.end = self._limit
+
+    def stop(self, event: Event, position: int, n_post: int) -> None:
+        """position: where the event ended."""
+        i = self._sounding.pop(event.label, None)
+        if i is None:  # it began before the clip, or again after the longest clip
+            return
+        score = max(self._events[i].score, round(event.score, 4))
+        changes = {"end_s": round(event.time_s, 3), "score": score}
+        self._events[i] = msgspec.structs.replace(self._events[i], **changes)
+        self._latest_end = max(self._latest_end, position)
+        if not self._sounding:
+            self.end = min(self._limit, max(self.next, self._latest_end + n_post))
+
+    def write(self, position: int, samples: NDArray[np.int16]) -> Callable[[], None]:
+        """To be called by the thread that writes."""
+        return partial(self._file.write, position, samples)
+
+    def finish(self, rate_hz: int) -> Callable[[], None]:
+        """To be called by the thread that writes; changes nothing any more."""
+        self._file.end = self.end
+        self._file.sidecar = msgspec.structs.replace(
+            self._file.sidecar,
+            score=self._events[0].score,
+            end_s=round(self.end / rate_hz, 3),
+            events=tuple(self._events),
+        )
+        return self._file.finish
+
+
+class _ClipSink(Sink):
+    """Keeps the latest audio in memory, and passes it on while there is a clip.
+
+    Writing lags DELAY_S and one block behind, so that the ends of clips are exact to the sample
+    though events are told late.
+    """
+
+    def __init__(
+        self, stream: Stream, recorder: _Recorder, wanted: frozenset[str], folder: Path
+    ) -> None:
+        self._stream, self._recorder, self._wanted, self._folder = stream, recorder, wanted, folder
+        self._rate_hz = stream.sample_rate_hz
+        config = recorder.config
+        self._n_pre, self._n_post = self._samples(config.pre_s), self._samples(config.post_s)
+        self._n_max, self._n_delay = self._samples(config.max_s), self._samples(DELAY_S)
+        self._n_piece = self._samples(_MIN_PIECE_S)
+        self._pieces: deque[tuple[int, NDArray[np.int16]]] = deque()  # with their positions
+        self._clip: _Clip | None = None
+
+    def on_audio(self, block: Block) -> None:
+        if self._recorder.is_paused:
+            self._forget()
+            return
+        start = self._samples(block.time_s)
+        self._advance(start - self._n_delay)
+        self._remember(start, to_int16(block.samples))
+        oldest = start - self._n_delay - max(self._n_pre, self._n_piece)
+        while _end(self._pieces[0]) <= oldest:
+            self._pieces.popleft()
+
+    def on_event(self, event: Event) -> None:
+        if event.label not in self._wanted or not self._pieces:
+            return
+        position = self._samples(event.time_s)
+        if event.kind == "start":
+            if self._clip is not None and position > self._clip.end:
+                self._advance(self._clip.end)
+            self._clip = self._clip or self._begin(event, position)
+            self._clip.start(event)
+        elif self._clip is not None:
+            self._clip.stop(event, position, self._n_post)
+
+    def close(self) -> None:
+        if self._clip is not None:
+            self._clip.end = min(self._clip.end, _end(self._pieces[-1]))
+            self._advance(self._clip.end)
+
+    def _begin(self, event: Event, position: int) -> _Clip:
+        begin = max(position - self._n_pre, self._pieces[0][0])
+        fields = event_record(self._stream, event)
+        del fields["kind"]
+        fields["stream"] = self._stream.name.encode("utf-8", "replace").decode()
+        start_s = round(begin / self._rate_hz, 3)
+        fields |= {"start_s": start_s, "end_s": start_s, "events": ()}
+        sidecar = msgspec.convert(fields, Sidecar)
+        file = ClipFile(self._recorder.folder, self._folder, self._rate_hz, begin, sidecar)
+        return _Clip(file, begin, begin + self._n_max)
+
+    def _remember(self, start: int, samples: NDArray[np.int16]) -> None:
+        """Joins short pieces, as a slow pipe delivers them: there are never many."""
+        if self._pieces and _end(self._pieces[-1]) == start:
+            last_start, last = self._pieces[-1]
+            if len(last) + len(samples) <= self._n_piece:
+                self._pieces[-1] = (last_start, np.concatenate([last, samples]))
+                return
+        self._pieces.append((start, samples))
+
+    def _advance(self, position: int) -> None:
+        """Passes on what the clip has up to there, unless that is little, and ends it if that is
+        its end."""
+        clip = self._clip
+        if clip is None:
+            return
+        position = min(position, clip.end)
+        if position < clip.end and position - clip.next < self._n_piece:
+            return  # not yet worth it
+        for start, samples in self._pieces:
+            part = samples[max(0, clip.next - start) : max(0, position - start)]
+            if len(part):
+                self._recorder.put(clip.write(max(start, clip.next), part))
+        clip.next = max(clip.next, position)
+        if clip.next == clip.end:
+            if clip.end > clip.begin:
+                self._recorder.put(clip.finish(self._rate_hz))
+            self._clip = None
+
+    def _forget(self) -> None:
+        """Ends the clip with what was passed on, and keeps nothing else."""
+        if self._clip is not None:
+            self._clip.end = self._clip.next
+            self._advance(self._clip.end)
+        self._pieces.clear()
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self._rate_hz)
+
+
+def to_int16(samples: FloatArray) -> NDArray[np.int16]:
+    """f32[n] with full scale at 1.0 -> 16 bits, clipped; NaN is silence."""
+    scaled = np.nan_to_num(samples * np.float32(32_768.0))
+    return np.clip(np.rint(scaled), -32_768, 32_767).astype(np.int16)
+
+
+def _end(piece: tuple[int, NDArray[np.int16]]) -> int:
+    return piece[0] + len(piece[1])

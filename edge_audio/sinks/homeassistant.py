@@ -1,0 +1,71 @@
+"""MQTT discovery of Home Assistant: a device for each stream, with a sensor for each label."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+MAX_SLUG_CHARS = 64
+
+
+def slug_of(name: str) -> str:
+    """The name in the characters a-z, 0-9 and -, which mean nothing to brokers; may be empty."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower())[:MAX_SLUG_CHARS].strip("-")
+
+
+class Slugs:
+    """Gives every name a slug of its own: where two would be equal, the later one is numbered."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        base = slug_of(name) or "unnamed"
+        numbered = (base if n == 1 else f"{base}-{n}" for n in count(1))
+        slug = next(slug for slug in numbered if slug not in self._taken)
+        self._taken.add(slug)
+        return slug
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What Home Assistant is told about one stream.
+
+    prefix: under which it looks for devices. status_topic: says whether the device is online.
+    node: identifies the device, in the characters of slugs and "_". device: its name.
+    """
+
+    prefix: str
+    status_topic: str
+    node: str
+    device: str
+
+    def topic(self, component: str, slug: str) -> str:
+        """Where the description of one sensor belongs; component: binary_sensor or sensor."""
+        return f"{self.prefix}/{component}/{self.node}/{slug}/config"
+
+    def sound(self, label: str, slug: str, state_topic: str) -> str:
+        """The description of a label that sounds (ON) or not (OFF)."""
+        return self._sensor(label, slug, state_topic, device_class="sound")
+
+    def level(self, slug: str, state_topic: str) -> str:
+        """The description of the level."""
+        fields = {"unit_of_measurement": "dBFS", "state_class": "measurement"}
+        return self._sensor("Level", slug, state_topic, entity_category="diagnostic", **fields)
+
+    def _sensor(self, name: str, slug: str, state_topic: str, **fields: Any) -> str:
+        description = {
+            "name": name,
+            "unique_id": f"{self.node}_{slug}",
+            "state_topic": state_topic,
+            "availability_topic": self.status_topic,
+            "device": {"identifiers": [self.node], "name": self.device},
+            "origin": {"name": "edge-audio"},
+            **fields,
+        }
+        return json.dumps(description)

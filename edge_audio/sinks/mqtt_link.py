@@ -1,0 +1,245 @@
+"""A connection to an MQTT broker that is made again whenever it breaks, in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.outbox import Message, Outbox
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+FIRST_WAIT_S = 0.5
+MAX_WAIT_S = 30.0
+STEADY_S = 10.0  # after which a connection counts as well again
+MAX_IN_FLIGHT = 20  # messages sent and not yet confirmed
+MAX_INCOMING_BYTES = 1 << 16
+_TICK_S = 1.0
+
+
+class MqttError(Exception):
+    """The broker refuses the connection or breaks the protocol."""
+
+
+class Link:
+    """Delivers messages at least once (QoS 1) and in order, however long the broker is away.
+
+    problem: why there is no connection at the moment; "" if there is one, or none was tried.
+    """
+
+    def __init__(self, config: MqttConfig, make_client: Callable[[], Client]) -> None:
+        """make_client: one for each connection."""
+        self.problem = ""
+        self.outbox = Outbox(config.buffer)
+        self._config, self._make_client = config, make_client
+        self._wake_end, self._waker = socket.socketpair()
+        self._wake_end.setblocking(False)
+        self._waker.setblocking(False)
+        self._closing = threading.Event()
+        self._leave_by_s = math.inf
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread.start()
+
+    def put(self, topic: str, payload: str) -> None:
+        """An event; never waits."""
+        self.outbox.put(topic, payload)
+        self._wake()
+
+    def retain(self, topic: str, payload: str) -> None:
+        """A state that the broker keeps; never waits. An empty payload takes the topic back."""
+        self.outbox.retain(topic, payload)
+        self._wake()
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Sends what waits, for timeout_s at most; drops and counts the rest."""
+        self._leave_by_s = time.monotonic() + timeout_s
+        self._closing.set()
+        self._wake()
+        self._thread.join(timeout_s + 0.5)
+        self.outbox.give_up()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake; closed: nobody sleeps
+            self._waker.send(b"\0")
+
+    def _run(self) -> None:
+        wait_s = FIRST_WAIT_S
+        with self._wake_end, self._waker:
+            while True:
+                start_s = time.monotonic()
+                try:
+                    self._connection().serve()
+                except Exception as error:  # whatever a broker does must not end this thread
+                    self.problem = _reason(error)
+                if self._closing.is_set():
+                    return
+                if time.monotonic() - start_s > STEADY_S:
+                    wait_s = FIRST_WAIT_S
+                self._closing.wait(wait_s * random.uniform(0.8, 1.2))
+                wait_s = min(2.0 * wait_s, MAX_WAIT_S)
+
+    def _connection(self) -> _Connection:
+        return _Connection(
+            self._config,
+            self._make_client(),
+            self.outbox,
+            self._wake_end,
+            is_up=self._is_up,
+            leave_by_s=lambda: self._leave_by_s,
+        )
+
+    def _is_up(self) -> None:
+        self.problem = ""
+
+
+class _Connection:
+    """One connection from CONNECT to its end. All of it happens in the thread of the link."""
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client: Client,
+        outbox: Outbox,
+        wake_end: socket.socket,
+        is_up: Callable[[], None],
+        leave_by_s: Callable[[], float],
+    ) -> None:
+        """is_up: is told when the broker has accepted the connection. leave_by_s: the time by
+        which it must have ended, on the monotonic clock; inf = stay."""
+        self._config, self._client, self._outbox = config, client, outbox
+        self._wake_end, self._tell_up, self._leave_by_s = wake_end, is_up, leave_by_s
+        self._is_accepted = False
+        self._refusal = ""
+        self._in_flight: dict[int, Message] = {}
+        self._answer_s = time.monotonic()  # when the broker last did what it should
+        client.on_connect = self._answered
+        client.on_publish = self._confirmed
+        client.on_message = self._heard
+
+    def serve(self) -> None:
+        """Until it is time to leave and all is delivered. Raises OSError, MqttError or whatever
+        paho makes of a broker's answers when it breaks off."""
+        host, port = self._config.address
+        try:
+            self._client.connect(host, port, self._config.keepalive_s)
+            self._limit_incoming()
+            while not (self._is_accepted and self._is_leaving and self._is_idle):
+                self._send_waiting()
+                self._turn()
+        finally:
+            self._outbox.put_back(self._in_flight.values())
+            peer = self._client.socket()
+            if peer is not None:
+                peer.close()  # without a farewell, so that the broker publishes the will
+
+    def _limit_incoming(self) -> None:
+        """Lets the system hold back what paho would take into memory at one go."""
+        peer: Any = self._client.socket()
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MAX_INCOMING_BYTES)
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._leave_by_s() < math.inf
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._in_flight and len(self._outbox) == 0
+
+    def _send_waiting(self) -> None:
+        while self._is_accepted and len(self._in_flight) < MAX_IN_FLIGHT:
+            message = self._outbox.take()
+            if message is None:
+                return
+            self._send(message)
+
+    def _send(self, message: Message) -> None:
+        if not self._in_flight:
+            self._answer_s = time.monotonic()  # nothing was due before
+        sent = self._client.publish(
+            message.topic, message.payload, qos=1, retain=message.is_retained
+        )
+        self._in_flight[sent.mid] = message
+        self._check(sent.rc)
+
+    def _turn(self) -> None:
+        """Waits for something to do, and does it."""
+        client = self._client
+        peer: Any = client.socket()
+        if peer is None:
+            raise MqttError(self._refusal or "the broker has ended the connection")
+        has_more = isinstance(peer, ssl.SSLSocket) and peer.pending() > 0
+        writers = [peer] if client.want_write() else []
+        left_s = self._leave_by_s() - time.monotonic()
+        wait_s = 0.0 if has_more else min(_TICK_S, max(0.0, left_s))
+        readable, writable, _ = select.select([peer, self._wake_end], writers, [], wait_s)
+        if self._wake_end in readable:
+            self._wake_end.recv(4096)
+        if has_more or peer in readable:
+            self._check(client.loop_read())
+            # paho takes packets of up to 256 MiB; what was subscribed to has a few bytes
+            if client._in_packet["remaining_length"] > MAX_INCOMING_BYTES:
+                raise MqttError("the broker sends more than was asked for")
+        if writable:
+            self._check(client.loop_write())
+        self._check(client.loop_misc())
+        self._check_times()
+
+    def _check(self, code: int) -> None:
+        if code:
+            from paho.mqtt.client import error_string
+
+            raise MqttError(self._refusal or error_string(code).rstrip(".").lower())
+
+    def _check_times(self) -> None:
+        now_s = time.monotonic()
+        if now_s > self._leave_by_s():
+            raise MqttError("there was no time to deliver all")
+        is_due = bool(self._in_flight) or not self._is_accepted
+        if is_due and now_s - self._answer_s > self._config.keepalive_s:
+            raise MqttError(f"no answer for {self._config.keepalive_s} s")
+
+    # Called by paho, within _turn
+
+    def _answered(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker says: {reason}"
+            return
+        self._is_accepted = True
+        if self._config.birth_topic:
+            client.subscribe(self._config.birth_topic)
+        self._outbox.repeat()
+        self._tell_up()
+
+    def _confirmed(self, client: Client, _: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._answer_s = time.monotonic()
+        message = self._in_flight.pop(mid, None)
+        if message is not None:
+            self._outbox.delivered(message)
+
+    def _heard(self, client: Client, _: Any, message: Any) -> None:
+        if message.topic == self._config.birth_topic and message.payload == b"online":
+            self._outbox.repeat()
+
+
+def _reason(error: Exception) -> str:
+    """One line for people; nothing that the broker sent is quoted."""
+    if isinstance(error, MqttError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason}"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).rstrip(".").lower()
+    return f"its answers are no MQTT ({type(error).__name__})"

@@ -1,0 +1,153 @@
+"""Counters and levels of all streams for Prometheus to fetch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_audio.errors import UsageError
+from edge_audio.events import Event
+from edge_audio.frontend import FloatArray
+from edge_audio.sinks.base import Outlet, Sink
+from edge_audio.spec import Spec
+from edge_audio.streams import Stats, Stream
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+
+class MetricsConfig(Spec, frozen=True):
+    """Where to answer Prometheus. host: an address of this machine; the default one is heard by
+    programs on this machine alone."""
+
+    host: str = "127.0.0.1"
+    port: int = 9400
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
+        if not 1 <= self.port <= 65_535:
+            raise ValueError("port must be within 1 and 65535")
+
+
+# (type, name, help, value) of what there is one of for each stream
+_OF_STREAMS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
+    ("counter", "audio_seconds", "Audio that came.", lambda stats: stats.audio_s),
+    ("counter", "lost_seconds", "Audio that was lost.", lambda stats: stats.lost_s),
+    ("counter", "dropped_samples", "Lost samples.", lambda stats: stats.n_dropped_samples),
+    ("counter", "overflows", "Losses of unknown length.", lambda stats: stats.n_overflows),
+    ("gauge", "level_dbfs", "RMS level of the latest block.", lambda stats: stats.level_dbfs),
+    (
+        "gauge",
+        "cpu_seconds_per_audio_second",
+        "CPU time of the whole process since the start, per second of this audio.",
+        lambda stats: stats.load,
+    ),
+)
+
+
+class MetricsOutlet:
+    """A page of text at http://HOST:PORT/metrics, made when it is asked for: listening does
+    nothing for it but count."""
+
+    problem = ""
+
+    def __init__(self, config: MetricsConfig, outlets: Iterable[Outlet] = ()) -> None:
+        """outlets: destinations whose problems are shown as well. Raises UsageError if the port
+        cannot be had or prometheus-client is not installed."""
+        try:
+            from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+        except ImportError as error:
+            hint = "pip install 'edge-audio[metrics]'"
+            raise UsageError(f"metrics need prometheus-client: {hint}") from error
+        self.name = f"metrics {config.host}:{config.port}"
+        self._sinks: list[_MetricsSink] = []
+        self._outlets = outlets
+        registry = CollectorRegistry()  # the global one may belong to a program around us
+        ProcessCollector(registry=registry)
+        collector: Any = self  # has the one method of a Collector
+        registry.register(collector)
+        try:
+            self._server, self._thread = start_http_server(config.port, config.host, registry)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            where = f"port {config.port} of {config.host!r}"
+            hint = "choose another port or host under [metrics]"
+            raise UsageError(f"cannot answer on {where}: {reason}; {hint}") from error
+
+    def open(self, stream: Stream) -> Sink:
+        self._sinks.append(_MetricsSink(stream))
+        return self._sinks[-1]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics as they are now; called by prometheus_client, in threads of the server."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+        sinks = list(self._sinks)
+        for kind, name, text, value in _OF_STREAMS:
+            family = kinds[kind](f"edge_audio_{name}", text, labels=["stream"])
+            for sink in sinks:
+                family.add_metric([sink.name], value(sink.stream.stats))
+            yield family
+        events = CounterMetricFamily("edge_audio_events", "Starts.", labels=["stream", "label"])
+        scores = GaugeMetricFamily(
+            "edge_audio_score", "Latest score of a watched label.", labels=["stream", "label"]
+        )
+        for sink in sinks:
+            for label, n_starts in list(sink.n_starts.items()):
+                events.add_metric([sink.name, _valid(label)], n_starts)
+            for label, score in sink.watched_scores():
+                scores.add_metric([sink.name, _valid(label)], score)
+        yield from (events, scores, self._problems())
+
+    def _problems(self) -> Metric:
+        from prometheus_client.core import GaugeMetricFamily
+
+        text = "1 where a destination has a problem."
+        family = GaugeMetricFamily("edge_audio_destination_problem", text, labels=["destination"])
+        for outlet in list(self._outlets):
+            family.add_metric([_valid(outlet.name)], float(bool(outlet.problem)))
+        return family
+
+
+class _MetricsSink(Sink):
+    """n_starts: events of each label."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.name, self.stream = _valid(stream.name), stream
+        self.n_starts: Counter[str] = Counter()
+        self._watched: dict[str, int] = {}  # label -> index
+        self._scores: FloatArray = np.zeros(0, np.float32)
+
+    def on_watch(self, labels: Sequence[str]) -> None:
+        watched = set(labels)
+        self._watched = {x: i for i, x in enumerate(self.stream.labels) if x in watched}
+        for label in labels:
+            self.n_starts[label] += 0  # a rate needs a zero to begin with
+
+    def on_event(self, event: Event) -> None:
+        if event.kind == "start":
+            self.n_starts[event.label] += 1
+
+    def on_scores(self, time_s: float, scores: FloatArray) -> None:
+        self._scores = scores.copy()  # the runtime may use its buffer again
+
+    def watched_scores(self) -> Iterator[tuple[str, float]]:
+        """From any thread; nothing before the first step."""
+        watched, scores = self._watched, self._scores
+        if len(scores):
+            yield from ((label, float(scores[i])) for label, i in watched.items())
+
+
+def _valid(text: str) -> str:
+    """Without halves of characters, as names of files may have and UTF-8 has not."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,181 @@
+"""Events as HTTP requests, one each, to an address of the user's choice."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import threading
+import time
+from urllib.parse import urlsplit
+
+from msgspec import field
+
+from edge_audio.errors import UsageError
+from edge_audio.events import Event
+from edge_audio.secrets import read_secret
+from edge_audio.sinks.base import Sink
+from edge_audio.sinks.outbox import Outbox
+from edge_audio.sinks.records import event_record
+from edge_audio.sinks.webhook_post import DeadLetters, Poster
+from edge_audio.spec import Spec
+from edge_audio.streams import Stream
+
+MAX_WAIT_S = 60.0  # between two attempts
+CLOSE_LIMIT_S = 3.0
+
+
+class WebhookConfig(Spec, frozen=True):
+    """Where every event is posted, as JSON.
+
+    url: http:// or https://, without user and password. headers: sent with every request.
+    bearer_env, bearer_file: a variable of the environment, or a file, that holds a token for
+        "Authorization: Bearer ...".
+    ca_file: certificates to trust in place of the system's.
+    timeout_s: for the connection, and for the answer. retries: attempts after the first.
+    backoff_s: before the second attempt; doubles up to a minute.
+    queue: events that wait. dead_letter: a file for events that were given up, one per line.
+    """
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    bearer_env: str | None = None
+    bearer_file: str | None = None
+    ca_file: str | None = None
+    timeout_s: float = 5.0
+    retries: int = 5
+    backoff_s: float = 1.0
+    queue: int = 1000
+    dead_letter: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check_url()
+        self._check_headers()
+        if self.bearer_env is not None and self.bearer_file is not None:
+            raise ValueError("give bearer_env or bearer_file, not both")
+        if not (0.1 <= self.timeout_s <= 60.0 and 0 <= self.retries <= 100):
+            raise ValueError("need 0.1 <= timeout_s <= 60 and 0 <= retries <= 100")
+        if not (0.0 <= self.backoff_s <= MAX_WAIT_S and 1 <= self.queue <= 1_000_000):
+            raise ValueError(f"need 0 <= backoff_s <= {MAX_WAIT_S:g} and 1 <= queue <= 1000000")
+
+    def _check_url(self) -> None:
+        parts = urlsplit(self.url)  # ValueError for a wrong port or a bracket that is open
+        is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if not is_web or not _is_plain(self.url) or " " in self.url:
+            raise ValueError("url must be the address of a web server, http:// or https://")
+        if "@" in parts.netloc:
+            raise ValueError("url must have no user and password: use bearer_env or bearer_file")
+
+    def _check_headers(self) -> None:
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not _is_plain(value):
+                raise ValueError(f"header {name!r} must have a plain name and an ASCII value")
+            if name.lower() == "authorization":
+                raise ValueError("headers must hold no secret: use bearer_env or bearer_file")
+
+
+class WebhookOutlet:
+    """One address for all streams. Events arrive in order, and twice where an answer was lost."""
+
+    def __init__(self, config: WebhookConfig) -> None:
+        """Raises UsageError where urllib3, the token or the certificates are missing, or dead
+        letters cannot be written."""
+        self.name = f"webhook {urlsplit(config.url).hostname}"  # paths of webhooks are secrets
+        self.problem = ""
+        token = read_secret(config.bearer_env, config.bearer_file)
+        if token is not None and not _is_plain(token.reveal()):
+            raise UsageError("the token for the webhook must be ASCII, without control codes")
+        self._config = config
+        self._post = Poster(config.url, config.headers, token, config.ca_file, config.timeout_s)
+        path = config.dead_letter
+        self._dead_letters = None if path is None else DeadLetters(path)
+        self._n_given_up = 0
+        self._outbox = Outbox(config.queue)
+        self._current = ""  # what is being delivered
+        self._has_work, self._closing = threading.Event(), threading.Event()
+        self._leave_by_s = math.inf
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        self._thread.start()
+
+    @property
+    def n_lost(self) -> int:
+        """Events that were neither delivered nor kept as dead letters."""
+        return self._n_given_up + self._outbox.n_dropped
+
+    def open(self, stream: Stream) -> Sink:
+        return _WebhookSink(stream, self)
+
+    def put(self, record: dict[str, object]) -> None:
+        """Never waits. Where the queue is full, its oldest event is dropped and counted."""
+        self._outbox.put("", json.dumps(record))
+        self._has_work.set()
+
+    def close(self) -> None:
+        """One more attempt for each event, for a few seconds; the rest become dead letters."""
+        self._leave_by_s = time.monotonic() + CLOSE_LIMIT_S
+        self._closing.set()
+        self._has_work.set()
+        self._thread.join(CLOSE_LIMIT_S + 0.5)
+        self._bury_current()  # the thread is stuck, as a server that dribbles can achieve
+        while message := self._outbox.take():
+            self._bury(message.payload)
+
+    def _run(self) -> None:
+        while True:
+            message = self._outbox.take()
+            if message is not None:
+                self._current = message.payload
+                self._deliver(message.payload)
+            elif self._closing.is_set():
+                return
+            else:
+                self._has_work.wait()
+                self._has_work.clear()
+
+    def _deliver(self, body: str) -> None:
+        """Tries until it is taken, given up or time to leave."""
+        for attempt in range(self._config.retries + 1):
+            if time.monotonic() > self._leave_by_s:
+                break
+            outcome = self._post(body)
+            self.problem = outcome.problem
+            if not outcome.problem:
+                with self._lock:
+                    self._current = ""
+                return
+            is_last = attempt == self._config.retries
+            if self._closing.is_set() or is_last or not outcome.can_improve:
+                break
+            usual_s = min(MAX_WAIT_S, self._config.backoff_s * 2.0 ** min(attempt, 30))
+            self._closing.wait(max(usual_s * random.uniform(0.8, 1.2), outcome.retry_after_s))
+        self._bury_current()
+
+    def _bury_current(self) -> None:
+        with self._lock:
+            body, self._current = self._current, ""
+        if body:
+            self._bury(body)
+
+    def _bury(self, body: str) -> None:
+        try:
+            if self._dead_letters is not None:
+                self._dead_letters.append(body)
+                return
+        except OSError as error:
+            self.problem = f"dead letters are lost: {error.strerror or error}"
+        self._n_given_up += 1
+
+
+class _WebhookSink(Sink):
+    def __init__(self, stream: Stream, outlet: WebhookOutlet) -> None:
+        self._stream, self._outlet = stream, outlet
+
+    def on_event(self, event: Event) -> None:
+        self._outlet.put(event_record(self._stream, event))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it may stand in a header."""
+    return text.isascii() and text.isprintable()

@@ -1,0 +1,147 @@
+"""One HTTP request and what came of it; a file for what could not be sent."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edge_audio.errors import UsageError
+from edge_audio.secrets import Secret
+
+MAX_RETRY_AFTER_S = 600.0  # as a server may ask for
+MAX_DEAD_LETTER_BYTES = 10_000_000
+_TRY_AGAIN = frozenset({408, 429})  # of those that blame the client
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """problem: "" if the request was taken. can_improve: the same request may be taken later.
+    retry_after_s: the server wants no request before."""
+
+    problem: str = ""
+    can_improve: bool = True
+    retry_after_s: float = 0.0
+
+
+class Poster:
+    """Posts JSON to one address. Follows no redirects, which could lead a token elsewhere, and
+    does not read what is answered beyond status and headers."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        token: Secret | None,
+        ca_file: str | None,
+        timeout_s: float,
+    ) -> None:
+        """Raises UsageError where urllib3 or the certificates are missing."""
+        self._url, self._headers = url, {"Content-Type": "application/json", **headers}
+        self._token, self._timeout_s = token, timeout_s
+        self._urllib3 = _import_urllib3()
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise UsageError(f"cannot use the certificates in {ca_file}: {error}") from error
+        self._pool = self._urllib3.PoolManager(ssl_context=context, retries=False)
+
+    def __call__(self, body: str) -> Outcome:
+        """Waits for the answer; raises nothing."""
+        headers = dict(self._headers)
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        try:
+            response = self._pool.request(
+                "POST",
+                self._url,
+                body=body.encode(),
+                headers=headers,
+                timeout=self._timeout_s,
+                redirect=False,
+                preload_content=False,
+            )
+            response.close()
+            return self._judged(response)
+        except Exception as error:  # whatever a server answers must not end the delivery
+            return Outcome(_reason(error, self._timeout_s))
+
+    def _judged(self, response: Any) -> Outcome:
+        status = response.status
+        if 200 <= status < 300:
+            return Outcome()
+        if 300 <= status < 400:
+            text = f"it answers with a redirect ({status}): give the address that it leads to"
+            return Outcome(text, can_improve=False)
+        can_improve = status >= 500 or status in _TRY_AGAIN
+        return Outcome(f"it answers with status {status}", can_improve, self._wanted(response))
+
+    def _wanted(self, response: Any) -> float:
+        """Seconds, as in the header Retry-After."""
+        try:
+            seconds = self._urllib3.Retry().get_retry_after(response) or 0.0
+        except (self._urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+            return 0.0
+        return min(MAX_RETRY_AFTER_S, max(0.0, float(seconds)))
+
+
+class DeadLetters:
+    """A file of JSON lines that grows up to 10 MB."""
+
+    def __init__(self, path: str) -> None:
+        """Raises UsageError if the file cannot be written."""
+        self._path = Path(path)
+        try:
+            os.close(self._open())
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+    def append(self, line: str) -> None:
+        """Raises OSError where there is no room."""
+        descriptor = self._open()
+        try:
+            content = line.encode() + b"\n"
+            if os.fstat(descriptor).st_size + len(content) > MAX_DEAD_LETTER_BYTES:
+                raise OSError(f"{self._path} is full")
+            if os.write(descriptor, content) < len(content):
+                raise OSError(f"no room for {self._path}")
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o600)
+
+
+def _reason(error: Exception, timeout_s: float) -> str:
+    """One line for people, without the address, whose path may be a secret."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS fails: {cause.reason}"
+        if isinstance(cause, TimeoutError):
+            return f"no answer for {timeout_s:g} s"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+    return f"its answer is no HTTP ({type(error).__name__})"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _import_urllib3() -> ModuleType:
+    try:
+        import urllib3
+    except ImportError as error:
+        raise UsageError(
+            "webhooks need the urllib3 package: pip install 'edge-audio[webhook]'"
+        ) from error
+    return urllib3

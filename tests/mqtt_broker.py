@@ -1,0 +1,116 @@
+"""A real mosquitto for tests, and somebody who listens to it."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from peers import DEADLINE_S, eventually, free_port
+
+_NUMBERS = count(1)
+MISSING = "" if shutil.which("mosquitto") else "no MQTT broker: apt install mosquitto"
+
+
+class Broker:
+    """Can be stopped and started again on the same port, and keeps sessions all the while."""
+
+    def __init__(self, folder: Path, *lines: str, port: int | None = None) -> None:
+        """lines: of its settings; by default it takes everybody. port: by default a free one."""
+        self.port = port or free_port()
+        folder.mkdir()
+        self._settings = folder / "mosquitto.conf"
+        common = (
+            f"user {getpass.getuser()}",
+            *("persistence true", f"persistence_location {folder}/"),
+            f"listener {self.port} 127.0.0.1",
+        )
+        self._settings.write_text("\n".join([*common, *(lines or ["allow_anonymous true"]), ""]))
+        self._log = (folder / "log").open("wb")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["mosquitto", "-c", self._settings]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
+        eventually(self._is_there)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Takes connections and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+
+    def _is_there(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Subscriber:
+    """Collects (topic, payload) in the order in which the broker passes them on, through
+    restarts of the broker as well."""
+
+    def __init__(self, port: int, *topics: str, **login: str) -> None:
+        """topics: by default all. login: username and password."""
+        from paho.mqtt import client as mqtt
+
+        self.messages: list[tuple[str, str]] = []
+        self._is_ready = threading.Event()
+        name = f"subscriber-{next(_NUMBERS)}"
+        version = mqtt.CallbackAPIVersion.VERSION2
+        self.client = mqtt.Client(version, name, clean_session=False)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.on_subscribe = lambda *_: self._is_ready.set()
+        self.client.on_message = self._keep
+        if login:
+            self.client.username_pw_set(login["username"], login["password"])
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        eventually(self.client.is_connected)
+        self.client.subscribe([(topic, 1) for topic in topics or ("#",)])
+        assert self._is_ready.wait(DEADLINE_S)
+
+    def _keep(self, client: Any, _: Any, message: Any) -> None:
+        self.messages.append((message.topic, message.payload.decode()))
+
+    def on(self, topic: str) -> list[str]:
+        """All payloads on this topic so far."""
+        return [payload for name, payload in list(self.messages) if name == topic]
+
+    def latest(self) -> dict[str, str]:
+        """The last payload of each topic that was not taken back."""
+        return {topic: payload for topic, payload in dict(list(self.messages)).items() if payload}
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def retained(port: int, topic: str = "#") -> dict[str, str]:
+    """What the broker keeps, as somebody who comes now is told."""
+    subscriber = Subscriber(port, topic, "end")
+    subscriber.client.publish("end", qos=1)  # comes after all that is retained
+    eventually(lambda: subscriber.on("end"))
+    subscriber.close()
+    return {name: payload for name, payload in subscriber.messages if name != "end"}

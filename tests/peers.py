@@ -1,0 +1,68 @@
+"""What tests of the network need: waiting, odd servers, certificates."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 30  # reached only by what never comes
+
+
+def eventually(holds: Callable[[], Any]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def peer_of(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that lets `serve` have each connection in turn."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        with suppress(OSError):
+            while True:
+                with listener.accept()[0] as peer, suppress(OSError):
+                    serve(peer)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(DEADLINE_S)
+
+
+def openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def make_certificates(folder: Path) -> Path:
+    """Fills a folder with an authority (ca.pem), what it signed for 127.0.0.1 (server.pem,
+    server.key), and an authority that signed nothing (other.pem)."""
+    folder.mkdir()
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    ca, ca_key = folder / "ca.pem", folder / "ca.key"
+    request, key = folder / "server.csr", folder / "server.key"
+    openssl(*new, "-x509", "-subj", "/CN=Authority", "-keyout", ca_key, "-out", ca)
+    other = (folder / "other.key", "-out", folder / "other.pem")
+    openssl(*new, "-x509", "-subj", "/CN=Other", "-keyout", *other)
+    openssl(*new, "-subj", "/CN=broker", "-keyout", key, "-out", request)
+    names = folder / "names"
+    names.write_text("subjectAltName = IP:127.0.0.1")
+    signed = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-out", folder / "server.pem")
+    openssl("x509", "-req", "-in", request, "-extfile", names, *signed)
+    return folder
