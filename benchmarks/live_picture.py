@@ -16,13 +16,23 @@ import click
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from edge_audio.cli.display import WIDTH, LiveSink
-from edge_audio.cli.listen import LIVE_TOP
+from edge_audio.cli.display import LIVE_TOP, MAX_WIDTH, LiveSink
 from edge_audio.cli.loop import first_seconds
 from edge_audio.demo import DemoScene
 from edge_audio.sinks import TopLabels
-from edge_audio.streams import Stats
+from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger
+
+
+def terminal() -> Console:
+    """One that is large, and seen by nobody."""
+    return Console(
+        file=io.StringIO(),
+        width=MAX_WIDTH,
+        height=50,
+        force_terminal=True,
+        color_system="truecolor",
+    )
 
 
 @click.command()
@@ -30,14 +40,16 @@ from edge_audio.tagger import Tagger
 @click.option("--out", type=click.Path(path_type=Path), default="docs/live.svg", show_default=True)
 def main(time_s: float, out: Path) -> None:
     """Writes the picture."""
-    tagger, scene, stats = Tagger.open("tiny-int8"), DemoScene(), Stats()
-    canvas = Console(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True)
-    quiet = Console(file=io.StringIO())
+    tagger, scene = Tagger.open("tiny-int8"), DemoScene()
+    stream = Stream(scene.name, tagger.labels, scene.sample_rate_hz, live=True)
+    canvas = Console(record=True, file=io.StringIO(), width=MAX_WIDTH, force_terminal=True)
+    quiet = terminal()
     title = f"{tagger.bundle.manifest.name} on {scene.name}"
-    sink = LiveSink(quiet, title, TopLabels(tagger.labels, LIVE_TOP), stats, scene.segment_at)
-    blocks = first_seconds(scene.blocks(), scene.sample_rate_hz, time_s)
-    for block in blocks:
-        stats.count(block, scene)
+    top = TopLabels(tagger.labels, LIVE_TOP)
+    sink = LiveSink(quiet, title, top, stream, scene.segment_at)
+    for block in first_seconds(scene.blocks(), scene.sample_rate_hz, time_s):
+        stream.stats.count(block, scene)
+        sink.on_audio(block)
         for step_end_s, scores, events in tagger.stream(block.samples):
             for event in events:
                 sink.on_event(event)

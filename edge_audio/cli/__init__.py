@@ -34,6 +34,7 @@ EXTRAS = {
     "firmware": "firmware",
     "pretrain": "train",
     "quantize": "export",
+    "report": "plot",
 }
 OWN_MODULES = {
     "listen": "listen",
@@ -43,7 +44,10 @@ OWN_MODULES = {
     "inspect": "models",
     "verify": "verify",
     "compare": "compare",
+    "bench": "bench",
     "service": "service",
+    "report": "report",
+    "tune": "tune",
 }
 OWN_COMMANDS = {
     name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)
@@ -161,10 +165,10 @@ def main() -> None:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        report(error)
+        fail_with(error)
 
 
-def report(error: Exception) -> NoReturn:
+def fail_with(error: Exception) -> NoReturn:
     """One line on stderr for any error, and the exit code of its kind."""
     if isinstance(error, click.ClickException):
         fail(usage_message(error), error.exit_code)

@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterable
 
 import click
 import msgspec
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from edge_audio.cli.display import LIVE_TOP, WIDTH, LiveSink, can_draw
+from edge_audio.cli.display import LIVE_TOP, Layout, LiveSink, can_draw
 from edge_audio.cli.loop import StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events import Event
 from edge_audio.serial_link import Heard, Item, Notice, SerialDevice, StepScores, parse_port
 from edge_audio.serial_protocol import MAX_TOP
-from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, clock
-from edge_audio.streams import Stats
+from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, TopLabels, clock
+from edge_audio.streams import Stream
 
 SERIAL_PREFIX = "serial:"
 
@@ -86,8 +85,10 @@ def choose_sink(
     """The sink for --format, and where lines about the connection go."""
     top = choice.top(device.labels, n_top)
     if is_live:
-        live = SerialLiveSink(device, Console(), f"on {device.port}", top, Stats())
-        return live, live.notify
+        assert device.hello is not None  # it was heard when the device was opened
+        stream = Stream(device.port, device.labels, device.hello.sample_rate_hz, live=True)
+        live = SerialLiveSink(device, Console(), f"on {device.port}", top, stream)
+        return live, live.on_notice
     if format_name == "none":
         return Sink(), notify_on_stderr
     if format_name == "jsonl":
@@ -113,24 +114,18 @@ def summary(device: SerialDevice, n_events: int) -> str:
 
 
 class SerialLiveSink(LiveSink):
-    """The live view without what only the device knows: level and load. The connection has
-    their place."""
+    """The live view without what only the device knows: audio, level and load. The connection
+    has their place."""
 
-    _device: SerialDevice
-    _notice = ""
-
-    def __init__(self, device: SerialDevice, *arguments: object) -> None:
+    def __init__(
+        self, device: SerialDevice, console: Console, title: str, top: TopLabels, stream: Stream
+    ) -> None:
         self._device = device
-        super().__init__(*arguments)  # type: ignore[arg-type]
-
-    def notify(self, text: str) -> None:
-        self._notice = text
-        self._draw()
+        super().__init__(console, title, top, stream)
 
     def render(self) -> RenderableType:
         """One frame of the view."""
-        status = Text(self._notice, style="dim", no_wrap=True, overflow="ellipsis")
-        title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
-        cost = f"{clock(self._time_s)}  {self._device.losses}"
-        body = Group(status, "", self._bars(), "", self._events())
-        return Panel(body, title=title, subtitle=cost, padding=(1, 2), width=WIDTH)
+        layout = Layout.of(self._console, self._top.n_top, has_audio=False)
+        notice = Text(self._heard.notice, style="dim", no_wrap=True, overflow="ellipsis")
+        subtitle = Text(f"{clock(self._heard.time_s)}  {self._device.losses}")
+        return self._panel(layout, [notice, *self._body(layout)], subtitle)

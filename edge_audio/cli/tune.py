@@ -1,0 +1,158 @@
+"""`edge-audio tune`: thresholds from a user's own recordings or reviewed log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from edge_audio.backends import open_backend
+from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.errors import UsageError
+from edge_audio.session_log import SessionLog
+from edge_audio.spec import EventSpec
+from edge_audio.tagger import Tagger
+from edge_audio.tune import (
+    Choice,
+    Evidence,
+    choose,
+    hear,
+    labels_in_play,
+    read_recordings,
+    review,
+    settings,
+)
+
+
+@click.command()
+@click.argument(
+    "sources",
+    metavar="MANIFEST.csv|LOG.jsonl...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+)
+@model_option
+@backend_option
+@click.option(
+    "--alarms-per-hour",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="False alarms that are allowed of each label in an hour without it.",
+)
+@click.option(
+    "--all-false",
+    is_flag=True,
+    help="Of a log: every event that is not marked as correct is a false alarm.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the thresholds there, as a section of settings, instead of printing them.",
+)
+@quiet_libraries()
+def tune(
+    sources: tuple[Path, ...],
+    model: str,
+    backend: str,
+    alarms_per_hour: float,
+    all_false: bool,
+    out: Path | None,
+) -> None:
+    """Choose thresholds for your place: few false alarms, and what you recorded is found.
+
+    MANIFEST.csv has the columns path and labels (separated by ; and empty where nothing should be
+    reported). LOG.jsonl is what `edge-audio listen --json` wrote; put "correct": false or true
+    into events that you know. A log can only make labels less sensitive. The table goes to
+    standard error, the settings to standard output or --out.
+
+    \b
+    edge-audio tune recordings.csv --out thresholds.toml
+    edge-audio tune sounds.jsonl* --all-false     # nobody was at home
+    """
+    bundle = load_bundle(model)
+    is_manifest = [path.suffix == ".csv" for path in sources]
+    if any(is_manifest) and len(sources) > 1:
+        raise UsageError("tune takes one manifest, or the files of one log")
+    if any(is_manifest):
+        if all_false:
+            raise UsageError("--all-false belongs to logs: leave the labels of a manifest empty")
+        evidence = from_recordings(bundle, backend, sources[0])
+    else:
+        evidence = from_log(bundle, sources, all_false)
+    choices = choose(evidence, alarms_per_hour)
+    show(choices, alarms_per_hour)
+    text = settings(choices, alarms_per_hour)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write(out, text)
+
+
+def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
+    """Hears all recordings of a manifest, with progress on standard error."""
+    events = bundle.manifest.events
+    recordings = read_recordings(path, bundle.manifest.labels)
+    evidence = Evidence(labels_in_play(events, recordings), events)
+    tagger = Tagger(bundle, open_backend(bundle, backend), EventSpec())
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("listening", total=len(recordings))
+        hear(evidence, tagger, recordings, lambda: progress.advance(task))
+    return evidence
+
+
+def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Evidence:
+    """Reads a log and says how much of it could be read."""
+    events = bundle.manifest.events
+    evidence, log = Evidence(list(events.thresholds), events), SessionLog(paths)
+    review(evidence, log, all_false)
+    if not log.n_records:
+        raise UsageError(f"{paths[0]} has no records of edge-audio listen --json")
+    for problem in [*log.problems, *([f"{log.n_bad} damaged lines"] if log.n_bad else [])]:
+        click.echo(f"edge-audio: {problem}", err=True)
+    return evidence
+
+
+def show(choices: list[Choice], alarms_per_hour: float) -> None:
+    """One line for each label that changes or that anything is known of."""
+    console = Console(stderr=True)
+    table = Table("label", "on", "new", "false alarms", "after", "found", "after", "hours without")
+    for choice in choices:
+        if any(choice.alarms) or choice.n_right or choice.on != choice.on_before:
+            table.add_row(*_row(choice))
+    if table.row_count:
+        console.print(table)
+    hours = min((choice.hours for choice in choices), default=0.0)
+    if hours * alarms_per_hour < 1.0:
+        needed = f"{1.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
+        console.print(
+            f"{hours:.1f} h without some labels: {needed} of audio can show "
+            f"{alarms_per_hour:g} false alarms per hour, so none was allowed",
+            highlight=False,
+        )
+
+
+def _row(choice: Choice) -> list[str]:
+    found = [f"{n} of {choice.n_right}" if choice.n_right else "-" for n in choice.found]
+    return [
+        choice.label,
+        "off" if choice.on_before is None else f"{choice.on_before:.2f}",
+        "off" if choice.on is None else f"{choice.on:.2f}",
+        *map(str, choice.alarms),
+        *found,
+        f"{choice.hours:.1f}",
+    ]
+
+
+def write(path: Path, text: str) -> None:
+    from edge_audio.cli.report import write_atomically
+
+    write_atomically(path, text.encode())
+    click.echo(f"written: {path}; its [events] go into the file of edge-audio listen --config")

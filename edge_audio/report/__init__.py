@@ -1,0 +1,1 @@
+"""What a log says about hours or months of listening: aggregated, then drawn."""

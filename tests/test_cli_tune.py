@@ -1,0 +1,151 @@
+"""Thresholds from recordings and logs: what was a false alarm is not heard again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from command_line import error_line, records, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_audio.demo import DemoScene
+from edge_audio.errors import UsageError
+from edge_audio.spec import EventSpec, Threshold
+from edge_audio.tune import POINTS, Evidence, choose, read_recordings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RATE_HZ = 16_000
+
+
+def threshold(on: float) -> Threshold:
+    return Threshold(on=on, off=on / 2, precision=0.9, recall=0.5, n_positives=9)
+
+
+SPEC = EventSpec(thresholds={"Dog": threshold(0.3), "Siren": threshold(0.6)})
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """25 s of the demo scene: an alarm and a siren sound in it."""
+    samples: list[np.ndarray] = []
+    for block in DemoScene(RATE_HZ).blocks():
+        samples.append(block.samples)
+        if sum(map(len, samples)) >= 25 * RATE_HZ:
+            break
+    path = tmp_path_factory.mktemp("demo") / "demo.wav"
+    soundfile.write(path, np.concatenate(samples), RATE_HZ, "PCM_16")
+    return path
+
+
+def heard(path: Path, *arguments: object) -> list[dict[str, object]]:
+    done = run("listen", "--source", path, "--format", "jsonl", *arguments)
+    return [record for record in records(done.stdout) if record["kind"] == "start"]
+
+
+def manifest(folder: Path, *rows: tuple[Path, str]) -> Path:
+    path = folder / "recordings.csv"
+    path.write_text("path,labels\n" + "".join(f"{name},{labels}\n" for name, labels in rows))
+    return path
+
+
+def test_recordings_of_nothing_silence_what_they_set_off(demo: Path, tmp_path: Path) -> None:
+    before = heard(demo)
+    assert before
+    out = tmp_path / "thresholds.toml"
+    done = run("tune", manifest(tmp_path, (demo, "")), "--out", out)
+    assert "none was allowed" in " ".join(done.stderr.split())
+    assert heard(demo, "--config", out) == []
+    chosen = tomllib.loads(out.read_text())["events"]["thresholds"]
+    assert set(chosen) > {str(record["label"]) for record in before}
+
+
+def test_labels_of_a_recording_stay_found(demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "thresholds.toml"
+    listed = {str(record["label"]) for record in heard(demo)}
+    run("tune", manifest(tmp_path, (demo, ";".join(listed).lower())), "--out", out)
+    assert listed <= {str(record["label"]) for record in heard(demo, "--config", out)}
+
+
+def test_log_of_an_empty_house_silences_what_it_reports(demo: Path, tmp_path: Path) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "thresholds.toml"
+    before = heard(demo, "--json", log)
+    assert before
+    run("tune", log, "--all-false", "--out", out)
+    assert heard(demo, "--config", out) == []
+
+
+def test_reviewed_events_decide_and_others_are_left_aside(demo: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    heard(demo, "--json", log)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    wrong = next(line for line in lines if line["kind"] == "start")
+    wrong["correct"] = False
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + "{torn\n")
+    done = run("tune", log)
+    assert "1 damaged lines" in done.stderr
+    chosen = tomllib.loads(done.stdout)["events"]["thresholds"]
+    plain = run("inspect", "tiny-int8", "--json").stdout
+    in_use = {k: v["on"] for k, v in json.loads(plain)["events"]["thresholds"].items()}
+    changed = {label for label, on in chosen.items() if on != pytest.approx(in_use[label])}
+    assert changed == {wrong["label"]}
+    assert chosen[wrong["label"]] > in_use[wrong["label"]]
+
+
+@given(st.lists(st.integers(0, 3), min_size=len(POINTS) + 1, max_size=len(POINTS) + 1))
+def test_all_thresholds_from_the_chosen_one_on_keep_the_budget(alarms: list[int]) -> None:
+    evidence = Evidence(["Dog"], SPEC)
+    evidence.alarms[0], evidence.hours[0], evidence.n_right[0] = alarms, 10.0, 3
+    (choice,) = choose(evidence, 0.1)
+    thresholds = evidence.thresholds[0]
+    on = np.inf if choice.on is None else choice.on
+    assert (evidence.alarms[0][thresholds >= on] <= 1).all()
+    lower = thresholds[thresholds < on]
+    if len(lower):
+        assert evidence.alarms[0][thresholds == lower.max()].max() > 1
+
+
+def test_nothing_recorded_of_a_label_leaves_it_as_it_is_or_less_sensitive() -> None:
+    evidence = Evidence(["Dog", "Siren", "Cat"], SPEC)
+    evidence.hours[:] = 100.0
+    evidence.alarms[0, evidence.thresholds[0] <= 0.5] = 50
+    dog, siren, cat = choose(evidence, 0.1)
+    assert dog.on is not None
+    assert 0.5 < dog.on < 0.6
+    assert (siren.on_before, siren.on) == (0.6, 0.6)
+    assert (cat.on_before, cat.on) == (None, None)  # off before and after
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs a line"),
+        ("file,labels\na.wav,Dog\n", "needs a line"),
+        ("path,labels\n,Dog\n", "line 2: there is no path"),
+        ("path,labels\na.wav,Dig\n", "line 2: unknown label 'Dig'"),
+    ],
+)
+def test_manifest_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recordings.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_recordings(path, ["Dog", "Siren"])
+
+
+def test_mistakes_on_the_command_line_are_named(tmp_path: Path) -> None:
+    missing = manifest(tmp_path, (tmp_path / "none.wav", "Dog"))
+    assert "none.wav" in error_line(run("tune", missing, ok=False), 2)
+    assert "--all-false belongs to logs" in error_line(
+        run("tune", missing, "--all-false", ok=False), 2
+    )
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert "no records" in error_line(run("tune", empty, ok=False), 2)

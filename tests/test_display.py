@@ -1,0 +1,213 @@
+"""The live view shows what was heard, fits into its terminal, and survives any name."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from command_line import HANG_S, SAMPLES, listening
+from rich.console import Console, RenderableType
+
+from edge_audio.blocks import Block
+from edge_audio.cli.display import LiveSink, LiveView
+from edge_audio.events import Event
+from edge_audio.sinks import Sink, TopLabels
+from edge_audio.streams import Stream
+
+LABELS = tuple(f"Label {i}" for i in range(20))
+RATE_HZ = 16_000
+
+
+def terminal(width: int = 100, height: int = 50, color: str | None = "truecolor") -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        height=height,
+        force_terminal=True,
+        color_system=color,  # type: ignore[arg-type]
+    )
+
+
+def stream(name: str = "hall") -> Stream:
+    return Stream(name, LABELS, RATE_HZ, live=True)
+
+
+def hear(sink: Sink, seconds: int = 4, loud: int = 3) -> None:
+    """Noise for a while, in which one label scores high every other second."""
+    rng = np.random.default_rng(0)
+    for i in range(seconds):
+        samples = (0.2 * rng.standard_normal(RATE_HZ)).astype(np.float32)
+        sink.on_audio(Block(samples, float(i)))
+        scores = np.full(len(LABELS), 0.01, np.float32)
+        scores[loud] = 0.9 if i % 2 else 0.1
+        sink.on_scores(i + 0.5, scores)
+    sink.on_event(Event("start", LABELS[loud], seconds - 0.5, 0.9))
+
+
+def lines(frame: RenderableType, console: Console) -> list[str]:
+    paper = terminal(console.width, console.height)
+    paper.print(frame)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", paper.file.getvalue())  # type: ignore[attr-defined]
+    return text.rstrip("\n").split("\n")
+
+
+def frame_of(console: Console, n_top: int = 8) -> list[str]:
+    sink = LiveSink(console, "toy on hall", TopLabels(LABELS, n_top), stream())
+    hear(sink)
+    shown = lines(sink.render(), console)
+    sink.close()
+    return shown
+
+
+def test_a_label_has_a_bar_its_history_and_its_score() -> None:
+    (line,) = [line for line in frame_of(terminal()) if "Label 3 " in line and "start" not in line]
+    assert "▁▇▁▇" in line
+    assert "0.90" in line
+    assert line.index("━") < line.index("▇") < line.index("0.90")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("height", [12, 16, 20, 24, 30, 50])
+def test_the_view_fits_into_terminals_of_all_sizes(width: int, height: int) -> None:
+    shown = frame_of(terminal(width, height))
+    assert len(shown) < height
+    assert all(len(line) <= width for line in shown)
+    text = "\n".join(shown)
+    for part in ("dBFS", "Label 3", "events"):
+        assert part in text
+
+
+def test_small_terminals_lose_the_spectrogram_first() -> None:
+    large, middle, small = ("\n".join(frame_of(terminal(100, h))) for h in (50, 24, 14))
+    assert "▀" in large
+    assert "▀" not in middle
+    assert "Label 3  0.90" in middle
+    assert middle.count("Label ") > small.count("Label ")
+
+
+def test_terminals_without_colours_get_no_spectrogram() -> None:
+    assert "▀" not in "\n".join(frame_of(terminal(color=None)))
+
+
+def test_the_spectrogram_shows_high_sounds_above_low_ones() -> None:
+    console = terminal()
+    for hz, is_bright_at_top in ((6000.0, True), (100.0, False)):
+        sink = LiveSink(console, "toy", TopLabels(LABELS, 3), stream())
+        tone = 0.5 * np.sin(2 * np.pi * hz * np.arange(20 * RATE_HZ) / RATE_HZ)
+        sink.on_audio(Block(tone.astype(np.float32), 0.0))
+        sink.render()
+        paper = terminal()
+        paper.print(sink.render())
+        sink.close()
+        strip = [
+            re.findall(r"38;2;(\d+);(\d+);(\d+)[;\d]*m▀", line)
+            for line in paper.file.getvalue().split("\n")  # type: ignore[attr-defined]
+            if "▀" in line
+        ]
+        brightness = [sum(int(part) for part in row[-1]) for row in strip]
+        assert len(brightness) == 8
+        assert (brightness[0] > brightness[-1]) == is_bright_at_top
+
+
+def test_a_view_that_nobody_draws_keeps_little_audio() -> None:
+    sink = LiveSink(terminal(), "toy", TopLabels(LABELS, 3), stream())
+    sink.render()
+    for i in range(300):
+        sink.on_audio(Block(np.zeros(RATE_HZ, np.float32), float(i)))
+    assert sink._strip is not None
+    assert sum(map(len, sink._strip._waiting)) <= 21 * RATE_HZ
+    sink.close()
+
+
+def test_problems_come_before_notices() -> None:
+    problems: list[str] = []
+    console = terminal()
+    sink = LiveSink(console, "toy", TopLabels(LABELS, 3), stream(), problems=lambda: problems)
+    sink.on_notice("microphone lost; trying again")
+    assert "0:00.00  microphone lost" in "\n".join(lines(sink.render(), console))
+    problems += ["mqtt: connection refused", "file x: disk full"]
+    text = "\n".join(lines(sink.render(), console))
+    assert "mqtt: connection refused  (and 1 more)" in text
+    assert "microphone" not in text
+    sink.close()
+
+
+def test_names_are_no_markup() -> None:
+    console = terminal()
+    odd = Stream("[red]hall[/]", ("[bold]Dog[/bold]", "[/]"), RATE_HZ, live=True)
+    sink = LiveSink(console, "toy on [link=x]", TopLabels(odd.labels, 2), odd)
+    sink.on_scores(1.0, np.array([0.9, 0.8], np.float32))
+    sink.on_event(Event("start", "[bold]Dog[/bold]", 1.0, 0.9))
+    sink.on_notice("[/] [blink]")
+    text = "\n".join(lines(sink.render(), console))
+    sink.close()
+    for part in ("[bold]Dog[/bold]", "toy on [link=x]", "[/] [blink]"):
+        assert part in text
+
+
+def view_of(console: Console, names: list[str]) -> LiveView:
+    top = TopLabels(LABELS, 8)
+    return LiveView(console, "toy", [top] * len(names), [stream(name) for name in names])
+
+
+def test_several_streams_have_a_row_each() -> None:
+    console = terminal()
+    view = view_of(console, ["hall", "yard", "[b]"])
+    hear(view.sinks[0], loud=3)
+    hear(view.sinks[1], loud=7)
+    view.sinks[1].on_notice("camera lost")
+    shown = lines(view.render(), console)
+    (hall,) = [line for line in shown if " hall " in line]
+    (yard,) = [line for line in shown if " yard " in line and "lost" not in line]
+    assert "0.90 Label 3" in hall
+    assert "start Label 7" in yard
+    assert any("[b]" in line for line in shown)
+    assert any("yard  0:03.50  camera lost" in line for line in shown)
+    for sink in view.sinks:
+        sink.close()
+    assert console.file.getvalue().count("\x1b[?25h") == 1  # type: ignore[attr-defined]
+
+
+def test_more_streams_than_rows_are_counted() -> None:
+    console = terminal(60, 10)
+    view = view_of(console, [f"stream {i}" for i in range(30)])
+    shown = lines(view.render(), console)
+    assert len(shown) < 10
+    assert any("26 more streams" in line for line in shown)
+    for sink in view.sinks:
+        sink.close()
+
+
+def read_until(master: int, wanted: str, text: str = "") -> str:
+    deadline_s = time.monotonic() + HANG_S
+    while wanted not in text:
+        assert time.monotonic() < deadline_s, text
+        if select.select([master], [], [], 1.0)[0]:
+            text += os.read(master, 65536).decode(errors="replace")
+    return text
+
+
+def test_two_sources_share_a_terminal(tmp_path: Path) -> None:
+    for name in ("hall", "yard"):
+        soundfile.write(tmp_path / f"{name}.wav", np.tile(SAMPLES, 20), RATE_HZ)
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    sources = ("--source", tmp_path / "hall.wav", "--source", tmp_path / "yard.wav")
+    with listening(*sources, "--realtime", stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        text = read_until(master, "0:01.")  # it listens
+        process.send_signal(signal.SIGINT)
+        text = read_until(master, "yard: ", text)
+        assert process.wait(HANG_S) == 0
+    os.close(master)
+    assert "hall" in text
+    assert "\x1b[?25h" in text
