@@ -54,7 +54,7 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
-	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils systemd ffmpeg mosquitto \
+	@.ci/system-packages libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils systemd ffmpeg mosquitto openssl \
 		g++ mmdebstrap qemu-user-static \
 		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \

@@ -38,12 +38,14 @@ def peer_of(serve: Callable[[socket.socket], None]) -> Iterator[int]:
                 with listener.accept()[0] as peer, suppress(OSError):
                     serve(peer)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    yield listener.getsockname()[1]
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(DEADLINE_S)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(DEADLINE_S)
 
 
 def openssl(*arguments: object) -> None:

@@ -208,6 +208,17 @@ def test_without_a_server_all_become_dead_letters_in_order(
     assert outlet.n_lost == 0
 
 
+def test_closing_tries_once_more_and_waits_no_longer(
+    serve: Callable[..., WebServer], make_outlet: MakeOutlet
+) -> None:
+    server = serve(*[(500, {})] * 10)
+    outlet = make_outlet(server.url, backoff_s=60.0)
+    tell(outlet, 1)
+    eventually(lambda: outlet.problem)
+    outlet.close()
+    assert len(server.posts) == 2
+
+
 def test_a_full_queue_loses_its_oldest_events_and_counts_them(make_outlet: MakeOutlet) -> None:
     outlet = make_outlet(f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, queue=5)
     tell(outlet, 1)

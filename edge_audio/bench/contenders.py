@@ -1,0 +1,279 @@
+"""Who is measured: models of this package, model files of others, and taggers of plugins."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from edge_audio.backends import (
+    BACKEND_NAMES,
+    MODEL_FILES,
+    backends_for,
+    installed_backends,
+    open_backend,
+)
+from edge_audio.bench.windows import FloatArray, WindowModel, WindowStream, open_file
+from edge_audio.bundle import Bundle, load_bundle, shipped_bundles
+from edge_audio.errors import UsageError
+from edge_audio.events import EventDetector
+from edge_audio.frontend import open_frontend
+from edge_audio.image import build_image
+from edge_audio.spec import Spec
+from edge_audio.tagger import Tagger
+
+PEERS_ENV, DEFAULT_PEERS_DIR = "EDGE_AUDIO_PEERS", "../shared/peers"
+PLUGIN_GROUP = "edge_audio.bench_peers"
+"""Entry points, each a function without arguments that returns a WindowModel."""
+
+DEFAULT_MODEL = "tiny-int8"
+YAMNET_FILE, YAMNET_HOP_S = "yamnet.tflite", 0.4875  # 50 % of 15,600 samples
+BACKEND_TITLES = {
+    "litert": "LiteRT",
+    "executorch": "ExecuTorch",
+    "onnx": "ONNX Runtime",
+    "native": "the C engine",
+}
+_EXTRAS = {"litert": "tflite", "executorch": "executorch", "onnx": "onnx"}
+
+
+class Facts(Spec, frozen=True, tag="facts"):
+    """What is known of a contender without measuring.
+
+    step_ms: audio between two scores. latency_ms: algorithmic, the longest time from a sound to
+        the score that speaks of it: as a bundle declares it; one hop and half a window for a
+        model of windows.
+    n_model_bytes: of the file that the runtime loads.
+    """
+
+    step_ms: float
+    latency_ms: float
+    n_model_bytes: int
+
+
+class Hearing(Protocol):
+    """An open contender, hearing one stream. n_steps: scores so far."""
+
+    sample_rate_hz: int
+    facts: Facts
+
+    @property
+    def n_steps(self) -> int: ...
+
+    def push(self, samples: FloatArray) -> Any:
+        """f32[n] in [-1, 1] at sample_rate_hz, any n."""
+
+    def parts(self, blocks: Sequence[FloatArray]) -> dict[str, float]:
+        """CPU seconds of every part over these blocks of one stream, each part alone."""
+
+
+class BundleHearing:
+    """A bundle through the Tagger, events included."""
+
+    def __init__(self, bundle: Bundle, backend_name: str) -> None:
+        self._backend = open_backend(bundle, backend_name)
+        self._tagger = Tagger(bundle, self._backend)
+        self._manifest = bundle.manifest
+        self.sample_rate_hz = self._tagger.sample_rate_hz
+        self.push = self._tagger.push
+        model = bundle.manifest.model
+        self.facts = Facts(
+            step_ms=1e3 * model.step_s,
+            latency_ms=model.latency_ms,
+            n_model_bytes=_n_model_bytes(bundle, backend_name),
+        )
+
+    @property
+    def n_steps(self) -> int:
+        return self._tagger.n_steps
+
+    def parts(self, blocks: Sequence[FloatArray]) -> dict[str, float]:
+        model = self._manifest.model
+        frontend = open_frontend(model, self._backend.log_mel)
+        frontend.push(np.zeros(model.overlap_samples, np.float32))
+        detector = EventDetector(self._manifest.labels, self._manifest.events, model.step_s)
+        frames: list[FloatArray] = []
+        scores: list[FloatArray] = []
+
+        def hear() -> None:
+            frames.extend(frontend.push(samples)[None] for samples in steps)
+
+        def run() -> None:
+            state = self._backend.initial_state()
+            for block in frames:
+                row, state = self._backend.step(block, state)
+                scores.append(row)
+
+        def detect() -> None:
+            for number, row in enumerate(scores):
+                detector.push(row, number * model.step_s)
+
+        samples = np.concatenate(blocks)
+        steps = samples[: len(samples) // model.step_samples * model.step_samples]
+        steps = steps.reshape(-1, model.step_samples)
+        work = {"front end": hear, "model": run, "events": detect}
+        return {name: _cpu_s(do) for name, do in work.items()}
+
+
+class WindowHearing:
+    """A model of windows."""
+
+    def __init__(self, model: WindowModel) -> None:
+        self._model = model
+        self._stream = WindowStream(model)
+        self.sample_rate_hz = model.sample_rate_hz
+        self.push = self._stream.push
+        hop_ms = 1e3 * model.hop_samples / model.sample_rate_hz
+        window_ms = 1e3 * model.window_samples / model.sample_rate_hz
+        self.facts = Facts(
+            step_ms=hop_ms,
+            latency_ms=hop_ms + window_ms / 2.0,
+            n_model_bytes=model.n_model_bytes,
+        )
+
+    @property
+    def n_steps(self) -> int:
+        return self._stream.n_steps
+
+    def parts(self, blocks: Sequence[FloatArray]) -> dict[str, float]:
+        """Only the model: its front end is within."""
+        n_windows = sum(map(len, blocks)) // self._model.hop_samples
+        window = np.resize(np.concatenate(blocks), self._model.window_samples)
+
+        def run() -> None:
+            for _ in range(n_windows):
+                self._model(window)
+
+        return {"model": _cpu_s(run)}
+
+
+def _cpu_s(work: Callable[[], None]) -> float:
+    start_s = time.process_time()
+    work()
+    return time.process_time() - start_s
+
+
+def _n_model_bytes(bundle: Bundle, backend_name: str) -> int:
+    if backend_name == "native":  # engine.bin shares weights with model.tflite
+        return len(build_image(bundle))
+    return bundle.manifest.files[MODEL_FILES[backend_name]].n_bytes
+
+
+class BundleContender(Spec, frozen=True, tag="bundle"):
+    """A shipped model or the folder of a bundle, on one backend."""
+
+    model: str
+    backend: str
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return f"{self.family}, {BACKEND_TITLES[self.backend]}"
+
+    @property
+    def family(self) -> str:
+        """The name under which quality was measured, which does not depend on the backend."""
+        return Path(self.model).name
+
+    def open(self) -> Hearing:
+        """Raises BundleError or BackendError."""
+        return BundleHearing(load_bundle(self.model), self.backend)
+
+
+class FileContender(Spec, frozen=True, tag="file"):
+    """A model file that scores windows of samples; hop_s as in `open_file`."""
+
+    name: str
+    path: str
+    hop_s: float = 0.0
+
+    @property
+    def family(self) -> str:
+        return self.name
+
+    def open(self) -> Hearing:
+        """Raises UsageError or BackendError."""
+        return WindowHearing(open_file(Path(self.path), self.hop_s))
+
+
+class PluginContender(Spec, frozen=True, tag="plugin"):
+    """An entry point of PLUGIN_GROUP, "module:function"; loaded by the measuring process alone,
+    since it may bring anything."""
+
+    name: str
+    target: str
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("-")[0]
+
+    def open(self) -> Hearing:
+        """Raises whatever the plugin raises."""
+        return WindowHearing(pkgutil.resolve_name(self.target)())
+
+
+Contender = BundleContender | FileContender | PluginContender
+
+
+class Field(NamedTuple):
+    """missing: one line for each contender that cannot take part here, and what to do."""
+
+    contenders: list[Contender]
+    missing: list[str]
+
+
+def own_contenders(models: Sequence[str], backends: Sequence[str]) -> Field:
+    """Every model on every installed backend; all int8 models that ship, and all backends,
+    unless some are named; the default model first. Raises BundleError, or UsageError if none is
+    left."""
+    shipped = [name for name in shipped_bundles() if "int8" in name]
+    names = models or sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
+    chosen = backends or BACKEND_NAMES
+    found: list[Contender] = [
+        BundleContender(model=name, backend=backend)
+        for name in names
+        for backend in backends_for(load_bundle(name))
+        if backend in chosen
+    ]
+    missing = [_missing_backend(name) for name in chosen if name not in installed_backends()]
+    if not found:
+        raise UsageError("; ".join(["no model to measure", *missing]))
+    return Field(found, missing)
+
+
+def _missing_backend(name: str) -> str:
+    if extra := _EXTRAS.get(name):
+        return f"{BACKEND_TITLES[name]} is not installed: pip install 'edge-audio[{extra}]'"
+    return f"{BACKEND_TITLES[name]} needs a C compiler, such as gcc"
+
+
+def baselines() -> Field:
+    """YAMNet, where its file is there, and what plugins bring."""
+    path = Path(os.environ.get(PEERS_ENV, DEFAULT_PEERS_DIR)) / YAMNET_FILE
+    found: list[Contender] = list(_plugins())
+    if not path.is_file():
+        return Field(found, [f"YAMNet: no {path}; set {PEERS_ENV} to the folder that holds it"])
+    return Field([FileContender(name="YAMNet", path=str(path), hop_s=YAMNET_HOP_S), *found], [])
+
+
+def _plugins() -> Iterator[Contender]:
+    entries = sorted(entry_points(group=PLUGIN_GROUP), key=lambda entry: entry.name)
+    return (PluginContender(name=entry.name, target=entry.value) for entry in entries)
+
+
+def user_peer(text: str, hop_s: float) -> FileContender:
+    """'NAME=model.onnx' -> a contender. Raises UsageError for anything else, or a file that is
+    not there."""
+    name, equals, target = text.partition("=")
+    path = Path(target)
+    if not (name and equals and path.suffix in (".tflite", ".onnx")):
+        raise UsageError(f"--peer {text!r}: expected NAME=FILE.tflite or NAME=FILE.onnx")
+    if not path.is_file():
+        raise UsageError(f"--peer {name}: no such file: {path}")
+    return FileContender(name=name, path=str(path), hop_s=hop_s)

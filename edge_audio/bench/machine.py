@@ -1,0 +1,90 @@
+"""The machine that figures were measured on, and what a process takes of its memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from edge_audio.spec import Spec
+
+BUSY_LOAD = 0.5
+"""A load at the start above this means that others compute as well."""
+
+_KB_PER_MB = 1000.0
+
+
+class Machine(Spec, frozen=True):
+    """load: processes that wanted to run in the minute before the start, on average."""
+
+    cpu: str
+    n_cpus: int
+    load: float
+    system: str
+    python: str
+    edge_audio: str
+    date: str
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the figures may be those of a crowd."""
+        return self.load > BUSY_LOAD
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cpu}, {self.n_cpus} CPUs, {self.system}, Python {self.python}, "
+            f"load {self.load:.2f} at the start, {self.date}"
+        )
+
+
+def this_machine() -> Machine:
+    """As it is now."""
+    return Machine(
+        cpu=_cpu_name(),
+        n_cpus=os.cpu_count() or 1,
+        load=os.getloadavg()[0],
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        edge_audio=version("edge-audio"),
+        date=date.today().isoformat(),
+    )
+
+
+def _cpu_name() -> str:
+    """x86 names its CPU, a Raspberry Pi the whole board."""
+    for name in ("model name", "Model"):
+        if value := _field(Path("/proc/cpuinfo"), name):
+            return value
+    return platform.processor() or platform.machine()
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now; its peak where the system does not tell."""
+    return _memory_mb("VmRSS")
+
+
+def peak_resident_mb() -> float:
+    """Largest resident memory of this process so far."""
+    return _memory_mb("VmHWM")
+
+
+def _memory_mb(name: str) -> float:
+    # Linux's ru_maxrss starts with the memory of the parent, so that it is the second choice.
+    if value := _field(Path("/proc/self/status"), name):
+        return int(value.split()[0]) / _KB_PER_MB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else _KB_PER_MB)
+
+
+def _field(path: Path, name: str) -> str:
+    """The first value of that name in a file of `name : value` lines, "" without."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return ""
+    rows = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in rows if key.strip() == name), "")

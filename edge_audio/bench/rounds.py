@@ -1,0 +1,133 @@
+"""One round of one contender, measured from within its own process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge_audio.bench.contenders import Contender, Facts, Hearing
+from edge_audio.bench.machine import peak_resident_mb
+from edge_audio.bench.windows import FloatArray
+from edge_audio.blocks import paced
+from edge_audio.errors import UsageError
+from edge_audio.sources import AudioFile
+from edge_audio.spec import Spec
+
+FILE_BLOCK_MS, LIVE_BLOCK_MS = 1000.0, 80.0  # as `edge-audio listen` reads files and microphones
+MAX_PASS_S = 4.0
+"""Wall time after which a slow contender has heard enough of the recording."""
+
+MAX_PART_S = 40.0  # of audio, which is kept in memory
+PACED_SHARE = 1.0 / 40.0
+MIN_PACED_STEPS = 4
+
+
+class OpenJob(Spec, frozen=True, tag="open"):
+    """Open it and no more: what is compiled or cached at first use is then no part of a round."""
+
+    contender: Contender
+
+    def run(self, heard_first: Callable[[], None]) -> Facts:
+        return self.contender.open().facts
+
+
+class Round(Spec, frozen=True, tag="round"):
+    """CPU times are of the whole process, in ms per second of audio: a file in blocks of
+    1 s, live ones in blocks of 80 ms, as fast as possible; paced: the same in real time.
+
+    parts_ms_per_s: each part alone, 80 ms at a time. peak_rss_mb: after file and live pass.
+    step_times_ms: wall time of every block that completed a score, in real time.
+    """
+
+    file_ms_per_s: float
+    live_ms_per_s: float
+    paced_ms_per_s: float
+    parts_ms_per_s: dict[str, float]
+    peak_rss_mb: float
+    step_times_ms: tuple[float, ...]
+
+
+class RoundJob(Spec, frozen=True, tag="round"):
+    """Hear a recording in all ways."""
+
+    contender: Contender
+    recording: str
+    seconds: float
+
+    def run(self, heard_first: Callable[[], None]) -> Round:
+        """heard_first: called once the first score is there. Raises UsageError if the recording
+        is too short for one."""
+        hearing, path = self.contender.open(), Path(self.recording)
+        for samples in _blocks(path, hearing, LIVE_BLOCK_MS):
+            hearing.push(samples)
+            if hearing.n_steps:
+                break
+        else:
+            step_s = hearing.facts.step_ms / 1e3
+            raise UsageError(f"no score in {self.seconds:g} s: --seconds must exceed {step_s:g}")
+        heard_first()
+        file_ms_per_s = _pass_ms_per_s(hearing, path, FILE_BLOCK_MS)
+        live_ms_per_s = _pass_ms_per_s(hearing, path, LIVE_BLOCK_MS)
+        peak_rss_mb = peak_resident_mb()
+        paced_s = max(PACED_SHARE * self.seconds, MIN_PACED_STEPS * hearing.facts.step_ms / 1e3)
+        paced_ms_per_s, step_times_ms = _pace(hearing, path, paced_s)
+        return Round(
+            file_ms_per_s=file_ms_per_s,
+            live_ms_per_s=live_ms_per_s,
+            paced_ms_per_s=paced_ms_per_s,
+            parts_ms_per_s=_parts(hearing, path),
+            peak_rss_mb=peak_rss_mb,
+            step_times_ms=step_times_ms,
+        )
+
+
+def _blocks(path: Path, hearing: Hearing, block_ms: float) -> Iterator[FloatArray]:
+    with AudioFile(path, hearing.sample_rate_hz, block_ms) as source:
+        for block in source.blocks():
+            yield block.samples
+
+
+def _pass_ms_per_s(hearing: Hearing, path: Path, block_ms: float) -> float:
+    """CPU ms per second of audio, of the recording or as much as MAX_PASS_S allows."""
+    n_samples, start_s = 0, time.process_time()
+    end_s = time.monotonic() + MAX_PASS_S
+    for samples in _blocks(path, hearing, block_ms):
+        hearing.push(samples)
+        n_samples += len(samples)
+        if time.monotonic() > end_s:
+            break
+    cpu_s = time.process_time() - start_s
+    return 1e3 * cpu_s * hearing.sample_rate_hz / n_samples
+
+
+def _pace(hearing: Hearing, path: Path, seconds: float) -> tuple[float, tuple[float, ...]]:
+    """CPU ms per second in real time, and the wall times of the blocks that completed a score."""
+    step_times_ms, heard_s = [], 0.0
+    with AudioFile(path, hearing.sample_rate_hz, LIVE_BLOCK_MS) as source:
+        cpu_start_s = time.process_time()
+        for block in paced(source.blocks(), hearing.sample_rate_hz):
+            n_before, start_s = hearing.n_steps, time.perf_counter()
+            hearing.push(block.samples)
+            if hearing.n_steps > n_before:
+                step_times_ms.append(1e3 * (time.perf_counter() - start_s))
+            heard_s = block.time_s + len(block.samples) / hearing.sample_rate_hz
+            if heard_s >= seconds:
+                break
+    return 1e3 * (time.process_time() - cpu_start_s) / heard_s, tuple(step_times_ms)
+
+
+def _parts(hearing: Hearing, path: Path) -> dict[str, float]:
+    """CPU ms per second of every part, over a short piece where the contender is slow."""
+    blocks, n_samples = [], 0
+    step_samples = round(hearing.facts.step_ms / 1e3 * hearing.sample_rate_hz)
+    start_s = time.monotonic()
+    for samples in _blocks(path, hearing, LIVE_BLOCK_MS):
+        hearing.push(samples)
+        blocks.append(samples)
+        n_samples += len(samples)
+        is_enough = time.monotonic() - start_s > MAX_PASS_S / 4 and n_samples >= 4 * step_samples
+        if is_enough or n_samples >= MAX_PART_S * hearing.sample_rate_hz:
+            break
+    seconds = n_samples / hearing.sample_rate_hz
+    return {name: 1e3 * cpu_s / seconds for name, cpu_s in hearing.parts(blocks).items()}

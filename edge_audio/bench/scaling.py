@@ -1,0 +1,201 @@
+"""How cost grows with the work: streams, labels, the size of a push, hours."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, get_args
+
+import numpy as np
+
+from edge_audio.backends import open_backend
+from edge_audio.bench.contenders import BundleContender
+from edge_audio.bench.machine import resident_mb
+from edge_audio.bench.windows import FloatArray
+from edge_audio.bundle import load_bundle
+from edge_audio.demo import DemoScene
+from edge_audio.events import select_events
+from edge_audio.spec import Spec
+from edge_audio.tagger import Tagger
+
+BLOCK_MS = 80.0
+SCENE_S = 32.0
+N_STREAMS = (1, 2, 4, 8, 16, 32, 64)
+N_LABELS = (10, 20, 50, 100, 200, 350, 527)
+PUSH_MS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
+HOURS_S = (60.0, 600.0, 3600.0, 10800.0)
+
+Kind = Literal["streams", "labels", "push", "hours"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+LATE_MS, LATE_SHARE = 250.0, 0.01
+"""One core keeps up as long as no more than this share of the blocks waits longer than this for an
+answer: short stalls, which buffers bridge, are no overload."""
+
+
+class Point(Spec, frozen=True):
+    """One amount of work. x: streams, labels, ms of audio per push, or seconds of audio.
+
+    ms_per_s: CPU ms of the whole process per second of audio of one stream; for hours since the
+        point before. rss_mb: resident memory then.
+    """
+
+    x: float
+    ms_per_s: float
+    rss_mb: float
+
+
+class Curve(Spec, frozen=True, tag="curve"):
+    points: tuple[Point, ...]
+
+
+class Capacity(Spec, frozen=True, tag="capacity"):
+    """How one thread kept up with streams in real time.
+
+    late_share: of the blocks, those that waited longer than LATE_MS. cpu_share: CPU
+        seconds per second. p50_ms, p99_ms: from the end of a block to its answer.
+    """
+
+    n_streams: int
+    seconds: float
+    late_share: float
+    cpu_share: float
+    p50_ms: float
+    p99_ms: float
+    rss_mb: float
+
+    @property
+    def is_kept_up(self) -> bool:
+        """Whether nearly all answers came in time."""
+        return self.late_share <= LATE_SHARE
+
+
+class CurveJob(Spec, frozen=True, tag="curve"):
+    """seconds: audio for each point, over all streams; hours go up to 90 times as much."""
+
+    contender: BundleContender
+    kind: Kind
+    seconds: float
+
+    def run(self, heard_first: Callable[[], None]) -> Curve:
+        crowd = Crowd(self.contender)
+        measure = {
+            "streams": crowd.by_streams,
+            "labels": crowd.by_labels,
+            "push": crowd.by_push,
+            "hours": crowd.by_hours,
+        }[self.kind]
+        return Curve(points=tuple(measure(self.seconds)))
+
+
+class CapacityJob(Spec, frozen=True, tag="capacity"):
+    """Streams in real time for so many seconds, or until too many blocks were late."""
+
+    contender: BundleContender
+    n_streams: int
+    seconds: float
+
+    def run(self, heard_first: Callable[[], None]) -> Capacity:
+        return Crowd(self.contender).keep_up(self.n_streams, self.seconds)
+
+
+class Crowd:
+    """Streams that share one loaded model and hear the same scene, each from another place."""
+
+    def __init__(self, contender: BundleContender) -> None:
+        self._bundle = load_bundle(contender.model)
+        self._backend = open_backend(self._bundle, contender.backend)
+        self._rate_hz = self._bundle.manifest.model.frontend.sample_rate_hz
+        self._scene = _scene(self._rate_hz)
+
+    def by_streams(self, seconds: float) -> Iterator[Point]:
+        """More streams, turn by turn a block of each."""
+        for n_streams in N_STREAMS:
+            taggers, blocks = self._taggers(n_streams), self._cut(BLOCK_MS)
+            _turns(taggers, blocks, 2)
+            yield _point(n_streams, taggers, blocks, BLOCK_MS, seconds)
+
+    def by_labels(self, seconds: float) -> Iterator[Point]:
+        """More labels with a threshold, in one stream."""
+        labels = self._bundle.manifest.labels
+        for n_labels in sorted({min(n, len(labels)) for n in N_LABELS}):
+            spec = self._bundle.manifest.events
+            events = select_events(spec, labels, only=labels[:n_labels], threshold=0.5)
+            taggers, blocks = [Tagger(self._bundle, self._backend, events)], self._cut(BLOCK_MS)
+            _turns(taggers, blocks, 2)
+            yield _point(n_labels, taggers, blocks, BLOCK_MS, seconds)
+
+    def by_push(self, seconds: float) -> Iterator[Point]:
+        """More audio per push, in one stream."""
+        for push_ms in PUSH_MS:
+            taggers, blocks = self._taggers(1), self._cut(push_ms)
+            _turns(taggers, blocks, 2)
+            yield _point(push_ms, taggers, blocks, push_ms, seconds)
+
+    def by_hours(self, seconds: float) -> Iterator[Point]:
+        """More audio, in one stream, 1 s per push."""
+        taggers, blocks, heard_s = self._taggers(1), self._cut(1e3), 0.0
+        _turns(taggers, blocks, 2)
+        for end_s in (x for x in HOURS_S if x <= max(HOURS_S[0], 90.0 * seconds)):
+            yield _point(end_s, taggers, blocks, 1e3, end_s - heard_s)
+            heard_s = end_s
+
+    def keep_up(self, n_streams: int, seconds: float) -> Capacity:
+        """Streams in real time, their blocks spread evenly over the block length; given up as
+        soon as too many answers were late."""
+        taggers, blocks, block_s = self._taggers(n_streams), self._cut(BLOCK_MS), BLOCK_MS / 1e3
+        _turns(taggers, blocks, 2)
+        n_blocks, n_late = round(seconds / block_s) * n_streams, 0
+        waits_s: list[float] = []
+        start_s, cpu_start_s = time.monotonic(), time.process_time()
+        while len(waits_s) < n_blocks and n_late <= LATE_SHARE * n_blocks:
+            turn, stream = divmod(len(waits_s), n_streams)
+            due_s = start_s + len(waits_s) * block_s / n_streams
+            if (early_s := due_s - time.monotonic()) > 0.0:
+                time.sleep(early_s)
+            taggers[stream].push(blocks[(turn + stream) % len(blocks)])
+            waits_s.append(time.monotonic() - due_s)
+            n_late += waits_s[-1] > LATE_MS / 1e3
+        cpu_s, wall_s = time.process_time() - cpu_start_s, time.monotonic() - start_s
+        p50_ms, p99_ms = (1e3 * np.percentile(waits_s, (50, 99))).tolist()
+        return Capacity(
+            n_streams=n_streams,
+            seconds=wall_s,
+            late_share=n_late / n_blocks,
+            cpu_share=cpu_s / wall_s,
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
+            rss_mb=resident_mb(),
+        )
+
+    def _taggers(self, n_streams: int) -> list[Tagger]:
+        return [Tagger(self._bundle, self._backend) for _ in range(n_streams)]
+
+    def _cut(self, block_ms: float) -> list[FloatArray]:
+        n_block = round(block_ms * self._rate_hz / 1e3)
+        return list(self._scene[: len(self._scene) // n_block * n_block].reshape(-1, n_block))
+
+
+def _turns(taggers: list[Tagger], blocks: list[FloatArray], n_turns: int) -> None:
+    for turn in range(n_turns):
+        for stream, tagger in enumerate(taggers):
+            tagger.push(blocks[(turn + stream) % len(blocks)])
+
+
+def _point(
+    x: float, taggers: list[Tagger], blocks: list[FloatArray], block_ms: float, seconds: float
+) -> Point:
+    """The cost of so much audio, over all streams."""
+    n_turns = math.ceil(seconds * 1e3 / block_ms / len(taggers))
+    start_s = time.process_time()
+    _turns(taggers, blocks, n_turns)
+    cpu_s = time.process_time() - start_s
+    heard_s = n_turns * len(taggers) * block_ms / 1e3
+    return Point(x=x, ms_per_s=1e3 * cpu_s / heard_s, rss_mb=resident_mb())
+
+
+def _scene(rate_hz: int) -> FloatArray:
+    """f32[n]: SCENE_S of the demo."""
+    blocks = DemoScene(rate_hz, block_ms=1e3).blocks()
+    return np.concatenate([next(blocks).samples for _ in range(round(SCENE_S))])

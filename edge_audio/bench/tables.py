@@ -1,0 +1,189 @@
+"""A report as tables, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.table import Column, Table
+
+from edge_audio.bench.quality import Quality
+from edge_audio.bench.report import Report, Row, Scaling, Spread
+from edge_audio.bench.scaling import Point
+
+REFERENCE = "YAMNet"
+
+
+class Grid(NamedTuple):
+    """One table: the first column names the rows."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def to_rich(self) -> Table:
+        """For a terminal."""
+        width = max((len(row[0]) for row in self.rows), default=0)
+        names = Column(self.columns[0], min_width=width)
+        figures = (Column(name, justify="right") for name in self.columns[1:])
+        table = Table(names, *figures, box=None, title=self.title, title_justify="left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def to_markdown(self) -> str:
+        """The table alone, without its title."""
+        rule = ["---", *("---:" for _ in self.columns[1:])]
+        cells = ([cell.replace("|", r"\|") for cell in row] for row in self.rows)
+        lines = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *cells)]
+        return "\n".join(lines)
+
+
+def grids(report: Report) -> Iterator[Grid]:
+    """All that was measured."""
+    yield cost(report)
+    yield parts(report)
+    yield latency(report)
+    if report.quality:
+        yield quality(report)
+    if report.scaling:
+        if any(one.capacity for one in report.scaling):
+            yield capacity(report)
+        yield from curves(report)
+
+
+def cost(report: Report) -> Grid:
+    """What listening costs, and as a share of YAMNet's."""
+    reference = next((row for row in report.rows if row.name == REFERENCE), None)
+    share = [f"of {REFERENCE}"] if reference else []
+    columns = ["", "a file", *share, "live", *share, "in real time"]
+    columns += ["peak RSS, MB", "first score, s", "model, KB"]
+    rows = [
+        [
+            row.name,
+            *_with_share("file_ms_per_s", row, reference),
+            *_with_share("live_ms_per_s", row, reference),
+            f"{row.paced_ms_per_s.median:.2f}",
+            f"{row.peak_rss_mb:.0f}",
+            f"{row.first_score_s:.2f}",
+            f"{row.facts.n_model_bytes / 1e3:,.0f}",
+        ]
+        for row in report.rows
+    ]
+    return Grid("CPU ms per second of audio", columns, rows)
+
+
+def _with_share(field: str, row: Row, reference: Row | None) -> list[str]:
+    value = getattr(row, field).median
+    shares = [f"{value / getattr(reference, field).median:.2f}"] if reference else []
+    return [f"{value:.2f}", *shares]
+
+
+def parts(report: Report) -> Grid:
+    """Where the time goes."""
+    names = ("front end", "model", "events")
+    rows = [
+        [
+            row.name,
+            *(_optional(row.parts_ms_per_s.get(name)) for name in names),
+            _range(row.file_ms_per_s),
+            _range(row.live_ms_per_s),
+        ]
+        for row in report.rows
+    ]
+    columns = ["", *names, "a file, least to most", "live, least to most"]
+    return Grid("CPU ms per second of audio, by part, and the spread of the rounds", columns, rows)
+
+
+def latency(report: Report) -> Grid:
+    """How long a sound waits for its score."""
+    columns = ["", "a score every", "algorithmic", "computing, median", "99 %", "scores"]
+    rows = [
+        [
+            row.name,
+            f"{row.facts.step_ms:g}",
+            f"{row.facts.latency_ms:g}",
+            f"{row.step_p50_ms:.2f}",
+            f"{row.step_p99_ms:.2f}",
+            str(row.n_steps),
+        ]
+        for row in report.rows
+    ]
+    return Grid("Latency, ms", columns, rows)
+
+
+def quality(report: Report) -> Grid:
+    """Quality beside the least cost of the same model."""
+    columns = ["", "ESC-50", "event F1", "found", "onset, s", "false alarms/h", "live, CPU ms/s"]
+    rows = [
+        [
+            one.name,
+            *(_percent(value) for value in (one.esc50, one.event_f1, one.found)),
+            _optional(one.onset_median_s),
+            _optional(one.false_alarms_per_h, "{:.1f}"),
+            _optional(_least_cost(one, report.rows)),
+        ]
+        for one in report.quality
+    ]
+    return Grid("Quality, per cent unless it says otherwise, beside the least cost", columns, rows)
+
+
+def _least_cost(one: Quality, rows: Sequence[Row]) -> float | None:
+    costs = [row.live_ms_per_s.median for row in rows if row.family == one.family]
+    return min(costs, default=None)
+
+
+def capacity(report: Report) -> Grid:
+    """How many streams one core keeps up with."""
+    columns = ["", "streams in real time", "of the core", "answer, median ms", "99 % ms", "RSS, MB"]
+    rows = [
+        [
+            one.name,
+            str(one.capacity.n_streams),
+            f"{one.capacity.cpu_share:.0%}",
+            f"{one.capacity.p50_ms:.1f}",
+            f"{one.capacity.p99_ms:.1f}",
+            f"{one.capacity.rss_mb:.0f}",
+        ]
+        for one in report.scaling
+        if one.capacity is not None
+    ]
+    return Grid("Streams of one process that share a model, on one core", columns, rows)
+
+
+def curves(report: Report) -> Iterator[Grid]:
+    """CPU per second of audio and memory against every amount of work."""
+    titles = {
+        "streams": "streams",
+        "labels": "labels with a threshold",
+        "push": "ms of audio per push",
+        "hours": "hours of audio",
+    }
+    for field, title in titles.items():
+        yield _curves(report.scaling, field, title)
+
+
+def _curves(scaling: Sequence[Scaling], field: str, title: str) -> Grid:
+    points: dict[str, Sequence[Point]] = {one.name: getattr(one, field) for one in scaling}
+    columns = [title, *(f"{name}: CPU ms/s, RSS MB" for name in points)]
+    rows = [
+        [_amount(field, row[0].x), *(f"{one.ms_per_s:.2f}, {one.rss_mb:.0f}" for one in row)]
+        for row in zip(*points.values(), strict=True)
+    ]
+    return Grid(f"Cost by {title}", columns, rows)
+
+
+def _amount(field: str, x: float) -> str:
+    return f"{x / 3600.0:.3g}" if field == "hours" else f"{x:g}"
+
+
+def _range(figure: Spread) -> str:
+    return f"{figure.low:.2f}-{figure.high:.2f}"
+
+
+def _optional(value: float | None, style: str = "{:.2f}") -> str:
+    return "-" if value is None else style.format(value)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

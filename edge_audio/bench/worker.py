@@ -1,0 +1,58 @@
+"""The measuring process: one job in JSON as its argument, answers as JSON lines on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from edge_audio.bench.contenders import Facts
+from edge_audio.bench.rounds import OpenJob, Round, RoundJob
+from edge_audio.bench.scaling import Capacity, CapacityJob, Curve, CurveJob
+from edge_audio.errors import EdgeAudioError
+from edge_audio.spec import Spec
+
+Job = OpenJob | RoundJob | CurveJob | CapacityJob
+
+
+class Scored(Spec, frozen=True, tag="scored"):
+    """The first score is there; when, the reader knows best, who started the process."""
+
+
+class Result(Spec, frozen=True, tag="result"):
+    """What the job came to."""
+
+    value: Facts | Round | Curve | Capacity
+
+
+class Failure(Spec, frozen=True, tag="failure"):
+    """Why it came to nothing, in one line."""
+
+    message: str
+
+
+Answer = Scored | Result | Failure
+
+
+def main() -> None:
+    job = msgspec.json.decode(sys.argv[1], type=Job)
+    with os.fdopen(os.dup(1), "wb", buffering=0) as answers:
+        os.dup2(2, 1)  # runtimes print to standard output as well
+
+        def say(answer: Answer) -> None:
+            answers.write(msgspec.json.encode(answer) + b"\n")
+
+        try:
+            say(Result(value=job.run(lambda: say(Scored()))))
+        except EdgeAudioError as error:
+            say(Failure(message=" ".join(str(error).split())))
+        except ModuleNotFoundError as error:
+            say(Failure(message=f"needs the module {error.name!r}, which is not installed"))
+        except Exception as error:  # peers and plugins raise what they like
+            reason = " ".join(str(error).split())
+            say(Failure(message=f"unexpected {type(error).__name__}: {reason}"))
+
+
+if __name__ == "__main__":
+    main()
