@@ -8,7 +8,6 @@ much as with raw samples, and because a FLAC file that ends anywhere can be read
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import re
@@ -312,6 +311,8 @@ def _as_far_as_readable(file: soundfile.SoundFile) -> Iterator[NDArray[np.int16]
 def _locked(path: Path) -> int:
     """A descriptor of the file, locked as long as it is open. Raises BlockingIOError if it is
     locked already."""
+    import fcntl  # which Windows lacks: listening without clips must not need it
+
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
