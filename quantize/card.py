@@ -55,7 +55,7 @@ def _training(manifest: Manifest) -> str:
   {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of \
 {training["batch_size"]}{_start(recipe)}.
   manifest.json has all of it under `provenance`; docs/training.md of the project has the commands.
-- Weights: Apache-2.0, as this package. Label names: AudioSet ontology, CC BY 4.0."""
+- Weights: Apache-2.0, as this package. Label names: AudioSet ontology, CC BY-SA 4.0."""
 
 
 def _teacher(teacher: dict[str, Any]) -> str:
