@@ -10,20 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from edge_audio.blocks import Block
+from edge_audio.cli.frames import Frames
 from edge_audio.cli.spectrogram import STRIP_ROWS, Strip
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks import Sink, TopLabels, clock
 from edge_audio.streams import SILENCE_DBFS, Stream
 
-REFRESH_S = 0.125  # drawing costs more CPU than the model does: eight frames a second will do
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6
 LIVE_TOP = 8  # bars unless --top says otherwise
@@ -126,10 +125,8 @@ class LiveSink(Sink):
         self._heard = Heard(stream)
         self._index = {label: i for i, label in enumerate(stream.labels)}
         self._strip: Strip | None = None
-        self._drawn_at_s = float("-inf")
-        self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._live.start()
-        self._draw()
+        self._frames = Frames(console, self.render)
+        self._frames.draw()
 
     def on_audio(self, block: Block) -> None:
         if self._strip is not None:
@@ -140,22 +137,14 @@ class LiveSink(Sink):
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         self._heard.take_scores(time_s, scores)
-        if time.monotonic() - self._drawn_at_s >= REFRESH_S:
-            self._draw()
+        self._frames.draw_if_due()
 
     def on_notice(self, text: str) -> None:
         self._heard.take_notice(text)
-        self._draw()
+        self._frames.draw()
 
     def close(self) -> None:
-        try:
-            self._draw()
-        finally:
-            self._live.stop()
-
-    def _draw(self) -> None:
-        self._drawn_at_s = time.monotonic()
-        self._live.update(self.render(), refresh=True)
+        self._frames.close()
 
     def render(self) -> RenderableType:
         """One frame of the view."""
@@ -226,27 +215,15 @@ class LiveView:
         self._problems = problems
         self._heard = [Heard(stream) for stream in streams]
         self._n_open = len(streams)
-        self._drawn_at_s = float("-inf")
+        self.frames = Frames(console, self.render)
         self.sinks: list[Sink] = [_RowSink(heard, self) for heard in self._heard]
-        self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._live.start()
-        self.draw()
-
-    def draw(self, if_due: bool = False) -> None:
-        """At once, or if the last time is long enough ago."""
-        if if_due and time.monotonic() - self._drawn_at_s < REFRESH_S:
-            return
-        self._drawn_at_s = time.monotonic()
-        self._live.update(self.render(), refresh=True)
+        self.frames.draw()
 
     def end_one(self) -> None:
         """A stream has ended; with the last one the drawing ends."""
         self._n_open -= 1
         if self._n_open == 0:
-            try:
-                self.draw()
-            finally:
-                self._live.stop()
+            self.frames.close()
 
     def render(self) -> RenderableType:
         """One frame of the view."""
@@ -294,11 +271,11 @@ class _RowSink(Sink):
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         self._heard.take_scores(time_s, scores)
-        self._view.draw(if_due=True)
+        self._view.frames.draw_if_due()
 
     def on_notice(self, text: str) -> None:
         self._heard.take_notice(text)
-        self._view.draw()
+        self._view.frames.draw()
 
     def close(self) -> None:
         self._view.end_one()

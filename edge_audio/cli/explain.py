@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ import click
 import msgspec
 import numpy as np
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
 from edge_audio.cli.braille import Braille
+from edge_audio.cli.frames import Frames
 from edge_audio.events import Event, EventDetector, smoothing_factor
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks import Sink, clock
@@ -30,7 +29,6 @@ explain_option = click.option(
     help="Show why this label becomes an event or not, repeatable: a chart of its score and "
     "thresholds in a terminal, else one line a second (on standard error unless --format text).",
 )
-REFRESH_S = 0.125
 CHART_S = 30.0
 CHART_ROWS = 8
 EDGE_WIDTH = 6  # of a chart: its scale on the left
@@ -234,25 +232,15 @@ class ExplainView(Explainer):
         n_points = round(CHART_S / explained.step_s)
         self._console, self._title = console, title
         self._points: list[deque[Point]] = [deque(maxlen=n_points) for _ in explained.labels]
-        self._drawn_at_s = float("-inf")
-        self._live = Live(console=console, auto_refresh=False)
-        self._live.start()
+        self._frames = Frames(console, self.render)
 
     def _step(self, points: Sequence[Point]) -> None:
         for known, point in zip(self._points, points, strict=True):
             known.append(point)
-        if time.monotonic() - self._drawn_at_s >= REFRESH_S:
-            self._draw()
+        self._frames.draw_if_due()
 
     def close(self) -> None:
-        try:
-            self._draw()
-        finally:
-            self._live.stop()
-
-    def _draw(self) -> None:
-        self._drawn_at_s = time.monotonic()
-        self._live.update(self.render(), refresh=True)
+        self._frames.close()
 
     def render(self) -> RenderableType:
         """One frame: as many charts as the terminal has room for."""
