@@ -39,12 +39,13 @@ _LOOK_EVERY_S = 1.0
 @click.option("--hours", default=24.0, help="Of audio through the pipe.")
 @click.option("--microphone", "is_live", is_flag=True, help="The virtual sound card instead.")
 @click.option("--minutes", default=30.0, help="Of wall clock, with --microphone.")
+@click.option("--clips/--no-clips", "has_clips", default=True, help="Record clips as well.")
 @click.option("--model", default="tiny-int8")
-def main(hours: float, is_live: bool, minutes: float, model: str) -> None:
+def main(hours: float, is_live: bool, minutes: float, has_clips: bool, model: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log, clips = folder / "log.jsonl", folder / "clips"
-        places = ["--json", str(log), "--clips", str(clips)]
+        places = ["--json", str(log), *(["--clips", str(clips)] if has_clips else [])]
         command = [sys.executable, "-m", "edge_audio", "listen", "--model", model, *places]
         command += ["--format", "none"]
         if is_live:
