@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from scipy.special import expit
 
 from distill.data import Clip, data_dir, read_clip, read_manifest
 from distill.metrics import (
@@ -22,6 +23,7 @@ from distill.metrics import (
     AveragePrecision,
     Estimate,
     FoldAccuracy,
+    Reliability,
     agreement,
     average_precision,
     cross_validate,
@@ -29,6 +31,7 @@ from distill.metrics import (
     hit_at,
     lwlrap,
     precision_at_recalls,
+    reliability,
 )
 from distill.recipe import Recipe, peers_dir
 from distill.runs import CHECKPOINT_NAME
@@ -58,7 +61,8 @@ TWINS = (("3-151080-A", "5-151085-A"),)
 class ModelReport(Spec, frozen=True):
     """Figures of one model. esc50, esc10: by what the regression was fitted on; hits: by set
     of clips ("all", "ESC", "other"), for each of HITS_AT; agreement: with the recipe's teacher,
-    where that was scored too; precision: at metrics.RECALLS, for the most frequent labels."""
+    where that was scored too; reliability: of the scores as probabilities; precision: at
+    metrics.RECALLS, for the most frequent labels."""
 
     name: str
     esc50: dict[str, FoldAccuracy]
@@ -69,6 +73,7 @@ class ModelReport(Spec, frozen=True):
     lwlrap: Estimate
     agreement: Agreement | None = None
     precision: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
+    reliability: Reliability | None = None
 
 
 class Report(Spec, frozen=True):
@@ -306,6 +311,7 @@ def _report_model(
             for c in frequent
             if true[:, c].any()
         },
+        reliability=reliability(expit(ours) if result.is_teacher else ours, true),
     )
 
 

@@ -21,11 +21,12 @@ _MAX_LATENCY_S = 5.0
 
 
 def draw(report: Report, folder: Path) -> None:
-    """average_precision.png and precision_recall.png; latency.png and false_alarms.png if
-    soundscapes were heard; confusion.png of the first model if all folds of ESC-50 were held
-    out."""
+    """average_precision.png, precision_recall.png and reliability.png; latency.png and
+    false_alarms.png if soundscapes were heard; confusion.png of the first model if all folds of
+    ESC-50 were held out."""
     draw_average_precision(report.models, folder / "average_precision.png")
     draw_precision_recall(report.models, folder / "precision_recall.png")
+    draw_reliability(report.models, folder / "reliability.png")
     if report.streaming is not None:
         draw_latency(report.streaming.models, folder / "latency.png")
         draw_false_alarms(report.streaming.models, folder / "false_alarms.png")
@@ -75,6 +76,25 @@ def draw_precision_recall(models: Sequence[ModelReport], path: Path) -> None:
     figure.supxlabel("recall, held-out clips", fontsize=10)
     figure.supylabel("precision", fontsize=10)
     _common_legend(figure, panels.flat[0])
+    figure.savefig(path, dpi=120)
+
+
+def draw_reliability(models: Sequence[ModelReport], path: Path) -> None:
+    """One curve per model; a mark's area is how many scores it stands for."""
+    figure = Figure(figsize=(6.0, 6.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0.0, 1.0), (0.0, 1.0), color="0.8", linewidth=1.0, zorder=0)
+    for index, model in enumerate(models):
+        if (known := model.reliability) is None:
+            continue
+        label = f"{model.name}: off by {100 * known.error:.0f} %"
+        axes.plot(known.scores, known.right, color=f"C{index}", linewidth=1.5, label=label)
+        areas = 4.0 + 300.0 * np.array(known.counts) / sum(known.counts)
+        axes.scatter(known.scores, known.right, areas, color=f"C{index}", alpha=0.5)
+    axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0), xlabel="score of a label", ylabel="share listed")
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    _common_legend(figure, axes, n_columns=2)
     figure.savefig(path, dpi=120)
 
 
@@ -170,9 +190,9 @@ def _draw_dots(axes: Axes, names: Sequence[str], values: dict[str, list[float]])
     axes.tick_params(axis="y", length=0)
 
 
-def _common_legend(figure: Figure, axes: Axes) -> None:
+def _common_legend(figure: Figure, axes: Axes, n_columns: int = 3) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=n_columns, frameon=False)
 
 
 def _percent(estimate: Estimate) -> str:

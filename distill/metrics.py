@@ -24,6 +24,10 @@ REGRESSION_C = 0.1
 RECALLS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 """Where precision-recall curves are sampled."""
 
+N_BINS = 10
+LEAST_CONFIDENCE = 0.05
+"""No event starts below; with the scores of all that does not sound, everybody looks calibrated."""
+
 MIN_POSITIVES = 10
 N_RESAMPLES = 200
 _Z_95 = 1.959964
@@ -111,6 +115,40 @@ def precision_at_recalls(scores: FloatArray, positive: BoolArray) -> tuple[float
     """The highest precision that reaches each of RECALLS, over scores [n]."""
     precision, recall, _ = precision_recall_curve(positive, scores)
     return tuple(round(float(precision[recall >= least].max()), 4) for least in RECALLS)
+
+
+class Reliability(Spec, frozen=True):
+    """Whether a score of 0.7 is right in seven cases of ten, over scores from LEAST_CONFIDENCE on.
+
+    scores, right, counts: of each bin of equal width that is not empty, the mean score, the share
+        that is listed, and how many there are. error: the expected calibration error, the mean
+        distance of the first two weighted by the third (Naeini et al. 2015, Obtaining Well
+        Calibrated Probabilities Using Bayesian Binning).
+    """
+
+    scores: tuple[float, ...]
+    right: tuple[float, ...]
+    counts: tuple[int, ...]
+    error: float
+
+
+def reliability(scores: FloatArray, listed: BoolArray) -> Reliability:
+    """Probabilities [n, C] against whether they are listed, pooled over clips and labels. A clip
+    lists not all that sounds in it, so that the truth lies above `right`."""
+    chosen = scores >= LEAST_CONFIDENCE
+    values, is_right = scores[chosen].astype(np.float64), listed[chosen]
+    bins = np.minimum((values * N_BINS).astype(int), N_BINS - 1)
+    counts = np.bincount(bins, minlength=N_BINS)
+    used = np.flatnonzero(counts)
+    means = np.bincount(bins, values, N_BINS)[used] / counts[used]
+    shares = np.bincount(bins, is_right, N_BINS)[used] / counts[used]
+    weights = counts[used] / max(counts.sum(), 1)
+    return Reliability(
+        scores=tuple(np.round(means, 4).tolist()),
+        right=tuple(np.round(shares, 4).tolist()),
+        counts=tuple(counts[used].tolist()),
+        error=round(float(np.abs(means - shares) @ weights), 4),
+    )
 
 
 def d_prime(scores: FloatArray, listed: BoolArray, groups: Sequence[str], seed: int) -> Estimate:

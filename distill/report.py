@@ -56,10 +56,16 @@ def _rows(report: Report) -> Iterator[tuple[str, Cell]]:
     yield title, lambda model: format_estimate(model.average_precision.mean)
     yield "lwlrap, all labels", lambda model: format_estimate(model.lwlrap)
     yield f"d-prime, {n_classes} classes", lambda model: format_estimate(model.d_prime, "{:.2f}", 1)
+    if all(model.reliability for model in report.models):
+        yield "calibration error of scores >= 0.05", _calibration_cell
     taught = [model.agreement for model in report.models if model.agreement]
     if taught:
         yield f"top-1 agreement with {taught[0].teacher}", _agreement_cell("top1")
         yield f"rank correlation with {taught[0].teacher}", _agreement_cell("rank_correlation")
+
+
+def _calibration_cell(model: ModelReport) -> str:
+    return "-" if model.reliability is None else f"{100 * model.reliability.error:.1f}"
 
 
 def _mean_cell(field: str, features: str) -> Cell:

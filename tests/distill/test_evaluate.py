@@ -238,7 +238,7 @@ def pictures(folder: Path) -> set[str]:
 def test_report_has_a_picture_of_everything_it_measured(
     report: Report, heard_report: Report, tmp_path: Path
 ) -> None:
-    always = {"average_precision", "precision_recall"}
+    always = {"average_precision", "precision_recall", "reliability"}
     write_report(report, tmp_path / "all folds")
     assert pictures(tmp_path / "all folds") == {*always, "confusion"}
     write_report(heard_report, tmp_path / "heard")

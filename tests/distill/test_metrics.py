@@ -22,6 +22,7 @@ from distill.metrics import (
     hit_at,
     lwlrap,
     precision_at_recalls,
+    reliability,
     weighted_average_precision,
     weighted_roc_area,
     wilson,
@@ -213,3 +214,25 @@ def test_cross_validation_of_noise_stays_at_chance() -> None:
     }
     n_right = sum(row.get(name, 0) for name, row in found.confusion.items())
     assert n_right == round(400 * found.mean.value)
+
+
+def test_scores_that_are_right_as_often_as_they_say_have_no_calibration_error() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.0, 1.0, (4_000, 20)).astype(np.float32)
+    honest = reliability(scores, rng.random(scores.shape) < scores)
+    assert honest.error < 0.01
+    assert sum(honest.counts) == (scores >= 0.05).sum()
+    assert len(honest.scores) == 10
+    boastful = reliability(scores, rng.random(scores.shape) < 0.5 * scores)
+    expected = 0.5 * scores[scores >= 0.05].mean()
+    assert boastful.error == pytest.approx(float(expected), abs=0.01)
+
+
+def test_small_scores_do_not_make_a_model_look_calibrated() -> None:
+    scores = np.full((1_000, 10), 0.01, np.float32)
+    scores[:10, 0] = 0.9
+    found = reliability(scores, np.zeros(scores.shape, bool))
+    assert (found.counts, found.right) == ((10,), (0.0,))
+    assert found.error == pytest.approx(0.9, abs=1e-3)
+    nothing = reliability(np.zeros((3, 2), np.float32), np.zeros((3, 2), bool))
+    assert (nothing.counts, nothing.error) == ((), 0.0)
