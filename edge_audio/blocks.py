@@ -31,10 +31,12 @@ class Block:
 class SourceStats:
     """n_overflows: losses of unknown length, as reported by the sound system.
     n_dropped_samples: samples thrown away because they were not consumed in time.
+    n_restarts: how often it was opened again after it broke, or tried to be.
     """
 
     n_overflows: int = 0
     n_dropped_samples: int = 0
+    n_restarts: int = 0
 
 
 SourceT = TypeVar("SourceT", bound="Source")

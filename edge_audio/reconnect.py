@@ -34,7 +34,7 @@ class Reconnecting:
         self._make, self._notice = make, notice
         self._source = make()
         self.name, self.sample_rate_hz = self._source.name, self._source.sample_rate_hz
-        self.n_restarts = 0
+        self._n_restarts = 0
         self._is_open = False
         self._before = SourceStats()  # what sources that are gone had lost
 
@@ -58,6 +58,7 @@ class Reconnecting:
         return SourceStats(
             self._before.n_overflows + now.n_overflows,
             self._before.n_dropped_samples + now.n_dropped_samples,
+            self._n_restarts,
         )
 
     def blocks(self) -> Iterator[Block]:
@@ -71,7 +72,7 @@ class Reconnecting:
             try:
                 for block in self._open_source().blocks():
                     n_dropped = block.n_dropped
-                    if is_first and self.n_restarts:
+                    if is_first and self._n_restarts:
                         n_dropped += self._n_missed(block, time.monotonic() - last_s)
                     position += n_dropped
                     time_s = position / self.sample_rate_hz
@@ -87,7 +88,7 @@ class Reconnecting:
             self._notice(f"{reason}; trying again in {wait_s:g} s")
             time.sleep(wait_s)
             wait_s = min(2.0 * wait_s, MAX_WAIT_S)
-            self.n_restarts += 1
+            self._n_restarts += 1
 
     def _open_source(self) -> Source:
         if not self._is_open:

@@ -28,6 +28,7 @@ class Stats:
     n_events: int = 0
     n_overflows: int = 0
     n_dropped_samples: int = 0
+    n_restarts: int = 0
     level_dbfs: float = SILENCE_DBFS
     _cpu_start_s: float = field(default_factory=time.process_time)
 
@@ -45,6 +46,7 @@ class Stats:
         self.level_dbfs = level_dbfs(block.samples)
         self.n_overflows = source.stats.n_overflows
         self.n_dropped_samples += block.n_dropped
+        self.n_restarts = source.stats.n_restarts
 
     def summary(self) -> str:
         """One line for the end of a run."""

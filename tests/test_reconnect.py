@@ -65,7 +65,7 @@ def test_it_goes_on_after_each_loss_and_says_so() -> None:
     source = Reconnecting(make, notices.append)
     blocks = heard(source, 6)
     assert len(made) == 3
-    assert source.n_restarts == 2
+    assert source.stats.n_restarts == 2
     assert [text.split(";")[0] for text in notices if "unplugged" in text] == ["unplugged"] * 2
     assert sum("open again" in text for text in notices) == 2
     assert not any(one.is_open for one in made)

@@ -38,6 +38,7 @@ _OF_STREAMS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
     ("counter", "audio_seconds", "Audio that came.", lambda stats: stats.audio_s),
     ("counter", "lost_seconds", "Audio that was lost.", lambda stats: stats.lost_s),
     ("counter", "dropped_samples", "Lost samples.", lambda stats: stats.n_dropped_samples),
+    ("counter", "restarts", "Openings after the source broke.", lambda stats: stats.n_restarts),
     ("counter", "overflows", "Losses of unknown length.", lambda stats: stats.n_overflows),
     ("gauge", "level_dbfs", "RMS level of the latest block.", lambda stats: stats.level_dbfs),
     (
