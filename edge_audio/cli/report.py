@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.errors import UsageError
+from edge_audio.files import write_atomically
 from edge_audio.report.bounds import Bounds, parse_bound
 from edge_audio.report.contents import Report, read_report
 
@@ -82,14 +83,3 @@ def drawn(found: Report, out: Path) -> bytes:
     from edge_audio.report.page import html_page
 
     return html_page(found, out).encode(errors="replace")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """So that whoever looks at the file sees the old one or the new one."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise EdgeAudioError(f"cannot write {path}: {error.strerror}") from error

@@ -14,6 +14,7 @@ from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.files import write_atomically
 from edge_audio.session_log import SessionLog
 from edge_audio.spec import EventSpec
 from edge_audio.tagger import Tagger
@@ -152,7 +153,6 @@ def _row(choice: Choice) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
-    from edge_audio.cli.report import write_atomically
-
+    """Also says what it is for."""
     write_atomically(path, text.encode())
     click.echo(f"written: {path}; its [events] go into the file of edge-audio listen --config")
