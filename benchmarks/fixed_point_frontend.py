@@ -140,13 +140,7 @@ def _log_tables(spec: FrontendSpec) -> str:
 
 def demo(seconds: float) -> NDArray[np.float64]:
     """The beginning of the demo scene."""
-    n_samples = round(seconds * SPEC.sample_rate_hz)
-    blocks: list[np.ndarray] = []
-    for block in DemoScene(SPEC.sample_rate_hz).blocks():
-        blocks.append(block.samples)
-        if sum(map(len, blocks)) >= n_samples:
-            break
-    return np.concatenate(blocks)[:n_samples].astype(float)
+    return DemoScene(SPEC.sample_rate_hz).first(seconds).astype(float)
 
 
 def recording(path: Path, seconds: float) -> NDArray[np.float64]:

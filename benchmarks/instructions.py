@@ -51,13 +51,7 @@ def ten_labels(model: str) -> list[str]:
 
 def write_audio(path: Path) -> None:
     """The beginning of the demo scene: sounds and pauses."""
-    n_samples = round(AUDIO_S * SAMPLE_RATE_HZ)
-    blocks: list[np.ndarray] = []
-    for block in DemoScene(SAMPLE_RATE_HZ).blocks():
-        blocks.append(block.samples)
-        if sum(map(len, blocks)) >= n_samples:
-            break
-    samples = np.concatenate(blocks)[:n_samples]
+    samples = DemoScene(SAMPLE_RATE_HZ).first(AUDIO_S)
     path.write_bytes(np.round(samples * 32767.0).astype("<i2").tobytes())
 
 

@@ -237,6 +237,16 @@ class DemoScene:
                 pending = pending[self._n_block :]
                 position += self._n_block
 
+    def first(self, duration_s: float) -> FloatArray:
+        """f32[n]: how the scene begins."""
+        n_samples, n_held = round(duration_s * self.sample_rate_hz), 0
+        pieces: list[FloatArray] = []
+        segments = self._segments()
+        while n_held < n_samples:
+            pieces.append(next(segments))
+            n_held += len(pieces[-1])
+        return np.concatenate(pieces)[:n_samples]
+
     def _segments(self) -> Iterator[FloatArray]:
         """One segment at a time, so that memory and start-up do not grow with the scene."""
         for n_round in count():

@@ -173,11 +173,7 @@ def _calibration_streams(config: BuildConfig, recipe: Recipe) -> Iterator[NDArra
 def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> NDArray[np.float32]:
     """That stretch of the synthesised demo scene, rounded to int16 as a microphone gives it."""
     rate_hz = frontend.sample_rate_hz
-    blocks = DemoScene(rate_hz).blocks()
-    pieces: list[NDArray[np.float32]] = []
-    while sum(map(len, pieces)) < end_s * rate_hz:
-        pieces.append(next(blocks).samples)
-    samples = np.concatenate(pieces)[int(start_s * rate_hz) : int(end_s * rate_hz)]
+    samples = DemoScene(rate_hz).first(end_s)[round(start_s * rate_hz) :]
     return np.round(samples * 32767.0).astype(np.float32) / np.float32(32768.0)
 
 

@@ -19,16 +19,6 @@ from edge_audio.demo import DemoScene
 RATE_HZ = 16_000
 
 
-def demo_seconds(duration_s: float) -> list[float]:
-    """Of the demo scene, in which an alarm sounds from the fourth second on."""
-    samples: list[float] = []
-    for block in DemoScene(RATE_HZ).blocks():
-        samples += block.samples.tolist()
-        if len(samples) >= duration_s * RATE_HZ:
-            break
-    return samples
-
-
 def heard_s(log: Path) -> float:
     """How much audio the latest record of a log speaks of."""
     lines = log.read_text().splitlines() if log.exists() else []
@@ -135,7 +125,7 @@ def test_dead_destinations_do_not_hold_up_the_microphone(
         path = settings(tmp_path, *extra)
         with listening("--config", path, env=virtual_sound_card.environment) as process:
             eventually(lambda: heard_s(log) > 1.0)
-            virtual_sound_card.play(demo_seconds(8.0), RATE_HZ).wait()
+            virtual_sound_card.play(DemoScene(RATE_HZ).first(8.0), RATE_HZ).wait()
             eventually(lambda: '"kind": "end"' in log.read_text())
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             connection.request("GET", "/metrics")

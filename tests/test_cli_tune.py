@@ -36,13 +36,8 @@ SPEC = EventSpec(thresholds={"Dog": threshold(0.3), "Siren": threshold(0.6)})
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """25 s of the demo scene: an alarm and a siren sound in it."""
-    samples: list[np.ndarray] = []
-    for block in DemoScene(RATE_HZ).blocks():
-        samples.append(block.samples)
-        if sum(map(len, samples)) >= 25 * RATE_HZ:
-            break
     path = tmp_path_factory.mktemp("demo") / "demo.wav"
-    soundfile.write(path, np.concatenate(samples), RATE_HZ, "PCM_16")
+    soundfile.write(path, DemoScene(RATE_HZ).first(25.0), RATE_HZ, "PCM_16")
     return path
 
 

@@ -44,6 +44,14 @@ def test_every_segment_is_finite_audible_and_unclipped(rate_hz: int) -> None:
         assert level_db(samples) > -65.0, each.name
 
 
+@pytest.mark.parametrize("duration_s", [0.5, 3.0, 20.01, 61.0])  # within and beyond a round
+def test_first_is_what_the_blocks_begin_with(duration_s: float) -> None:
+    samples = DemoScene(seed=3).first(duration_s)
+    assert samples.shape == (round(duration_s * RATE_HZ),)
+    from_blocks = first_seconds(DemoScene(seed=3), duration_s)
+    np.testing.assert_array_equal(samples, from_blocks[: len(samples)])
+
+
 def test_blocks_follow_each_other_over_the_end_of_a_round() -> None:
     scene = DemoScene(block_ms=130.0)
     n_block = round(0.13 * RATE_HZ)

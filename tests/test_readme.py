@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from edge_audio.bundle import load_bundle
@@ -19,9 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    blocks = DemoScene(16_000).blocks()
-    samples = np.concatenate([next(blocks).samples for _ in range(700)])  # the first 56 s
-    soundfile.write(tmp_path / "street.wav", samples, 16_000)
+    soundfile.write(tmp_path / "street.wav", DemoScene(16_000).first(56.0), 16_000)
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
 import soundfile
 
 from edge_audio.bench.contenders import BundleContender, Contender, Facts, PluginContender
@@ -173,8 +171,6 @@ def _how_it_died(code: int, stderr: bytes) -> str:
 
 def _record(folder: Path, seconds: float) -> Path:
     """The synthesised demo scene as a WAV file."""
-    blocks = DemoScene(RATE_HZ, block_ms=1e3).blocks()
-    samples = np.concatenate([next(blocks).samples for _ in range(math.ceil(seconds))])
     path = folder / "demo.wav"
-    soundfile.write(path, samples[: round(seconds * RATE_HZ)], RATE_HZ)
+    soundfile.write(path, DemoScene(RATE_HZ).first(seconds), RATE_HZ)
     return path

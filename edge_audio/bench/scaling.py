@@ -107,7 +107,7 @@ class Crowd:
         self._bundle = load_bundle(contender.model)
         self._backend = open_backend(self._bundle, contender.backend)
         self._rate_hz = self._bundle.manifest.model.frontend.sample_rate_hz
-        self._scene = _scene(self._rate_hz)
+        self._scene = DemoScene(self._rate_hz).first(SCENE_S)
 
     def by_streams(self, seconds: float) -> Iterator[Point]:
         """More streams, turn by turn a block of each."""
@@ -193,9 +193,3 @@ def _point(
     cpu_s = time.process_time() - start_s
     heard_s = n_turns * len(taggers) * block_ms / 1e3
     return Point(x=x, ms_per_s=1e3 * cpu_s / heard_s, rss_mb=resident_mb())
-
-
-def _scene(rate_hz: int) -> FloatArray:
-    """f32[n]: SCENE_S of the demo."""
-    blocks = DemoScene(rate_hz, block_ms=1e3).blocks()
-    return np.concatenate([next(blocks).samples for _ in range(round(SCENE_S))])

@@ -31,9 +31,7 @@ def few_labels(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def heard(bundle: Bundle, lead_in: int = 0) -> Trace:
     """40 s of the demo scene through ONNX Runtime, after as much silence as lead_in samples."""
-    blocks = DemoScene(16_000).blocks()
-    samples = np.concatenate([next(blocks).samples for _ in range(500)])[: 40 * 16_000]
-    samples = np.concatenate([np.zeros(lead_in, np.float32), samples])
+    samples = np.concatenate([np.zeros(lead_in, np.float32), DemoScene(16_000).first(40.0)])
     return trace(bundle, open_backend(bundle, "onnx"), [samples])
 
 
