@@ -23,9 +23,10 @@ from peers import DEADLINE_S, eventually, make_certificates, peer_of
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.sinks import Sink, mqtt_link
-from edge_audio.sinks.homeassistant import Slugs
+from edge_audio.sinks.homeassistant import slug_of
 from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet
 from edge_audio.sinks.outbox import Outbox
+from edge_audio.sinks.slugs import Slugs
 from edge_audio.streams import Stream
 
 pytestmark = [
@@ -615,7 +616,7 @@ def test_paho_is_loaded_only_when_it_is_needed() -> None:
 
 @given(st.lists(st.text(), unique=True, max_size=20))
 def test_slugs_are_unique_and_mean_nothing_to_a_broker(names: list[str]) -> None:
-    slugs = Slugs()
+    slugs = Slugs(slug_of)
     found = [slugs(name) for name in names]
     assert len(set(found)) == len(found)
     assert all(set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for slug in found)

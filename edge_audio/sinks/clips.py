@@ -20,6 +20,7 @@ from edge_audio.labels import find_label
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
 from edge_audio.sinks.records import event_record
+from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker
 from edge_audio.spec import Spec
 from edge_audio.streams import Stream
@@ -99,7 +100,7 @@ class _Recorder:
         path = Path(config.folder)
         self.folder = ClipFolder(path, config.quota_mb * 1e6, config.keep_days * 86_400.0)
         self._pause = path / PAUSE_NAME
-        self._slugs: set[str] = set()
+        self._slugs = Slugs(slug)
         self._worker: Worker[Callable[[], None]] = Worker("clips", lambda do: do())
         self._has_closed = threading.Event()
         self.is_paused = self._sees_pause()
@@ -115,7 +116,8 @@ class _Recorder:
 
     def open(self, stream: Stream) -> Sink:
         wanted = {find_label(label, stream.labels) for label in self.config.labels}
-        return _ClipSink(stream, self, frozenset(wanted or stream.labels), self._path(stream))
+        folder = self.folder.path / self._slugs(stream.name)  # one for each stream
+        return _ClipSink(stream, self, frozenset(wanted or stream.labels), folder)
 
     def put(self, do: Callable[[], None]) -> None:
         """To be done by the thread that writes."""
@@ -125,16 +127,6 @@ class _Recorder:
         self._has_closed.set()
         if self._worker.close():  # else the folder stays locked: it is still being written
             self.folder.close()
-
-    def _path(self, stream: Stream) -> Path:
-        """A folder for each stream, even where names differ in punctuation alone."""
-        name = unique = slug(stream.name)
-        i = 1
-        while unique in self._slugs:
-            i += 1
-            unique = f"{name}-{i}"
-        self._slugs.add(unique)
-        return self.folder.path / unique
 
     def _look(self) -> None:
         """A disk that hangs holds up this thread, not the one that listens."""

@@ -6,7 +6,6 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 MAX_SLUG_CHARS = 64
@@ -16,20 +15,6 @@ def slug_of(name: str) -> str:
     """The name in the characters a-z, 0-9 and -, which mean nothing to brokers; may be empty."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower())[:MAX_SLUG_CHARS].strip("-")
-
-
-class Slugs:
-    """Gives every name a slug of its own: where two would be equal, the later one is numbered."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def __call__(self, name: str) -> str:
-        base = slug_of(name) or "unnamed"
-        numbered = (base if n == 1 else f"{base}-{n}" for n in count(1))
-        slug = next(slug for slug in numbered if slug not in self._taken)
-        self._taken.add(slug)
-        return slug
 
 
 @dataclass(frozen=True)

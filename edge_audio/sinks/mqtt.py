@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks.base import Sink
-from edge_audio.sinks.homeassistant import Discovery, Slugs, slug_of
+from edge_audio.sinks.homeassistant import Discovery, slug_of
 from edge_audio.sinks.mqtt_config import ClientFactory, MqttConfig
 from edge_audio.sinks.mqtt_link import Link
 from edge_audio.sinks.records import event_record
+from edge_audio.sinks.slugs import Slugs
 from edge_audio.streams import Stream
 
 __all__ = ["MqttConfig", "MqttOutlet"]
@@ -25,7 +26,7 @@ class MqttOutlet:
         """Raises UsageError where paho-mqtt, the password or the certificates are missing."""
         self.name = f"mqtt {config.host}"
         self._config = config
-        self._stream_slugs = Slugs()
+        self._stream_slugs = Slugs(slug_of)
         self._link = Link(config, ClientFactory(config))
         self._link.retain(config.status_topic, "online")
 
@@ -55,7 +56,7 @@ class _MqttSink(Sink):
         """slug: the stream's name in topics."""
         self._stream, self._link = stream, link
         self._root = f"{config.topic}/{slug}"
-        label_slugs = Slugs()
+        label_slugs = Slugs(slug_of)
         self._slugs = {label: label_slugs(label) for label in stream.labels}
         self._sounding: dict[str, bool] = {}  # of the labels that are watched
         self._discovery: Discovery | None = None
