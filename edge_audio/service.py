@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.files import replace_file
 
 DEFAULT_NAME = "edge-audio"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
@@ -143,9 +144,7 @@ def write_unit(path: Path, text: str, force: bool = False) -> bool:
     if current is not None and not force:
         raise UsageError(f"{path} exists with other content; --force replaces it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    replace_file(path, text.encode())
     return True
 
 
