@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 30  # reached only by what never comes
+DEADLINE_S = 60  # reached only by what never comes
 
 
 def eventually(holds: Callable[[], Any]) -> None:

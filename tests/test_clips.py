@@ -22,6 +22,7 @@ import pytest
 import soundfile
 import toy
 from numpy.typing import NDArray
+from peers import eventually
 
 from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import UsageError
@@ -92,13 +93,6 @@ def found(folder: Path) -> list[tuple[NDArray[np.int16], Sidecar]]:
 
 def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if path.name != ".lock"]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def part(start_s: float, end_s: float) -> NDArray[np.int16]:

@@ -6,14 +6,13 @@ import contextlib
 import signal
 import string
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import error_line, listening, records, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import eventually
 from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.config import Config, load_config
@@ -37,13 +36,6 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "home.toml"
     path.write_text(text)
     return path
-
-
-def await_that(is_so: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 60.0
-    while not is_so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def test_a_file_of_settings_says_what_is_heard_and_where_it_goes(tmp_path: Path) -> None:
@@ -102,12 +94,12 @@ def test_sighup_reads_the_settings_again_without_stopping(tmp_path: Path) -> Non
     text = HOME.replace("sounds.jsonl", str(log)).replace("path =", "level_every_s = 1\npath =")
     path = written(tmp_path, text)
     with listening("--config", path, "--format", "none") as process:
-        await_that(lambda: log.exists() and log.stat().st_size > 0)
+        eventually(lambda: log.exists() and log.stat().st_size > 0)
         path.write_text("[events]\nonly = ['No such label']")
         process.send_signal(signal.SIGHUP)
         path.write_text(text.replace(str(log), str(other)).replace('"Alarm", ', ""))
         process.send_signal(signal.SIGHUP)
-        await_that(lambda: other.exists() and other.stat().st_size > 0)
+        eventually(lambda: other.exists() and other.stat().st_size > 0)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0

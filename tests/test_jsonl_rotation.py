@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import resource
-import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from peers import eventually
 
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
@@ -23,13 +22,6 @@ def stream(live: bool = True) -> Stream:
 
 def siren(time_s: float) -> Event:
     return Event(kind="start", label="Siren", time_s=time_s, score=0.75)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def lines(path: Path) -> list[dict[str, object]]:
