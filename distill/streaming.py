@@ -207,7 +207,7 @@ def operating_points(
 
 def _threshold(on: float) -> Threshold:
     on = min(max(on, 1e-6), 1.0)
-    return Threshold(on=on, off=HYSTERESIS * on, precision=np.nan, recall=np.nan, n_positives=0)
+    return Threshold.unmeasured(on, HYSTERESIS * on)
 
 
 def _thresholds(

@@ -198,6 +198,4 @@ def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
         raise UsageError(f"threshold {on:g} is outside 0 to 1: give a probability such as 0.5")
     ratio = calibrated.off / calibrated.on if calibrated else HYSTERESIS
     n_positives = calibrated.n_positives if calibrated else 0
-    return Threshold(
-        on=on, off=on * ratio, precision=math.nan, recall=math.nan, n_positives=n_positives
-    )
+    return Threshold.unmeasured(on, on * ratio, n_positives)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import math
 import struct
 from typing import Any, ClassVar, NamedTuple
 
@@ -150,8 +149,7 @@ class Label(Message, frozen=True):
 
     def threshold(self) -> Threshold:
         """Raises ValueError if it is none."""
-        unknown = math.nan
-        return Threshold(on=self.on, off=self.off, precision=unknown, recall=unknown, n_positives=0)
+        return Threshold.unmeasured(self.on, self.off)
 
 
 class DeviceEvent(Message, frozen=True):

@@ -199,6 +199,11 @@ class Threshold(Spec, frozen=True):
         if self.n_positives < 0:
             raise ValueError("n_positives must not be negative")
 
+    @classmethod
+    def unmeasured(cls, on: float, off: float, n_positives: int = 0) -> Threshold:
+        """One that nobody has evidence for. Raises ValueError."""
+        return cls(on=on, off=off, precision=math.nan, recall=math.nan, n_positives=n_positives)
+
 
 class EventSpec(Spec, frozen=True):
     """Turns a stream of scores into start and end events. All times in seconds, so that they

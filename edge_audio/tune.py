@@ -172,7 +172,10 @@ class _Swept:
         self._columns = [tagger.labels.index(label) for label in evidence.labels]
         names = [str(number) for number in range(evidence.thresholds.size)]
         finite = np.clip(np.nan_to_num(evidence.thresholds.ravel(), posinf=1.0), 1e-6, 1.0)
-        thresholds = {name: _threshold(float(on)) for name, on in zip(names, finite, strict=True)}
+        thresholds = {
+            name: Threshold.unmeasured(float(on), HYSTERESIS * float(on))
+            for name, on in zip(names, finite, strict=True)
+        }
         spec = msgspec.structs.replace(evidence.spec, thresholds=thresholds)
         step_s = tagger.bundle.manifest.model.step_s
         self._detector = EventDetector(names, spec, step_s)
@@ -190,10 +193,6 @@ class _Swept:
                         counts[int(event.label)] += event.kind == "start"
         self._tagger.flush()
         return counts.reshape(self._shape)
-
-
-def _threshold(on: float) -> Threshold:
-    return Threshold(on=on, off=HYSTERESIS * on, precision=np.nan, recall=np.nan, n_positives=0)
 
 
 def review(evidence: Evidence, records: Iterable[LogRecord], all_false: bool) -> None:
