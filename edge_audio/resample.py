@@ -9,10 +9,15 @@ from edge_audio.frontend import FloatArray, in_range
 
 
 def downmix(frames: FloatArray) -> FloatArray:
-    """f32[n] or f32[n, n_channels] -> f32[n]: the mean of the channels."""
+    """f32[n] or f32[n, n_channels] -> f32[n]: the mean of the channels. Of broken floats it may
+    be NaN or infinite."""
     if frames.ndim == 1:
         return frames
-    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+    if frames.shape[1] == 1:
+        return frames[:, 0]
+    with np.errstate(invalid="ignore", over="ignore"):  # `in_range` mends what comes of it
+        mean: FloatArray = frames.mean(axis=1, dtype=np.float32)
+    return mean
 
 
 class StreamResampler:

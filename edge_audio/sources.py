@@ -154,7 +154,9 @@ def decode_pcm(data: bytes, sample_format: str) -> FloatArray:
     samples = np.frombuffer(data, dtype).astype(np.float32)
     if sample_format == "u8":
         samples -= 128.0
-    return samples / np.float32(full_scale)
+    with np.errstate(invalid="ignore"):  # a signalling NaN among floats becomes a quiet one
+        scaled: FloatArray = samples / np.float32(full_scale)
+    return scaled
 
 
 def sample_bytes(sample_format: str) -> int:

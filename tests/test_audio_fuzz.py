@@ -74,6 +74,11 @@ def hear(source: Source, max_s: float = 3600.0) -> list[Block]:
 # Pipes
 
 
+SIGNALLING_NAN = b"\x00\x00\x81\x7f"
+INFINITIES = np.array([np.inf, -np.inf] * 50, "<f4").tobytes()  # whose mean is none
+HUGE = np.full(100, np.finfo(np.float32).max, "<f4").tobytes()  # whose sum is infinite
+
+
 class Pipe(io.RawIOBase):
     """Delivers bytes in pieces of the given sizes, as a pipe does."""
 
@@ -94,6 +99,9 @@ class Pipe(io.RawIOBase):
     sizes=st.lists(st.integers(1, 700), min_size=1, max_size=4),
 )
 @example(data=b"RIFFxxxx", sample_format="u8", rate_hz=8_000, n_channels=1, sizes=[1])
+@example(data=SIGNALLING_NAN, sample_format="f32le", rate_hz=1, n_channels=1, sizes=[1])
+@example(data=INFINITIES, sample_format="f32le", rate_hz=16_000, n_channels=2, sizes=[3])
+@example(data=HUGE, sample_format="f32le", rate_hz=44_100, n_channels=2, sizes=[700])
 def test_any_bytes_in_a_pipe_are_audio_or_refused(
     data: bytes, sample_format: str, rate_hz: int, n_channels: int, sizes: list[int]
 ) -> None:
