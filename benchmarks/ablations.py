@@ -84,7 +84,7 @@ def measure(name: str, n_steps: int, runs_dir: Path) -> Row:
     settings = (*SHORT, f"training.n_steps={n_steps}", *ROWS[name])
     settings += (f'name="ablation-{n_steps}-{slug}"',)
     checkpoint = distill(read_recipe(RECIPE, settings), runs_dir, n_processes=1)
-    model = evaluate([str(checkpoint)], with_baselines=False).models[0]
+    model = evaluate([str(checkpoint)]).models[0]
     return Row(
         name=name,
         settings=ROWS[name],

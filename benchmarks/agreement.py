@@ -46,7 +46,7 @@ def rows(model: str, scheme: str, samples: NDArray[np.float32], folder: Path) ->
     """One line for each runtime but the first."""
     config = BuildConfig(f"{model}-{scheme}", scheme, like=f"{model}-int8")
     checkpoint = Path(f"distill/checkpoints/{model}.pt")
-    path = build_bundle(checkpoint, config, folder, Path("runs"), lambda _: None).path
+    path = build_bundle(checkpoint, config, folder, lambda _: None).path
     bundle = load_bundle(str(path))
     first = trace(bundle, open_backend(bundle, "litert"), [samples])
     lines = []

@@ -72,7 +72,7 @@ def float_twin(name: str, folder: Path) -> Backend:
     """The float32 model that the int8 one was made from, on the same runtime."""
     checkpoint = Path("distill/checkpoints") / f"{name.removesuffix('-int8')}.pt"
     config = BuildConfig(f"{name}-float", "float", ("litert",))
-    return open_backend(build_bundle(checkpoint, config, folder, Path("runs"), lambda _: None))
+    return open_backend(build_bundle(checkpoint, config, folder, lambda _: None))
 
 
 class Listener:

@@ -224,7 +224,7 @@ def _case(
 
 
 def _threshold(on: float, off: float) -> Threshold:
-    return Threshold(on=on, off=off, precision=0.8, recall=0.5, n_positives=10)
+    return Threshold(on=on, off=off)
 
 
 def _scores(seed: int, n_steps: int = 60) -> np.ndarray:

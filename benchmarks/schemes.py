@@ -100,7 +100,7 @@ def exported(checkpoint: Path, scheme: str) -> Bundle:
     if folder.exists():
         return load_bundle(str(folder))
     config = BuildConfig(scheme, scheme, tolerance=Tolerance(frames=2e-3, scores=1.0))
-    return build_bundle(checkpoint, config, folder.parent, Path("runs"), lambda _: None)
+    return build_bundle(checkpoint, config, folder.parent, lambda _: None)
 
 
 def count_right(bundle: Bundle) -> tuple[int, int]:

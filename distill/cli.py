@@ -68,7 +68,14 @@ def distill(
 
 @click.command()
 @click.argument("targets", metavar="CHECKPOINT_OR_BUNDLE...", nargs=-1, required=True)
-@click.option("--baselines", is_flag=True, help="Score the teacher and YAMNet beside it.")
+@click.option(
+    "--baseline",
+    "baselines",
+    type=click.Choice(["teacher", "yamnet"]),
+    multiple=True,
+    help="Score it beside the others; repeatable. With --soundscapes the teacher, which hears "
+    "every second four times, takes an hour.",
+)
 @click.option(
     "--out",
     "out_dir",
@@ -78,7 +85,8 @@ def distill(
 @click.option(
     "--soundscapes",
     is_flag=True,
-    help="Also compose soundscapes and score events, latency and false alarms per hour.",
+    help="Also compose soundscapes and hours of other sounds, and score events, latency and false "
+    "alarms.",
 )
 @click.option(
     "--folds",
@@ -96,7 +104,7 @@ def distill(
 )
 def evaluate(
     targets: tuple[str, ...],
-    baselines: bool,
+    baselines: tuple[str, ...],
     out_dir: Path | None,
     soundscapes: bool,
     fold_recipe: Path | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,11 @@ class ModelScores:
         return np.stack(self.scores)[:, [self.labels.index(name) for name in names]]
 
 
-def evaluate(paths: Sequence[str], with_baselines: bool, with_soundscapes: bool = False) -> Report:
-    """Scores checkpoints and bundles, the first of which decides on which clips.
+def evaluate(
+    paths: Sequence[str], baselines: Collection[str] = (), with_soundscapes: bool = False
+) -> Report:
+    """Scores checkpoints and bundles, the first of which decides on which clips. baselines: see
+    `open_baselines`.
 
     Raises UsageError for a target that is neither, and EdgeAudioError if any target has heard
     a scored clip in training.
@@ -139,15 +142,13 @@ def evaluate(paths: Sequence[str], with_baselines: bool, with_soundscapes: bool 
     for target in targets:
         check_never_heard(target, clips, scored)
     scorers = [target.scorer for target in targets]
-    if with_baselines:
-        scorers += open_baselines(recipe)
+    scorers += open_baselines(recipe, baselines)
     results = score_clips(scorers, folder, scored)
     names = tuple(target.name for target in targets)
     report = summarise(names, recipe, clips, scored, results)
     if not with_soundscapes:
         return report
-    calibration = calibration_clips(recipe, clips)
-    streaming = evaluate_streaming(scorers, folder, clips, scored, calibration, recipe.seed)
+    streaming = evaluate_streaming(scorers, folder, clips, scored)
     return msgspec.structs.replace(report, streaming=streaming)
 
 
@@ -187,12 +188,15 @@ def _read_step(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
 
 
-def open_baselines(recipe: Recipe) -> list[Scorer]:
-    """The recipe's teachers that have labels, and YAMNet."""
-    opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)
-    teachers = [TeacherScorer(teacher) for teacher in opened if teacher.labels]
-    others = [scorer for scorer in teachers if scorer.name.casefold() != "yamnet"]
-    return [*others, YamnetScorer(peers_dir())]
+def open_baselines(recipe: Recipe, names: Collection[str]) -> list[Scorer]:
+    """ "teacher": those of the recipe that have labels; "yamnet"."""
+    found: list[Scorer] = []
+    if "teacher" in names:
+        opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)
+        found += [TeacherScorer(teacher) for teacher in opened if teacher.labels]
+    if "yamnet" in names and not any(one.name.casefold() == "yamnet" for one in found):
+        found.append(YamnetScorer(peers_dir()))
+    return found
 
 
 def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:

@@ -128,22 +128,23 @@ def draw_latency(models: Sequence[StreamingModel], path: Path) -> None:
 
 def draw_false_alarms(models: Sequence[StreamingModel], path: Path) -> None:
     """One line per label with an alarm, the most frequent on top, one mark per model."""
+    known = {label for model in models for label in model.false_alarms.labels}
     rates = {
-        label: [model.false_alarms.labels[label] for model in models]
-        for label in models[0].false_alarms.labels
+        label: [model.false_alarms.labels.get(label, 0.0) for model in models]
+        for label in sorted(known)
     }
     names = sorted((label for label, row in rates.items() if any(row)), key=lambda n: sum(rates[n]))
     figure = Figure(figsize=(8.0, 1.8 + 0.2 * len(names)), layout="constrained")
     axes = figure.subplots()
     values = {
-        f"{model.name}: {model.false_alarms.total.value:.0f} per hour": [
+        f"{model.name}: {model.false_alarms.each.value:.2f} per hour and label": [
             rates[name][index] for name in names
         ]
         for index, model in enumerate(models)
     }
     _draw_dots(axes, names, values)
     hours = models[0].false_alarms.hours
-    axes.set(xlabel=f"false alarms per hour, in {hours:.1f} h without any of the labels")
+    axes.set(xlabel=f"false alarms per hour, in {hours:.1f} h")
     axes.set_xlim(left=-0.015 * axes.get_xlim()[1])
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(path, dpi=120)

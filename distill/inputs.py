@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill.cache import Arrays
+from distill.company import companions
 from distill.data import Clip
 from distill.recipe import MaskingConfig
 from distill.students.tagger import Student
@@ -27,12 +28,18 @@ class HumanLabels:
 
 class StrongLabels:
     """`strong` f32[N, T, C]: of the labels of the clips in each mixture, 1 in the tokens in which
-    such a clip sounds and 0 in the others; -1 for all other labels."""
+    such a clip sounds and 0 in the others; 0 for the manifest's labels that cannot be expected
+    beside them; -1 for all others."""
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str], student: Student) -> None:
         column = {name: index for index, name in enumerate(labels)}
         self._columns = [[column[x] for x in clip.labels if x in column] for clip in clips]
-        self._n_labels = len(labels)
+        known = sorted({x for clip in clips for x in clip.labels} & set(column))
+        self._known = np.zeros(len(labels), bool)
+        self._known[[column[x] for x in known]] = True
+        self._expected = np.zeros((len(clips), len(labels)), bool)  # of each clip
+        for name, others in companions(clips, known).items():
+            self._expected[:, column[name]] = [not others.isdisjoint(x.labels) for x in clips]
         self._n_frames = student.frames_per_step
         rate_hz = student.config.frontend.sample_rate_hz
         self._token_samples = student.token_s * rate_hz
@@ -40,9 +47,11 @@ class StrongLabels:
 
     def __call__(self, batch: Arrays, step: int) -> Arrays:
         n, n_frames = batch["mels"].shape[:2]
-        strong = np.full((n, n_frames // self._n_frames, self._n_labels), -1, np.float32)
+        strong = np.full((n, n_frames // self._n_frames, len(self._known)), -1, np.float32)
         for row, sources, bouts in zip(strong, batch["sources"], batch["bouts"], strict=True):
-            for source in sources[sources >= 0]:
+            sounding = sources[sources >= 0]
+            row[:, self._known & ~self._expected[sounding].any(axis=0)] = 0.0
+            for source in sounding:
                 row[:, self._columns[source]] = 0.0
             for position, start, stop in bouts[bouts[:, 0] >= 0]:
                 tokens = row[self._tokens(start, stop)]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_ATTACK_TOKENS = 4
+
 
 def align(frames: Tensor, hop_s: float, times_s: Tensor, offset_s: float = 0.0) -> Tensor:
     """Linear interpolation of [B, T', D], whose frame j is centred on offset_s + j * hop_s, at
@@ -32,14 +34,21 @@ def frame_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, soft) * logits.shape[-1]
 
 
-def strong_loss(logits: Tensor, strong: Tensor, clip_logits: Tensor) -> Tensor:
+def strong_loss(logits: Tensor, strong: Tensor, clip_logits: Tensor, attack: float = 0.0) -> Tensor:
     """Binary cross-entropy of [B, T, C] against labels of 0 and 1, summed over the classes; -1
     is left out. A label counts by the square root of the probability that the teacher, by its
-    clip_logits [B, C], gives it: what it cannot hear may be inaudible, or mislabelled."""
+    clip_logits [B, C], gives it: what it cannot hear may be inaudible, or mislabelled. The first
+    tokens of a sound count 1 + attack times as much."""
     belief = torch.sigmoid(clip_logits).sqrt()[:, None]
-    weight = belief * (strong >= 0.0)
+    weight = belief * (strong >= 0.0) * (1.0 + attack * begins(strong > 0.0))
     loss = functional.binary_cross_entropy_with_logits(logits, strong, weight, reduction="sum")
     return loss / (logits.shape[0] * logits.shape[1])
+
+
+def begins(sounds: Tensor) -> Tensor:
+    """bool[B, T, C] -> where it sounds, but not in all of the _ATTACK_TOKENS before."""
+    earlier = functional.pad(sounds, (0, 0, _ATTACK_TOKENS, 0))[:, :-1]
+    return sounds & ~earlier.unfold(1, _ATTACK_TOKENS, 1).all(-1)
 
 
 def clip_probability(frame_probability: Tensor) -> Tensor:

@@ -110,7 +110,8 @@ class Objective(nn.Module):
                 terms.setdefault("clip", []).append(clip_loss(ours, torch.sigmoid(clip)))
             if config.strong:
                 strong = batch["strong"][..., getattr(self, f"{teacher.name}_ours")]
-                terms.setdefault("strong", []).append(strong_loss(ours, strong, clip))
+                loss = strong_loss(ours, strong, clip, config.attack)
+                terms.setdefault("strong", []).append(loss)
             if config.frame and frames is not None:
                 frames = plausible(frames, clip, config.frame_margin)
                 terms.setdefault("frame", []).append(frame_loss(ours, frames))

@@ -30,8 +30,9 @@ class LossConfig(Spec, frozen=True):
     layer: the teachers' hidden layers. n_layers: how many of each teacher's layers, counted
         from the deepest; 1 is feature distillation, more is layer to layer.
     human: the manifest's labels of what was mixed.
-    strong: the same at each token, by when those clips sound; a clip's label counts the less, the
-        less the teachers believe it.
+    strong: the same at each token, by when those clips sound, and the labels that cannot be
+        expected beside them; a label counts the less, the less the teachers believe it.
+    attack: how much more the first tokens of a sound count in `strong`.
     prediction: the log-mel frames `prediction_tokens` ahead (Chung et al. 2019, APC).
     """
 
@@ -42,6 +43,7 @@ class LossConfig(Spec, frozen=True):
     n_layers: int = 4
     human: float = 0.0
     strong: float = 0.0
+    attack: float = 0.0
     prediction: float = 0.0
     prediction_tokens: int = 2
 
@@ -87,6 +89,7 @@ class Recipe(Spec, frozen=True):
         shard of the cache is then drawn from its own pool.
     labels: names of the head's outputs; () stands for the 527 AudioSet classes.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
+    blend: share of that student's weights in what `distill.publish` makes of this one.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Recipe(Spec, frozen=True):
     loss: LossConfig = LossConfig()
     stream: StreamConfig | None = None
     start_from: str = ""
+    blend: float = 0.0
     labels: tuple[str, ...] = ()
 
 

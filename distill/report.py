@@ -8,8 +8,9 @@ from rich.table import Table
 
 from distill.evaluate import HITS_AT, ModelReport, Report
 from distill.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
+from distill.rehearsal import LATENESS_S
 from distill.streaming import StreamingModel, StreamingReport
-from distill.streaming_metrics import LATENESS_S
+from distill.streaming_metrics import SUDDEN
 
 Cell = Callable[[ModelReport], str]
 StreamingCell = Callable[[StreamingModel], str]
@@ -96,21 +97,23 @@ def _agreement_cell(field: str) -> Cell:
 
 def describe_streaming(report: StreamingReport) -> str:
     """What was composed, and how it was scored: printed above the streaming table."""
-    config = report.config
+    config, scenes = report.config, report.config.scenes
     first = report.models[0]
     return (
-        f"{config.n_scenes} soundscapes of {config.scene_s:g} s with {report.n_events} events of "
-        f"{len(report.labels)} labels, those for which all models have thresholds; made of "
-        f"{report.n_sounds} held-out clips, {config.snr_db[0]:g} to {config.snr_db[1]:g} dB above "
-        f"noise, at most two at a time.\n"
-        f"False alarms: {first.false_alarms.hours:.1f} h of noise, silence and "
-        f"{report.n_negative_clips} held-out clips without these labels or any that goes with "
-        f"them; what else sounds in these clips nobody has checked.\n"
-        f"Bundles use their own thresholds; other models' are chosen in the same way, on "
-        f"{report.n_calibration_clips} held-out clips. The same clips make the soundscapes.\n"
+        f"{config.n_folds} x {scenes.n_scenes} soundscapes of {scenes.scene_s:g} s with "
+        f"{report.n_events} events of {len(report.labels)} labels, all that the models share and "
+        f"that have {config.min_positives} held-out clips; made of {report.n_sounds} clips, "
+        f"{scenes.snr_db[0]:g} to {scenes.snr_db[1]:g} dB above noise, at most two at a time.\n"
+        f"False alarms: {first.false_alarms.hours:.1f} h of noise and silence in which "
+        f"{report.n_negative_sounds} sounds of any kind are heard; a start is false unless its "
+        f"label, one that stands beside it in any clip, or kin in the ontology sounds, or did "
+        f"{LATENESS_S:g} s ago. What else sounds in these clips nobody has checked.\n"
+        f"Thresholds: of every model alike, for each fold of recordings on the others, for at most "
+        f"{config.max_alarms_per_hour:g} false alarms per hour and label. Labels that find less "
+        f"than {100 * config.min_recall:g} per cent within that are off and find nothing.\n"
         f"F1: onset only, starts moved back by the model's lag (declared latency; half of a "
         f"window), as for the PSDS. Latency: audio from true onset to report, of the events "
-        f"reported until {LATENESS_S:g} s after their end."
+        f"reported until {LATENESS_S:g} s after their end; sudden: {', '.join(sorted(SUDDEN))}."
     )
 
 
@@ -137,10 +140,20 @@ def _streaming_rows(report: StreamingReport) -> Iterator[tuple[str, StreamingCel
     yield "events found, per cent", lambda model: format_estimate(model.latency.found)
     yield "onset latency, median, s", lambda model: _seconds(model.latency.median_s)
     yield "onset latency, 95th percentile, s", lambda model: _seconds(model.latency.p95_s)
-    yield (
-        "false alarms per hour",
-        lambda model: format_estimate(model.false_alarms.total, "{:.0f}", 1),
-    )
+    if all(model.sudden for model in report.models):
+        yield "  of sudden sounds, median, s", _sudden_cell
+    yield "labels on", lambda model: f"{model.n_on:.0f}"
+    yield "false alarms per hour, all labels", _alarm_cell("total")
+    yield "  per hour and label", _alarm_cell("each")
+    yield "  labels over the budget", lambda model: f"{model.false_alarms.n_over}"
+
+
+def _sudden_cell(model: StreamingModel) -> str:
+    return _seconds(model.sudden.median_s if model.sudden else None)
+
+
+def _alarm_cell(field: str) -> StreamingCell:
+    return lambda model: format_estimate(getattr(model.false_alarms, field), "{:.2f}", 1)
 
 
 def _seconds(value_s: float | None) -> str:

@@ -1,8 +1,7 @@
 """Soundscapes composed of single clips, with the exact onset and offset of every event.
 
-Of every clip one contiguous bout is cut out, so that its onset is known to 10 ms wherever it is
-placed (the idea of Salamon et al. 2017, Scaper: A Library for Soundscape Synthesis and
-Augmentation).
+Their sounds are contiguous bouts, so that an onset is known to 10 ms wherever it is placed (the
+idea of Salamon et al. 2017, Scaper: A Library for Soundscape Synthesis and Augmentation).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from edge_audio.spec import Spec
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
 Range = tuple[float, float]
+Seed = tuple[int, ...]
 _Item = TypeVar("_Item")
 
 SAMPLE_RATE_HZ = 16_000
@@ -33,8 +33,9 @@ _N_TRIES = 50  # random onsets before a sound is left out of a crowded scene
 
 
 class SoundscapeConfig(Spec, frozen=True):
-    """n_scenes scenes of scene_s with up to n_events events each, and n_negatives scenes of
-    negative_s with up to n_negative_sounds sounds that are none of the events.
+    """n_scenes scenes of scene_s, crowded with up to n_events events each; and n_negatives scenes
+    of negative_s with up to n_negative_sounds sounds each, which tell how often a label is
+    reported where it is not.
 
     background_dbfs: range of the coloured noise. snr_db: range of an event's level above it.
     max_event_s: longer sounds are cut. min_gap_s: between two events of one label.
@@ -42,12 +43,12 @@ class SoundscapeConfig(Spec, frozen=True):
         stretch is digital silence.
     """
 
-    n_scenes: int = 30
+    n_scenes: int = 25
     scene_s: float = 60.0
     n_events: int = 12
-    n_negatives: int = 12
-    negative_s: float = 300.0
-    n_negative_sounds: int = 60
+    n_negatives: int = 20
+    negative_s: float = 900.0
+    n_negative_sounds: int = 15
     background_dbfs: Range = (-60.0, -40.0)
     snr_db: Range = (6.0, 30.0)
     max_event_s: float = 10.0
@@ -57,7 +58,7 @@ class SoundscapeConfig(Spec, frozen=True):
 
 
 class Sound(NamedTuple):
-    """samples f32[n] at SAMPLE_RATE_HZ that sound throughout; labels: those to be found."""
+    """samples f32[n] at SAMPLE_RATE_HZ; labels: what they are listed as."""
 
     samples: FloatArray
     labels: tuple[str, ...]
@@ -84,29 +85,22 @@ class Scene(NamedTuple):
         return len(self.samples) / SAMPLE_RATE_HZ
 
 
-def read_sounds(folder: Path, clips: Sequence[Clip], labels: Sequence[str]) -> list[Sound]:
-    """The longest bout of every clip that has one, with those of its labels that are listed."""
-    sounds = []
-    for clip in track(clips, "reading sounds", console=Console(stderr=True), transient=True):
-        samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
-        bout = longest_bout(samples, SAMPLE_RATE_HZ)
-        if bout is not None:
-            listed = tuple(label for label in labels if label in clip.labels)
-            sounds.append(Sound(samples[bout], listed))
-    return sounds
+def read_sounds(folder: Path, clips: Sequence[Clip]) -> list[Sound]:
+    """Every clip that has labels."""
+    listed = [clip for clip in clips if clip.labels]
+    progress = track(listed, "reading sounds", console=Console(stderr=True), transient=True)
+    return [Sound(read_clip(folder / x.path, SAMPLE_RATE_HZ), x.labels) for x in progress]
 
 
-def negative_clips(
-    chosen: Sequence[Clip], clips: Sequence[Clip], labels: Sequence[str]
-) -> list[Clip]:
-    """Those of `chosen` in which none of the labels can be expected: no clip that has one, nor
-    any whose label stands beside one of them anywhere in `clips` (Howl beside Dog)."""
-    wanted = set(labels)
-    related = {label for clip in clips if wanted & set(clip.labels) for label in clip.labels}
-    return [clip for clip in chosen if clip.labels and not related & set(clip.labels)]
+def cut_bouts(sounds: Sequence[Sound]) -> list[Sound]:
+    """The longest bout of each that has one: it sounds throughout."""
+    found = ((sound, longest_bout(sound.samples, SAMPLE_RATE_HZ)) for sound in sounds)
+    return [
+        sound._replace(samples=sound.samples[bout]) for sound, bout in found if bout is not None
+    ]
 
 
-def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: int) -> Iterator[Scene]:
+def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: Seed) -> Iterator[Scene]:
     """n_scenes scenes over steady noise. Labels are equally likely, then the sounds of a label.
 
     Raises UsageError if no sound has a label.
@@ -119,21 +113,21 @@ def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: int) ->
         raise UsageError("no held-out clip has a label to find: soundscapes cannot be composed")
     pools = list(by_label.values())
     for index in range(config.n_scenes):
-        rng = np.random.default_rng((seed, 0, index))
+        rng = np.random.default_rng((*seed, 0, index))
         level_dbfs = rng.uniform(*config.background_dbfs)
         background = coloured_noise(rng, _n_samples(config.scene_s), level_dbfs)
         drawn = [_draw(rng, _draw(rng, pools)) for _ in range(config.n_events)]
         yield _compose(rng, config, background, level_dbfs, drawn)
 
 
-def negatives(config: SoundscapeConfig, sounds: Sequence[Sound], seed: int) -> Iterator[Scene]:
-    """n_negatives scenes without events, over noise that changes and at times falls silent."""
+def negatives(config: SoundscapeConfig, sounds: Sequence[Sound], seed: Seed) -> Iterator[Scene]:
+    """n_negatives long scenes over noise that changes and at times falls silent. All sounds are
+    equally likely; the events say what sounds when."""
     for index in range(config.n_negatives):
-        rng = np.random.default_rng((seed, 1, index))
+        rng = np.random.default_rng((*seed, 1, index))
         level_dbfs = rng.uniform(*config.background_dbfs)
         drawn = [_draw(rng, sounds) for _ in range(config.n_negative_sounds if sounds else 0)]
-        unlabelled = [sound._replace(labels=()) for sound in drawn]
-        yield _compose(rng, config, _changing_noise(rng, config), level_dbfs, unlabelled)
+        yield _compose(rng, config, _changing_noise(rng, config), level_dbfs, drawn)
 
 
 def _draw(rng: Rng, items: Sequence[_Item]) -> _Item:

@@ -6,27 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from distill.data import Clip, read_clip
+from distill.company import Company, companions
+from distill.data import Clip
 from distill.listeners import Detection, Listener, ScoreStream, detect, open_listener
 from distill.metrics import Estimate
 from distill.psds import PSDS1, PSDS2, Intervals, psds
-from distill.scorers import SAMPLE_RATE_HZ, BundleScorer, Scorer
-from distill.soundscapes import (
-    Scene,
-    Sound,
-    SoundscapeConfig,
-    TrueEvent,
-    negative_clips,
-    negatives,
-    read_sounds,
-    soundscapes,
-)
+from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, rehearse
+from distill.scorers import Scorer
+from distill.soundscapes import TrueEvent
 from distill.streaming_metrics import (
+    SUDDEN,
     EventF1,
     FalseAlarms,
     Latency,
@@ -34,10 +27,16 @@ from distill.streaming_metrics import (
     false_alarms,
     onset_latency,
 )
-from distill.thresholds import CalibrationConfig, calibrate
+from distill.thresholds import (
+    CalibrationConfig,
+    SweptDetector,
+    choose_events,
+    frequent_labels,
+    leave_one_out,
+    sweep,
+)
 from edge_audio.errors import UsageError
-from edge_audio.events import HYSTERESIS
-from edge_audio.spec import EventSpec, Spec, Threshold
+from edge_audio.spec import EventSpec, Spec
 
 COLLARS_S = (0.2, 0.5)
 N_POINTS = 40
@@ -47,51 +46,41 @@ _EXCEEDED = (2e-4, 0.3)  # part of the time above the threshold, at the first an
 
 
 class StreamingModel(Spec, frozen=True):
-    """Figures of one model at its thresholds; the PSDS, which varies them, aside."""
+    """Figures of one model at its thresholds; the PSDS, which varies them, aside. n_on: labels
+    that are on, averaged over the folds; sudden: latency of the labels in SUDDEN alone, None
+    where none of them is compared."""
 
     name: str
     step_s: float
     lag_s: float
+    n_on: float
     event_f1: tuple[EventF1, ...]
     psds1: Estimate
     psds2: Estimate
     latency: Latency
+    sudden: Latency | None
     false_alarms: FalseAlarms
 
 
 class StreamingReport(Spec, frozen=True):
-    """What was heard and found. n_sounds, n_negative_clips: different clips behind it;
-    n_calibration_clips: what thresholds were chosen on where a model came without."""
+    """What was heard and found. n_sounds: different clips behind the soundscapes;
+    n_negative_sounds: how many sounded in all negatives."""
 
-    config: SoundscapeConfig
+    config: CalibrationConfig
     labels: tuple[str, ...]
     n_events: int
     n_sounds: int
-    n_negative_clips: int
-    n_calibration_clips: int
+    n_negative_sounds: int
     models: tuple[StreamingModel, ...]
 
 
 class Contender(NamedTuple):
-    """A listener, and its thresholds of the labels that are compared, alike for all."""
+    """A listener, what it heard in each fold, and its thresholds there, which were chosen on the
+    other folds."""
 
     listener: Listener
-    spec: EventSpec
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Those that are compared, in the order of the columns of `hear`."""
-        return tuple(self.spec.thresholds)
-
-    def hear(self, scene: Scene) -> ScoreStream:
-        """The scores of the compared labels."""
-        times_s, scores = self.listener.stream(scene.samples)
-        columns = [self.listener.labels.index(label) for label in self.labels]
-        return ScoreStream(times_s, scores[:, columns])
-
-    def detect(self, streams: Iterable[ScoreStream]) -> list[list[Detection]]:
-        """The events of every stream."""
-        return [detect(one, self.labels, self.spec, self.listener.step_s) for one in streams]
+    folds: Sequence[Rehearsal]
+    specs: Sequence[EventSpec]
 
 
 def evaluate_streaming(
@@ -99,90 +88,79 @@ def evaluate_streaming(
     folder: Path,
     clips: Sequence[Clip],
     scored: Sequence[Clip],
-    calibration: Sequence[Clip],
-    seed: int,
-    config: SoundscapeConfig | None = None,
+    config: CalibrationConfig | None = None,
 ) -> StreamingReport:
-    """Compares the scorers over the labels for which all of them have thresholds.
+    """Compares the scorers over the labels that all of them know and that have clips enough.
 
-    Bundles keep their own thresholds; all others get theirs from the `calibration` clips in the
-    same way. Soundscapes and negatives are made of `scored`; `clips` is the whole manifest.
-    Raises UsageError if no label is left.
+    Everybody's thresholds are chosen in the same way, for each fold of the `scored` clips on the
+    others; a label without threshold finds nothing. `clips` is the whole manifest. Raises
+    UsageError if no label is left.
     """
-    config = config or SoundscapeConfig()
+    config = config or CalibrationConfig()
     listeners = [open_listener(scorer) for scorer in scorers]
-    specs = [
-        _thresholds(scorer, listener, folder, calibration)
-        for scorer, listener in zip(scorers, listeners, strict=True)
-    ]
-    labels = shared_labels(specs, scored)
-    sounds = read_sounds(folder, [c for c in scored if set(labels) & set(c.labels)], labels)
-    others = read_sounds(folder, negative_clips(scored, clips, labels), ())
-    contenders = [
-        Contender(listener, _only(spec, labels))
-        for listener, spec in zip(listeners, specs, strict=True)
-    ]
-    n_events, models = compare(contenders, sounds, others, config, seed)
-    return StreamingReport(
-        config=config,
-        labels=labels,
-        n_events=n_events,
-        n_sounds=len(sounds),
-        n_negative_clips=len(others),
-        n_calibration_clips=len(calibration),
-        models=models,
-    )
+    folds = fold_sounds(folder, scored, config.n_folds)
+    n_clips = frequent_labels(config, shared_labels(listeners), folds)
+    return compare(config, listeners, n_clips, folds, companions(clips, tuple(n_clips)))
+
+
+def shared_labels(listeners: Sequence[Listener]) -> list[str]:
+    """Labels that all know, in the order of the first. UsageError if there are none."""
+    known = set.intersection(*(set(listener.labels) for listener in listeners))
+    if not known:
+        raise UsageError("no label is known to all models: soundscapes need at least one")
+    return [label for label in listeners[0].labels if label in known]
 
 
 def compare(
-    contenders: Sequence[Contender],
-    sounds: Sequence[Sound],
-    others: Sequence[Sound],
-    config: SoundscapeConfig,
-    seed: int,
-) -> tuple[int, tuple[StreamingModel, ...]]:
-    """Lets all hear the same scenes, made of `sounds` and, for the negatives, `others`; returns
-    the number of events and the figures of each contender."""
-    scenes = _track(soundscapes(config, sounds, seed), "soundscapes", config.n_scenes)
-    truth, heard = _listen(contenders, scenes)
-    quiet_scenes = _track(negatives(config, others, seed), "negatives", config.n_negatives)
-    _, quiet = _listen(contenders, quiet_scenes)
-    rows = zip(_track(contenders, "scoring events"), heard, quiet, strict=True)
-    models = tuple(_report(one, truth, mine, alarms, config, seed) for one, mine, alarms in rows)
-    return sum(map(len, truth)), models
-
-
-def _listen(
-    contenders: Sequence[Contender], scenes: Iterable[Scene]
-) -> tuple[list[tuple[TrueEvent, ...]], list[list[ScoreStream]]]:
-    """The true events of every scene, and the streams of every contender, scene by scene."""
-    truth: list[tuple[TrueEvent, ...]] = []
-    heard: list[list[ScoreStream]] = [[] for _ in contenders]
-    for scene in scenes:
-        truth.append(scene.events)
-        for contender, streams in zip(contenders, heard, strict=True):
-            streams.append(contender.hear(scene))
-    return truth, heard
-
-
-def shared_labels(specs: Sequence[EventSpec], clips: Sequence[Clip]) -> tuple[str, ...]:
-    """Labels with a threshold in every spec and a clip to find them in, in order of the first.
-    UsageError if there are none."""
-    occurring = {label for clip in clips for label in clip.labels}
-    labels = tuple(
-        label
-        for label in specs[0].thresholds
-        if label in occurring and all(label in spec.thresholds for spec in specs)
+    config: CalibrationConfig,
+    listeners: Sequence[Listener],
+    n_clips: Mapping[str, int],
+    folds: Sequence[Fold],
+    company: Company,
+) -> StreamingReport:
+    """Lets all hear the same scenes, made of the sounds of each fold, and scores them. n_clips:
+    of each label that is compared."""
+    labels = tuple(n_clips)
+    rehearsals = rehearse(listeners, labels, folds, config.scenes, config.seed)
+    models = []
+    for listener, heard in _track(list(zip(listeners, rehearsals, strict=True)), "scoring events"):
+        specs = cross_fit(config, listener, n_clips, heard, company)
+        models.append(_report(Contender(listener, heard, specs), labels, company, config))
+    first = rehearsals[0]
+    return StreamingReport(
+        config=config,
+        labels=labels,
+        n_events=sum(len(events) for one in first for events in one.events),
+        n_sounds=sum(len(fold.bouts) for fold in folds),
+        n_negative_sounds=sum(_count_sounds(events) for one in first for events in one.sounds),
+        models=tuple(models),
     )
-    if not labels:
-        raise UsageError("no label has a threshold in all models: soundscapes need at least one")
-    return labels
+
+
+def _count_sounds(events: Sequence[TrueEvent]) -> int:
+    """Events of several labels may be one sound."""
+    return len({(event.onset_s, event.offset_s) for event in events})
+
+
+def cross_fit(
+    config: CalibrationConfig,
+    listener: Listener,
+    n_clips: Mapping[str, int],
+    heard: Sequence[Rehearsal],
+    company: Company,
+) -> list[EventSpec]:
+    """For each fold the thresholds that are chosen on all others."""
+    sweeps = [sweep(config, listener.step_s, tuple(n_clips), one, company) for one in heard]
+    return [
+        choose_events(config, listener.step_s, n_clips, others)
+        for _, others in leave_one_out(sweeps)
+    ]
 
 
 def operating_points(
     streams: Sequence[ScoreStream],
     labels: Sequence[str],
-    spec: EventSpec,
+    config: CalibrationConfig,
     step_s: float,
     lag_s: float,
 ) -> dict[str, list[Intervals]]:
@@ -190,67 +168,73 @@ def operating_points(
     detector with thresholds that the scores exceed ever more often."""
     rows = np.concatenate([stream.scores for stream in streams])
     levels = np.quantile(rows, 1.0 - np.geomspace(*_EXCEEDED, N_POINTS), axis=0)
-    names = [f"{point} {label}" for label in labels for point in range(N_POINTS)]
-    swept = msgspec.structs.replace(
-        spec, thresholds=dict(zip(names, map(_threshold, levels.T.ravel().tolist()), strict=True))
-    )
-    found: dict[str, list[tuple[int, float, float]]] = {name: [] for name in names}
-    for index, (times_s, scores) in enumerate(streams):
-        repeated = ScoreStream(times_s, np.repeat(scores, N_POINTS, axis=1))
-        for one in detect(repeated, tuple(names), swept, step_s):
-            found[one.label].append((index, one.start_s - lag_s, one.end_s - lag_s))
+    detector = SweptDetector(labels, levels.T, config, step_s)
+    found: list[list[list[tuple[int, float, float]]]] = [
+        [[] for _ in range(N_POINTS)] for _ in labels
+    ]
+    for index, stream in enumerate(streams):
+        for row, column, one in detector.detect(stream):
+            found[row][column].append((index, one.start_s - lag_s, one.end_s - lag_s))
     return {
-        label: [Intervals.of(found[f"{point} {label}"]) for point in range(N_POINTS)]
-        for label in labels
+        label: [Intervals.of(events) for events in mine]
+        for label, mine in zip(labels, found, strict=True)
     }
 
 
-def _threshold(on: float) -> Threshold:
-    on = min(max(on, 1e-6), 1.0)
-    return Threshold.unmeasured(on, HYSTERESIS * on)
-
-
-def _thresholds(
-    scorer: Scorer, listener: Listener, folder: Path, clips: Sequence[Clip]
-) -> EventSpec:
-    if isinstance(scorer, BundleScorer) and scorer.events.thresholds:
-        return scorer.events
-    samples = (read_clip(folder / clip.path, SAMPLE_RATE_HZ) for clip in clips)
-    return calibrate(CalibrationConfig(), listener, samples, clips)
-
-
-def _only(spec: EventSpec, labels: Sequence[str]) -> EventSpec:
-    return msgspec.structs.replace(
-        spec, thresholds={label: spec.thresholds[label] for label in labels}
-    )
-
-
 def _report(
-    contender: Contender,
-    truth: Sequence[Sequence[TrueEvent]],
-    heard: Sequence[ScoreStream],
-    quiet: Sequence[ScoreStream],
-    config: SoundscapeConfig,
-    seed: int,
+    contender: Contender, labels: Sequence[str], company: Company, config: CalibrationConfig
 ) -> StreamingModel:
-    labels, lag_s, step_s = contender.labels, contender.listener.lag_s, contender.listener.step_s
-    found = contender.detect(heard)
+    listener, folds, specs = contender
+    lag_s, step_s = listener.lag_s, listener.step_s
+    truth = [events for one in folds for events in one.events]
+    heard = [stream for one in folds for stream in one.scenes]
+    found = [
+        events
+        for one, spec in zip(folds, specs, strict=True)
+        for events in _detect(one.scenes, labels, spec, step_s)
+    ]
     true = _true_intervals(truth, labels)
-    points = operating_points(heard, labels, contender.spec, step_s, lag_s)
-    durations_s = [config.scene_s] * len(truth)
-    hours = config.n_negatives * config.negative_s / 3600.0
+    points = operating_points(heard, labels, config, step_s, lag_s)
+    durations_s = [config.scenes.scene_s] * len(truth)
     return StreamingModel(
-        name=contender.listener.name,
+        name=listener.name,
         step_s=step_s,
         lag_s=lag_s,
+        n_on=sum(len(spec.thresholds) for spec in specs) / len(specs),
         event_f1=tuple(
-            event_f1(truth, found, labels, collar_s, lag_s, seed) for collar_s in COLLARS_S
+            event_f1(truth, found, labels, collar_s, lag_s, config.seed) for collar_s in COLLARS_S
         ),
-        psds1=psds(PSDS1, true, points, durations_s, seed),
-        psds2=psds(PSDS2, true, points, durations_s, seed),
+        psds1=psds(PSDS1, true, points, durations_s, config.seed),
+        psds2=psds(PSDS2, true, points, durations_s, config.seed),
         latency=onset_latency(truth, found),
-        false_alarms=false_alarms(contender.detect(quiet), labels, hours),
+        sudden=onset_latency(truth, found, SUDDEN) if SUDDEN & set(labels) else None,
+        false_alarms=_false_alarms(contender, labels, company, config.max_alarms_per_hour),
     )
+
+
+def _detect(
+    streams: Iterable[ScoreStream], labels: Sequence[str], spec: EventSpec, step_s: float
+) -> list[list[Detection]]:
+    return [detect(one, tuple(labels), spec, step_s) for one in streams]
+
+
+def _false_alarms(
+    contender: Contender, labels: Sequence[str], company: Company, budget: float
+) -> FalseAlarms:
+    """Over all negatives; a label counts for the hours of the folds in which it is on."""
+    listener, folds, specs = contender
+    alarms: list[str] = []
+    hours = dict.fromkeys(labels, 0.0)
+    for one, spec in zip(folds, specs, strict=True):
+        negatives = Negatives(one.sounds, one.durations_s, company)
+        found = _detect(one.negatives, labels, spec, listener.step_s)
+        alarms += [
+            x.label for i, mine in enumerate(found) for x in mine if negatives.is_false(i, x)
+        ]
+        for label in spec.thresholds:
+            hours[label] += negatives.hours[label]
+    heard_h = sum(sum(one.durations_s) for one in folds) / 3600.0
+    return false_alarms(alarms, {k: v for k, v in hours.items() if v}, heard_h, budget)
 
 
 def _true_intervals(

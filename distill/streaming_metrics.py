@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,25 @@ from scipy.stats import chi2
 
 from distill.listeners import Detection
 from distill.metrics import Estimate, basic_interval, resample_groups, wilson
+from distill.rehearsal import LATENESS_S
 from distill.soundscapes import TrueEvent
 from edge_audio.spec import Spec
 
-LATENESS_S = 1.0
-"""An event may be reported this long after its end and still counts as found."""
+SUDDEN = frozenset(
+    {
+        "Bark",
+        "Clapping",
+        "Cough",
+        "Fireworks",
+        "Gunshot, gunfire",
+        "Knock",
+        "Shatter",
+        "Slam",
+        "Sneeze",
+        "Tick",
+    }
+)
+"""Labels of impulsive sounds, which are all there at once."""
 
 
 class EventF1(Spec, frozen=True):
@@ -40,11 +54,15 @@ class Latency(Spec, frozen=True):
 
 
 class FalseAlarms(Spec, frozen=True):
-    """Starts reported in audio that has none of the labels, per hour."""
+    """Starts reported where the label cannot be expected, in `hours` of audio. total: per hour,
+    all labels together; each: per hour and label that is on; labels: of those; n_over: of how many
+    that is more than the budget."""
 
     hours: float
     total: Estimate
+    each: Estimate
     labels: dict[str, float]
+    n_over: int
 
 
 def event_f1(
@@ -119,15 +137,20 @@ def _import_sed_eval() -> Any:
 
 
 def onset_latency(
-    truth: Sequence[Sequence[TrueEvent]], found: Sequence[Sequence[Detection]]
+    truth: Sequence[Sequence[TrueEvent]],
+    found: Sequence[Sequence[Detection]],
+    labels: Collection[str] = (),
 ) -> Latency:
-    """An event is found by the first start of its label that is reported between its onset and
-    LATENESS_S after its offset. A label that sounded on from before does not find it."""
+    """Of the events of these labels, or of all. An event is found by the first start of its label
+    that is reported between its onset and LATENESS_S after its offset. A label that sounded on
+    from before does not find it."""
     values_s: list[float] = []
     n_events = 0
     for events, detections in zip(truth, found, strict=True):
-        n_events += len(events)
         for event in events:
+            if labels and event.label not in labels:
+                continue
+            n_events += 1
             late_s = min(
                 (
                     detection.seen_s - event.onset_s
@@ -148,15 +171,26 @@ def onset_latency(
 
 
 def false_alarms(
-    found: Iterable[Sequence[Detection]], labels: Sequence[str], hours: float
+    alarms: Iterable[str], label_hours: Mapping[str, float], hours: float, budget: float
 ) -> FalseAlarms:
-    """Rates with the exact Poisson interval (Garwood 1936); labels without alarms have 0."""
-    counts = Counter(detection.label for scene in found for detection in scene)
-    n = sum(counts[label] for label in labels)
-    low = float(chi2.ppf(0.025, 2 * n)) / 2.0 if n else 0.0
-    high = float(chi2.ppf(0.975, 2 * n + 2)) / 2.0
+    """alarms: the label of each; label_hours: of the labels that are on, how long each could
+    have been wrong. Rates with the exact Poisson interval (Garwood 1936)."""
+    counts = Counter(alarms)
+    rates = {label: counts[label] / on_h for label, on_h in label_hours.items()}
+    n = sum(counts.values())
     return FalseAlarms(
         hours=hours,
-        total=Estimate(value=n / hours, low=low / hours, high=high / hours, n=n),
-        labels={label: counts[label] / hours for label in labels},
+        total=_rate(n, hours),
+        each=_rate(n, sum(label_hours.values())),
+        labels=rates,
+        n_over=sum(rate > budget for rate in rates.values()),
     )
+
+
+def _rate(n: int, hours: float) -> Estimate:
+    """Per hour; 0 where there are none."""
+    if not hours:
+        return Estimate(value=0.0, low=0.0, high=0.0, n=0)
+    low = float(chi2.ppf(0.025, 2 * n)) / 2.0 if n else 0.0
+    high = float(chi2.ppf(0.975, 2 * n + 2)) / 2.0
+    return Estimate(value=n / hours, low=low / hours, high=high / hours, n=n)

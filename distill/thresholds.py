@@ -1,128 +1,237 @@
-"""Event thresholds from held-out clips, at a stated precision: the same way for every model."""
+"""Event thresholds for a stated budget of false alarms: the same way for every model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from scipy.signal import lfilter
+from scipy.special import expit, logit
 
+from distill.company import Company, companions
 from distill.data import Clip
-from distill.listeners import Listener
-from distill.scorers import SAMPLE_RATE_HZ
-from edge_audio.events import HYSTERESIS, smoothing_factor
+from distill.listeners import Detection, Listener, ScoreStream, detect
+from distill.rehearsal import LATENESS_S, Fold, Negatives, Rehearsal, fold_sounds, rehearse
+from distill.soundscapes import SoundscapeConfig
+from edge_audio.errors import UsageError
+from edge_audio.events import HYSTERESIS, try_thresholds
 from edge_audio.spec import EventSpec, Spec, Threshold
 
-FloatArray = NDArray[np.float32]
+Counts = NDArray[np.int64]
 
-_TAIL_SAMPLES = SAMPLE_RATE_HZ // 2
+N_POINTS = 48
+"""Candidate thresholds, evenly spaced in log-odds."""
+
+_HIGHEST = 0.998
 
 
 class CalibrationConfig(Spec, frozen=True):
     """smoothing_s, min_on_s, min_off_s: see EventSpec.
-    min_precision: what the threshold must reach on the held-out clips.
-    min_positives: labels with fewer held-out clips stay off by default.
-    min_recall: labels that reach the precision only by missing nearly everything stay off.
-    min_on: no threshold is lower: clips are too few to trust scores that small.
+
+    max_alarms_per_hour: what a label may report, on average over the labels and on recordings it
+        was not chosen on, where it cannot be expected.
+    min_recall: labels that find a smaller share of their events within that stay off by default.
+    min_positives: so do labels with fewer clips.
+    min_on: no threshold is lower.
+    scenes: what is composed of each of n_folds parts of the recordings; together their negatives
+        should last some times the hours in which one alarm is allowed.
     """
 
-    smoothing_s: float = 0.16
+    smoothing_s: float = 0.08
     min_on_s: float = 0.08
     min_off_s: float = 0.4
-    min_precision: float = 0.8
+    max_alarms_per_hour: float = 0.1
+    min_recall: float = 0.1
     min_positives: int = 5
-    min_recall: float = 0.3
-    min_on: float = 0.05
+    min_on: float = 0.02
+    n_folds: int = 4
+    seed: int = 0
+    scenes: SoundscapeConfig = SoundscapeConfig()
+
+    def __post_init__(self) -> None:
+        if self.n_folds < 3:
+            raise ValueError("need at least 3 folds: one to score, one to choose on, one to check")
+
+
+class Sweep(NamedTuple):
+    """What every candidate threshold did in one fold; rows are labels, columns `points`."""
+
+    points: NDArray[np.float64]
+    found: Counts
+    n_events: Counts  # of each label
+    alarms: Counts
+    hours: NDArray[np.float64]  # of each label, in which it cannot be expected
 
 
 def calibrate(
     config: CalibrationConfig,
     listener: Listener,
-    samples: Iterable[FloatArray],
+    folder: Path,
+    chosen: Sequence[Clip],
     clips: Sequence[Clip],
 ) -> EventSpec:
-    """Thresholds from the samples of the clips, each streamed from a fresh state and followed by
-    a little silence, so that a late score counts."""
-    tail = np.zeros(_TAIL_SAMPLES, np.float32)
-    heard = track(
-        samples,
-        f"calibrating {listener.name}",
-        total=len(clips),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    scores = (listener.stream(np.concatenate([clip, tail])).scores for clip in heard)
-    peaks = np.stack([peak_scores(config, rows, listener.step_s) for rows in scores])
-    return choose_events(config, listener.labels, listener.step_s, peaks, clips)
+    """Thresholds from the `chosen` clips; `clips` is the whole manifest. UsageError if they are
+    too few for any label."""
+    folds = fold_sounds(folder, chosen, config.n_folds)
+    n_clips = frequent_labels(config, listener.labels, folds)
+    labels = tuple(n_clips)
+    (rehearsals,) = rehearse([listener], labels, folds, config.scenes, config.seed)
+    company = companions(clips, labels)
+    console = Console(stderr=True)
+    progress = track(rehearsals, "trying thresholds", console=console, transient=True)
+    sweeps = [sweep(config, listener.step_s, labels, one, company) for one in progress]
+    return choose_events(config, listener.step_s, n_clips, sweeps)
+
+
+def frequent_labels(
+    config: CalibrationConfig, labels: Sequence[str], folds: Sequence[Fold]
+) -> dict[str, int]:
+    """Of those with bouts in clips enough, in how many. UsageError if there are none."""
+    counts = Counter(label for fold in folds for bout in fold.bouts for label in bout.labels)
+    kept = {label: counts[label] for label in labels if counts[label] >= config.min_positives}
+    if not kept:
+        raise UsageError(
+            f"no label has {config.min_positives} clips that the recipe held out: thresholds "
+            "cannot be chosen"
+        )
+    return kept
 
 
 def choose_events(
     config: CalibrationConfig,
-    labels: Sequence[str],
     step_s: float,
-    peaks: FloatArray,
-    clips: Sequence[Clip],
+    n_clips: Mapping[str, int],
+    sweeps: Sequence[Sweep],
 ) -> EventSpec:
-    """Thresholds for a model that scores every step_s, from the `peak_scores` f32[n_clips,
-    n_labels] of the clips. min_on_s is counted in whole steps: one score of a long window tells
-    more than min_on_s already."""
-    thresholds = {}
-    for column, label in enumerate(labels):
-        is_positive = np.array([label in clip.labels for clip in clips])
-        if threshold := choose_threshold(config, peaks[:, column], is_positive):
-            thresholds[label] = threshold
+    """Thresholds of those labels that find enough within the budget. n_clips: of each label, row
+    by row of the sweeps, how many are behind all folds."""
+    thresholds = {
+        label: threshold
+        for row, (label, n) in enumerate(n_clips.items())
+        if (threshold := choose_threshold(config, sweeps, row, n))
+    }
+    return msgspec.structs.replace(events_without(config, step_s), thresholds=thresholds)
+
+
+def events_without(config: CalibrationConfig, step_s: float) -> EventSpec:
+    """Smoothing and durations for a model that scores every step_s. min_on_s is counted in whole
+    steps: one score of a long window tells more than min_on_s already."""
     return EventSpec(
         smoothing_s=config.smoothing_s,
         min_on_s=round(config.min_on_s / step_s) * step_s,
         min_off_s=config.min_off_s,
-        thresholds=thresholds,
     )
-
-
-def peak_scores(config: CalibrationConfig, scores: FloatArray, step_s: float) -> FloatArray:
-    """A clip's scores f32[n_steps, n_labels] -> f32[n_labels]: the highest that would have
-    started an event, that is smoothed and held for min_on_s."""
-    alpha = smoothing_factor(config.smoothing_s, step_s)
-    smoothed = lfilter([alpha], [1.0, alpha - 1.0], scores, axis=0)
-    n_held = min(1 + round(config.min_on_s / step_s), len(smoothed))
-    held = np.lib.stride_tricks.sliding_window_view(smoothed, n_held, axis=0).min(axis=-1)
-    return held.max(axis=0).astype(np.float32)
 
 
 def choose_threshold(
-    config: CalibrationConfig, peaks: FloatArray, is_positive: NDArray[np.bool_]
+    config: CalibrationConfig, sweeps: Sequence[Sweep], row: int, n_clips: int
 ) -> Threshold | None:
-    """The lowest threshold that reaches the precision, halfway down to the next lower score;
-    None without enough evidence."""
-    n_positives = int(is_positive.sum())
-    if n_positives < config.min_positives:
+    """The threshold of one label by all sweeps, if those that are chosen without one sweep at a
+    time find enough in it. What they do there is what it is said to bring."""
+    column = lowest_within(config, sweeps, row)
+    if column is None:
         return None
-    order = np.argsort(-peaks, kind="stable")
-    scores, hits = peaks[order], np.cumsum(is_positive[order])
-    precision = hits / np.arange(1, len(order) + 1)
-    last = _last_at((precision >= config.min_precision) & (scores >= config.min_on))
-    if last is None or hits[last] < config.min_recall * n_positives:
+    found, alarms = 0, 0
+    for left_out, others in leave_one_out(sweeps):
+        unseen = lowest_within(config, others, row)
+        if unseen is not None:
+            found += int(left_out.found[row, unseen])
+            alarms += int(left_out.alarms[row, unseen])
+    hours = float(sum(one.hours[row] for one in sweeps))
+    recall = found / max(1, sum(int(one.n_events[row]) for one in sweeps))
+    if recall < config.min_recall:
         return None
-    below = float(scores[last + 1]) if last + 1 < len(scores) else 0.0
-    on = _between(max(below, config.min_on), float(scores[last]))
+    on = round(float(sweeps[0].points[column]), 4)
     return Threshold(
         on=on,
         off=round(HYSTERESIS * on, 4),
-        precision=round(float(precision[last]), 3),
-        recall=round(float(hits[last]) / n_positives, 3),
-        n_positives=n_positives,
+        alarms_per_hour=round(alarms / hours, 3),
+        negative_h=round(hours, 1),
+        recall=round(recall, 3),
+        n_positives=n_clips,
     )
 
 
-def _between(low: float, high: float) -> float:
-    """Halfway, with four digits if that still lies above `low` and not above `high`."""
-    middle = (low + high) / 2.0
-    return round(middle, 4) if low < round(middle, 4) <= high else middle
+def leave_one_out(sweeps: Sequence[Sweep]) -> Iterator[tuple[Sweep, list[Sweep]]]:
+    """Each sweep, and the others."""
+    for index, one in enumerate(sweeps):
+        yield one, [*sweeps[:index], *sweeps[index + 1 :]]
 
 
-def _last_at(mask: NDArray[np.bool_]) -> int | None:
-    positions = np.flatnonzero(mask)
-    return int(positions[-1]) if len(positions) else None
+def lowest_within(config: CalibrationConfig, sweeps: Sequence[Sweep], row: int) -> int | None:
+    """The column from which on all thresholds stay one alarm below the budget, if that allows
+    any: the threshold that just keeps a budget is the one that a new recording would break. None
+    if there is none, or nothing to find."""
+    hours = sum(one.hours[row] for one in sweeps)
+    if not hours or not any(one.n_events[row] for one in sweeps):
+        return None
+    allowed = max(0.0, config.max_alarms_per_hour * hours - 1.0)
+    exceeds = np.flatnonzero(sum(one.alarms[row] for one in sweeps) > allowed)
+    column = int(exceeds[-1]) + 1 if len(exceeds) else 0
+    return column if column < len(sweeps[0].points) else None
+
+
+def sweep(
+    config: CalibrationConfig,
+    step_s: float,
+    labels: Sequence[str],
+    rehearsal: Rehearsal,
+    company: Company,
+) -> Sweep:
+    """Counts the events of the real event detector at every candidate threshold."""
+    points = expit(np.linspace(logit(config.min_on), logit(_HIGHEST), N_POINTS))
+    detector = SweptDetector(labels, np.tile(points, (len(labels), 1)), config, step_s)
+    negatives = Negatives(rehearsal.sounds, rehearsal.durations_s, company)
+    alarms: Counts = np.zeros((len(labels), N_POINTS), np.int64)
+    for scene, stream in enumerate(rehearsal.negatives):
+        for row, column, one in detector.detect(stream):
+            alarms[row, column] += negatives.is_false(scene, one)
+    found = np.zeros_like(alarms)
+    for events, stream in zip(rehearsal.events, rehearsal.scenes, strict=True):
+        seen: dict[tuple[int, int], list[float]] = {}
+        for row, column, one in detector.detect(stream):
+            seen.setdefault((row, column), []).append(one.seen_s)
+        for event in events:
+            row, last_s = labels.index(event.label), event.offset_s + LATENESS_S
+            for column in range(N_POINTS):
+                times_s = seen.get((row, column), ())
+                found[row, column] += any(event.onset_s <= t <= last_s for t in times_s)
+    return Sweep(
+        points=points,
+        found=found,
+        n_events=np.array([_count(label, rehearsal) for label in labels]),
+        alarms=alarms,
+        hours=np.array([negatives.hours[label] for label in labels]),
+    )
+
+
+def _count(label: str, rehearsal: Rehearsal) -> int:
+    return sum(event.label == label for events in rehearsal.events for event in events)
+
+
+class SweptDetector:
+    """The event detector of every label at many thresholds at once: `points` [n_labels, n]."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        points: NDArray[np.float64],
+        config: CalibrationConfig,
+        step_s: float,
+    ) -> None:
+        self._labels, self._n = labels, points.shape[1]
+        self._spec = try_thresholds(events_without(config, step_s), points.ravel().tolist())
+        self._step_s = step_s
+
+    def detect(self, stream: ScoreStream) -> Iterator[tuple[int, int, Detection]]:
+        """(row, column, detection) of one stream."""
+        repeated = ScoreStream(stream.times_s, np.repeat(stream.scores, self._n, axis=1))
+        for one in detect(repeated, tuple(self._spec.thresholds), self._spec, self._step_s):
+            row, column = divmod(int(one.label), self._n)
+            yield row, column, one._replace(label=self._labels[row])

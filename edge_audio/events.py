@@ -143,6 +143,14 @@ def _by_time(event: Event) -> float:
     return event.time_s
 
 
+def try_thresholds(spec: EventSpec, points: Iterable[float]) -> EventSpec:
+    """The spec with a label "0", "1", ... for each of the points, whose `on` it is, within 1e-6
+    and 1: one detector tells what all of them would report."""
+    within = (min(max(on, 1e-6), 1.0) for on in points)
+    thresholds = {str(i): Threshold(on=on, off=HYSTERESIS * on) for i, on in enumerate(within)}
+    return msgspec.structs.replace(spec, thresholds=thresholds)
+
+
 def select_events(
     spec: EventSpec,
     labels: Sequence[str],
@@ -193,9 +201,8 @@ def _override(
 
 
 def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
-    """`on` as given, `off` in the calibrated proportion; precision and recall are unknown."""
+    """`on` as given, `off` in the calibrated proportion; what it brings nobody measured."""
     if not 0.0 < on <= 1.0:
         raise UsageError(f"threshold {on:g} is outside 0 to 1: give a probability such as 0.5")
     ratio = calibrated.off / calibrated.on if calibrated else HYSTERESIS
-    n_positives = calibrated.n_positives if calibrated else 0
-    return Threshold.unmeasured(on, on * ratio, n_positives)
+    return Threshold(on=on, off=on * ratio)

@@ -149,7 +149,7 @@ class Label(Message, frozen=True):
 
     def threshold(self) -> Threshold:
         """Raises ValueError if it is none."""
-        return Threshold.unmeasured(self.on, self.off)
+        return Threshold(on=self.on, off=self.off)
 
 
 class DeviceEvent(Message, frozen=True):

@@ -177,32 +177,30 @@ def _check_tensor(tensor: TensorSpec) -> None:
 
 
 class Threshold(Spec, frozen=True):
-    """Operating point of one label, with the evidence it was chosen on.
+    """Operating point of one label, with the evidence for it; None and 0 where nobody measured.
 
     An event starts when the smoothed score reaches `on` and ends when it falls below `off`.
-    precision, recall: as measured on `n_positives` held-out clips at `on`, NaN where nobody
-        measured.
+    alarms_per_hour: starts in the `negative_h` hours of audio in which the label could not be
+        expected. recall: share of its events that were found, in scenes composed of `n_positives`
+        clips. Both were counted on recordings that the threshold was not chosen on.
     """
 
     on: float
     off: float
-    precision: float
-    recall: float
-    n_positives: int
+    alarms_per_hour: float | None = None
+    negative_h: float = 0.0
+    recall: float | None = None
+    n_positives: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.off <= self.on <= 1.0:
             raise ValueError("need 0 < off <= on <= 1")
-        for figure in (self.precision, self.recall):
-            if not (math.isnan(figure) or 0.0 <= figure <= 1.0):
-                raise ValueError("precision and recall must be within 0 and 1")
-        if self.n_positives < 0:
-            raise ValueError("n_positives must not be negative")
-
-    @classmethod
-    def unmeasured(cls, on: float, off: float, n_positives: int = 0) -> Threshold:
-        """One that nobody has evidence for. Raises ValueError."""
-        return cls(on=on, off=off, precision=math.nan, recall=math.nan, n_positives=n_positives)
+        if not (self.recall is None or 0.0 <= self.recall <= 1.0):
+            raise ValueError("recall must be within 0 and 1")
+        if not (self.alarms_per_hour is None or _is_amount(self.alarms_per_hour)):
+            raise ValueError("alarms_per_hour must be finite and not negative")
+        if not _is_amount(self.negative_h) or self.n_positives < 0:
+            raise ValueError("negative_h and n_positives must not be negative")
 
 
 class EventSpec(Spec, frozen=True):

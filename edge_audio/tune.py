@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.errors import UsageError
-from edge_audio.events import HYSTERESIS, EventDetector
+from edge_audio.events import EventDetector, try_thresholds
 from edge_audio.labels import find_label
 from edge_audio.ontology import relatives
 from edge_audio.session_log import LogRecord
 from edge_audio.sources import AudioFile
-from edge_audio.spec import EventSpec, Threshold
+from edge_audio.spec import EventSpec
 from edge_audio.tagger import Tagger
 
 Counts = NDArray[np.int64]
@@ -170,15 +170,10 @@ class _Swept:
         self._shape = evidence.thresholds.shape
         self._tagger = tagger
         self._columns = [tagger.labels.index(label) for label in evidence.labels]
-        names = [str(number) for number in range(evidence.thresholds.size)]
-        finite = np.clip(np.nan_to_num(evidence.thresholds.ravel(), posinf=1.0), 1e-6, 1.0)
-        thresholds = {
-            name: Threshold.unmeasured(float(on), HYSTERESIS * float(on))
-            for name, on in zip(names, finite, strict=True)
-        }
-        spec = msgspec.structs.replace(evidence.spec, thresholds=thresholds)
+        finite = np.nan_to_num(evidence.thresholds.ravel(), posinf=1.0)
+        spec = try_thresholds(evidence.spec, finite.tolist())
         step_s = tagger.bundle.manifest.model.step_s
-        self._detector = EventDetector(names, spec, step_s)
+        self._detector = EventDetector(tuple(spec.thresholds), spec, step_s)
 
     def starts(self, path: Path) -> Counts:
         """How many events each label has at each threshold in one recording."""

@@ -13,16 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data import ClipStore, data_dir, read_clip, read_manifest
-from distill.evaluate import calibration_clips
+from distill.data import data_dir, read_clip, read_manifest
 from distill.labels import audioset_labels
-from distill.listeners import open_listener
 from distill.recipe import Recipe
-from distill.scorers import SAMPLE_RATE_HZ, BundleScorer
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.tagger import Student
-from distill.thresholds import CalibrationConfig, calibrate
+from distill.thresholds import CalibrationConfig
 from distill.train import load_student
 from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend
 from edge_audio.bundle import (
@@ -47,6 +44,7 @@ from quantize.parity import backend_scores, eager_scores, input_rows
 from quantize.prepare import prepare
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 from quantize.step import SampleStepGraph, StepGraph
+from quantize.thresholds import choose_thresholds, events_of
 
 _GOLDEN_S = (11.0, 14.5)  # of the demo scene: end of the smoke alarm, quiet room, siren
 _PARITY_S = 120.0  # 1,500 steps
@@ -90,7 +88,7 @@ class BuildConfig:
 
 
 def build_bundle(
-    checkpoint: Path, config: BuildConfig, out_dir: Path, runs_dir: Path, report: Report = print
+    checkpoint: Path, config: BuildConfig, out_dir: Path, report: Report = print
 ) -> Bundle:
     """Writes `out_dir / config.name`; returns it once every installed runtime has replayed its
     golden. report: told what is being done and the size of every file.
@@ -120,16 +118,18 @@ def build_bundle(
         description=f"Streaming AudioSet tagger: {scheme.description}",
         labels=tuple(labels),
         model=graph.spec,
-        events=_events_of(like, labels) if like else EventSpec(),
+        events=EventSpec(),
         tolerance=config.tolerance or scheme.tolerance,
         provenance=provenance(graph, recipe, config),
     )
+    if like:
+        manifest = msgspec.structs.replace(manifest, events=events_of(manifest, like.events))
     with tempfile.TemporaryDirectory() as folder:
         draft = save_bundle(Path(folder) / config.name, manifest, files)
         report("comparing 1,500 steps with PyTorch")
         parity = check_parity(graph, draft)
         if config.thresholds is not None:
-            events = _calibrate(config.thresholds, draft, recipe, runs_dir)
+            events = choose_thresholds(config.thresholds, draft, recipe)
             manifest = msgspec.structs.replace(manifest, events=events)
             manifest.provenance["calibration"] = msgspec.to_builtins(config.thresholds)
         elif like and "calibration" in like.provenance:
@@ -152,11 +152,6 @@ def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> 
     n_bytes = 4 * sum(parameter.numel() for parameter in student.parameters())
     sizes = ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in files.items())
     report(f"float32 weights {n_bytes / 1000:.0f} kB -> {sizes}")
-
-
-def _events_of(like: Manifest, labels: Sequence[str]) -> EventSpec:
-    kept = {label: t for label, t in like.events.thresholds.items() if label in labels}
-    return msgspec.structs.replace(like.events, thresholds=kept)
 
 
 def _calibration_streams(config: BuildConfig, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
@@ -226,18 +221,6 @@ def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[st
         "recipe": msgspec.json.decode(msgspec.json.encode(recipe)),
         "metrics": config.metrics,
     }
-
-
-def _calibrate(
-    config: CalibrationConfig, bundle: Bundle, recipe: Recipe, runs_dir: Path
-) -> EventSpec:
-    folder = data_dir()
-    clips = read_manifest(folder)
-    store = ClipStore.open(folder, clips, SAMPLE_RATE_HZ, runs_dir / "cache")
-    position = {clip.path: index for index, clip in enumerate(clips)}
-    chosen = calibration_clips(recipe, clips)
-    samples = (store[position[clip.path]] for clip in chosen)
-    return calibrate(config, open_listener(BundleScorer(bundle)), samples, chosen)
 
 
 def _verify(bundle: Bundle) -> None:

@@ -67,7 +67,9 @@ def _teacher(teacher: dict[str, Any]) -> str:
 
 
 def _start(recipe: dict[str, Any]) -> str:
-    return f", going on from {recipe['start_from']}" if recipe["start_from"] else ""
+    blend = recipe.get("blend", 0.0)
+    kept = f", {100 * blend:g} % of whose weights were blended in again" if blend else ""
+    return f", going on from {recipe['start_from']}{kept}" if recipe["start_from"] else ""
 
 
 def _esc(split: dict[str, object]) -> str:
@@ -85,27 +87,46 @@ def _metrics(manifest: Manifest) -> str:
 def _labels(manifest: Manifest) -> str:
     thresholds = manifest.events.thresholds
     rows = [
-        (label, f"{t.on:.3f}", f"{t.precision:.2f}", f"{t.recall:.2f}", str(t.n_positives))
+        (label, f"{t.on:.3f}", _figure(t.alarms_per_hour), _figure(t.recall), str(t.n_positives))
         for label, t in sorted(thresholds.items())
     ]
-    calibration = manifest.provenance.get("calibration", {})
-    target = calibration.get("min_precision", "-")
     head = (
-        f"## Labels\n\n{len(thresholds)} of {len(manifest.labels)} labels are on by default: those "
-        f"whose threshold reached a precision of {target} on held-out clips. The other scores are "
-        "computed all the same, and `--threshold LABEL=VALUE` turns their events on."
+        f"## Labels\n\n{len(thresholds)} of {len(manifest.labels)} labels are on by "
+        f"default{_promise(manifest)}. The other scores are computed all the same, and "
+        "`--threshold LABEL=VALUE` turns their events on."
     )
-    columns = ("label", "on", "precision", "recall", "held-out clips")
+    columns = ("label", "on", "false alarms per hour", "recall", "held-out clips")
     return f"{head}\n\n{_table(columns, rows)}" if rows else head
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _promise(manifest: Manifest) -> str:
+    calibration = manifest.provenance.get("calibration")
+    thresholds = manifest.events.thresholds.values()
+    if not calibration or not thresholds:
+        return ""
+    scenes = calibration["scenes"]
+    per_hour = 3600 * scenes["n_negative_sounds"] / scenes["negative_s"]
+    hours = max(t.negative_h for t in thresholds)
+    return (
+        f": those that find {100 * calibration['min_recall']:g} % of the events in soundscapes of "
+        f"held-out clips, at thresholds for {calibration['max_alarms_per_hour']:g} false alarms "
+        f"per hour and label. Both were counted on recordings that the threshold was not chosen "
+        f"on, false alarms in up to {hours:.0f} hours with {per_hour:g} sounds an hour"
+    )
 
 
 def _limits() -> str:
     return """## Limits
 
 Trained on five hours of clips and on what teachers say about them: labels that the clips do not
-contain are weak. Thresholds come from few held-out clips of single sounds, not from days of
-recordings; false alarms per hour, where they are given above, were counted in one hour composed of
-clips. Not for safety-critical use: it must not replace a smoke detector or a baby monitor."""
+contain are weak. Thresholds come from few held-out clips in composed scenes, not from days of
+recordings; single labels keep the budget less well than their average, and a place with more or
+other sounds has other false alarms: `edge-audio tune` chooses thresholds for it. Not for
+safety-critical use: it must not replace a smoke detector or a baby monitor."""
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

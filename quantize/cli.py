@@ -36,12 +36,12 @@ calibrate_option = click.option(
     help="manifest.csv, or its folder, of the clips on which static and narrow-state schemes "
     "measure ranges; default $EDGE_AUDIO_DATA.",
 )
-runs_option = click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Where decoded clips are cached.",
+metrics_option = click.option(
+    "--metrics",
+    "metrics_paths",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card; repeatable.",
 )
 accuracy_option = click.option(
     "--accuracy",
@@ -64,7 +64,7 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
 
 def shared_options(command: Command) -> Command:
     """Those that quantize and export have in common."""
-    return scheme_option(calibrate_option(runs_option(accuracy_option(command))))
+    return scheme_option(calibrate_option(accuracy_option(command)))
 
 
 @click.command()
@@ -86,12 +86,13 @@ def shared_options(command: Command) -> Command:
     show_default=True,
     help="Choose event thresholds on the clips that the recipe held out.",
 )
+@metrics_option
 @click.option(
-    "--metrics",
-    "metrics_paths",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    help="metrics.json of `edge-audio evaluate`, to be quoted in manifest and card; repeatable.",
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where --qat-steps trains, and keeps decoded clips.",
 )
 @click.option(
     "--qat-steps",
@@ -109,10 +110,10 @@ def quantize(
     out_dir: Path,
     has_thresholds: bool,
     metrics_paths: tuple[Path, ...],
+    runs_dir: Path,
     qat_steps: int,
     scheme: str,
     manifest_path: Path | None,
-    runs_dir: Path,
     accuracy: bool,
 ) -> None:
     """Turn a CHECKPOINT into a bundle to be published.
@@ -141,7 +142,7 @@ def quantize(
         thresholds=CalibrationConfig() if has_thresholds else None,
         metrics=[quote_metrics(path) for path in metrics_paths],
     )
-    build(checkpoint, config, out_dir, runs_dir, accuracy)
+    build(checkpoint, config, out_dir, accuracy)
 
 
 @click.command()
@@ -187,7 +188,6 @@ def export(
     model_input: Literal["frames", "samples"],
     scheme: str,
     manifest_path: Path | None,
-    runs_dir: Path,
     accuracy: bool,
 ) -> None:
     """Export a CHECKPOINT for chosen runtimes and labels, to be embedded.
@@ -211,7 +211,45 @@ def export(
         activations=manifest_folder(manifest_path),
         like=like,
     )
-    build(checkpoint, config, out_path.parent, runs_dir, accuracy)
+    build(checkpoint, config, out_path.parent, accuracy)
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...")
+@click.option(
+    "--alarms-per-hour",
+    type=click.FloatRange(0.0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="What each label may report, on average, where it cannot be expected.",
+)
+@metrics_option
+@quiet_libraries()
+def calibrate(
+    bundles: tuple[str, ...], alarms_per_hour: float, metrics_paths: tuple[Path, ...]
+) -> None:
+    """Choose the thresholds of a BUNDLE anew.
+
+    Composes soundscapes, and 20 hours of sounds a minute apart, of the clips that the bundle's
+    recipe held out; takes for each label the lowest threshold that keeps to so many false alarms;
+    and rewrites manifest and card. Further BUNDLEs, of the same student for other runtimes, get
+    the same thresholds.
+
+    \b
+    Examples:
+      edge-audio calibrate tiny-int8 tiny-int8-executorch
+      edge-audio calibrate app/tiny --alarms-per-hour 0.02
+    """
+    from distill.thresholds import CalibrationConfig
+    from edge_audio.bundle import load_bundle
+    from quantize.metrics import quote_metrics
+    from quantize.thresholds import recalibrate
+
+    config = CalibrationConfig(max_alarms_per_hour=alarms_per_hour)
+    metrics = [quote_metrics(path) for path in metrics_paths]
+    for bundle in recalibrate([load_bundle(name) for name in bundles], config, metrics):
+        n_on, n_labels = len(bundle.manifest.events.thresholds), len(bundle.manifest.labels)
+        click.echo(f"{bundle.path}: {n_on} of {n_labels} labels on by default")
 
 
 def published_for(scheme: str) -> tuple[str, ...]:
@@ -224,9 +262,7 @@ def manifest_folder(path: Path | None) -> Path | None:
     return path.parent if path is not None and path.is_file() else path
 
 
-def build(
-    checkpoint: Path, config: BuildConfig, out_dir: Path, runs_dir: Path, accuracy: bool
-) -> None:
+def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) -> None:
     """Builds, and says what came of it: progress on standard error, the result on standard out."""
     import torch
 
@@ -237,7 +273,7 @@ def build(
     def report(text: str) -> None:
         click.echo(text, err=True)
 
-    bundle = build_bundle(checkpoint, config, out_dir, runs_dir, report)
+    bundle = build_bundle(checkpoint, config, out_dir, report)
     facts = bundle.manifest.provenance
     total_kb = sum(entry.n_bytes for entry in bundle.manifest.files.values()) / 1000
     click.echo(f"{bundle.path}: {total_kb:.0f} kB, largest error {facts['max_error_to_pytorch']}")
@@ -254,5 +290,5 @@ def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
     from distill.evaluate import evaluate
     from distill.report import describe, to_table
 
-    report = evaluate((str(checkpoint), str(bundle_path)), False, False)
+    report = evaluate((str(checkpoint), str(bundle_path)))
     Console().print(describe(report), to_table(report), sep="\n", highlight=False)

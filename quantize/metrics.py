@@ -74,8 +74,8 @@ def _figures(model: ModelReport) -> dict[str, Estimate]:
 
 
 def _streaming_figures(model: StreamingModel) -> dict[str, str]:
-    """On composed soundscapes and negatives, at the model's thresholds."""
-    latency, alarms = model.latency, model.false_alarms
+    """On composed soundscapes and negatives, at thresholds that were chosen on others."""
+    latency, each = model.latency, model.false_alarms.each
     f1 = {
         f"event F1, onset within {1e3 * one.collar_s:.0f} ms": _percent(one.micro)
         for one in model.event_f1
@@ -85,12 +85,12 @@ def _streaming_figures(model: StreamingModel) -> dict[str, str]:
         if latency.median_s is None
         else f"{latency.median_s:.2f} s median, {latency.p95_s:.2f} s at the 95th percentile"
     )
-    hours = f"false alarms per hour, in {alarms.hours:.1f} h without the labels"
-    total = alarms.total
+    hours = f"false alarms per hour and label, in {model.false_alarms.hours:.0f} h"
     return {
         **f1,
+        "events found": _percent(latency.found),
         "onset latency": seconds,
-        hours: f"{total.value:.0f} ({total.low:.0f} to {total.high:.0f})",
+        hours: f"{each.value:.2f} ({each.low:.2f} to {each.high:.2f})",
     }
 
 

@@ -286,7 +286,7 @@ def test_quality_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
             "name": "tiny-int8",
             "event_f1": [{"collar_s": 0.5, "micro": {"value": 0.25}, "new": 1}],
             "latency": {"found": {"value": 0.5}, "median_s": None},
-            "false_alarms": {"total": {"value": 65.0}, "by_budget": {}},
+            "false_alarms": {"each": {"value": 0.09}, "by_budget": {}},
         },
         {"name": "mn04, 2 s windows"},
     ]
@@ -294,10 +294,10 @@ def test_quality_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
     content = {"models": clips, "streaming": {"models": models}, "anything": [1]}
     (tmp_path / "metrics.json").write_text(json.dumps(content))
     tiny, mn04 = read_quality(tmp_path)
-    assert (tiny.event_f1, tiny.found, tiny.false_alarms_per_h) == (0.25, 0.5, 65.0)
+    assert (tiny.event_f1, tiny.found, tiny.false_alarms_per_h) == (0.25, 0.5, 0.09)
     assert (tiny.onset_median_s, tiny.esc50, mn04.esc50, mn04.found) == (None, None, 0.9, None)
     shown = tables.quality(report(row("tiny-int8, LiteRT"), quality=(tiny, mn04)))
-    assert shown.rows[0][1:] == ["-", "25.0", "50.0", "-", "65.0", "2.00"]
+    assert shown.rows[0][1:] == ["-", "25.0", "50.0", "-", "0.09", "2.00"]
     with pytest.raises(UsageError, match="edge-audio evaluate"):
         read_quality(tmp_path / "absent")
 

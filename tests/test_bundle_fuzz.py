@@ -383,9 +383,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "latency": (lambda m: m["model"].update(latency_ms=-1), "latency_ms"),
     "tolerance": (lambda m: m["tolerance"].update(scores=-1), "tolerances must be"),
     "duration": (lambda m: m["events"].update(min_off_s=-1), "min_off_s must be"),
-    "precision": (
-        lambda m: m["events"]["thresholds"]["Band 0"].update(precision=2),
-        "precision and recall",
+    "recall": (
+        lambda m: m["events"]["thresholds"]["Band 0"].update(recall=2),
+        "recall must be within",
+    ),
+    "alarms": (
+        lambda m: m["events"]["thresholds"]["Band 0"].update(alarms_per_hour=-1),
+        "alarms_per_hour must be",
     ),
     "positives": (
         lambda m: m["events"]["thresholds"]["Band 0"].update(n_positives=-1),

@@ -18,7 +18,7 @@ PNG = b"\x89PNG\r\n"
 @pytest.fixture(scope="module")
 def louder(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy with one threshold changed, so that its events differ."""
-    low = Threshold(on=0.2, off=0.1, precision=0.5, recall=0.5, n_positives=5)
+    low = Threshold(on=0.2, off=0.1)
     thresholds = {**toy.EVENTS.thresholds, "Band 3": low}
     events = msgspec.structs.replace(toy.EVENTS, thresholds=thresholds)
     manifest = msgspec.structs.replace(toy.MANIFEST, name="louder", events=events)

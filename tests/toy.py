@@ -40,7 +40,7 @@ EVENTS = EventSpec(
     min_on_s=0.16,
     min_off_s=0.24,
     thresholds={
-        label: Threshold(on=0.5, off=0.3, precision=0.9, recall=0.5, n_positives=10)
+        label: Threshold(on=0.5, off=0.3)
         for label in LABELS[:10]  # the last two are off by default
     },
 )

@@ -19,7 +19,7 @@ class Quality(Spec, frozen=True):
     """Figures of one model; None where the evaluation has none.
 
     name: as evaluated, windows included. Shares (esc50, found, event_f1) are in 0 to 1; the F1
-    has a collar of 500 ms around the onset. false_alarms_per_h: over all labels.
+    has a collar of 500 ms around the onset. false_alarms_per_h: of one label.
     """
 
     name: str
@@ -60,7 +60,7 @@ def _models(content: Any) -> Iterator[Quality]:
             event_f1=_number(_f1(heard), "micro", "value"),
             found=_number(heard, "latency", "found", "value"),
             onset_median_s=_number(heard, "latency", "median_s"),
-            false_alarms_per_h=_number(heard, "false_alarms", "total", "value"),
+            false_alarms_per_h=_number(heard, "false_alarms", "each", "value"),
         )
 
 

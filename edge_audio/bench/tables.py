@@ -114,13 +114,13 @@ def latency(report: Report) -> Grid:
 
 def quality(report: Report) -> Grid:
     """Quality beside the least cost of the same model."""
-    columns = ["", "ESC-50", "event F1", "found", "onset, s", "false alarms/h", "live, CPU ms/s"]
+    columns = ["", "ESC-50", "event F1", "found", "onset, s", "false/h, label", "live, CPU ms/s"]
     rows = [
         [
             one.name,
             *(_percent(value) for value in (one.esc50, one.event_f1, one.found)),
             _optional(one.onset_median_s),
-            _optional(one.false_alarms_per_h, "{:.1f}"),
+            _optional(one.false_alarms_per_h),
             _optional(_least_cost(one, report.rows)),
         ]
         for one in report.quality
@@ -181,8 +181,8 @@ def _range(figure: Spread) -> str:
     return f"{figure.low:.2f}-{figure.high:.2f}"
 
 
-def _optional(value: float | None, style: str = "{:.2f}") -> str:
-    return "-" if value is None else style.format(value)
+def _optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _percent(value: float | None) -> str:

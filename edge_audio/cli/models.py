@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from edge_audio.bundle import Bundle, Manifest, load_bundle, shipped_bundles
 from edge_audio.errors import BundleError
-from edge_audio.spec import ModelSpec, TensorSpec
+from edge_audio.spec import ModelSpec, TensorSpec, Threshold
 
 DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 
@@ -121,10 +121,19 @@ def event_lines(manifest: Manifest) -> list[str]:
 def threshold_lines(manifest: Manifest) -> list[str]:
     """On and off scores of each label with the evidence for them."""
     return [
-        f"{label}: on {t.on:.2f}, off {t.off:.2f} (precision {t.precision:.2f}, "
-        f"recall {t.recall:.2f} on {t.n_positives} clips)"
+        f"{label}: on {t.on:.2f}, off {t.off:.2f} ({evidence(t)})"
         for label, t in manifest.events.thresholds.items()
     ]
+
+
+def evidence(threshold: Threshold) -> str:
+    """What the threshold was measured to bring."""
+    if threshold.alarms_per_hour is None or threshold.recall is None:
+        return "not measured"
+    return (
+        f"{threshold.alarms_per_hour:.2f} false alarms per hour in {threshold.negative_h:.0f} h, "
+        f"recall {threshold.recall:.2f} on {threshold.n_positives} clips"
+    )
 
 
 def outline(value: object, depth: int = 0) -> Iterator[str]:

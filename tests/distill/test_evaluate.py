@@ -29,6 +29,7 @@ from distill.evaluate import (
 from distill.recipe import Recipe
 from distill.report import describe, describe_streaming, to_streaming_table, to_table
 from distill.soundscapes import SoundscapeConfig
+from distill.thresholds import CalibrationConfig
 from edge_audio.bundle import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 
@@ -40,7 +41,7 @@ def checkpoint(in_workshop: Path) -> str:
 
 @pytest.fixture
 def report(checkpoint: str) -> Report:
-    return evaluate([checkpoint], with_baselines=False)
+    return evaluate([checkpoint])
 
 
 def with_split(**changes: object) -> Recipe:
@@ -88,8 +89,8 @@ def test_teacher_column_is_scored_on_the_same_clips(
     from distill.teachers import open_teacher
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
-    monkeypatch.setattr(module, "open_baselines", lambda recipe: [scorer])
-    report = evaluate([checkpoint], with_baselines=True)
+    monkeypatch.setattr(module, "open_baselines", lambda recipe, names: [scorer] if names else [])
+    report = evaluate([checkpoint], {"teacher"})
     student, peer = report.models
     assert peer.name == "small"
     assert peer.hits["all"][0].n == student.hits["all"][0].n
@@ -103,15 +104,13 @@ def test_teacher_column_is_scored_on_the_same_clips(
 def test_target_that_has_heard_a_scored_clip_is_an_error(checkpoint: str, tmp_path: Path) -> None:
     hears_esc = save_as(with_split(hold_out_esc=False), checkpoint, tmp_path / "other.pt")
     with pytest.raises(EdgeAudioError, match=r"other\.pt has heard 24 of 36 clips"):
-        evaluate([checkpoint, hears_esc], with_baselines=False)
+        evaluate([checkpoint, hears_esc])
 
 
 def test_esc_is_not_cross_validated_unless_all_its_folds_are_held_out(
     checkpoint: str, tmp_path: Path
 ) -> None:
-    report = evaluate(
-        [save_as(with_split(hold_out_esc=False), checkpoint, tmp_path / "other.pt")], False
-    )
+    report = evaluate([save_as(with_split(hold_out_esc=False), checkpoint, tmp_path / "other.pt")])
     (model,) = report.models
     assert report.n_esc_clips == 6
     assert not model.esc50
@@ -122,7 +121,7 @@ def test_esc_is_not_cross_validated_unless_all_its_folds_are_held_out(
 def test_recipe_that_holds_nothing_out_cannot_be_scored(checkpoint: str, tmp_path: Path) -> None:
     recipe = with_split(hold_out_esc=False, held_out_folds=())
     with pytest.raises(UsageError, match="holds no clips out"):
-        evaluate([save_as(recipe, checkpoint, tmp_path / "other.pt")], False)
+        evaluate([save_as(recipe, checkpoint, tmp_path / "other.pt")])
 
 
 def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
@@ -174,7 +173,7 @@ def test_bundle_beside_a_checkpoint_is_scored_with_it(
     (run / "checkpoint.pt").write_bytes(Path(checkpoint).read_bytes())
     files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
     save_bundle(run / "exported", float_bundle.manifest, files)
-    report = evaluate([str(run)], with_baselines=False)
+    report = evaluate([str(run)])
     student, exported = report.models
     assert exported.name == float_bundle.manifest.name
     assert set(exported.esc50) == {"scores"}
@@ -201,21 +200,22 @@ def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
     from distill import evaluate as module
 
-    config = SoundscapeConfig(
-        n_scenes=3, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
+    scenes = SoundscapeConfig(
+        n_scenes=2, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
     )
+    config = CalibrationConfig(min_positives=3, n_folds=3, scenes=scenes)
     small = partial(module.evaluate_streaming, config=config)
     monkeypatch.setattr(module, "evaluate_streaming", small)
     path = str(save_rain_detector(tmp_path).path)
-    return evaluate([path], with_baselines=False, with_soundscapes=True)
+    return evaluate([path], with_soundscapes=True)
 
 
 def test_soundscapes_are_made_of_held_out_clips(heard_report: Report) -> None:
     streaming = heard_report.streaming
     assert streaming is not None
-    assert streaming.labels == ("Rain",)  # the only kind that the bundle reports
-    assert streaming.n_sounds == 4  # one fold's
-    assert streaming.n_events == streaming.models[0].latency.found.n == 6
+    assert streaming.labels == ("Rain", "Siren")  # clocks tick too briefly for a bout
+    assert streaming.n_sounds == 8  # one fold's
+    assert streaming.n_events == streaming.models[0].latency.found.n == 12
 
 
 def test_written_report_can_be_read_back(
@@ -252,13 +252,13 @@ def test_streaming_table_shows_every_figure(heard_report: Report) -> None:
     console.print(describe_streaming(streaming), to_streaming_table(streaming))
     text = console.export_text()
     (model,) = streaming.models
-    assert "3 soundscapes of 12 s with 6 events of 1 labels" in text
+    assert "3 x 2 soundscapes of 12 s with 12 events of 2 labels" in text
     for title in ("200 ms collar", "500 ms collar", "PSDS1", "PSDS2", "95th percentile"):
         assert title in text
     for value in (model.psds2, model.latency.found, model.event_f1[1].micro):
         values = np.multiply(100, (value.value, value.low, value.high))
         assert "{:.1f} ({:.1f}-{:.1f})".format(*values) in text
-    assert f"{model.false_alarms.total.value:.0f} (" in text
+    assert f"{model.false_alarms.each.value:.2f} (" in text
 
 
 def test_table_shows_every_figure_with_its_interval(report: Report) -> None:

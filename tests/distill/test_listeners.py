@@ -110,7 +110,7 @@ def test_what_cannot_listen_is_refused() -> None:
 
 
 def test_detection_knows_when_it_was_reported() -> None:
-    threshold = Threshold(on=0.5, off=0.35, precision=1.0, recall=1.0, n_positives=5)
+    threshold = Threshold(on=0.5, off=0.35)
     spec = EventSpec(min_on_s=0.2, min_off_s=0.1, thresholds={"Dog": threshold})
     scores = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.float32)[:, None]
     times_s = 0.1 * np.arange(1, len(scores) + 1)

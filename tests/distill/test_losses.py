@@ -8,6 +8,7 @@ import torch
 
 from distill.losses import (
     align,
+    begins,
     clip_loss,
     clip_probability,
     frame_loss,
@@ -81,6 +82,24 @@ def test_label_losses_are_least_at_the_teachers_own_logits(loss) -> None:  # typ
     teacher = torch.randn(3, 1, 8, generator=generator).expand(3, 6, 8)
     for scale in (0.1, -0.1, 1.0):
         assert loss(teacher + scale, teacher) > loss(teacher, teacher)
+
+
+def test_a_sound_begins_where_it_has_not_sounded_for_long() -> None:
+    sounds = torch.tensor([0, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1], dtype=torch.bool)[None, :, None]
+    assert begins(sounds)[0, :, 0].tolist() == [bool(x) for x in (0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1)]
+
+
+def test_attack_makes_the_beginning_of_a_sound_count_more() -> None:
+    strong = torch.tensor([0.0, 1, 1, 1, 1, 1, 1, 1])[None, :, None]
+    sure = torch.full((1, 1), 20.0)
+
+    def loss(late_token: int, attack: float) -> float:
+        logits = torch.where(strong > 0.0, 6.0, -6.0)
+        logits[0, late_token] = -6.0
+        return strong_loss(logits, strong, sure, attack).item()
+
+    assert loss(1, attack=0.0) == pytest.approx(loss(7, attack=0.0))
+    assert loss(1, attack=2.0) == pytest.approx(3.0 * loss(7, attack=2.0), rel=0.01)
 
 
 def test_strong_loss_counts_listed_labels_alone_and_by_the_teachers_belief() -> None:

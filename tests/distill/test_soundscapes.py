@@ -17,7 +17,7 @@ from distill.soundscapes import (
     Scene,
     Sound,
     SoundscapeConfig,
-    negative_clips,
+    cut_bouts,
     negatives,
     read_sounds,
     soundscapes,
@@ -92,7 +92,7 @@ def test_no_bout_in_silence_or_a_click(samples: np.ndarray) -> None:
 
 
 def all_scenes(config: SoundscapeConfig, seed: int) -> list[Scene]:
-    return list(soundscapes(config, SOUNDS, seed))
+    return list(soundscapes(config, SOUNDS, (seed,)))
 
 
 @settings(deadline=None, max_examples=15)
@@ -114,7 +114,7 @@ def test_events_sound_from_onset_to_offset_and_nowhere_else() -> None:
     config = SoundscapeConfig(
         n_scenes=5, scene_s=20.0, n_events=4, background_dbfs=(-70.0, -70.0), snr_db=(40.0, 40.0)
     )
-    for scene in soundscapes(config, SOUNDS[:2], seed=1):
+    for scene in soundscapes(config, SOUNDS[:2], (1,)):
         assert scene.events
         is_event = np.zeros(len(scene.samples), bool)
         for event in scene.events:
@@ -132,7 +132,7 @@ def test_events_rise_above_the_background_by_the_drawn_range() -> None:
     config = SoundscapeConfig(n_scenes=20, scene_s=5.0, n_events=1, snr_db=(10.0, 20.0))
     noise = Sound(np.random.default_rng(0).standard_normal(16_000).astype(np.float32), ("Dog",))
     levels_db = []
-    for scene in soundscapes(config, [noise], seed=2):
+    for scene in soundscapes(config, [noise], (2,)):
         (event,) = scene.events
         onset, offset = (round(t * SAMPLE_RATE_HZ) for t in (event.onset_s, event.offset_s))
         rest = np.concatenate([scene.samples[:onset], scene.samples[offset:]])
@@ -162,37 +162,26 @@ def test_a_sound_with_two_labels_is_two_events() -> None:
 
 def test_soundscapes_need_a_labelled_sound() -> None:
     with pytest.raises(UsageError, match="cannot be composed"):
-        next(soundscapes(CONFIG, [Sound(tone(1.0), ())], seed=0))
+        next(soundscapes(CONFIG, [Sound(tone(1.0), ())], (0,)))
 
 
-def test_negatives_have_no_events_and_stretches_of_silence() -> None:
-    scenes = list(negatives(CONFIG, SOUNDS, seed=4))
+def test_negatives_say_what_sounds_and_have_stretches_of_silence() -> None:
+    scenes = list(negatives(CONFIG, SOUNDS, (4,)))
     assert [scene.duration_s for scene in scenes] == [CONFIG.negative_s] * CONFIG.n_negatives
-    assert not any(scene.events for scene in scenes)
+    assert {event.label for scene in scenes for event in scene.events} <= set(LABELS)
+    assert all(scene.events for scene in scenes)
     power = np.concatenate([np.square(s.samples).reshape(-1, 1600).mean(1) for s in scenes])
     assert (power == 0.0).any()
     assert (power > 0.0).mean() > 0.3
-    np.testing.assert_array_equal(scenes[0].samples, next(negatives(CONFIG, SOUNDS, 4)).samples)
+    np.testing.assert_array_equal(scenes[0].samples, next(negatives(CONFIG, SOUNDS, (4,))).samples)
 
 
 def test_negatives_may_be_noise_alone() -> None:
-    scene = next(negatives(CONFIG, [], seed=5))
+    scene = next(negatives(CONFIG, [], (5,)))
     assert len(scene.samples) == CONFIG.negative_s * SAMPLE_RATE_HZ
 
 
-def test_negative_clips_have_no_label_and_none_that_stands_beside_one(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("manifest")
-    labels = ["Dog;Howl", "Howl", "Engine", "Dog", "", "Engine;Idling"]
-    rows = [row(f"{i}.wav", "rain", 1, f"g{i}", labels=text) for i, text in enumerate(labels)]
-    write_manifest(folder, rows)
-    clips = read_manifest(folder)
-    assert [clip.path for clip in negative_clips(clips, clips, ["Dog"])] == ["2.wav", "5.wav"]
-    assert [clip.path for clip in negative_clips(clips[1:], clips, ["Dog"])] == ["2.wav", "5.wav"]
-
-
-def test_sounds_are_cut_to_their_bouts_and_keep_the_wanted_labels(
+def test_sounds_are_cut_to_their_bouts_and_unlabelled_clips_are_left_out(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     import soundfile as sf
@@ -201,7 +190,11 @@ def test_sounds_are_cut_to_their_bouts_and_keep_the_wanted_labels(
     sf.write(folder / "a.wav", np.concatenate([silence(0.5), tone(1.0), silence(0.5)]), 16_000)
     sf.write(folder / "b.wav", silence(1.0), 16_000)
     rows = [row(f"{name}.wav", "rain", 1, name, labels="Dog;Howl") for name in "ab"]
+    rows.append(row("a.wav", "rain", 1, "c", labels=""))
     write_manifest(folder, rows)
-    (sound,) = read_sounds(folder, read_manifest(folder), ["Cat", "Dog"])
-    assert sound.labels == ("Dog",)
+    (a, b) = read_sounds(folder, read_manifest(folder))
+    assert len(a.samples) / SAMPLE_RATE_HZ == pytest.approx(2.0)
+    assert not b.samples.any()
+    (sound,) = cut_bouts([a, b])
+    assert sound.labels == ("Dog", "Howl")
     assert len(sound.samples) / SAMPLE_RATE_HZ == pytest.approx(1.0, abs=0.04)

@@ -94,14 +94,24 @@ def test_other_reports_do_not_find_an_event(detection: Detection) -> None:
 
 
 def test_false_alarms_are_counted_per_hour_and_label() -> None:
-    found = [[heard("Dog", 1.0, 2.0), heard("Dog", 5.0, 6.0)], [heard("Cat", 1.0, 2.0)]]
-    alarms = false_alarms(found, ["Dog", "Cat", "Bell"], hours=0.5)
-    assert alarms.labels == {"Dog": 4.0, "Cat": 2.0, "Bell": 0.0}
+    label_hours = {"Dog": 0.5, "Cat": 0.25, "Bell": 0.25}
+    alarms = false_alarms(["Dog", "Cat", "Dog"], label_hours, hours=0.5, budget=4.0)
+    assert alarms.labels == {"Dog": 4.0, "Cat": 4.0, "Bell": 0.0}
     assert (alarms.total.value, alarms.total.n) == (6.0, 3)
+    assert alarms.each.value == pytest.approx(3.0)
+    assert (alarms.hours, alarms.n_over) == (0.5, 0)
+    assert false_alarms(["Dog"] * 3, label_hours, hours=0.5, budget=4.0).n_over == 1
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(0, 0.0, 3.689), (10, 4.795, 18.39)])
 def test_interval_of_the_rate_is_the_exact_poisson_one(n: int, low: float, high: float) -> None:
     # Garwood 1936, as tabulated by Pearson and Hartley, table 40
-    total = false_alarms([[heard("Dog", 1.0, 2.0)] * n], ["Dog"], hours=1.0).total
+    total = false_alarms(["Dog"] * n, {"Dog": 1.0}, hours=1.0, budget=0.1).total
     assert (total.low, total.high) == pytest.approx((low, high), abs=5e-3)
+
+
+def test_latency_of_some_labels_leaves_out_the_events_of_others() -> None:
+    found = [[heard("Dog", 1.1, 2.0), heard("Cat", 4.5, 5.0)], []]
+    latency = onset_latency(TRUTH, found, {"Cat"})
+    assert latency.found.n == 1
+    assert latency.values_s == (0.6,)

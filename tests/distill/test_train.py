@@ -263,8 +263,9 @@ def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop:
     bouts = np.array([[[0, 2 * token, 3 * token - 1], [1, 9 * token, 20 * token], [-1, 0, 0]]])
     batch = {"mels": mels, "sources": np.array([[siren, rain, -1]]), "bouts": bouts}
     strong = StrongLabels(clips, labels, student)(batch, 0)["strong"][0]
-    listed = [labels.index("Siren"), labels.index("Rain")]
-    assert (np.delete(strong, listed, axis=1) == -1).all()
+    listed = [labels.index(x) for x in ("Siren", "Rain", "Clock")]
+    assert (np.delete(strong, listed, axis=1) == -1).all(), "labels that no clip has"
+    assert (strong[:, listed[2]] == 0).all(), "clocks are no company of sirens and rain"
     assert strong[:, listed[0]].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]  # half a token late
     assert strong[:, listed[1]].tolist() == [0] * 9 + [1]
 

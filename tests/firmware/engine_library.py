@@ -219,7 +219,7 @@ def zoo_image(family: str, state: StateType = "float") -> bytes:
     scheme = SCHEMES["weight-only"]
     graph = prepare(student, scheme)
     labels = tuple(f"Label {i}" for i in range(graph.spec.scores.shape[1]))
-    threshold = Threshold(on=0.5, off=0.4, precision=1.0, recall=1.0, n_positives=1)
+    threshold = Threshold(on=0.5, off=0.4)
     manifest = Manifest(
         name=family,
         description="A student of the zoo",

@@ -70,7 +70,7 @@ def bundle(
 ) -> Bundle:
     out_dir = tmp_path_factory.mktemp("bundles")
     config = BuildConfig(f"random-{request.param}", request.param)
-    return build_bundle(checkpoint, config, out_dir, out_dir)
+    return build_bundle(checkpoint, config, out_dir)
 
 
 def _graph(scheme: str) -> StepGraph:
@@ -132,7 +132,7 @@ def test_export_gives_the_same_bytes_again(
 ) -> None:
     manifest = bundle.manifest
     config = BuildConfig(manifest.name, manifest.provenance["scheme"])
-    again = build_bundle(checkpoint, config, tmp_path, tmp_path)
+    again = build_bundle(checkpoint, config, tmp_path)
     assert again.manifest.files == manifest.files
 
 

@@ -152,9 +152,7 @@ def timeline(scores: FloatArray, thresholds: FloatArray) -> list[Event]:
         min_on_s=0.08,
         min_off_s=0.4,
         thresholds={
-            label: Threshold(
-                on=float(on), off=0.7 * float(on), precision=0.5, recall=0.5, n_positives=1
-            )
+            label: Threshold(on=float(on), off=0.7 * float(on))
             for label, on in zip(labels, thresholds, strict=True)
         },
     )

@@ -8,9 +8,9 @@ import pytest
 from distill import fold_report
 from distill.evaluate import ModelReport, Report
 from distill.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
-from distill.soundscapes import SoundscapeConfig
 from distill.streaming import StreamingModel, StreamingReport
 from distill.streaming_metrics import EventF1, FalseAlarms, Latency
+from distill.thresholds import CalibrationConfig
 from edge_audio.errors import UsageError
 from quantize.metrics import quote_metrics
 
@@ -55,21 +55,26 @@ def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
         name="student",
         step_s=0.08,
         lag_s=0.135,
+        n_on=1.0,
         event_f1=(EventF1(collar_s=0.5, micro=wilson(10, 100), macro=wilson(1, 10)),),
         psds1=wilson(1, 10),
         psds2=wilson(2, 10),
         latency=Latency(found=wilson(5, 10), median_s=0.4, p95_s=1.25, values_s=(0.4,)),
+        sudden=None,
         false_alarms=FalseAlarms(
-            hours=1.0, total=Estimate(value=12.0, low=6.0, high=20.0, n=12), labels={}
+            hours=20.0,
+            total=Estimate(value=12.0, low=6.0, high=20.0, n=240),
+            each=Estimate(value=0.12, low=0.06, high=0.2, n=240),
+            labels={},
+            n_over=0,
         ),
     )
     streaming = StreamingReport(
-        config=SoundscapeConfig(),
+        config=CalibrationConfig(),
         labels=("Dog",),
         n_events=10,
         n_sounds=5,
-        n_negative_clips=3,
-        n_calibration_clips=0,
+        n_negative_sounds=3,
         models=(heard,),
     )
     report = msgspec.structs.replace(_report(), streaming=streaming)
@@ -78,8 +83,9 @@ def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
     quoted = quote_metrics(tmp_path / "metrics.json")
     assert quoted["event F1, onset within 500 ms"].startswith("student 10.0 %")
     assert quoted["onset latency"] == "student 0.40 s median, 1.25 s at the 95th percentile"
-    alarms = "false alarms per hour, in 1.0 h without the labels"
-    assert quoted[alarms] == "student 12 (6 to 20)"
+    assert quoted["events found"].startswith("student 50.0 %")
+    alarms = "false alarms per hour and label, in 20 h"
+    assert quoted[alarms] == "student 0.12 (0.06 to 0.20)"
 
 
 def test_fold_figures_say_that_other_weights_were_measured(tmp_path: Path) -> None:

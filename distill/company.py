@@ -1,0 +1,22 @@
+"""Which labels may be right where a clip sounds, though its list does not name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from distill.data import Clip
+from edge_audio.ontology import relatives
+
+Company = Mapping[str, frozenset[str]]
+"""label -> labels whose sounds may contain it, itself included."""
+
+
+def companions(clips: Sequence[Clip], labels: Sequence[str]) -> Company:
+    """Of each label those that stand beside it in any clip (Howl beside Dog), and its kin in
+    the ontology (Bark): where one of them sounds, it may be right to report the label."""
+    beside: dict[str, set[str]] = {label: {label} for label in labels}
+    for clip in clips:
+        for label in clip.labels:
+            if label in beside:
+                beside[label].update(clip.labels)
+    return {label: frozenset(others | relatives(label)) for label, others in beside.items()}

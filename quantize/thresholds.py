@@ -1,0 +1,58 @@
+"""Event thresholds of a bundle, from the clips that its recipe held out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from distill.data import data_dir, read_manifest
+from distill.evaluate import bundle_recipe, calibration_clips
+from distill.listeners import open_listener
+from distill.recipe import Recipe
+from distill.scorers import BundleScorer
+from distill.thresholds import CalibrationConfig, calibrate
+from edge_audio.bundle import Bundle, Manifest, save_bundle
+from edge_audio.spec import EventSpec
+from quantize.card import CARD_NAME, model_card
+
+
+def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
+    """What the bundle should report, by its own scores."""
+    clips = read_manifest(data_dir())
+    chosen = calibration_clips(recipe, clips)
+    return calibrate(config, open_listener(BundleScorer(bundle)), data_dir(), chosen, clips)
+
+
+def recalibrate(
+    bundles: list[Bundle], config: CalibrationConfig, metrics: list[dict[str, str]]
+) -> list[Bundle]:
+    """Gives all bundles the thresholds that the first one's scores bring, and rewrites manifests
+    and cards, which quote `metrics` in place of what was measured on the same clips before. The
+    bundles are of one student: where their labels differ, each gets what it knows."""
+    first = bundles[0]
+    events = choose_thresholds(config, first, bundle_recipe(first))
+    return [_rewrite(bundle, events, config, metrics) for bundle in bundles]
+
+
+def _rewrite(
+    bundle: Bundle, events: EventSpec, config: CalibrationConfig, metrics: list[dict[str, str]]
+) -> Bundle:
+    before = bundle.manifest
+    files = {name: bundle.read(name) for name in before.files}
+    measured_on = {one["measured on"] for one in metrics}
+    others = [x for x in before.provenance["metrics"] if x["measured on"] not in measured_on]
+    facts = {
+        **before.provenance,
+        "calibration": msgspec.to_builtins(config),
+        "metrics": [*metrics, *others],
+    }
+    manifest = msgspec.structs.replace(before, events=events_of(before, events), provenance=facts)
+    if CARD_NAME in files:
+        models = {name: content for name, content in files.items() if name != CARD_NAME}
+        files[CARD_NAME] = model_card(manifest, models).encode()
+    return save_bundle(bundle.path, manifest, files)
+
+
+def events_of(manifest: Manifest, events: EventSpec) -> EventSpec:
+    """Those of the labels that the model knows."""
+    kept = {label: t for label, t in events.thresholds.items() if label in manifest.labels}
+    return msgspec.structs.replace(events, thresholds=kept)

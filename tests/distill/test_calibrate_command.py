@@ -1,0 +1,97 @@
+"""`edge-audio calibrate`: thresholds of a bundle chosen anew, and nothing else changed."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from command_line import error_line, run
+from workshop import make_data, save_rain_detector
+
+from distill import thresholds
+from distill.soundscapes import SoundscapeConfig
+from edge_audio.bundle import Bundle, load_bundle, save_bundle
+from edge_audio.errors import EdgeAudioError
+from edge_audio.verify import verify_bundle
+from quantize.card import CARD_NAME
+from quantize.cli import calibrate
+from quantize.thresholds import recalibrate
+
+SCENES = SoundscapeConfig(
+    n_scenes=4,
+    scene_s=15.0,
+    n_events=3,
+    n_negatives=2,
+    negative_s=30.0,
+    n_negative_sounds=3,
+    background_dbfs=(-70.0, -60.0),
+    snr_db=(25.0, 35.0),
+)
+
+
+@pytest.fixture
+def rain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A bundle that knows rain alone, and held-out clips of rain and others."""
+    pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
+    make_data(tmp_path / "data", n_per_fold=4)
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+    small = partial(
+        thresholds.CalibrationConfig,
+        n_folds=3,
+        min_positives=2,
+        min_recall=0.0,
+        scenes=SCENES,
+    )
+    monkeypatch.setattr(thresholds, "CalibrationConfig", small)
+    bundle = save_rain_detector(tmp_path)
+    card = {CARD_NAME: b"an older card"}
+    files = {name: bundle.read(name) for name in bundle.manifest.files} | card
+    return save_bundle(bundle.path, bundle.manifest, files)
+
+
+def test_thresholds_card_and_provenance_are_new_and_models_as_before(
+    rain: Bundle, tmp_path: Path
+) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(rain.path, twin)
+    done = CliRunner().invoke(calibrate, [str(rain.path), str(twin), "--alarms-per-hour", "50"])
+    assert done.exit_code == 0, done.output
+    assert f"{rain.path}: " in done.output
+    now, other = load_bundle(str(rain.path)), load_bundle(str(twin))
+    events = now.manifest.events
+    assert events.thresholds, "rain is heard"
+    assert events != rain.manifest.events
+    assert other.manifest.events == events
+    assert now.manifest.provenance["calibration"]["max_alarms_per_hour"] == 50.0
+    assert "thresholds for 50 false alarms per hour and label" in now.read(CARD_NAME).decode()
+    for name, entry in rain.manifest.files.items():
+        if name != CARD_NAME:
+            assert now.manifest.files[name] == entry
+    assert verify_bundle(now, "litert").ok
+
+
+def test_metrics_take_the_place_of_those_on_the_same_clips(rain: Bundle) -> None:
+    before = rain.manifest.provenance["metrics"]
+    (bundle,) = recalibrate([rain], thresholds.CalibrationConfig(), [])
+    assert bundle.manifest.provenance["metrics"] == before != []
+    again = {"measured on": before[0]["measured on"], "hit@1": "all"}
+    (bundle,) = recalibrate([bundle], thresholds.CalibrationConfig(), [again])
+    assert bundle.manifest.provenance["metrics"] == [again, *before[1:]]
+    assert "| hit@1 | all |" in bundle.read(CARD_NAME).decode()
+
+
+def test_what_cannot_be_calibrated_is_refused(rain: Bundle, tmp_path: Path) -> None:
+    assert "no-such-bundle" in error_line(run("calibrate", "no-such-bundle", ok=False), 2)
+    facts = {k: v for k, v in rain.manifest.provenance.items() if k != "recipe"}
+    manifest = msgspec.structs.replace(rain.manifest, provenance=facts)
+    save_bundle(tmp_path / "orphan", manifest, {n: rain.read(n) for n in manifest.files})
+    with pytest.raises(EdgeAudioError, match="does not say what it was trained on"):
+        CliRunner().invoke(calibrate, [str(tmp_path / "orphan")], catch_exceptions=False)
+
+
+def test_help_says_what_is_rewritten() -> None:
+    assert "rewrites manifest and card" in " ".join(run("calibrate", "--help").stdout.split())
