@@ -127,13 +127,15 @@ def draw_latency(models: Sequence[StreamingModel], path: Path) -> None:
 
 
 def draw_false_alarms(models: Sequence[StreamingModel], path: Path) -> None:
-    """One line per label with an alarm, the most frequent on top, one mark per model."""
+    """One line per label with an alarm, the most frequent on top, one mark per model in which it
+    is on."""
     known = {label for model in models for label in model.false_alarms.labels}
     rates = {
-        label: [model.false_alarms.labels.get(label, 0.0) for model in models]
+        label: [model.false_alarms.labels.get(label, np.nan) for model in models]
         for label in sorted(known)
     }
-    names = sorted((label for label, row in rates.items() if any(row)), key=lambda n: sum(rates[n]))
+    total = {label: float(np.nansum(row)) for label, row in rates.items()}
+    names = sorted((label for label in total if total[label]), key=total.__getitem__)
     figure = Figure(figsize=(8.0, 1.8 + 0.2 * len(names)), layout="constrained")
     axes = figure.subplots()
     values = {
@@ -146,7 +148,7 @@ def draw_false_alarms(models: Sequence[StreamingModel], path: Path) -> None:
     hours = models[0].false_alarms.hours
     axes.set(xlabel=f"false alarms per hour, in {hours:.1f} h")
     axes.set_xlim(left=-0.015 * axes.get_xlim()[1])
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     figure.savefig(path, dpi=120)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_runs import LABELS, Make, require_compiler
+from firmware_runs import LABELS, Make, open_sensitive, require_compiler
 from numpy.typing import NDArray
 from real_audio import soundscape
 
-from edge_audio.bundle import load_bundle
 from edge_audio.image import StateType
 from firmware_bridge.build import build_firmware
 from firmware_bridge.codegen import Firmware
@@ -54,7 +53,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         key = (model, target, state or TARGETS[target].state, tuple(labels))
         if key not in made:
             out_dir = tmp_path_factory.mktemp("firmware") / target
-            bundle = load_bundle(model)
+            bundle = open_sensitive(model)
             made[key] = build_firmware(bundle, TARGETS[target], out_dir, labels, state)
         if made[key].missing:
             pytest.skip(made[key].missing)

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 from command_line import error_line, run
-from firmware_runs import LABELS, Make, require_command, require_compiler, run_program
+from firmware_runs import (
+    LABELS,
+    Make,
+    open_sensitive,
+    require_command,
+    require_compiler,
+    run_program,
+)
 
-from edge_audio.bundle import load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.image import build_image
 from firmware_bridge.build import build_firmware
@@ -87,7 +93,7 @@ def test_every_target_writes_a_folder_that_explains_itself(make: Make, name: str
 def test_state_is_narrow_on_microcontrollers_unless_told_otherwise(make: Make) -> None:
     states = {name: target.state for name, target in TARGETS.items()}
     assert {name for name, state in states.items() if state == "int16"} == {*CORTEX_M, "arduino"}
-    bundle = load_bundle("micro-int8")
+    bundle = open_sensitive("micro-int8")
     for name, state in (("cmake", "float"), ("cmake", "int16"), ("arduino", "int16")):
         made = make("micro-int8", name, state)
         assert made.state == state
@@ -104,7 +110,7 @@ def test_image_is_an_array_of_its_bytes(make: Make) -> None:
 @pytest.mark.parametrize("name", ["cmake", "cortex-m4", "wasm"])
 def test_two_builds_have_the_same_bytes(make: Make, tmp_path: Path, name: str) -> None:
     first = make("micro-int8", name)
-    bundle = load_bundle("micro-int8")
+    bundle = open_sensitive("micro-int8")
     again = build_firmware(bundle, TARGETS[name], tmp_path / "again", LABELS)
     assert files(again.path) == files(first.path)
 
