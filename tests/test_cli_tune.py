@@ -35,9 +35,9 @@ SPEC = EventSpec(thresholds={"Dog": threshold(0.3), "Siren": threshold(0.6)})
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """25 s of the demo scene: an alarm and a siren sound in it."""
+    """A minute of the demo scene: surf, a clock and an alarm are heard in it."""
     path = tmp_path_factory.mktemp("demo") / "demo.wav"
-    soundfile.write(path, DemoScene(RATE_HZ).first(25.0), RATE_HZ, "PCM_16")
+    soundfile.write(path, DemoScene(RATE_HZ).first(60.0), RATE_HZ, "PCM_16")
     return path
 
 
@@ -48,7 +48,7 @@ def heard(path: Path, *arguments: object) -> list[dict[str, object]]:
 
 def manifest(folder: Path, *rows: tuple[Path, str]) -> Path:
     path = folder / "recordings.csv"
-    path.write_text("path,labels\n" + "".join(f"{name},{labels}\n" for name, labels in rows))
+    path.write_text("path,labels\n" + "".join(f'{name},"{labels}"\n' for name, labels in rows))
     return path
 
 

@@ -25,7 +25,7 @@ format = "text"
 url = "demo"
 [events]
 only = ["Alarm", "Siren"]
-thresholds = {Siren = 0.4}
+thresholds = {Alarm = 0.03, Siren = 0.4}
 min_off_s = 0.5
 [json]
 path = "sounds.jsonl"

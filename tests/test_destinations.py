@@ -19,7 +19,7 @@ from edge_audio.errors import UsageError
 from edge_audio.sinks.outlets import Outlets
 from edge_audio.streams import Stream
 
-FAST = ("--source", "demo", "--no-realtime", "--duration", 30)
+FAST = ("--source", "demo", "--no-realtime", "--duration", 60)
 
 
 @pytest.fixture

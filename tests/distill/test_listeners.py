@@ -17,6 +17,7 @@ from distill.scorers import BundleScorer
 from edge_audio.backends import open_backend
 from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.errors import UsageError
+from edge_audio.events import select_events
 from edge_audio.spec import EventSpec, Threshold
 from edge_audio.tagger import Tagger
 from quantize.build import demo_samples
@@ -70,19 +71,20 @@ def bundle() -> Bundle:
 
 
 def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
-    """Scores, times and events at the shipped thresholds, with the time of their report."""
+    """Scores, times and events, with the time of their report."""
     samples = demo_samples(bundle.manifest.model.frontend, 0.0, 13.0)[: 240 + 150 * 1280]
     listener = open_listener(BundleScorer(bundle))
     stream = listener.stream(samples)
-    found = detect(stream, listener.labels, bundle.manifest.events, listener.step_s)
-    tagger = Tagger(bundle, open_backend(bundle))
+    events = select_events(bundle.manifest.events, bundle.manifest.labels, threshold=0.05)
+    found = detect(stream, listener.labels, events, listener.step_s)
+    tagger = Tagger(bundle, open_backend(bundle), events=events)
     starts, ends, seen = [], [], []
-    for index, (time_s, scores, events) in enumerate(tagger.stream(samples)):
+    for index, (time_s, scores, new) in enumerate(tagger.stream(samples)):
         assert stream.times_s[index] == pytest.approx(time_s)
         np.testing.assert_array_equal(stream.scores[index], scores)
-        starts += [(one.label, one.time_s) for one in events if one.kind == "start"]
-        ends += [(one.label, one.time_s) for one in events if one.kind == "end"]
-        seen += [(one.label, time_s) for one in events if one.kind == "start"]
+        starts += [(one.label, one.time_s) for one in new if one.kind == "start"]
+        ends += [(one.label, one.time_s) for one in new if one.kind == "end"]
+        seen += [(one.label, time_s) for one in new if one.kind == "start"]
     ends += [(one.label, one.time_s) for one in tagger.flush()]
     assert starts
     for field, expected in (("start_s", starts), ("end_s", ends), ("seen_s", seen)):

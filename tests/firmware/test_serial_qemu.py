@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Record, records, run
-from firmware_runs import Make, require_emulator
+from firmware_runs import Make, open_sensitive, require_emulator
 from serial_parts import (
     WAIT_S,
     Cable,
@@ -29,7 +29,6 @@ from serial_parts import (
     starts_of,
 )
 
-from edge_audio.bundle import load_bundle
 from edge_audio.events import select_events
 from edge_audio.tagger import Tagger
 from firmware_bridge.codegen import Firmware
@@ -71,7 +70,7 @@ def expected(
     """What the engine hears on this machine."""
     library = build_library(tmp_path_factory.mktemp("engine") / "link.so")
     probe = LinkProbe(library, firmware.image, len(firmware.labels))
-    return rounded(probe.hear(load_bundle(MODEL), firmware.labels, samples, 0.02))
+    return rounded(probe.hear(open_sensitive(MODEL), firmware.labels, samples, 0.02))
 
 
 @dataclass
@@ -142,7 +141,7 @@ def test_a_cortex_m4_reports_what_the_tagger_of_this_package_hears(
     board: Callable[[int], Board], firmware: Firmware, samples: np.ndarray
 ) -> None:
     done = run("listen", "--source", f"serial:{board(0).port}", "--format", "jsonl")
-    bundle = load_bundle(MODEL)
+    bundle = open_sensitive(MODEL)
     spec = select_events(bundle.manifest.events, bundle.manifest.labels, firmware.labels)
     tagger = Tagger.open(MODEL, events=spec)
     expected = tagger.push(samples) + tagger.flush()
