@@ -17,6 +17,7 @@ from rich.progress import track
 from scipy.special import expit
 
 from distill.data import Clip, data_dir, read_clip, read_manifest
+from distill.labels import shared_labels
 from distill.metrics import (
     REGRESSION_C,
     Agreement,
@@ -189,14 +190,16 @@ def _read_step(checkpoint: Path) -> int:
 
 
 def open_baselines(recipe: Recipe, names: Collection[str]) -> list[Scorer]:
-    """ "teacher": those of the recipe that have labels; "yamnet"."""
-    found: list[Scorer] = []
+    """Those that are named: teacher, all of the recipe that have labels; yamnet, by its windows
+    even if it is a teacher."""
+    chosen: list[Scorer] = []
     if "teacher" in names:
         opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)
-        found += [TeacherScorer(teacher) for teacher in opened if teacher.labels]
-    if "yamnet" in names and not any(one.name.casefold() == "yamnet" for one in found):
-        found.append(YamnetScorer(peers_dir()))
-    return found
+        chosen += [TeacherScorer(teacher) for teacher in opened if teacher.labels]
+    if "yamnet" in names:
+        others = [scorer for scorer in chosen if scorer.name.casefold() != "yamnet"]
+        chosen = [*others, YamnetScorer(peers_dir())]
+    return chosen
 
 
 def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
@@ -249,7 +252,7 @@ def summarise(
     results: Sequence[ModelScores],
 ) -> Report:
     """All figures of all models, over the labels that every model knows."""
-    names = shared_labels(results)
+    names = shared_labels([result.labels for result in results])
     listed = label_matrix(scored, names)
     teacher = next((result for result in results if result.is_teacher), None)
     progress = track(results, description="fitting regressions", console=Console(stderr=True))
@@ -269,12 +272,6 @@ def summarise(
         regression_c=REGRESSION_C,
         models=models,
     )
-
-
-def shared_labels(results: Sequence[ModelScores]) -> list[str]:
-    """Labels that every model knows, in the order of the first."""
-    known = set.intersection(*(set(result.labels) for result in results))
-    return [label for label in results[0].labels if label in known]
 
 
 def label_matrix(clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.bool_]:

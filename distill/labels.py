@@ -38,6 +38,14 @@ def read_class_map(path: Path) -> tuple[str, ...]:
     return tuple(names[index] for index in range(len(names)))
 
 
+def shared_labels(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Labels that all lists hold, in the order of the first. UsageError if there are none."""
+    known = set.intersection(*map(set, lists))
+    if not known:
+        raise UsageError("no label is known to all models: nothing can be compared")
+    return [label for label in lists[0] if label in known]
+
+
 def label_columns(
     theirs: Sequence[str], ours: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

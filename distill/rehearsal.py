@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import track
-
 from distill.company import Company
 from distill.data import Clip
 from distill.listeners import Detection, Listener, ScoreStream
+from distill.progress import tracked
 from distill.soundscapes import (
     Scene,
     Sound,
@@ -27,6 +25,11 @@ LATENESS_S = 1.0
 """An event may be reported this long after its end and still counts as found."""
 
 Span = tuple[float, float]
+
+
+def is_in_time(event: TrueEvent, seen_s: float) -> bool:
+    """Whether a start that is reported then finds the event."""
+    return event.onset_s <= seen_s <= event.offset_s + LATENESS_S
 
 
 class Rehearsal(NamedTuple):
@@ -100,12 +103,12 @@ def _rehearse_fold(
     scenes = soundscapes(config, [sound for sound in listed if sound.labels], seed)
     name = f"fold {seed[1] + 1}"
     events, heard = _listen(
-        listeners, labels, _track(scenes, f"{name}: soundscapes", config.n_scenes)
+        listeners, labels, tracked(scenes, f"{name}: soundscapes", config.n_scenes)
     )
     others, quiet = _listen(
         listeners,
         labels,
-        _track(negatives(config, sounds.clips, seed), f"{name}: negatives", config.n_negatives),
+        tracked(negatives(config, sounds.clips, seed), f"{name}: negatives", config.n_negatives),
     )
     return [
         Rehearsal(events, mine, others, mine_quiet)
@@ -171,8 +174,3 @@ def expected_spans(sounds: Sequence[TrueEvent], company: frozenset[str]) -> list
 def _uncovered_s(spans: Sequence[Span], duration_s: float) -> float:
     covered_s = sum(max(0.0, min(end, duration_s) - start) for start, end in spans)
     return max(0.0, duration_s - covered_s)
-
-
-def _track(items: Iterable[Scene], description: str, total: int) -> Iterable[Scene]:
-    console = Console(stderr=True)
-    return track(items, description, total=total, console=console, transient=True)

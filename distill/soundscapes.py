@@ -12,12 +12,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from distill.bouts import longest_bout
 from distill.data import Clip, read_clip
 from distill.mixtures import coloured_noise, level_gain
+from distill.progress import tracked
 from edge_audio.errors import UsageError
 from edge_audio.spec import Spec
 
@@ -88,8 +87,10 @@ class Scene(NamedTuple):
 def read_sounds(folder: Path, clips: Sequence[Clip]) -> list[Sound]:
     """Every clip that has labels."""
     listed = [clip for clip in clips if clip.labels]
-    progress = track(listed, "reading sounds", console=Console(stderr=True), transient=True)
-    return [Sound(read_clip(folder / x.path, SAMPLE_RATE_HZ), x.labels) for x in progress]
+    return [
+        Sound(read_clip(folder / clip.path, SAMPLE_RATE_HZ), clip.labels)
+        for clip in tracked(listed, "reading sounds")
+    ]
 
 
 def cut_bouts(sounds: Sequence[Sound]) -> list[Sound]:

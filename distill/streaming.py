@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from distill.company import Company, companions
 from distill.data import Clip
+from distill.labels import shared_labels
 from distill.listeners import Detection, Listener, ScoreStream, detect, open_listener
 from distill.metrics import Estimate
+from distill.progress import tracked
 from distill.psds import PSDS1, PSDS2, Intervals, psds
 from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, rehearse
 from distill.scorers import Scorer
@@ -35,7 +35,6 @@ from distill.thresholds import (
     leave_one_out,
     sweep,
 )
-from edge_audio.errors import UsageError
 from edge_audio.spec import EventSpec, Spec
 
 COLLARS_S = (0.2, 0.5)
@@ -99,16 +98,10 @@ def evaluate_streaming(
     config = config or CalibrationConfig()
     listeners = [open_listener(scorer) for scorer in scorers]
     folds = fold_sounds(folder, scored, config.n_folds)
-    n_clips = frequent_labels(config, shared_labels(listeners), folds)
+    n_clips = frequent_labels(
+        config, shared_labels([listener.labels for listener in listeners]), folds
+    )
     return compare(config, listeners, n_clips, folds, companions(clips, tuple(n_clips)))
-
-
-def shared_labels(listeners: Sequence[Listener]) -> list[str]:
-    """Labels that all know, in the order of the first. UsageError if there are none."""
-    known = set.intersection(*(set(listener.labels) for listener in listeners))
-    if not known:
-        raise UsageError("no label is known to all models: soundscapes need at least one")
-    return [label for label in listeners[0].labels if label in known]
 
 
 def compare(
@@ -123,7 +116,7 @@ def compare(
     labels = tuple(n_clips)
     rehearsals = rehearse(listeners, labels, folds, config.scenes, config.seed)
     models = []
-    for listener, heard in _track(list(zip(listeners, rehearsals, strict=True)), "scoring events"):
+    for listener, heard in tracked(list(zip(listeners, rehearsals, strict=True)), "scoring events"):
         specs = cross_fit(config, listener, n_clips, heard, company)
         models.append(_report(Contender(listener, heard, specs), labels, company, config))
     first = rehearsals[0]
@@ -245,8 +238,3 @@ def _true_intervals(
         for event in events:
             rows[event.label].append((index, event.onset_s, event.offset_s))
     return {label: Intervals.of(events) for label, events in rows.items()}
-
-
-def _track(items: Iterable, description: str, total: int | None = None) -> Iterable:
-    console = Console(stderr=True)
-    return track(items, description, total=total, console=console, transient=True)

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from distill.listeners import Detection
 from distill.metrics import Estimate, basic_interval, resample_groups, wilson
-from distill.rehearsal import LATENESS_S
+from distill.rehearsal import is_in_time
 from distill.soundscapes import TrueEvent
 from edge_audio.spec import Spec
 
@@ -155,8 +155,7 @@ def onset_latency(
                 (
                     detection.seen_s - event.onset_s
                     for detection in detections
-                    if detection.label == event.label
-                    and event.onset_s <= detection.seen_s <= event.offset_s + LATENESS_S
+                    if detection.label == event.label and is_in_time(event, detection.seen_s)
                 ),
                 default=None,
             )

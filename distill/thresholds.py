@@ -10,14 +10,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from scipy.special import expit, logit
 
 from distill.company import Company, companions
 from distill.data import Clip
 from distill.listeners import Detection, Listener, ScoreStream, detect
-from distill.rehearsal import LATENESS_S, Fold, Negatives, Rehearsal, fold_sounds, rehearse
+from distill.progress import tracked
+from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
 from distill.soundscapes import SoundscapeConfig
 from edge_audio.errors import UsageError
 from edge_audio.events import HYSTERESIS, try_thresholds
@@ -83,8 +82,7 @@ def calibrate(
     labels = tuple(n_clips)
     (rehearsals,) = rehearse([listener], labels, folds, config.scenes, config.seed)
     company = companions(clips, labels)
-    console = Console(stderr=True)
-    progress = track(rehearsals, "trying thresholds", console=console, transient=True)
+    progress = tracked(rehearsals, "trying thresholds")
     sweeps = [sweep(config, listener.step_s, labels, one, company) for one in progress]
     return choose_events(config, listener.step_s, n_clips, sweeps)
 
@@ -198,10 +196,10 @@ def sweep(
         for row, column, one in detector.detect(stream):
             seen.setdefault((row, column), []).append(one.seen_s)
         for event in events:
-            row, last_s = labels.index(event.label), event.offset_s + LATENESS_S
+            row = labels.index(event.label)
             for column in range(N_POINTS):
                 times_s = seen.get((row, column), ())
-                found[row, column] += any(event.onset_s <= t <= last_s for t in times_s)
+                found[row, column] += any(is_in_time(event, seen_s) for seen_s in times_s)
     return Sweep(
         points=points,
         found=found,

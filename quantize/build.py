@@ -118,12 +118,10 @@ def build_bundle(
         description=f"Streaming AudioSet tagger: {scheme.description}",
         labels=tuple(labels),
         model=graph.spec,
-        events=EventSpec(),
+        events=events_of(labels, like.events) if like else EventSpec(),
         tolerance=config.tolerance or scheme.tolerance,
         provenance=provenance(graph, recipe, config),
     )
-    if like:
-        manifest = msgspec.structs.replace(manifest, events=events_of(manifest, like.events))
     with tempfile.TemporaryDirectory() as folder:
         draft = save_bundle(Path(folder) / config.name, manifest, files)
         report("comparing 1,500 steps with PyTorch")

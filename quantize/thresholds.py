@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from distill.data import data_dir, read_manifest
@@ -10,7 +12,7 @@ from distill.listeners import open_listener
 from distill.recipe import Recipe
 from distill.scorers import BundleScorer
 from distill.thresholds import CalibrationConfig, calibrate
-from edge_audio.bundle import Bundle, Manifest, save_bundle
+from edge_audio.bundle import Bundle, save_bundle
 from edge_audio.spec import EventSpec
 from quantize.card import CARD_NAME, model_card
 
@@ -45,14 +47,16 @@ def _rewrite(
         "calibration": msgspec.to_builtins(config),
         "metrics": [*metrics, *others],
     }
-    manifest = msgspec.structs.replace(before, events=events_of(before, events), provenance=facts)
+    manifest = msgspec.structs.replace(
+        before, events=events_of(before.labels, events), provenance=facts
+    )
     if CARD_NAME in files:
         models = {name: content for name, content in files.items() if name != CARD_NAME}
         files[CARD_NAME] = model_card(manifest, models).encode()
     return save_bundle(bundle.path, manifest, files)
 
 
-def events_of(manifest: Manifest, events: EventSpec) -> EventSpec:
-    """Those of the labels that the model knows."""
-    kept = {label: t for label, t in events.thresholds.items() if label in manifest.labels}
+def events_of(labels: Sequence[str], events: EventSpec) -> EventSpec:
+    """Those of these labels alone."""
+    kept = {label: t for label, t in events.thresholds.items() if label in labels}
     return msgspec.structs.replace(events, thresholds=kept)

@@ -20,9 +20,9 @@ from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.tagger import Tagger
 
-DURATION_S = 600.0
+DURATION_S = 780.0
 N_FRAMES = 10_000
-MIN_EVENTS = 40
+MIN_EVENTS = 60
 ON_LITERT = [
     name for name in shipped_bundles() if "model.tflite" in load_bundle(name).manifest.files
 ]
@@ -70,9 +70,8 @@ def test_the_engine_reports_the_same_events_but_for_a_step(name: str, samples: n
     ours, theirs = by_label(found.events), by_label(expected.events)
     matched = [nearest(one, theirs, 1.5 * step_s) for one in ours]
     n_missing = matched.count(None) + len(theirs) - (len(ours) - matched.count(None))
-    assert n_missing <= len(theirs) // 50
     n_moved = sum(bool(apart_s) for apart_s in matched)
-    assert n_moved <= len(theirs) // 50
+    assert n_missing + n_moved <= len(theirs) // 50
 
 
 def nearest(

@@ -11,6 +11,7 @@ from workshop import RATE_HZ, save_rain_detector
 
 from distill.company import companions
 from distill.data import read_manifest
+from distill.labels import shared_labels
 from distill.listeners import Listener, WindowListener
 from distill.psds import Intervals
 from distill.rehearsal import Fold
@@ -23,7 +24,6 @@ from distill.streaming import (
     compare,
     evaluate_streaming,
     operating_points,
-    shared_labels,
 )
 from distill.thresholds import CalibrationConfig
 from edge_audio.errors import UsageError
@@ -185,12 +185,9 @@ def test_operating_points_move_times_back_by_the_lag() -> None:
 
 
 def test_labels_are_those_that_all_models_know() -> None:
-    def knows(*labels: str) -> Listener:
-        return listener("", hear_tones, labels)
-
-    assert shared_labels([knows("A", "B", "C"), knows("C", "A", "D")]) == ["A", "C"]
+    assert shared_labels([("A", "B", "C"), ("C", "A", "D")]) == ["A", "C"]
     with pytest.raises(UsageError, match="no label is known to all models"):
-        shared_labels([knows("A"), knows("B")])
+        shared_labels([("A",), ("B",)])
 
 
 def test_bundle_is_evaluated_on_held_out_clips(in_workshop: Path, tmp_path: Path) -> None:
