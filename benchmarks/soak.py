@@ -28,8 +28,8 @@ from long_stream import SAMPLE_RATE_HZ, long_stream
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from virtual_sound_card import VirtualSoundCard
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 MAX_GROWTH = 1.05
 _LOOK_EVERY_S = 1.0

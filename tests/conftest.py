@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import toy
-from command_line import SAMPLES
-from virtual_sound_card import VirtualSoundCard, missing_packages
 
 from edge_audio.bundle import Bundle
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.support import toy
+from tests.support.command_line import SAMPLES
+from tests.support.paths import REPOSITORY
+from tests.support.virtual_sound_card import VirtualSoundCard, missing_packages
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,9 @@ from typing import Any
 import psutil
 import pytest
 import soundfile
-import toy
-from command_line import COMMAND, error_line, records, run
+
+from tests.support import toy
+from tests.support.command_line import COMMAND, error_line, records, run
 
 N_FILES = 6
 

@@ -20,8 +20,8 @@ import pytest
 import soundfile
 
 from edge_audio.bundle import load_bundle, shipped_bundles
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 ARM64_PYTHON = REPOSITORY / "build" / "arm64" / "python"
 CPUS = {"Pi 4": "cortex-a72", "Pi 5": "cortex-a76"}  # only the second has int8 dot products
 SHIPPED = [name for name in shipped_bundles() if "model.tflite" in load_bundle(name).manifest.files]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import toy
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from edge_audio.bundle import Bundle
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources import SAMPLE_FORMATS, AudioFile, StdinPcm
 from edge_audio.tagger import Tagger
+from tests.support import toy
 
 pytestmark = pytest.mark.filterwarnings("error")
 MAX_BYTES = 64e6  # of Python and numpy at once, for recordings of a few kilobytes

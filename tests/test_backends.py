@@ -10,8 +10,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import toy
-from contract import check_backend
 
 from edge_audio.backends import (
     BACKEND_NAMES,
@@ -25,6 +23,8 @@ from edge_audio.backends.litert import require_golden
 from edge_audio.bundle import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError, BundleError, UsageError
 from edge_audio.spec import TensorSpec
+from tests.support import toy
+from tests.support.contract import check_backend
 
 SHIPPED = [
     (name, backend)

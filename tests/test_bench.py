@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import toy
 
 from edge_audio.backends import installed_backends
 from edge_audio.bench import contenders, pages, tables
@@ -35,6 +34,7 @@ from edge_audio.bench.windows import WindowStream
 from edge_audio.bundle import load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.tagger import Tagger
+from tests.support import toy
 
 MICRO = BundleContender(model="micro-int8", backend="litert")
 

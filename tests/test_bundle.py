@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import toy
 
 from edge_audio import bundle as bundle_module
 from edge_audio.bundle import (
@@ -25,6 +24,7 @@ from edge_audio.bundle import (
     shipped_bundles,
 )
 from edge_audio.errors import BundleError, UsageError
+from tests.support import toy
 
 
 @pytest.fixture

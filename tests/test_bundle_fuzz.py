@@ -27,8 +27,6 @@ from unittest.mock import MagicMock
 import msgspec
 import numpy as np
 import pytest
-import toy
-from command_line import error_line, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +48,8 @@ from edge_audio.cli.models import sections
 from edge_audio.errors import BackendError, BundleError, EdgeAudioError, UsageError
 from edge_audio.spec import ModelSpec
 from edge_audio.tagger import Tagger
+from tests.support import toy
+from tests.support.command_line import error_line, run
 
 MODEL_FILES = {"litert": "model.tflite", "onnx": "model.onnx"}  # of the runtimes tested here
 PARTS = ("samples", "frames", "scores")

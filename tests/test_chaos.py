@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import soundfile
-from command_line import listening
-from peers import eventually, free_port, peer_of
-from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.demo import DemoScene
+from tests.support.command_line import listening
+from tests.support.peers import eventually, free_port, peer_of
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 RATE_HZ = 16_000
 SENSITIVE = "[events]\nthresholds = {Alarm = 0.03}"

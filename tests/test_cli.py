@@ -15,13 +15,13 @@ import click
 import msgspec
 import numpy as np
 import pytest
-import toy
-from command_line import error_line, run
-from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.backends import backends_for
 from edge_audio.bundle import Bundle, Manifest, load_bundle, save_bundle, shipped_bundles
 from edge_audio.cli import OWN_COMMANDS
+from tests.support import toy
+from tests.support.command_line import error_line, run
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 
 def test_help_lists_every_command_with_a_summary() -> None:

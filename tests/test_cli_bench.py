@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import error_line, run
 
 from edge_audio.bench.pages import BEGIN, END
 from edge_audio.bundle import load_bundle
+from tests.support.command_line import error_line, run
 
 QUICK = ("--no-baselines", "--seconds", 2, "--rounds", 1)
 ONE = ("--model", "micro-int8", "--backend", "litert")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import toy
-from command_line import error_line, run
 
 from edge_audio.bundle import Bundle, load_golden, save_bundle
 from edge_audio.spec import Threshold
+from tests.support import toy
+from tests.support.command_line import error_line, run
 
 PNG = b"\x89PNG\r\n"
 

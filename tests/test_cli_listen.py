@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command_line import HANG_S, SAMPLES, listening, records, run
-from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.backends import backends_for
 from edge_audio.bundle import load_bundle
 from edge_audio.streams import SILENCE_DBFS, level_dbfs
+from tests.support.command_line import HANG_S, SAMPLES, listening, records, run
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 
 def test_listen_writes_valid_json_lines_with_scores_for_every_step(

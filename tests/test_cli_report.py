@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import soundfile
-from command_line import error_line, run
 
 from edge_audio.report.axis import Axis, duration
 from edge_audio.report.bounds import Bounds, parse_bound
@@ -27,6 +26,7 @@ from edge_audio.report.page import html_page
 from edge_audio.report.series import Levels, Span, Spans
 from edge_audio.report.summary import Summary, summarise
 from edge_audio.session_log import LogRecord, SessionLog
+from tests.support.command_line import error_line, run
 
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+01:00")
 HOSTILE = '</script><img src=x onerror="alert(1)">&amp; $\\frac{1}{ \x1b[2J \u202e'

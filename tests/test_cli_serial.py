@@ -17,9 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import error_line, listening, records, run
-from real_audio import soundscape
-from serial_parts import (
+
+from edge_audio.bundle import load_bundle
+from edge_audio.errors import SourceError
+from edge_audio.events import Event, select_events
+from edge_audio.image import build_image
+from edge_audio.serial_link import SerialDevice
+from edge_audio.serial_protocol import Hello
+from edge_audio.tagger import Tagger
+from tests.support.command_line import error_line, listening, records, run
+from tests.support.real_audio import soundscape
+from tests.support.serial_parts import (
     WAIT_S,
     Cable,
     Device,
@@ -31,14 +39,6 @@ from serial_parts import (
     rounded,
     starts_of,
 )
-
-from edge_audio.bundle import load_bundle
-from edge_audio.errors import SourceError
-from edge_audio.events import Event, select_events
-from edge_audio.image import build_image
-from edge_audio.serial_link import SerialDevice
-from edge_audio.serial_protocol import Hello
-from edge_audio.tagger import Tagger
 
 BUNDLE = load_bundle("micro-int8")
 LABELS = BUNDLE.manifest.labels

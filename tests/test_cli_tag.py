@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from command_line import error_line, records, run
+
+from tests.support.command_line import error_line, records, run
 
 
 def test_tag_finds_the_events_that_listen_reports(

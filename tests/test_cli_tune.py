@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command_line import error_line, records, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
 from edge_audio.spec import EventSpec, Threshold
 from edge_audio.tune import POINTS, Evidence, choose, read_recordings
+from tests.support.command_line import error_line, records, run
 
 if sys.version_info >= (3, 11):
     import tomllib

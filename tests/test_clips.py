@@ -20,9 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import toy
 from numpy.typing import NDArray
-from peers import eventually
 
 from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import UsageError
@@ -33,6 +31,9 @@ from edge_audio.sinks.clips import ClipsConfig, ClipsOutlet, to_int16
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger
+from tests.support import toy
+from tests.support.paths import REPOSITORY
+from tests.support.peers import eventually
 
 RATE_HZ = 16_000
 BLOCK = 1_280
@@ -502,10 +503,9 @@ def record_many(folder: str) -> None:
 @contextmanager
 def recording(what: Callable[[str], None], folder: Path) -> Iterator[None]:
     """Such a process, killed with -9 when the block ends."""
-    code = f"import test_clips; test_clips.{what.__name__}({str(folder)!r})"
+    code = f"from {__name__} import {what.__name__} as run; run({str(folder)!r})"
     command = [sys.executable, "-c", code]
-    here = Path(__file__).parent
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=here) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:

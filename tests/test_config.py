@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import error_line, listening, records, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peers import eventually
-from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.config import Config, load_config
 from edge_audio.errors import UsageError
+from tests.support.command_line import error_line, listening, records, run
+from tests.support.peers import eventually
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 HOME = """
 model = "tiny-int8"

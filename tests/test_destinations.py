@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from command_line import error_line, listening, records, run
-from mqtt_broker import MISSING, Broker, Subscriber
-from peers import eventually, free_port
 
 from edge_audio.errors import UsageError
 from edge_audio.sinks.outlets import Outlets
 from edge_audio.streams import Stream
+from tests.support.command_line import error_line, listening, records, run
+from tests.support.mqtt_broker import MISSING, Broker, Subscriber
+from tests.support.peers import eventually, free_port
 
 FAST = ("--source", "demo", "--no-realtime", "--duration", 60)
 

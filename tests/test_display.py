@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command_line import HANG_S, SAMPLES, listening
 from rich.console import Console, RenderableType
 
 from edge_audio.blocks import Block
@@ -22,6 +21,7 @@ from edge_audio.cli.display import LiveSink, LiveView
 from edge_audio.events import Event
 from edge_audio.sinks import Sink, TopLabels
 from edge_audio.streams import Stream
+from tests.support.command_line import HANG_S, SAMPLES, listening
 
 LABELS = tuple(f"Label {i}" for i in range(20))
 RATE_HZ = 16_000

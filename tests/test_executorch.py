@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import toy
-from command_line import error_line, run
 
 from edge_audio.backends import backends_for, installed_backends, open_backend
 from edge_audio.bundle import load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError
+from tests.support import toy
+from tests.support.command_line import error_line, run
 
 pytestmark = pytest.mark.skipif(
     "executorch" not in installed_backends(), reason="the executorch runtime is not installed"

@@ -16,14 +16,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import toy
-from command_line import HANG_S, error_line, listening, records, run
 from rich.console import Console
 
 from edge_audio.cli.braille import Braille
 from edge_audio.cli.explain import Explained, ExplainSink, ExplainView, Trace
 from edge_audio.events import Event, EventDetector
 from edge_audio.spec import EventSpec, Threshold
+from tests.support import toy
+from tests.support.command_line import HANG_S, error_line, listening, records, run
 
 
 def threshold(on: float, off: float) -> Threshold:

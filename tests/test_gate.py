@@ -7,15 +7,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_audio import soundscape
 
 from edge_audio import Event, Tagger, UsageError
 from edge_audio.backends import State, installed_backends
 from edge_audio.bundle import Bundle
 from edge_audio.gate import HOLD_S, REPLAY_S
+from tests.support import toy
+from tests.support.real_audio import soundscape
 
 RATE_HZ = 16_000
 STEP_S = 0.08

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import REPOSITORY
+
 PACKAGES = ("edge_audio", "distill", "quantize", "firmware_bridge")
 TRAINING_LIBRARIES = ("torch", "torchaudio", "scipy", "sklearn", "matplotlib", "litert_torch")
 
@@ -63,7 +64,7 @@ def imported_modules(path: Path) -> set[str]:
 def _absolute(path: Path, node: ast.ImportFrom) -> str:
     if node.level == 0:
         return node.module or ""
-    parent = path.relative_to(ROOT).parts[: -node.level]
+    parent = path.relative_to(REPOSITORY).parts[: -node.level]
     return ".".join([*parent, *([node.module] if node.module else [])])
 
 
@@ -72,7 +73,7 @@ def is_within(name: str, package: str) -> bool:
 
 
 def sources(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted((REPOSITORY / package).rglob("*.py"))
 
 
 def forbidden(package: str, path: Path) -> set[str]:
@@ -89,13 +90,15 @@ def forbidden(package: str, path: Path) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_what_they_may(package: str) -> None:
     assert sources(package)
-    found = {str(path.relative_to(ROOT)): forbidden(package, path) for path in sources(package)}
+    found = {
+        str(path.relative_to(REPOSITORY)): forbidden(package, path) for path in sources(package)
+    }
     assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_edge_audio_never_imports_training_libraries() -> None:
     found = {
-        f"{path.relative_to(ROOT)}: {name}"
+        f"{path.relative_to(REPOSITORY)}: {name}"
         for path in sources("edge_audio")
         for name in imported_modules(path)
         if any(is_within(name, library) for library in TRAINING_LIBRARIES)
@@ -108,7 +111,7 @@ def test_edge_audio_never_imports_training_libraries() -> None:
 
 
 def test_import_rules_see_every_form_of_import(tmp_path: Path) -> None:
-    path = ROOT / "distill" / "students" / "example.py"  # need not exist to be resolved
+    path = REPOSITORY / "distill" / "students" / "example.py"  # need not exist to be resolved
     node = ast.parse("from ..cli import main").body[0]
     assert isinstance(node, ast.ImportFrom)
     assert _absolute(path, node) == "distill.cli"

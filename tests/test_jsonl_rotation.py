@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from peers import eventually
 
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesOutlet
 from edge_audio.streams import Stream
+from tests.support.peers import eventually
 
 
 def stream(live: bool = True) -> Stream:

@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import toy
-from command_line import error_line, records, run
 
 from edge_audio import Event, Tagger
 from edge_audio.blocks import Block, SourceStats
@@ -20,6 +18,8 @@ from edge_audio.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.sinks import Sink
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.streams import Stream
+from tests.support import toy
+from tests.support.command_line import error_line, records, run
 
 RATE_HZ = 16_000
 Row = tuple[str, str, float]

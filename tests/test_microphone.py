@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from virtual_sound_card import VirtualSoundCard
 
 from edge_audio.microphone import Device, _formats, _matching
+from tests.support.paths import REPOSITORY
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 HANG_S = 60  # far beyond every limit in the code; reached only by what never ends
-PROBE = Path(__file__).with_name("microphone_probe.py")
+PROBE = REPOSITORY / "tests" / "support" / "microphone_probe.py"
 
 
 class Listener:

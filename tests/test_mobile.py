@@ -24,10 +24,10 @@ from edge_audio import events, spec
 from edge_audio.backends import executorch, litert
 from edge_audio.backends.base import output_names
 from edge_audio.bundle import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest, load_bundle
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "mobile.md"
-MOBILE = ROOT / "docs" / "mobile"
+PAGE = REPOSITORY / "docs" / "mobile.md"
+MOBILE = REPOSITORY / "docs" / "mobile"
 ANDROID, IOS = MOBILE / "android", MOBILE / "ios"
 KOTLIN = sorted(ANDROID.rglob("*.kt"))
 SWIFT = sorted(IOS.rglob("*.swift"))
@@ -75,7 +75,7 @@ def read(name: str) -> str:
 
 
 def load_contract() -> ModuleType:
-    path = ROOT / "benchmarks" / "mobile_contract.py"
+    path = REPOSITORY / "benchmarks" / "mobile_contract.py"
     module_spec = importlib.util.spec_from_file_location("mobile_contract", path)
     assert module_spec is not None
     assert module_spec.loader is not None
@@ -121,7 +121,7 @@ def test_the_samples_variant_is_the_one_that_is_exported() -> None:
     from distill.train import load_student
     from quantize.step import SampleStepGraph, StepGraph
 
-    student, _ = load_student(ROOT / "distill" / "checkpoints" / "tiny.pt")
+    student, _ = load_student(REPOSITORY / "distill" / "checkpoints" / "tiny.pt")
     graph = StepGraph(student)
     assert contract.samples_variant(graph.spec) == SampleStepGraph(graph).spec
 

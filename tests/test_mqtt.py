@@ -17,8 +17,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mqtt_broker import MISSING, Broker, Subscriber, retained
-from peers import DEADLINE_S, eventually, make_certificates, peer_of
 
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
@@ -28,6 +26,8 @@ from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.streams import Stream
+from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
+from tests.support.peers import DEADLINE_S, eventually, make_certificates, peer_of
 
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=MISSING),

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import toy
 
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.network import NetworkStream, without_password
+from tests.support import toy
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt install it")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from tests.support.paths import REPOSITORY
+
+BENCHMARKS = REPOSITORY / "benchmarks"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from real_audio import soundscape
 
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle import load_bundle, shipped_bundles
@@ -19,6 +18,7 @@ from edge_audio.compare import Trace, difference, trace
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.tagger import Tagger
+from tests.support.real_audio import soundscape
 
 DURATION_S = 780.0
 N_FRAMES = 10_000

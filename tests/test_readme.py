@@ -11,9 +11,9 @@ import soundfile
 
 from edge_audio.bundle import load_bundle
 from edge_audio.demo import DemoScene
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_every_command_that_it_names_exists() -> None:
 
 
 def test_a_bundle_runs_without_this_package_as_the_docs_show() -> None:
-    page = (ROOT / "docs" / "bundles.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "bundles.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", example],

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import listening
 
 import edge_audio
+from tests.support.command_line import listening
+from tests.support.paths import REPOSITORY
 
 PACKAGE = Path(edge_audio.__file__).parent
-REPOSITORY = Path(__file__).parents[1]
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
 UNSAFE_NAMES = {"eval", "exec", "__import__"}
 UNSAFE_CALLS = {

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import serial_parts
-import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serial_parts import HERE, STRICT, LinkProbe, build, build_library
 
 from edge_audio.bundle import load_bundle
 from edge_audio.errors import UsageError
@@ -49,10 +46,13 @@ from edge_audio.serial_protocol import (
     crc16,
     parse_message,
 )
+from tests.support import serial_parts, toy
+from tests.support.paths import REPOSITORY
+from tests.support.serial_parts import HERE, STRICT, LinkProbe, build, build_library
 
 BUNDLE = load_bundle("micro-int8")
 LABELS = BUNDLE.manifest.labels
-PAGE = Path(__file__).parents[1] / "docs" / "serial-protocol.md"
+PAGE = REPOSITORY / "docs" / "serial-protocol.md"
 STEP = 1_280
 # hypothesis runs one function often; the device starts anew for every example
 REUSES_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

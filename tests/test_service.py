@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND, error_line, run
 
 from edge_audio.errors import UsageError
 from edge_audio.service import unit_text
+from tests.support.command_line import COMMAND, error_line, run
+from tests.support.paths import REPOSITORY
 
 HANG_S = 60.0
 ODD = "a b %h $HOME \"q\" 'r' back\\slash ü"  # what a path may hold and systemd gives a meaning to
@@ -247,7 +248,7 @@ def test_systemd_starts_reloads_watches_and_restarts_the_service(
     log, hang = tmp_path / "log", tmp_path / "hang"
     stand_in = tmp_path / ODD_FOLDER / "python"
     stand_in.parent.mkdir()
-    package = str(Path(__file__).parents[1])
+    package = str(REPOSITORY)
     stand_in.write_text(
         STAND_IN.format(python=sys.executable, package=package, log=str(log), hang=str(hang))
     )

@@ -13,9 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from command_line import listening, run
 from scipy.stats import poisson
-from virtual_sound_card import VirtualSoundCard
 
 from distill.company import companions
 from distill.data import read_manifest
@@ -29,6 +27,8 @@ from distill.thresholds import CalibrationConfig
 from edge_audio.bundle import load_bundle, shipped_bundles
 from edge_audio.sinks import Segment, SegmentSink
 from edge_audio.tagger import Tagger
+from tests.support.command_line import listening, run
+from tests.support.virtual_sound_card import VirtualSoundCard
 
 MAX_BUNDLE_BYTES = 2_000_000
 MAX_TINY_INT8_BYTES = 1_000_000

@@ -21,8 +21,6 @@ from edge_audio.blocks import Block, Source, Timeline
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources import SAMPLE_FORMATS, AudioFile, StdinPcm, paced
 
-REPOSITORY = Path(__file__).parents[1]
-
 # suffix, rate, channels, subtype, tolerance of the level (lossy encoders alter it)
 FORMATS = [
     ("wav", 8_000, 2, "PCM_16", 1e-3),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from edge_audio import Event, Tagger, UsageError
 from edge_audio.backends import installed_backends
 from edge_audio.bundle import Bundle, Manifest, load_bundle, shipped_bundles
 from edge_audio.frontend import log_mel
+from tests.support import toy
 
 SHIPPED = shipped_bundles()
 PCM = toy.noise(100_003, seed=1)

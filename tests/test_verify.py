@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import toy
 
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, installed_backends
 from edge_audio.bundle import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.verify import replay, verify_bundle
+from tests.support import toy
 
 SHIPPED = [
     (name, backend)

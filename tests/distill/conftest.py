@@ -9,15 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
+from tests.support.paths import REPOSITORY
 
-import workshop  # noqa: E402 - needs torch
+torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from distill.labels import LABELS_NAME, read_class_map  # noqa: E402
 from distill.runs import CHECKPOINT_NAME  # noqa: E402
 from distill.train import distill, load_student  # noqa: E402
 from edge_audio.bundle import Bundle, Manifest, Tolerance, save_bundle  # noqa: E402
 from edge_audio.spec import EventSpec  # noqa: E402
+from tests.distill import workshop  # noqa: E402 - needs torch
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def in_workshop(workshop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def peers_dir() -> Path:
     """The folder with the published teacher: ../shared/peers or $EDGE_AUDIO_PEERS."""
-    default = Path(__file__).parents[3] / "shared" / "peers"
+    default = REPOSITORY.parent / "shared" / "peers"
     folder = Path(os.environ.get("EDGE_AUDIO_PEERS", default))
     if not (folder / "mn04_as_mAP_432.pt").is_file():
         pytest.skip(f"no teacher: {folder} has no mn04_as_mAP_432.pt (set EDGE_AUDIO_PEERS)")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import workshop
 
 from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from distill.data import ClipStore, read_manifest
@@ -18,6 +17,7 @@ from distill.teachers import open_teacher
 from edge_audio.errors import UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.spec import FrontendSpec
+from tests.distill import workshop
 
 FRONTEND = FrontendSpec()
 N_SAMPLES = 240 + 64 * 160  # 64 frames

@@ -9,8 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from command_line import error_line, run
-from workshop import make_data, save_rain_detector
 
 from distill import thresholds
 from distill.soundscapes import SoundscapeConfig
@@ -20,6 +18,8 @@ from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME
 from quantize.cli import calibrate
 from quantize.thresholds import recalibrate
+from tests.distill.workshop import make_data, save_rain_detector
+from tests.support.command_line import error_line, run
 
 SCENES = SoundscapeConfig(
     n_scenes=4,

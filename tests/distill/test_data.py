@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-import workshop
 
 from distill import data
 from distill.checks import check_audio, check_manifest, nearest_labels, require_sound
@@ -24,6 +23,7 @@ from distill.data import (
     write_manifest,
 )
 from edge_audio.errors import SourceError, UsageError
+from tests.distill import workshop
 
 LEAKING_GROUPS = {"fs:131943", "fs:209698", "fs:134049", "fs:234879", "fs:14262"}
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rich.console import Console
-from workshop import KINDS, TINY_RECIPE, TINY_TEACHER, row, save_rain_detector, write_manifest
 
 from distill.cli import evaluate as command
 from distill.data import read_manifest
@@ -32,6 +31,15 @@ from distill.soundscapes import SoundscapeConfig
 from distill.thresholds import CalibrationConfig
 from edge_audio.bundle import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
+from tests.distill.workshop import (
+    KINDS,
+    TINY_RECIPE,
+    TINY_TEACHER,
+    row,
+    save_rain_detector,
+    write_manifest,
+)
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture
@@ -146,7 +154,7 @@ def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) ->
 
     clips = read_manifest(data_dir)
     for name in ("ship", "esc_free"):
-        recipe = read_recipe(Path(__file__).parents[2] / "distill" / "recipes" / f"{name}.toml")
+        recipe = read_recipe(REPOSITORY / "distill" / "recipes" / f"{name}.toml")
         target = Target(name, None, recipe)  # type: ignore[arg-type]
         scored = held_out_clips(recipe, clips)
         check_never_heard(target, clips, scored)

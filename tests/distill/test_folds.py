@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from workshop import KINDS, TINY_RECIPE, write_manifest
 
 from distill.data import Clip
 from distill.fold_report import (
@@ -36,8 +35,10 @@ from distill.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
 from distill.runs import read_toml
 from distill.train import load_student, training_clips
 from edge_audio.errors import EdgeAudioError, UsageError
+from tests.distill.workshop import KINDS, TINY_RECIPE, write_manifest
+from tests.support.paths import REPOSITORY
 
-RECIPES = Path(__file__).parents[2] / "distill" / "recipes"
+RECIPES = REPOSITORY / "distill" / "recipes"
 SETTINGS = FineTuning(
     seed=1,
     training=TrainingConfig(n_mixtures=64, n_steps=30, batch_size=16, n_warmup_steps=3),

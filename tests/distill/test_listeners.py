@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from workshop import sound
 
 from distill.listeners import (
     ScoreStream,
@@ -21,6 +20,7 @@ from edge_audio.events import select_events
 from edge_audio.spec import EventSpec, Threshold
 from edge_audio.tagger import Tagger
 from quantize.build import demo_samples
+from tests.distill.workshop import sound
 
 RATE_HZ = 16_000
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from student_zoo import MIXERS
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +19,7 @@ from distill.students.mixer import Mixer
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
 from distill.students.slstm import SLSTM, SLSTMConfig
+from tests.support.student_zoo import MIXERS
 
 CHANNELS = 8
 TOKEN_S = 0.08

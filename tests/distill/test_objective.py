@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from workshop import TINY_STUDENT
 
 from distill.cache import TeacherInfo
 from distill.objective import Objective, pair_layers
 from distill.recipe import LossConfig
 from distill.students.tagger import Student
 from distill.teachers.base import Layer
+from tests.distill.workshop import TINY_STUDENT
 
 LABELS = tuple(f"label {index}" for index in range(527))
 TEACHER = TeacherInfo(

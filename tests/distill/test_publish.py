@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 import torch
-from workshop import TINY_RECIPE
 
 from distill.publish import publish
 from distill.runs import load_state
 from distill.train import load_student
+from tests.distill.workshop import TINY_RECIPE
 
 
 def test_weights_go_back_towards_the_start_once(in_workshop: Path, tmp_path: Path) -> None:

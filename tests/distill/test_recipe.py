@@ -12,8 +12,9 @@ from distill.students.lti import LTIConfig
 from distill.students.sizes import student_config
 from distill.teachers import TransformersConfig, YamnetConfig
 from edge_audio.errors import UsageError
+from tests.support.paths import REPOSITORY
 
-FOLDER = Path(__file__).parents[2] / "distill" / "recipes"
+FOLDER = REPOSITORY / "distill" / "recipes"
 SHIPPED = [FOLDER / name for name in ("esc_free.toml", "ship.toml")]
 MINIMAL = """
 name = "x"

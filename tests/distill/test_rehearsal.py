@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from workshop import RATE_HZ, row, write_manifest
 
 from distill.company import companions
 from distill.data import read_manifest
 from distill.listeners import Detection
 from distill.rehearsal import LATENESS_S, Negatives, expected_spans, fold_sounds
 from distill.soundscapes import TrueEvent
+from tests.distill.workshop import RATE_HZ, row, write_manifest
 
 
 def test_folds_share_no_recording_and_have_a_like_part_of_every_label(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from distill.runs import (
 )
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.spec import Spec
+from tests.support.paths import REPOSITORY
 
 
 class Toy(Spec, frozen=True):
@@ -139,7 +140,7 @@ def test_run_folder_says_what_was_run(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert content["recipe"] == {"name": "toy", "seed": 11, "sizes": [1, 2]}
     assert content["versions"]["torch"] == torch.__version__
-    root = Path(__file__).parents[2]
+    root = REPOSITORY
     if (root / ".git").exists():
         head = subprocess.run(
             ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound
 
 from distill.data import read_clip, read_manifest
 from distill.scorers import (
@@ -22,6 +21,7 @@ from distill.scorers import (
 from distill.students.tagger import Student
 from distill.teachers import open_teacher
 from edge_audio.bundle import Bundle
+from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound
 
 RATE_HZ = 16_000
 

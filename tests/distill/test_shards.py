@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-import workshop
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from distill.shards import ShardWriter
 from distill.stream import WHOLE, ClipStream, Part, StreamConfig, StreamMixer
 from distill.tars import read_bytes
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
+from tests.distill import workshop
 
 RATE_HZ = 16_000
 CLIPS_PER_SHARD = 7

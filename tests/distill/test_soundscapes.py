@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workshop import row, write_manifest
 
 from distill.bouts import longest_bout
 from distill.data import read_manifest
@@ -23,6 +22,7 @@ from distill.soundscapes import (
     soundscapes,
 )
 from edge_audio.errors import UsageError
+from tests.distill.workshop import row, write_manifest
 
 LABELS = ("Dog", "Cat", "Bell")
 CONFIG = SoundscapeConfig(

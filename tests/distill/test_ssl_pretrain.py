@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-import workshop
 
 from distill.data import read_manifest
 from distill.runs import CHECKPOINT_NAME, CURVES_NAME, METRICS_NAME, read_metrics, read_toml
@@ -18,8 +17,10 @@ from distill.ssl.pretrain import Batch, Mixtures, Pretrainer, load_encoder, pret
 from distill.ssl.recipe import CollapseFloor, PretrainRecipe
 from distill.ssl.watch import CollapseWarning
 from edge_audio.errors import EdgeAudioError
+from tests.distill import workshop
+from tests.support.paths import REPOSITORY
 
-RECIPES = Path(__file__).parents[2] / "distill" / "recipes"
+RECIPES = REPOSITORY / "distill" / "recipes"
 SMOKE = read_toml(RECIPES / "pretrain_smoke.toml", PretrainRecipe)
 
 

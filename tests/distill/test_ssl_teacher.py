@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-import workshop
 from click.testing import CliRunner
 
 from distill.data import Split
@@ -21,8 +20,10 @@ from distill.ssl.recipe import EncoderConfig, ObjectiveConfig, PretrainRecipe, T
 from distill.teachers import SelfSupervisedConfig, open_teacher
 from distill.teachers.ssl import SelfSupervisedTeacher
 from edge_audio.errors import EdgeAudioError, UsageError
+from tests.distill import workshop
+from tests.support.paths import REPOSITORY
 
-SMOKE = Path(__file__).parents[2] / "distill" / "recipes" / "pretrain_smoke.toml"
+SMOKE = REPOSITORY / "distill" / "recipes" / "pretrain_smoke.toml"
 RECIPE = PretrainRecipe(
     name="ssl-v1.0",
     seed=5,

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from workshop import RATE_HZ, save_rain_detector
 
 from distill.company import companions
 from distill.data import read_manifest
@@ -27,6 +26,7 @@ from distill.streaming import (
 )
 from distill.thresholds import CalibrationConfig
 from edge_audio.errors import UsageError
+from tests.distill.workshop import RATE_HZ, save_rain_detector
 
 TONES_HZ = {"Low": 500.0, "High": 3000.0}
 CONFIG = CalibrationConfig(

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from student_zoo import CONFIGS, MIXERS, N_TOKENS, make_student, random_frames
 from torch import Tensor, nn
 
 from distill.students.blocks import BOUND
@@ -18,6 +17,7 @@ from distill.students.sizes import PRESETS, SIZES, student_config
 from distill.students.stem import ConvStem
 from distill.students.tagger import Student, StudentConfig, StudentOutput
 from edge_audio.errors import UsageError
+from tests.support.student_zoo import CONFIGS, MIXERS, N_TOKENS, make_student, random_frames
 
 BUDGETS = {"micro": (40_000, 1.5), "tiny": (150_000, 5.0), "small": (1_000_000, 16.0)}
 FAMILIES = sorted(CONFIGS)

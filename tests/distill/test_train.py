@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from workshop import TINY_RECIPE, write_manifest
 
 from distill.cache import CachedTargets
 from distill.data import read_manifest
@@ -34,6 +33,7 @@ from distill.train import (
     training_clips,
 )
 from edge_audio.errors import EdgeAudioError, UsageError
+from tests.distill.workshop import TINY_RECIPE, write_manifest
 
 
 @pytest.fixture

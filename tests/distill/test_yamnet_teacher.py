@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from workshop import sound
 
 from distill.labels import LABELS_NAME, label_columns, read_class_map
 from distill.scorers import YamnetScorer
@@ -20,6 +19,7 @@ from distill.teachers.yamnet import (
     count_windows,
 )
 from edge_audio.errors import UsageError
+from tests.distill.workshop import sound
 
 
 @pytest.fixture(scope="module")

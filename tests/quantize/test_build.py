@@ -26,8 +26,9 @@ from quantize.parity import eager_scores, max_error
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES
 from quantize.step import StepGraph
+from tests.support.paths import REPOSITORY
 
-RECIPES = Path(__file__).parents[2] / "distill" / "recipes"
+RECIPES = REPOSITORY / "distill" / "recipes"
 CONFIG = StudentConfig(
     stem=((8, 2), (8, 1), (16, 2), (16, 2)), channels=32, n_blocks=2, embedding_dim=48
 )
@@ -113,7 +114,7 @@ def test_bundle_holds_int8_weights_only_if_it_says_so(bundle: Bundle) -> None:
 
 
 def test_bundle_names_no_path_of_the_exporting_machine(bundle: Bundle) -> None:
-    needle = str(Path(__file__).parents[2]).encode()
+    needle = str(REPOSITORY).encode()
     for name in bundle.manifest.files:
         content = bundle.read(name)
         assert needle not in content

@@ -15,8 +15,9 @@ from edge_audio.bundle import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES
+from tests.support.paths import REPOSITORY
 
-CHECKPOINTS = Path(__file__).parents[2] / "distill" / "checkpoints"
+CHECKPOINTS = REPOSITORY / "distill" / "checkpoints"
 
 
 def test_a_published_checkpoint_is_the_same_student_without_the_optimiser(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import error_line, run
 
 from edge_audio.backends import open_backend
 from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.compare import Trace, difference, trace
 from edge_audio.demo import DemoScene
+from tests.support.command_line import error_line, run
+from tests.support.paths import REPOSITORY
 
-CHECKPOINT = Path(__file__).parents[2] / "distill" / "checkpoints" / "micro.pt"
+CHECKPOINT = REPOSITORY / "distill" / "checkpoints" / "micro.pt"
 KEPT = ("Rain", "Dog", "Siren")
 
 

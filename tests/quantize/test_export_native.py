@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 from torch import nn
 
 from distill.students.mixer import Mixer
@@ -31,6 +30,7 @@ from quantize.parity import backend_scores, eager_scores
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES
 from quantize.step import SampleStepGraph, StepGraph
+from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
 FloatArray = NDArray[np.float32]
 Labels = Sequence[str]

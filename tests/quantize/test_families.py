@@ -16,8 +16,6 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
-from real_audio import soundscape
-from student_zoo import make_mixed_student, random_frames
 
 from edge_audio.backends import BACKEND_NAMES, Backend
 from edge_audio.backends.executorch import ExecutorchBackend, load_shim
@@ -32,6 +30,8 @@ from quantize.parity import eager_scores, step_blocks
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES
 from quantize.step import StepGraph
+from tests.support.real_audio import soundscape
+from tests.support.student_zoo import make_mixed_student, random_frames
 
 FloatArray = NDArray[np.float32]
 

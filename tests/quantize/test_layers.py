@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 from torch import nn
 
 from edge_audio.errors import UsageError
@@ -16,6 +15,7 @@ from quantize.parity import eager_scores
 from quantize.prepare import fold_batch_norms, prepare
 from quantize.schemes import SCHEMES, find_scheme
 from quantize.step import SampleStepGraph, StepGraph
+from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
 
 @pytest.mark.parametrize("values", [Range(-6.0, 6.0), Range(-0.375, 6.0), Range(0.0, 3.0)])

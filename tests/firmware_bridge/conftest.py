@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_runs import LABELS, Make, open_sensitive, require_compiler
 from numpy.typing import NDArray
-from real_audio import soundscape
 
 from edge_audio.image import StateType
 from firmware_bridge.build import build_firmware
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.target_table import TARGETS
+from tests.firmware_bridge.firmware_runs import LABELS, Make, open_sensitive, require_compiler
+from tests.support.real_audio import soundscape
 
 REAL_S = 60.5  # clips have not quite as many samples as they should
 SILENCE_S = 6.0  # numbers get so small that not all CPUs treat them alike by default

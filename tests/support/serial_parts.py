@@ -22,7 +22,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from command_line import Record, listening, records
 
 from edge_audio.bundle import Bundle
 from edge_audio.events import Event, select_events
@@ -42,8 +41,10 @@ from firmware_bridge.toolchains import (
     compile_program,
     engine_sources,
 )
+from tests.support.command_line import Record, listening, records
+from tests.support.paths import REPOSITORY
 
-HERE = Path(__file__).parent / "firmware"
+HERE = REPOSITORY / "tests" / "firmware_bridge"
 COMMON_DIR = TARGETS_DIR / "common"
 HOST = TOOLCHAINS["host"]
 STREAM_BYTES = 1 << 20  # more than any shipped model needs
@@ -84,7 +85,7 @@ def write_image_sources(folder: Path, image: bytes, n_labels: int) -> Path:
 
 
 def build_device(folder: Path, image: bytes, n_labels: int) -> Path:
-    """tests/firmware/serial_device.c with this model."""
+    """tests/firmware_bridge/serial_device.c with this model."""
     names = ("serve.c", "listen.c", "report.c")
     sources = [COMMON_DIR / name for name in names] + [TARGETS_DIR / "linux" / "port.c"]
     sources += [HERE / "serial_device.c", write_image_sources(folder, image, n_labels)]
@@ -93,7 +94,7 @@ def build_device(folder: Path, image: bytes, n_labels: int) -> Path:
 
 
 def build_library(output: Path) -> Path:
-    """tests/firmware/link_probe.c, for `LinkProbe`."""
+    """tests/firmware_bridge/link_probe.c, for `LinkProbe`."""
     return build([HERE / "link_probe.c"], output, "-shared", "-fPIC")
 
 

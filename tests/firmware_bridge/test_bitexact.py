@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_runs import (
+from numpy.typing import NDArray
+
+from edge_audio.events import select_events
+from edge_audio.image import StateType
+from edge_audio.tagger import Tagger
+from firmware_bridge.toolchains import TOOLCHAINS
+from tests.firmware_bridge.firmware_runs import (
     LABELS,
     Heard,
     Make,
@@ -21,12 +27,6 @@ from firmware_runs import (
     require_emulator,
     run_program,
 )
-from numpy.typing import NDArray
-
-from edge_audio.events import select_events
-from edge_audio.image import StateType
-from edge_audio.tagger import Tagger
-from firmware_bridge.toolchains import TOOLCHAINS
 
 # Name -> compiler, flags and the kernels they must choose. REFERENCE is what all others
 # have to equal: nothing in it was written for a CPU, and hardly anything was optimised.

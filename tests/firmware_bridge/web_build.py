@@ -1,6 +1,6 @@
 """What the tests of the web target share: a built folder, Node, recordings.
 
-python tests/firmware/web_build.py prints the table of sizes of docs/web.md.
+python tests/firmware_bridge/web_build.py prints the table of sizes of docs/web.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_library import (
+from numpy.typing import NDArray
+
+from edge_audio.bundle import load_bundle
+from edge_audio.events import Event as TaggerEvent
+from edge_audio.events import select_events
+from edge_audio.image import build_image
+from edge_audio.tagger import Tagger
+from firmware_bridge.toolchains import engine_sources
+from tests.firmware_bridge.engine_library import (
     END,
     FLAGS,
     OK,
@@ -26,15 +34,8 @@ from engine_library import (
     open_model,
     zoo_image,
 )
-from firmware_runs import LABELS, Make
-from numpy.typing import NDArray
-
-from edge_audio.bundle import load_bundle
-from edge_audio.events import Event as TaggerEvent
-from edge_audio.events import select_events
-from edge_audio.image import build_image
-from edge_audio.tagger import Tagger
-from firmware_bridge.toolchains import engine_sources
+from tests.firmware_bridge.firmware_runs import LABELS, Make
+from tests.support.paths import REPOSITORY
 
 RATE_HZ = 16_000
 STEP = 1280
@@ -53,7 +54,7 @@ BUILDS = {
     "cortex-m4": ("arm-none-eabi-gcc", ["-O2", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *ARM]),
     "cortex-m55": ("arm-none-eabi-gcc", ["-O2", "-mcpu=cortex-m55", *ARM]),
 }
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "engine.md"
+DOCUMENTATION = REPOSITORY / "docs" / "engine.md"
 CHUNKS: dict[str, Callable[[], Iterator[int]]] = {
     "1": lambda: itertools.repeat(1),
     "7": lambda: itertools.repeat(7),

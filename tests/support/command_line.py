@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import toy
+from tests.support import toy
 
 COMMAND = [sys.executable, "-m", "edge_audio"]
 HANG_S = 120  # reached only by what never ends

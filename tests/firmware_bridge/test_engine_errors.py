@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from engine_library import (
+
+from tests.firmware_bridge.engine_library import (
     BAD_ARGUMENT,
     BAD_HASH,
     BAD_IMAGE,

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from student_zoo import CONFIGS, make_mixed_student, make_student
 
 from edge_audio.bundle import Manifest, save_bundle
 from edge_audio.image import ENGINE_FILE, IMAGE_MAGIC, IMAGE_VERSION, StateType, build_image
@@ -24,6 +23,7 @@ from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from quantize.export.native import export_native
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES
+from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student
 
 OK, BAD_ARGUMENT, BAD_IMAGE, BAD_VERSION, BAD_HASH, UNALIGNED, TOO_SMALL, TOO_LARGE, FULL = range(9)
 START, END = range(2)

@@ -1,6 +1,6 @@
 """The page of the web target in Chromium, with a recording in place of a microphone.
 
-EDGE_AUDIO_PICTURE=docs/web.png pytest tests/firmware/test_browser.py -k opened_as_a_file
+EDGE_AUDIO_PICTURE=docs/web.png pytest tests/firmware_bridge/test_browser.py -k opened_as_a_file
 draws the picture of docs/web.md.
 """
 
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
-from web_build import CLIPS, build_web_folder, clips, compared
 
 from edge_audio.sinks import clock
 from edge_audio.tagger import Tagger
+from tests.firmware_bridge.web_build import CLIPS, build_web_folder, clips, compared
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
@@ -357,5 +358,5 @@ def test_damaged_image_is_named(launch: Launch, web_folder: Path, tmp_path: Path
 
 def test_clips_are_those_that_the_readme_shows() -> None:
     """So that the picture in docs/web.md and the listing in README.md tell the same story."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert all(Path(clip).stem in readme for clip in CLIPS)

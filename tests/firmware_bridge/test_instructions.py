@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_runs import Heard, Make, heard, require_emulator, run_program
 from numpy.typing import NDArray
 
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.toolchains import TOOLCHAINS
+from tests.firmware_bridge.firmware_runs import Heard, Make, heard, require_emulator, run_program
 
 # KiB of flash, KiB of RAM, millions of instructions for a second, on a Cortex-M4F. RAM and
 # instructions are what was aimed at. Flash is what it takes: 60 and 160 were aimed at, and missed,

@@ -12,8 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from real_audio import soundscape
-from web_build import (
+
+from edge_audio.bundle import load_bundle
+from edge_audio.events import Event
+from edge_audio.frontend import open_frontend
+from edge_audio.tagger import Tagger
+from firmware_bridge.web_page import WEB_DIR
+from tests.firmware_bridge.web_build import (
     HANG_S,
     MODULE_FILES,
     build_web_folder,
@@ -22,16 +27,12 @@ from web_build import (
     records,
     run_node,
 )
-
-from edge_audio.bundle import load_bundle
-from edge_audio.events import Event
-from edge_audio.frontend import open_frontend
-from edge_audio.tagger import Tagger
-from firmware_bridge.web_page import WEB_DIR
+from tests.support.paths import REPOSITORY
+from tests.support.real_audio import soundscape
 
 MODULE_BYTES = 200_000
 IMPORTS_SECTION, EXPORTS_SECTION = 2, 7
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 PROBE = Path(__file__).with_name("engine_probe.mjs")
 
 

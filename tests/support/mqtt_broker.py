@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from peers import DEADLINE_S, eventually, free_port
+from tests.support.peers import DEADLINE_S, eventually, free_port
 
 _NUMBERS = count(1)
 MISSING = "" if shutil.which("mosquitto") else "no MQTT broker: apt install mosquitto"

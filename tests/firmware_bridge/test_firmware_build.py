@@ -9,15 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from command_line import error_line, run
-from firmware_runs import (
-    LABELS,
-    Make,
-    open_sensitive,
-    require_command,
-    require_compiler,
-    run_program,
-)
 
 from edge_audio.errors import EdgeAudioError
 from edge_audio.image import build_image
@@ -25,6 +16,16 @@ from firmware_bridge.build import build_firmware
 from firmware_bridge.size import CallGraph, deepest_stack
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TARGETS_DIR, TOOLCHAINS, compile_program
+from tests.firmware_bridge.firmware_runs import (
+    LABELS,
+    Make,
+    open_sensitive,
+    require_command,
+    require_compiler,
+    run_program,
+)
+from tests.support.command_line import error_line, run
+from tests.support.paths import REPOSITORY
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 ARDUINO_CPU = ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-mthumb")
@@ -363,6 +364,6 @@ def test_compile_errors_say_what_the_compiler_said(tmp_path: Path) -> None:
 
 
 def test_package_has_all_that_folders_are_made_of() -> None:
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    text = (REPOSITORY / "pyproject.toml").read_text()
     assert 'firmware_bridge = ["engine/**/*", "targets/**/*"]' in text
     assert (TARGETS_DIR / "cmake" / "CMakeLists.txt.in").is_file()

@@ -14,9 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Record, records, run
-from firmware_runs import Make, open_sensitive, require_emulator
-from serial_parts import (
+
+from edge_audio.events import select_events
+from edge_audio.tagger import Tagger
+from firmware_bridge.codegen import Firmware
+from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator
+from tests.support.command_line import Record, records, run
+from tests.support.serial_parts import (
     WAIT_S,
     Cable,
     LinkProbe,
@@ -28,10 +32,6 @@ from serial_parts import (
     rounded,
     starts_of,
 )
-
-from edge_audio.events import select_events
-from edge_audio.tagger import Tagger
-from firmware_bridge.codegen import Firmware
 
 MODEL, TARGET, BOARD = "micro-int8", "cortex-m4", "mps2-an386"
 DURATION_S = 20.0

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from engine_library import FLAGS, zoo_image
-from firmware_runs import Make, heard, host_program, run_program
 
 from edge_audio.image import StateType
 from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
+from tests.firmware_bridge.engine_library import FLAGS, zoo_image
+from tests.firmware_bridge.firmware_runs import Make, heard, host_program, run_program
 
 FUZZ_DIR = ENGINE_DIR / "fuzz"
 FUZZ_S = 3

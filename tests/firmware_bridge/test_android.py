@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from real_audio import soundscape
 
 from edge_audio.bundle import Bundle, load_bundle
 from edge_audio.events import Event
@@ -33,9 +32,11 @@ from firmware_bridge.android_app import (
 from firmware_bridge.build import build_firmware
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import INCLUDE_DIR, TOOLCHAINS, Toolchain
+from tests.support.paths import REPOSITORY
+from tests.support.real_audio import soundscape
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = REPOSITORY
 JAVA_SOURCES = [
     *sorted((ANDROID_DIR / "java").rglob("*.java")),
     *sorted((HERE / "java").rglob("*.java")),
