@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.files import replace_file
+from edge_audio.support.files import replace_file
 
 DEFAULT_NAME = "edge-audio"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")

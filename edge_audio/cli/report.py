@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from edge_audio.errors import UsageError
-from edge_audio.files import write_atomically
 from edge_audio.report.bounds import Bounds, parse_bound
 from edge_audio.report.contents import Report, read_report
+from edge_audio.support.files import write_atomically
 
 SUFFIXES = (".html", ".png")
 

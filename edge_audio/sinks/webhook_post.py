@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from edge_audio.errors import UsageError
-from edge_audio.secrets import Secret
+from edge_audio.support.secrets import Secret
 
 MAX_RETRY_AFTER_S = 600.0  # as a server may ask for
 MAX_DEAD_LETTER_BYTES = 10_000_000

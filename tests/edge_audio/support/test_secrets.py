@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.secrets import read_secret
+from edge_audio.support.secrets import read_secret
 
 
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
