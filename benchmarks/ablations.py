@@ -25,7 +25,7 @@ from distill.metrics import Estimate
 from distill.recipe import read_recipe
 from distill.report import format_estimate
 from distill.train import distill
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 RECIPE = Path("distill/recipes/esc_free.toml")
 _MN04 = (

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError
 from edge_audio.image import StateType

@@ -18,9 +18,9 @@ import click
 import msgspec
 import numpy as np
 
-from edge_audio.bundle import Manifest, load_bundle
+from edge_audio.bundle.spec import EventSpec, ModelSpec, TensorSpec, Threshold
+from edge_audio.bundle.store import Manifest, load_bundle
 from edge_audio.events import EventDetector
-from edge_audio.spec import EventSpec, ModelSpec, TensorSpec, Threshold
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "mobile.md"

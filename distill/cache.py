@@ -23,9 +23,9 @@ from torch import nn
 
 from distill.mixtures import Bout, Mixture
 from distill.teachers.base import Layer, Teacher, TeacherOutput
+from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
-from edge_audio.spec import FrontendSpec, Spec
 
 SHARD_SIZE = 64
 MAX_SOURCES = 8

@@ -11,8 +11,8 @@ from typing import Literal
 
 from distill.data import Clip, first_few, read_clip
 from distill.tars import exists
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.spec import Spec
 
 Severity = Literal["error", "warning"]
 _MISSPELT = 0.85

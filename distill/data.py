@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from distill.tars import exists, open_audio
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.spec import Spec
 
 DATA_ENV = "EDGE_AUDIO_DATA"
 MANIFEST_NAME = "manifest.csv"

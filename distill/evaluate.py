@@ -47,9 +47,9 @@ from distill.scorers import (
 from distill.streaming import StreamingReport, evaluate_streaming
 from distill.teachers import open_teacher
 from distill.train import load_student
-from edge_audio.bundle import MANIFEST_NAME, Bundle, load_bundle
+from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.store import MANIFEST_NAME, Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.spec import Spec
 
 HITS_AT = (1, 5)
 N_CURVES = 6

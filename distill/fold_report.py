@@ -17,7 +17,7 @@ from distill.evaluate import TWINS
 from distill.figures import draw_confusion
 from distill.metrics import Estimate, wilson
 from distill.report import format_estimate
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 FOLDS = (1, 2, 3, 4, 5)
 

@@ -39,9 +39,9 @@ from distill.scorers import BundleScorer, StudentScorer, log_odds
 from distill.students.tagger import Student, StudentOutput
 from distill.teachers import open_teacher
 from distill.train import Trainer, load_student, open_accelerator, training_clips
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.spec import Spec
 
 OTHERS = 0
 """Stands for audio outside ESC where folds are numbered."""

@@ -18,9 +18,9 @@ from distill.scorers import (
     at_rate,
 )
 from distill.teachers import yamnet
+from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events import Event, EventDetector
-from edge_audio.spec import EventSpec
 
 FloatArray = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 REGRESSION_C = 0.1
 """Inverse L2 strength of every logistic regression: fixed beforehand, tuned on nothing."""

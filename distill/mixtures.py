@@ -18,7 +18,7 @@ from scipy.signal import oaconvolve
 from distill.bouts import find_bouts
 from distill.codecs import CODECS, transcode
 from distill.data import ClipSource
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Estimate, basic_interval, resample_groups
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 FloatArray = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from distill.stream import StreamConfig
 from distill.students.sizes import student_config
 from distill.students.tagger import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 PEERS_ENV = "EDGE_AUDIO_PEERS"
 _DEFAULT_PEERS_DIR = Path(__file__).resolve().parents[2] / "shared" / "peers"

@@ -17,10 +17,10 @@ from distill.students.tagger import Student, StudentOutput
 from distill.teachers.base import Teacher
 from distill.teachers.yamnet import YamnetTeacher
 from edge_audio.backends import open_backend
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.spec import EventSpec, ModelSpec
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.frontend import log_mel
-from edge_audio.spec import EventSpec, ModelSpec
 from edge_audio.tagger import Tagger
 
 FloatArray = NDArray[np.float32]

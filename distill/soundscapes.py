@@ -17,8 +17,8 @@ from distill.bouts import longest_bout
 from distill.data import Clip, read_clip
 from distill.mixtures import coloured_noise, level_gain
 from distill.progress import tracked
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.spec import Spec
 
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator

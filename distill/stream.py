@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from distill.data import Clip, first_few, from_pcm, read_pcm
 from distill.mixtures import Mixer, Mixture, MixtureConfig
 from distill.tars import shard_of
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.spec import Spec
 
 Indices = NDArray[np.int64]
 _log = logging.getLogger(__name__)

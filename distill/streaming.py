@@ -35,7 +35,7 @@ from distill.thresholds import (
     leave_one_out,
     sweep,
 )
-from edge_audio.spec import EventSpec, Spec
+from edge_audio.bundle.spec import EventSpec, Spec
 
 COLLARS_S = (0.2, 0.5)
 N_POINTS = 40

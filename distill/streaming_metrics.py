@@ -15,7 +15,7 @@ from distill.listeners import Detection
 from distill.metrics import Estimate, basic_interval, resample_groups, wilson
 from distill.rehearsal import is_in_time
 from distill.soundscapes import TrueEvent
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 SUDDEN = frozenset(
     {

@@ -18,9 +18,9 @@ from distill.listeners import Detection, Listener, ScoreStream, detect
 from distill.progress import tracked
 from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
 from distill.soundscapes import SoundscapeConfig
+from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events import HYSTERESIS, try_thresholds
-from edge_audio.spec import EventSpec, Spec, Threshold
 
 Counts = NDArray[np.int64]
 

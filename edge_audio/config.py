@@ -14,6 +14,7 @@ import msgspec
 from msgspec import field
 
 from edge_audio.backends import BACKEND_NAMES
+from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.errors import UsageError
 from edge_audio.events import select_events
 from edge_audio.gate import MAX_DBFS, MIN_DBFS, is_level
@@ -25,7 +26,6 @@ from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt_config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook import WebhookConfig
-from edge_audio.spec import EventSpec, Spec
 
 MAX_CONFIG_BYTES = 1 << 20
 Format = Literal["live", "text", "jsonl", "none"]

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.labels import find_label
-from edge_audio.spec import EventSpec, Threshold
 
 HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
 _EPSILON_S = 1e-6  # step times are sums of floats: a duration may fall short by rounding

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.spec import FrontendSpec, ModelSpec
+from edge_audio.bundle.spec import FrontendSpec, ModelSpec
 
 FloatArray = NDArray[np.float32]
 Transform = Callable[[FloatArray], FloatArray]

@@ -15,11 +15,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from edge_audio.bundle import Bundle, Manifest
+from edge_audio.bundle.spec import FrontendSpec, Spec
+from edge_audio.bundle.store import Bundle, Manifest
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events import smoothing_factor
 from edge_audio.frontend import hann_window, hz_to_mel, mel_weights
-from edge_audio.spec import FrontendSpec, Spec
 
 IMAGE_MAGIC = b"EAI1"
 IMAGE_VERSION = 1

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from edge_audio.blocks import Block, Source
+from edge_audio.bundle.spec import EventSpec
 from edge_audio.events import Event
 from edge_audio.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.sinks.outlets import FanOut
-from edge_audio.spec import EventSpec
 from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger
 

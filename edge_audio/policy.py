@@ -13,9 +13,9 @@ from typing import Literal
 
 import msgspec
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.events import Event
 from edge_audio.ontology import relatives
-from edge_audio.spec import Spec
 
 Related = Literal["all", "first"]
 

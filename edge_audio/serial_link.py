@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import EventSpec, Threshold, check_name
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.events import Event
 from edge_audio.serial_protocol import (
@@ -43,7 +44,6 @@ from edge_audio.serial_protocol import (
     SetThresholds,
     parse_message,
 )
-from edge_audio.spec import EventSpec, Threshold, check_name
 
 DEFAULT_BAUD = 115_200
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
-from edge_audio.spec import Threshold
+from edge_audio.bundle.spec import Threshold
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 254

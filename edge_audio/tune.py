@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events import EventDetector, try_thresholds
 from edge_audio.labels import find_label
 from edge_audio.ontology import relatives
 from edge_audio.session_log import LogRecord
 from edge_audio.sources import AudioFile
-from edge_audio.spec import EventSpec
 from edge_audio.tagger import Tagger
 
 Counts = NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
-from edge_audio.bundle import Bundle, Tolerance, load_golden
+from edge_audio.bundle.store import Bundle, Tolerance, load_golden
 from edge_audio.events import Event, EventDetector
 from edge_audio.frontend import log_mel
 from edge_audio.tagger import Tagger

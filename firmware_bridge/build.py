@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_audio.bundle import Bundle, load_golden
+from edge_audio.bundle.store import Bundle, load_golden
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.image import StateType, build_image
 from edge_audio.labels import find_label, read_labels

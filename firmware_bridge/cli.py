@@ -97,7 +97,7 @@ def build(
     edge-audio firmware build micro-int8 --target cortex-m4 --labels alarms.txt --out micro \\
         --flash-kib 128 --ram-kib 32
     """
-    from edge_audio.bundle import load_bundle
+    from edge_audio.bundle.store import load_bundle
     from firmware_bridge.build import build_firmware, chosen_labels
 
     bundle = load_bundle(model)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.bundle import Bundle, Golden
+from edge_audio.bundle.store import Bundle, Golden
 from edge_audio.image import StateType
 from firmware_bridge.probe import ImageFacts
 from firmware_bridge.size import MemoryReport

@@ -22,7 +22,8 @@ from distill.students.tagger import Student
 from distill.thresholds import CalibrationConfig
 from distill.train import load_student
 from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend
-from edge_audio.bundle import (
+from edge_audio.bundle.spec import EventSpec, FrontendSpec
+from edge_audio.bundle.store import (
     GOLDEN_NAME,
     Bundle,
     Golden,
@@ -35,7 +36,6 @@ from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.frontend import log_mel
 from edge_audio.image import ENGINE_FILE, SHARED_FILE, Weights
-from edge_audio.spec import EventSpec, FrontendSpec
 from edge_audio.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
 from quantize.export import export, runtimes_for

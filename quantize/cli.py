@@ -241,7 +241,7 @@ def calibrate(
       edge-audio calibrate app/tiny --alarms-per-hour 0.02
     """
     from distill.thresholds import CalibrationConfig
-    from edge_audio.bundle import load_bundle
+    from edge_audio.bundle.store import load_bundle
     from quantize.metrics import quote_metrics
     from quantize.thresholds import recalibrate
 

@@ -15,7 +15,7 @@ import torch.ao.quantization.fx._decomposed  # registers the operators
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_audio.spec import DType
+from edge_audio.bundle.spec import DType
 from quantize.int8 import MAX_INT8, quantize_weight
 
 QUANTIZED = torch.ops.quantized_decomposed

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend
+from edge_audio.bundle.spec import ModelSpec
 from edge_audio.frontend import log_mel
-from edge_audio.spec import ModelSpec
 from quantize.step import StepGraph, zero_inputs
 
 FloatArray = NDArray[np.float32]

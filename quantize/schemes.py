@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edge_audio.bundle import Tolerance
+from edge_audio.bundle.spec import DType, Spec
+from edge_audio.bundle.store import Tolerance
 from edge_audio.errors import UsageError
-from edge_audio.spec import DType, Spec
 
 
 class Scheme(Spec, frozen=True, kw_only=True):

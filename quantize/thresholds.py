@@ -12,8 +12,8 @@ from distill.listeners import open_listener
 from distill.recipe import Recipe
 from distill.scorers import BundleScorer
 from distill.thresholds import CalibrationConfig, calibrate
-from edge_audio.bundle import Bundle, save_bundle
-from edge_audio.spec import EventSpec
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import Bundle, save_bundle
 from quantize.card import CARD_NAME, model_card
 
 

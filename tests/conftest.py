@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.store import Bundle
 from tests.support import toy
 from tests.support.command_line import SAMPLES
 from tests.support.paths import REPOSITORY

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_audio.bundle import load_bundle, shipped_bundles
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from tests.support.paths import REPOSITORY
 
 ARM64_PYTHON = REPOSITORY / "build" / "arm64" / "python"
@@ -48,7 +48,7 @@ MIN_EVENTS = 20  # per model, starts and ends: enough that equal lists mean some
 # JSON by model; the first argument of HEAR is the recording.
 REPLAY = """
 import json, platform, sys
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.verify import verify_bundle
 
 reports = {name: verify_bundle(load_bundle(name), "litert") for name in sys.argv[1:]}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_audio.blocks import Block, Source
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources import SAMPLE_FORMATS, AudioFile, StdinPcm
 from edge_audio.tagger import Tagger

@@ -20,9 +20,9 @@ from edge_audio.backends import (
     open_backend,
 )
 from edge_audio.backends.litert import require_golden
-from edge_audio.bundle import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.spec import TensorSpec
+from edge_audio.bundle.store import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError, BundleError, UsageError
-from edge_audio.spec import TensorSpec
 from tests.support import toy
 from tests.support.contract import check_backend
 
@@ -196,7 +196,7 @@ def test_absent_runtime_names_its_extra(tmp_path: Path, name: str, extra: str) -
     code = (
         f"{WITHOUT_RUNTIMES}"
         "from edge_audio.backends import installed_backends, open_backend\n"
-        "from edge_audio.bundle import load_bundle\n"
+        "from edge_audio.bundle.store import load_bundle\n"
         "assert {*installed_backends()} <= {'native'}\n"
         f"open_backend(load_bundle({str(bundle.path)!r}), {name!r})\n"
     )

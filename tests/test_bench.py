@@ -31,7 +31,7 @@ from edge_audio.bench.rounds import RoundJob
 from edge_audio.bench.runner import find_capacity, measure
 from edge_audio.bench.scaling import Capacity, Crowd, Point
 from edge_audio.bench.windows import WindowStream
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.tagger import Tagger
 from tests.support import toy

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_audio.bench.pages import BEGIN, END
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from tests.support.command_line import error_line, run
 
 QUICK = ("--no-baselines", "--seconds", 2, "--rounds", 1)

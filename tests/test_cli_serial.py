@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import SourceError
 from edge_audio.events import Event, select_events
 from edge_audio.image import build_image

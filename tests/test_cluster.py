@@ -15,7 +15,7 @@ import soundfile
 from edge_audio.archive.cluster import tag_on_cluster
 from edge_audio.archive.job import make_job
 from edge_audio.archive.pool import tag_in_processes
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from tests.support import toy
 from tests.support.command_line import error_line, records, run
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from edge_audio.backends import backends_for, installed_backends, open_backend
-from edge_audio.bundle import load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.store import load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError
 from tests.support import toy
 from tests.support.command_line import error_line, run

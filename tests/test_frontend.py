@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.frontend import (
     BLOCK_FRAMES,
     Frontend,
@@ -16,7 +17,6 @@ from edge_audio.frontend import (
     mel_weights,
     n_frames,
 )
-from edge_audio.spec import FrontendSpec
 
 SPEC = FrontendSpec()
 OTHER = FrontendSpec(

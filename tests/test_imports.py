@@ -18,10 +18,10 @@ TRAINING_LIBRARIES = ("torch", "torchaudio", "scipy", "sklearn", "matplotlib", "
 # What the training side may use of the listening side: the types, the one front end, and, to
 # score and check a bundle just as a user's device would run it, the public listening core.
 LISTENING_CORE = (
-    "edge_audio.spec",
+    "edge_audio.bundle.spec",
     "edge_audio.frontend",
     "edge_audio.errors",
-    "edge_audio.bundle",
+    "edge_audio.bundle.store",
     "edge_audio.backends",
     "edge_audio.tagger",
     "edge_audio.events",
@@ -40,8 +40,8 @@ ALLOWED = {
         "edge_audio.cli.quiet",
     ),
     "firmware_bridge": (
-        "edge_audio.spec",
-        "edge_audio.bundle",
+        "edge_audio.bundle.spec",
+        "edge_audio.bundle.store",
         "edge_audio.errors",
         "edge_audio.image",
         "edge_audio.labels",

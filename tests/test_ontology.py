@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_audio.bundle import load_bundle, shipped_bundles
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.ontology import _TREE, relatives
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_audio.backends import backends_for, open_backend
-from edge_audio.bundle import load_bundle, shipped_bundles
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.compare import Trace, difference, trace
 from edge_audio.errors import UsageError
 from edge_audio.events import Event

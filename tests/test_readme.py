@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.demo import DemoScene
 from tests.support.paths import REPOSITORY
 

@@ -24,7 +24,7 @@ from distill.rehearsal import Negatives, fold_sounds
 from distill.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
 from distill.streaming_metrics import onset_latency
 from distill.thresholds import CalibrationConfig
-from edge_audio.bundle import load_bundle, shipped_bundles
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sinks import Segment, SegmentSink
 from edge_audio.tagger import Tagger
 from tests.support.command_line import listening, run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, installed_backends
-from edge_audio.bundle import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.store import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.verify import replay, verify_bundle
 from tests.support import toy

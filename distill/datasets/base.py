@@ -13,8 +13,8 @@ import soundfile as sf
 
 from distill.data import Clip, first_few, to_row, undecodable
 from distill.tars import open_audio
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.spec import Spec
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 TRAIN_FOLD, EXTRA_TRAIN_FOLD, VALIDATION_FOLD, EVALUATION_FOLD = 1, 2, 4, 5

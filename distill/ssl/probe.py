@@ -21,8 +21,8 @@ from distill.ssl.pretrain import load_encoder
 from distill.ssl.recipe import PretrainRecipe
 from distill.teachers.base import Teacher
 from distill.teachers.ssl import SelfSupervisedTeacher
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.spec import Spec
 
 N_LAYERS = 3
 """Blocks that are probed, spread over the depth, the last among them."""

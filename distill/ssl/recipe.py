@@ -6,7 +6,7 @@ from typing import Literal
 
 from distill.data import Split
 from distill.mixtures import MixtureConfig
-from edge_audio.spec import FrontendSpec, Spec
+from edge_audio.bundle.spec import FrontendSpec, Spec
 
 
 class EncoderConfig(Spec, frozen=True):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distill.ssl.recipe import CollapseFloor
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 _MAX_ROWS = 2048  # of the singular value decomposition
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from distill.students.convolution import convolve
 from distill.students.mixer import Mixer, State
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 
 class ConvConfig(Spec, frozen=True, tag_field="kind", tag="conv"):

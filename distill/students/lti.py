@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from distill.students.convolution import convolve
 from distill.students.mixer import Mixer, State
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 
 class LTIConfig(Spec, frozen=True, tag_field="kind", tag="ssm-lti"):

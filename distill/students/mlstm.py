@@ -27,7 +27,7 @@ from distill.students.chunked import (
     running_maximum,
 )
 from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 10.0
 """Of the exponential input gate, either sign."""

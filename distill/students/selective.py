@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from distill.students.chunked import decayed_attention, decayed_attention_step, pad_to_chunks
 from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 
 class SelectiveSSMConfig(Spec, frozen=True, tag_field="kind", tag="ssm-selective"):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 8.0
 """Of the exponential input gate, either sign."""

@@ -14,7 +14,7 @@ from distill.students.blocks import Block, MixerConfig, bounded_hardswish, bound
 from distill.students.lti import LTIConfig
 from distill.students.mixer import State
 from distill.students.stem import ConvStem
-from edge_audio.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
+from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
 
 
 class StudentConfig(Spec, frozen=True):

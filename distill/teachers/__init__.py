@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from distill.teachers.base import Teacher
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 
 class EfficientATConfig(Spec, frozen=True, tag_field="kind", tag="efficientat"):

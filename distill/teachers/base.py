@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 
 class Layer(Spec, frozen=True):

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from edge_audio.backends import backends_for, open_backend
-from edge_audio.bundle import MODELS_DIR, Bundle, load_bundle
+from edge_audio.bundle.spec import EventSpec, Spec
+from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
 from edge_audio.errors import BundleError, EdgeAudioError
 from edge_audio.sinks import Segment, SegmentSink, TopLabels
 from edge_audio.sources import AudioFile
-from edge_audio.spec import EventSpec, Spec
 from edge_audio.tagger import Tagger
 
 _BLOCK_MS = 5000.0

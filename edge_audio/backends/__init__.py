@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from edge_audio.backends.base import Backend, State
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError, UsageError
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.errors import BackendError
 from edge_audio.frontend import Transform
-from edge_audio.spec import ModelSpec, TensorSpec
 
 State = tuple[np.ndarray, ...]
 Signature = Mapping[str, TensorSpec]  # tensor name -> what the model file says about it

@@ -31,9 +31,9 @@ from edge_audio.backends.compiler import (
     fingerprint,
     load_library,
 )
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.spec import ModelSpec, TensorSpec
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
-from edge_audio.spec import ModelSpec, TensorSpec
 
 FILE_NAME = "model.pte"
 MAX_TENSORS = 1024

@@ -24,11 +24,11 @@ from edge_audio.backends.compiler import (
     fingerprint,
     load_library,
 )
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.spec import ModelSpec, TensorSpec
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
 from edge_audio.frontend import n_frames
 from edge_audio.image import ENGINE_FILE, build_image
-from edge_audio.spec import ModelSpec, TensorSpec
 
 _STATUS = {
     2: "the image is inconsistent: export the bundle again",

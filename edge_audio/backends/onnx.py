@@ -19,9 +19,9 @@ from edge_audio.backends.base import (
     output_names,
     zero_state,
 )
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.spec import ModelSpec, TensorSpec
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
-from edge_audio.spec import ModelSpec, TensorSpec
 
 FILE_NAME = "model.onnx"
 _DTYPES = {"tensor(float)": "float32", "tensor(int16)": "int16", "tensor(int8)": "int8"}

@@ -10,7 +10,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from edge_audio.spec import Spec
+from edge_audio.bundle.spec import Spec
 
 BUSY_LOAD = 0.5
 """A load at the start above this means that others compute as well."""

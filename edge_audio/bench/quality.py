@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.spec import Spec
 
 METRICS_FILE = "metrics.json"
 F1_COLLAR_S = 0.5

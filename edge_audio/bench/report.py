@@ -14,8 +14,8 @@ from edge_audio.bench.machine import Machine
 from edge_audio.bench.quality import Quality
 from edge_audio.bench.rounds import Round
 from edge_audio.bench.scaling import Capacity, Point
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.spec import Spec
 
 
 class Spread(Spec, frozen=True):

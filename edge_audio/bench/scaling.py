@@ -13,10 +13,10 @@ from edge_audio.backends import open_backend
 from edge_audio.bench.contenders import BundleContender
 from edge_audio.bench.machine import resident_mb
 from edge_audio.bench.windows import FloatArray
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.store import load_bundle
 from edge_audio.demo import DemoScene
 from edge_audio.events import select_events
-from edge_audio.spec import Spec
 from edge_audio.tagger import Tagger
 
 BLOCK_MS = 80.0

@@ -10,8 +10,8 @@ import msgspec
 from edge_audio.bench.contenders import Facts
 from edge_audio.bench.rounds import OpenJob, Round, RoundJob
 from edge_audio.bench.scaling import Capacity, CapacityJob, Curve, CurveJob
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError
-from edge_audio.spec import Spec
 
 Job = OpenJob | RoundJob | CurveJob | CapacityJob
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import BACKEND_NAMES, open_backend
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.compare import Difference, Trace, columns, difference, trace
 from edge_audio.errors import UsageError

@@ -14,12 +14,12 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.braille import Braille
 from edge_audio.cli.frames import Frames
 from edge_audio.events import Event, EventDetector, smoothing_factor
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks import Sink, clock
-from edge_audio.spec import EventSpec, Threshold
 
 explain_option = click.option(
     "--explain",

@@ -9,6 +9,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.cli.display import LIVE_TOP
 from edge_audio.cli.explain import explain_option
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
@@ -24,7 +25,6 @@ from edge_audio.sinks.mqtt_config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook import WebhookConfig
 from edge_audio.sources import SAMPLE_FORMATS
-from edge_audio.spec import Spec
 
 
 @click.command()

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from edge_audio.backends import BACKEND_NAMES, open_backend
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import load_bundle
 from edge_audio.config import EventsConfig
 from edge_audio.errors import UsageError
 from edge_audio.sinks import TopLabels
-from edge_audio.spec import EventSpec
 from edge_audio.tagger import Tagger
 
 Command = TypeVar("Command", bound=Callable[..., Any])

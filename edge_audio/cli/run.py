@@ -14,7 +14,8 @@ import click
 
 from edge_audio.backends import open_backend
 from edge_audio.blocks import Block, Source, paced
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.explain import Explained
 from edge_audio.cli.loop import StopSignals, first_seconds
 from edge_audio.cli.screen import Screen
@@ -29,7 +30,6 @@ from edge_audio.notify import Notifier
 from edge_audio.reconnect import Reconnecting
 from edge_audio.sinks.outlets import FanOut, Outlets
 from edge_audio.sources import AudioFile, Microphone, StdinPcm, has_microphone
-from edge_audio.spec import EventSpec
 from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger
 

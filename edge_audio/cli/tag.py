@@ -23,7 +23,7 @@ from edge_audio.archive.part_file import look_at
 from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
 from edge_audio.archive.run import Archive
 from edge_audio.archive.tables import EVENT_COLUMNS, TABLES, file_record, rounded
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError

@@ -10,12 +10,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge_audio.backends import open_backend
-from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.session_log import SessionLog
-from edge_audio.spec import EventSpec
 from edge_audio.support.files import write_atomically
 from edge_audio.tagger import Tagger
 from edge_audio.tune import (

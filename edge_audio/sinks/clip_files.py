@@ -23,8 +23,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.spec import Spec
 
 _AUDIO, _DRAFT = ".audio.part", ".draft.part"  # of the clip that is being recorded
 _SIDECAR, _BROKEN = ".sidecar.part", ".broken.part"

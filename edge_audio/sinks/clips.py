@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.blocks import Block
+from edge_audio.bundle.spec import Spec
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.labels import find_label
@@ -22,7 +23,6 @@ from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker
-from edge_audio.spec import Spec
 from edge_audio.streams import Stream
 
 PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording

@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 from typing import TextIO
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
 from edge_audio.sinks.base import Sink, TopLabels, scored
 from edge_audio.sinks.records import event_record, record
 from edge_audio.sinks.worker import Worker
-from edge_audio.spec import Spec
 from edge_audio.streams import Stream
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from edge_audio.blocks import Block
+from edge_audio.bundle.spec import Spec
 from edge_audio.config import Config
 from edge_audio.events import Event
 from edge_audio.frontend import FloatArray
@@ -16,7 +17,6 @@ from edge_audio.sinks.jsonl import JsonLinesOutlet
 from edge_audio.sinks.mqtt import MqttOutlet
 from edge_audio.sinks.prometheus import MetricsOutlet
 from edge_audio.sinks.webhook import WebhookOutlet
-from edge_audio.spec import Spec
 from edge_audio.streams import Stream
 
 _KINDS: dict[str, Callable[..., Outlet]] = {

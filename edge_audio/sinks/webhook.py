@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from msgspec import field
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events import Event
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.webhook_post import DeadLetters, Poster
-from edge_audio.spec import Spec
 from edge_audio.streams import Stream
 from edge_audio.support.secrets import read_secret
 

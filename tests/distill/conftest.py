@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from distill.labels import LABELS_NAME, read_class_map  # noqa: E402
 from distill.runs import CHECKPOINT_NAME  # noqa: E402
 from distill.train import distill, load_student  # noqa: E402
-from edge_audio.bundle import Bundle, Manifest, Tolerance, save_bundle  # noqa: E402
-from edge_audio.spec import EventSpec  # noqa: E402
+from edge_audio.bundle.spec import EventSpec  # noqa: E402
+from edge_audio.bundle.store import Bundle, Manifest, Tolerance, save_bundle  # noqa: E402
 from tests.distill import workshop  # noqa: E402 - needs torch
 
 

@@ -14,9 +14,9 @@ from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, c
 from distill.data import ClipStore, read_manifest
 from distill.mixtures import Mixer, MixtureConfig
 from distill.teachers import open_teacher
+from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.errors import UsageError
 from edge_audio.frontend import log_mel
-from edge_audio.spec import FrontendSpec
 from tests.distill import workshop
 
 FRONTEND = FrontendSpec()

@@ -29,7 +29,7 @@ from distill.recipe import Recipe
 from distill.report import describe, describe_streaming, to_streaming_table, to_table
 from distill.soundscapes import SoundscapeConfig
 from distill.thresholds import CalibrationConfig
-from edge_audio.bundle import Bundle, save_bundle
+from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import (
     KINDS,

@@ -27,8 +27,8 @@ from distill.runs import (
     save_atomically,
     warmup_cosine,
 )
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.spec import Spec
 from tests.support.paths import REPOSITORY
 
 

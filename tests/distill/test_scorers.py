@@ -20,7 +20,7 @@ from distill.scorers import (
 )
 from distill.students.tagger import Student
 from distill.teachers import open_teacher
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.store import Bundle
 from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound
 
 RATE_HZ = 16_000

@@ -18,8 +18,8 @@ from distill.students.lti import LTIConfig
 from distill.students.tagger import StudentConfig
 from distill.teachers import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
-from edge_audio.bundle import Bundle, load_bundle, save_bundle
-from edge_audio.spec import Threshold
+from edge_audio.bundle.spec import Threshold
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 
 RATE_HZ = 16_000
 TEACHER_NAME = "small.pt"

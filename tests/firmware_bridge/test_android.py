@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.events import Event
 from edge_audio.image import build_image
 from edge_audio.tagger import Tagger

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.events import Event as TaggerEvent
 from edge_audio.events import select_events
 from edge_audio.image import build_image

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.events import Event
 from edge_audio.frontend import open_frontend
 from edge_audio.tagger import Tagger

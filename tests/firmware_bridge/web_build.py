@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.events import Event
 from firmware_bridge.build import build_firmware
 from firmware_bridge.target_table import TARGETS

@@ -11,7 +11,7 @@ from torch import nn
 from distill.recipe import Recipe, read_recipe
 from distill.students.tagger import Student, StudentConfig
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, open_backend
-from edge_audio.bundle import Bundle, load_bundle
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.frontend import log_mel
 from edge_audio.verify import verify_bundle

@@ -11,7 +11,7 @@ import torch
 from distill.publish import publish
 from distill.runs import load_state
 from distill.train import load_student
-from edge_audio.bundle import load_bundle, load_golden, shipped_bundles
+from edge_audio.bundle.store import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden
 from quantize.prepare import prepare
 from quantize.schemes import SCHEMES

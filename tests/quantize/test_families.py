@@ -21,10 +21,10 @@ from edge_audio.backends import BACKEND_NAMES, Backend
 from edge_audio.backends.executorch import ExecutorchBackend, load_shim
 from edge_audio.backends.litert import LitertBackend
 from edge_audio.backends.onnx import OnnxBackend
+from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
 from edge_audio.errors import EdgeAudioError
 from edge_audio.events import Event, EventDetector
 from edge_audio.frontend import log_mel
-from edge_audio.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
 from quantize.export import export
 from quantize.parity import eager_scores, step_blocks
 from quantize.prepare import prepare

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from edge_audio.bundle import Bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.events import Event, select_events
 from edge_audio.serial_protocol import (
     ALL_LABELS,

@@ -13,8 +13,8 @@ enum class DType(val nBytes: Int) {
     INT8(1),
 }
 
-// The classes below have the names, and read the keys, of those in edge_audio/spec.py and
-// edge_audio/bundle.py. They read what an app needs and ignore the rest, which was checked in full
+// The classes below have the names, and read the keys, of those in edge_audio/bundle/spec.py and
+// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in full
 // when the bundle was exported.
 
 /** One tensor of the graph; the shape includes the batch of one. */

@@ -32,7 +32,8 @@ from hypothesis import strategies as st
 
 from edge_audio.backends import State, installed_backends, open_backend
 from edge_audio.backends.base import zero_state
-from edge_audio.bundle import (
+from edge_audio.bundle.spec import ModelSpec
+from edge_audio.bundle.store import (
     MAX_MANIFEST_BYTES,
     MODELS_DIR,
     SCHEMA_VERSION,
@@ -46,7 +47,6 @@ from edge_audio.bundle import (
 )
 from edge_audio.cli.models import sections
 from edge_audio.errors import BackendError, BundleError, EdgeAudioError, UsageError
-from edge_audio.spec import ModelSpec
 from edge_audio.tagger import Tagger
 from tests.support import toy
 from tests.support.command_line import error_line, run
@@ -672,7 +672,7 @@ OPEN_ALL = """
 import json, sys
 from pathlib import Path
 from edge_audio.backends import open_backend
-from edge_audio.bundle import load_bundle
+from edge_audio.bundle.store import load_bundle
 
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     try:

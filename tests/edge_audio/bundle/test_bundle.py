@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_audio import bundle as bundle_module
-from edge_audio.bundle import (
+from edge_audio.bundle import store as bundle_module
+from edge_audio.bundle.store import (
     SCHEMA_VERSION,
     Bundle,
     Golden,

@@ -26,13 +26,13 @@ from msgspec import field
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from edge_audio.bundle.spec import CONTROL, EventSpec, ModelSpec, Spec, check_name, one_line
 from edge_audio.errors import BundleError, UsageError
-from edge_audio.spec import CONTROL, EventSpec, ModelSpec, Spec, check_name, one_line
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.npz"
-MODELS_DIR = Path(__file__).parent / "models"
+MODELS_DIR = Path(__file__).parents[1] / "models"
 
 MAX_MANIFEST_BYTES = 1 << 20  # in memory it may take twenty times as much
 MAX_FILE_BYTES = 256 << 20
