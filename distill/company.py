@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from distill.data import Clip
-from edge_audio.ontology import relatives
+from edge_audio.labels.ontology import relatives
 
 Company = Mapping[str, frozenset[str]]
 """label -> labels whose sounds may contain it, itself included."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.labels import find_label
+from edge_audio.labels.find import find_label
 
 HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
 _EPSILON_S = 1e-6  # step times are sums of floats: a duration may fall short by rounding

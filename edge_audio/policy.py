@@ -15,7 +15,7 @@ import msgspec
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events import Event
-from edge_audio.ontology import relatives
+from edge_audio.labels.ontology import relatives
 
 Related = Literal["all", "first"]
 

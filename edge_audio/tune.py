@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events import EventDetector, try_thresholds
-from edge_audio.labels import find_label
-from edge_audio.ontology import relatives
+from edge_audio.labels.find import find_label
+from edge_audio.labels.ontology import relatives
 from edge_audio.session_log import LogRecord
 from edge_audio.sources import AudioFile
 from edge_audio.tagger import Tagger

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_audio.bundle.store import Bundle, load_golden
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.image import StateType, build_image
-from edge_audio.labels import find_label, read_labels
+from edge_audio.labels.find import find_label, read_labels
 from firmware_bridge.android_app import (
     ABIS,
     JNI_MISSING,

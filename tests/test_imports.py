@@ -25,7 +25,7 @@ LISTENING_CORE = (
     "edge_audio.backends",
     "edge_audio.tagger",
     "edge_audio.events",
-    "edge_audio.ontology",
+    "edge_audio.labels.ontology",
 )
 ALLOWED = {
     "edge_audio": (),
@@ -35,7 +35,7 @@ ALLOWED = {
         *LISTENING_CORE,
         "edge_audio.demo",
         "edge_audio.image",
-        "edge_audio.labels",
+        "edge_audio.labels.find",
         "edge_audio.verify",
         "edge_audio.cli.quiet",
     ),
@@ -44,7 +44,7 @@ ALLOWED = {
         "edge_audio.bundle.store",
         "edge_audio.errors",
         "edge_audio.image",
-        "edge_audio.labels",
+        "edge_audio.labels.find",
     ),
 }
 

@@ -23,7 +23,7 @@ from edge_audio.config import Config, SourceConfig, load_config
 from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError
 from edge_audio.interleave import interleaved
-from edge_audio.labels import find_label
+from edge_audio.labels.find import find_label
 from edge_audio.listening import Listener
 from edge_audio.network import NetworkStream, is_network_url
 from edge_audio.notify import Notifier

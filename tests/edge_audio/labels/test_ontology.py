@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.ontology import _TREE, relatives
+from edge_audio.labels.ontology import _TREE, relatives
 
 
 def names_in_order() -> list[str]:
