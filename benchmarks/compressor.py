@@ -47,7 +47,7 @@ from distill.scorers import SAMPLE_RATE_HZ, log_odds, whole_steps
 from distill.students.tagger import Student
 from distill.train import load_student
 from edge_audio.bundle.spec import ModelSpec
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 from quantize.build import BuildConfig, _calibration_streams
 from quantize.calibrate import Ranges, measure_ranges
 from quantize.export import _quiet, export

@@ -33,7 +33,7 @@ from rich.table import Table
 from edge_audio.backends import Backend, open_backend
 from edge_audio.backends.base import State
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.frontend import Frontend, log_mel
+from edge_audio.features.frontend import Frontend, log_mel
 from quantize.build import BuildConfig, build_bundle
 
 FloatArray = NDArray[np.float32]

@@ -39,7 +39,7 @@ from distill.train import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
-from edge_audio.frontend import Frontend
+from edge_audio.features.frontend import Frontend
 from quantize.build import BuildConfig, build_bundle
 from quantize.parity import backend_scores
 from quantize.schemes import SCHEMES

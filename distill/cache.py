@@ -25,7 +25,7 @@ from distill.mixtures import Bout, Mixture
 from distill.teachers.base import Layer, Teacher, TeacherOutput
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 
 SHARD_SIZE = 64
 MAX_SOURCES = 8

@@ -20,7 +20,7 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec, ModelSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 from edge_audio.tagger import Tagger
 
 FloatArray = NDArray[np.float32]

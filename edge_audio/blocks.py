@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.resample import StreamResampler
 
 

@@ -17,7 +17,7 @@ from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.errors import UsageError
 from edge_audio.events import select_events
-from edge_audio.gate import MAX_DBFS, MIN_DBFS, is_level
+from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.network import is_network_url, without_password
 from edge_audio.policy import PolicySpec, Related
 from edge_audio.sinks.base import TopLabels

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.blocks import Block, SourceStats
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 
 Synthesis = Callable[[np.random.Generator, int, int], FloatArray]
 """(random generator, n_samples, rate_hz) -> f32[n_samples] within [-1, 1]."""

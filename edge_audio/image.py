@@ -19,7 +19,7 @@ from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.bundle.store import Bundle, Manifest
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events import smoothing_factor
-from edge_audio.frontend import hann_window, hz_to_mel, mel_weights
+from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 
 IMAGE_MAGIC = b"EAI1"
 IMAGE_VERSION = 1

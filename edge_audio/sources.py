@@ -14,7 +14,7 @@ import soundfile
 
 from edge_audio.blocks import Block, Source, SourceStats, Timeline, paced
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.microphone import Device, Microphone, find_device, has_microphone, list_devices
 
 __all__ = [

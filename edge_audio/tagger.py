@@ -14,8 +14,8 @@ from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events import Event, EventDetector
-from edge_audio.frontend import BLOCK_FRAMES, open_frontend
-from edge_audio.gate import LevelGate, Stretch
+from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
+from edge_audio.features.gate import LevelGate, Stretch
 
 Step = tuple[float, NDArray[np.float32], list[Event]]
 _DTYPES = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))

@@ -19,7 +19,7 @@ TRAINING_LIBRARIES = ("torch", "torchaudio", "scipy", "sklearn", "matplotlib", "
 # score and check a bundle just as a user's device would run it, the public listening core.
 LISTENING_CORE = (
     "edge_audio.bundle.spec",
-    "edge_audio.frontend",
+    "edge_audio.features.frontend",
     "edge_audio.errors",
     "edge_audio.bundle.store",
     "edge_audio.backends",

@@ -44,7 +44,7 @@ from distill.ssl.objective import (
 from distill.ssl.recipe import PretrainRecipe
 from distill.ssl.watch import examine, warn_of_collapse
 from edge_audio.errors import EdgeAudioError
-from edge_audio.frontend import log_mel, n_frames
+from edge_audio.features.frontend import log_mel, n_frames
 
 
 class Batch(NamedTuple):

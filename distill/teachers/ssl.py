@@ -13,7 +13,7 @@ from distill.ssl.encoder import PatchEncoder
 from distill.ssl.pretrain import load_encoder
 from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import UsageError
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 
 
 class SelfSupervisedTeacher(nn.Module):

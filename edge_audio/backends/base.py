@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.errors import BackendError
-from edge_audio.frontend import Transform
+from edge_audio.features.frontend import Transform
 
 State = tuple[np.ndarray, ...]
 Signature = Mapping[str, TensorSpec]  # tensor name -> what the model file says about it

@@ -27,7 +27,7 @@ from edge_audio.backends.compiler import (
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
-from edge_audio.frontend import n_frames
+from edge_audio.features.frontend import n_frames
 from edge_audio.image import ENGINE_FILE, build_image
 
 _STATUS = {
@@ -151,7 +151,7 @@ class NativeBackend:
             return self._scores.copy(), (self._network.copy(),)
 
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: those of `edge_audio.frontend.log_mel`
+        """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: those of `edge_audio.features.frontend.log_mel`
         within rounding, sooner."""
         samples = np.ascontiguousarray(samples)
         frontend = self.spec.frontend

@@ -18,7 +18,7 @@ from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.braille import Braille
 from edge_audio.cli.frames import Frames
 from edge_audio.events import Event, EventDetector, smoothing_factor
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks import Sink, clock
 
 explain_option = click.option(

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_audio.blocks import Block
 from edge_audio.events import Event
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.streams import Stream
 
 

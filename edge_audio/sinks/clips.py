@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
 from edge_audio.events import Event
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from edge_audio.events import Event
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.homeassistant import Discovery, slug_of
 from edge_audio.sinks.mqtt_config import ClientFactory, MqttConfig

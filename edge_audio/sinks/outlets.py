@@ -10,7 +10,7 @@ from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
 from edge_audio.config import Config
 from edge_audio.events import Event
-from edge_audio.frontend import FloatArray
+from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.sinks.clips import ClipsOutlet
 from edge_audio.sinks.jsonl import JsonLinesOutlet

@@ -16,7 +16,7 @@ from distill.mixtures import Mixer, MixtureConfig
 from distill.teachers import open_teacher
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.errors import UsageError
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 from tests.distill import workshop
 
 FRONTEND = FrontendSpec()

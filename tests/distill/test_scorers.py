@@ -66,7 +66,7 @@ def test_a_clip_scores_the_same_after_any_other(scorer: Scorer) -> None:
 def test_student_is_scored_on_the_maximum_of_its_steps(in_workshop: Path) -> None:
     student = make_student()
     samples = sound("siren", 240 + 20 * 1280, np.random.default_rng(2))
-    from edge_audio.frontend import log_mel
+    from edge_audio.features.frontend import log_mel
 
     frames = torch.from_numpy(log_mel(TINY_STUDENT.frontend, samples))[None]
     with torch.inference_mode():

@@ -20,7 +20,7 @@ from edge_audio.backends.native import NativeBackend, is_available, load_engine
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
 from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 from edge_audio.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from quantize.build import ENGINE_TOLERANCE, engine_error, share_weights
 from quantize.export import export, runtimes_for

@@ -103,7 +103,7 @@ def test_kept_labels_have_the_scores_they_had() -> None:
 
 
 def test_the_graph_that_is_fed_samples_scores_like_the_one_that_is_fed_frames() -> None:
-    from edge_audio.frontend import log_mel
+    from edge_audio.features.frontend import log_mel
 
     graph = StepGraph(make_student(CONFIGS["ssm-lti"]))
     front = graph.spec.frontend

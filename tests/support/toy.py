@@ -17,7 +17,7 @@ import numpy as np
 from edge_audio.backends.base import State, zero_state
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, Golden, Manifest, Tolerance, save_bundle
-from edge_audio.frontend import log_mel
+from edge_audio.features.frontend import log_mel
 
 N_LABELS = 12
 LABELS = tuple(f"Band {i}" for i in range(N_LABELS))

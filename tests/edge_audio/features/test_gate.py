@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge_audio import Event, Tagger, UsageError
 from edge_audio.backends import State, installed_backends
 from edge_audio.bundle.store import Bundle
-from edge_audio.gate import HOLD_S, REPLAY_S
+from edge_audio.features.gate import HOLD_S, REPLAY_S
 from tests.support import toy
 from tests.support.real_audio import soundscape
 

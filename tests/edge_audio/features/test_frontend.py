@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.frontend import (
+from edge_audio.features.frontend import (
     BLOCK_FRAMES,
     Frontend,
     hann_window,

@@ -1,0 +1,1 @@
+"""From samples to what a model hears: log-mel frames, and the gate that skips silence."""
