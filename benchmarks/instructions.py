@@ -24,8 +24,8 @@ from rich.table import Table
 
 from edge_audio.bundle.store import load_bundle
 from edge_audio.demo import DemoScene
+from edge_audio.engine.image import StateType
 from edge_audio.errors import EdgeAudioError
-from edge_audio.image import StateType
 from firmware_bridge.build import build_firmware
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.target_table import TARGETS

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_audio.bundle.store import Bundle, load_golden
+from edge_audio.engine.image import StateType, build_image
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.image import StateType, build_image
 from edge_audio.labels.find import find_label, read_labels
 from firmware_bridge.android_app import (
     ABIS,

@@ -12,7 +12,7 @@ from rich.table import Table
 from firmware_bridge.target_table import TARGETS
 
 if TYPE_CHECKING:
-    from edge_audio.image import StateType
+    from edge_audio.engine.image import StateType
     from firmware_bridge.codegen import Firmware
 
 STATE_HELP = (

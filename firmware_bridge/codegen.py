@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.store import Bundle, Golden
-from edge_audio.image import StateType
+from edge_audio.engine.image import StateType
 from firmware_bridge.probe import ImageFacts
 from firmware_bridge.size import MemoryReport
 from firmware_bridge.target_table import Target

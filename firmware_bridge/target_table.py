@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_audio.image import StateType
+from edge_audio.engine.image import StateType
 from firmware_bridge.toolchains import TOOLCHAINS, Toolchain
 
 

@@ -34,7 +34,7 @@ ALLOWED = {
         "distill",
         *LISTENING_CORE,
         "edge_audio.demo",
-        "edge_audio.image",
+        "edge_audio.engine.image",
         "edge_audio.labels.find",
         "edge_audio.verify",
         "edge_audio.cli.quiet",
@@ -43,7 +43,7 @@ ALLOWED = {
         "edge_audio.bundle.spec",
         "edge_audio.bundle.store",
         "edge_audio.errors",
-        "edge_audio.image",
+        "edge_audio.engine.image",
         "edge_audio.labels.find",
     ),
 }

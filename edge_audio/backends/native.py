@@ -26,9 +26,9 @@ from edge_audio.backends.compiler import (
 )
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
+from edge_audio.engine.image import ENGINE_FILE, build_image
 from edge_audio.errors import BackendError
 from edge_audio.features.frontend import n_frames
-from edge_audio.image import ENGINE_FILE, build_image
 
 _STATUS = {
     2: "the image is inconsistent: export the bundle again",

@@ -28,9 +28,9 @@ from distill.students.slstm import OUTPUT_SCALE, SLSTM
 from distill.students.stem import CausalConv
 from distill.students.tagger import Student
 from edge_audio.bundle.spec import FrontendSpec
+from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
-from edge_audio.image import IMAGE_VERSION, Weights, numbers, padded
 from quantize.export import runtimes_for
 from quantize.int8 import quantize_weight
 from quantize.prepare import fold_batch_norms

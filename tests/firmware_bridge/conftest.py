@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_audio.image import StateType
+from edge_audio.engine.image import StateType
 from firmware_bridge.build import build_firmware
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.target_table import TARGETS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_audio.engine.image import build_image
 from edge_audio.errors import EdgeAudioError
-from edge_audio.image import build_image
 from firmware_bridge.build import build_firmware
 from firmware_bridge.size import CallGraph, deepest_stack
 from firmware_bridge.target_table import TARGETS

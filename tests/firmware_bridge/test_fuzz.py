@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_audio.image import StateType
+from edge_audio.engine.image import StateType
 from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from tests.firmware_bridge.engine_library import FLAGS, zoo_image
 from tests.firmware_bridge.firmware_runs import Make, heard, host_program, run_program

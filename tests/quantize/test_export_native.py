@@ -19,9 +19,9 @@ from distill.students.mixer import Mixer
 from edge_audio.backends.native import NativeBackend, is_available, load_engine
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
 from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle
+from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
-from edge_audio.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from quantize.build import ENGINE_TOLERANCE, engine_error, share_weights
 from quantize.export import export, runtimes_for
 from quantize.export.native import export_native, input_bits

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Fuzz target: any bytes as an image. What ea_open accepts has to run, whatever its numbers are.
- * From this folder, with a corpus of real images (`edge_audio.image.build_image`):
+ * From this folder, with a corpus of real images (`edge_audio.engine.image.build_image`):
  *
  *     clang -std=c99 -g -O1 -ffp-contract=off -DEA_FUZZING -I../include \
  *         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
