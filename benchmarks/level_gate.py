@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.data import data_dir, read_manifest
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.tagger import Tagger
 
 SAMPLE_RATE_HZ = 16_000

@@ -20,7 +20,7 @@ import numpy as np
 
 from edge_audio.bundle.spec import EventSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Manifest, load_bundle
-from edge_audio.events import EventDetector
+from edge_audio.events.detector import EventDetector
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "mobile.md"

@@ -20,7 +20,7 @@ from distill.scorers import (
 from distill.teachers import yamnet
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
-from edge_audio.events import Event, EventDetector
+from edge_audio.events.detector import Event, EventDetector
 
 FloatArray = NDArray[np.float32]
 

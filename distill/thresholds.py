@@ -20,7 +20,7 @@ from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_tim
 from distill.soundscapes import SoundscapeConfig
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events import HYSTERESIS, try_thresholds
+from edge_audio.events.detector import HYSTERESIS, try_thresholds
 
 Counts = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SourceError,
         UsageError,
     )
-    from edge_audio.events import Event, select_events
+    from edge_audio.events.detector import Event, select_events
     from edge_audio.tagger import Tagger
 
 __all__ = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_audio.backends import Backend
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.tagger import Tagger
 
 

@@ -16,10 +16,10 @@ from msgspec import field
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.errors import UsageError
-from edge_audio.events import select_events
+from edge_audio.events.detector import select_events
+from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.network import is_network_url, without_password
-from edge_audio.policy import PolicySpec, Related
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.clips import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig

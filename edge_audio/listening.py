@@ -8,8 +8,8 @@ import msgspec
 
 from edge_audio.blocks import Block, Source
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.events import Event
-from edge_audio.policy import REPORT_ALL, EventPolicy, PolicySpec
+from edge_audio.events.detector import Event
+from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.streams import Stream
 from edge_audio.tagger import Tagger

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold, check_name
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.serial_protocol import (
     ALL_LABELS,
     MAX_TOP,

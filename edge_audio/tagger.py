@@ -13,7 +13,7 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
-from edge_audio.events import Event, EventDetector
+from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.features.gate import LevelGate, Stretch
 

@@ -21,7 +21,7 @@ import pytest
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.errors import SourceError
-from edge_audio.events import Event, select_events
+from edge_audio.events.detector import Event, select_events
 from edge_audio.serial_link import SerialDevice
 from edge_audio.serial_protocol import Hello
 from edge_audio.tagger import Tagger

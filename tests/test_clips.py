@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.listening import Listener
 from edge_audio.sinks import SegmentSink, Sink, clips
 from edge_audio.sinks.clips import ClipsConfig, ClipsOutlet, to_int16

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 
 from edge_audio.blocks import Block
 from edge_audio.cli.display import LiveSink, LiveView
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks import Sink, TopLabels
 from edge_audio.streams import Stream
 from tests.support.command_line import HANG_S, SAMPLES, listening

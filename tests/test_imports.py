@@ -24,7 +24,7 @@ LISTENING_CORE = (
     "edge_audio.bundle.store",
     "edge_audio.backends",
     "edge_audio.tagger",
-    "edge_audio.events",
+    "edge_audio.events.detector",
     "edge_audio.labels.ontology",
 )
 ALLOWED = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesOutlet
 from edge_audio.streams import Stream
 from tests.support.peers import eventually

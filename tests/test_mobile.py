@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_audio import events
 from edge_audio.backends import executorch, litert
 from edge_audio.backends.base import output_names
 from edge_audio.bundle import spec
 from edge_audio.bundle.store import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest, load_bundle
+from edge_audio.events import detector as events
 from tests.support.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "mobile.md"

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks import Sink, mqtt_link
 from edge_audio.sinks.homeassistant import slug_of
 from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks.prometheus import MetricsConfig, MetricsOutlet
 from edge_audio.streams import Stream
 

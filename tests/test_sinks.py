@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks import (
     ConsoleSink,
     JsonLinesSink,

@@ -24,7 +24,7 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
-from edge_audio.events import EventDetector
+from edge_audio.events.detector import EventDetector
 from edge_audio.features.frontend import open_frontend
 from edge_audio.tagger import Tagger
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from edge_audio.blocks import Block
 from edge_audio.cli.frames import Frames
 from edge_audio.cli.spectrogram import STRIP_ROWS, Strip
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks import Sink, TopLabels, clock
 from edge_audio.streams import SILENCE_DBFS, Stream

@@ -18,7 +18,7 @@ import numpy as np
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.bundle.store import Bundle, Manifest
 from edge_audio.errors import BundleError, UsageError
-from edge_audio.events import smoothing_factor
+from edge_audio.events.detector import smoothing_factor
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 
 IMAGE_MAGIC = b"EAI1"
@@ -28,7 +28,7 @@ SHARED_FILE = "model.tflite"
 
 StateType = Literal["float", "int16"]
 
-_EPSILON_S = 1e-6  # durations are sums of floats, as in edge_audio.events
+_EPSILON_S = 1e-6  # durations are sums of floats, as in edge_audio.events.detector
 _MAX_SIZE = 8192  # as in the engine
 _MIN_SHARED_BYTES = 256  # shorter pieces are not worth a reference
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from edge_audio.blocks import Block
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.streams import Stream
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Sink

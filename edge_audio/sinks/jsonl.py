@@ -10,7 +10,7 @@ from typing import TextIO
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Sink, TopLabels, scored
 from edge_audio.sinks.records import event_record, record

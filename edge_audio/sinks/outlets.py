@@ -9,7 +9,7 @@ import msgspec
 from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
 from edge_audio.config import Config
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.sinks.clips import ClipsOutlet

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.streams import Stats, Stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks.base import scored
 from edge_audio.streams import Stream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink
 
 

@@ -14,7 +14,7 @@ from msgspec import field
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.records import event_record

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.events import select_events
+from edge_audio.events.detector import select_events
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.toolchains import TOOLCHAINS, compile_program
 

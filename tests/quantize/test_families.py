@@ -23,7 +23,7 @@ from edge_audio.backends.litert import LitertBackend
 from edge_audio.backends.onnx import OnnxBackend
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
 from edge_audio.errors import EdgeAudioError
-from edge_audio.events import Event, EventDetector
+from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
 from quantize.export import export
 from quantize.parity import eager_scores, step_blocks

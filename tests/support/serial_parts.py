@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from edge_audio.bundle.store import Bundle
-from edge_audio.events import Event, select_events
+from edge_audio.events.detector import Event, select_events
 from edge_audio.serial_protocol import (
     ALL_LABELS,
     DeviceEvent,

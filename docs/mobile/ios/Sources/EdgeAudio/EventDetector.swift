@@ -18,7 +18,7 @@ public struct Event: Equatable {
     public let score: Float
 }
 
-/// Scores -> start and end events, as edge_audio/events.py computes them, bit for bit: scores in
+/// Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit: scores in
 /// Float, times in Double. EventDetectorTests replays what that detector said.
 ///
 /// It follows one stream, and is not safe to be used by two threads at a time.

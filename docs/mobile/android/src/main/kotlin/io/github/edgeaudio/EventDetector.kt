@@ -15,7 +15,7 @@ enum class EventKind { START, END }
 data class Event(val kind: EventKind, val label: String, val timeS: Double, val score: Float)
 
 /**
- * Scores -> start and end events, as edge_audio/events.py computes them, bit for bit: scores in
+ * Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit: scores in
  * Float, times in Double. EventDetectorTest replays what that detector said.
  *
  * It follows one stream, and is not safe to be used by two threads at a time.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_audio.events import Event
-from edge_audio.policy import EventPolicy, PolicySpec
+from edge_audio.events.detector import Event
+from edge_audio.events.policy import EventPolicy, PolicySpec
 
 LABELS = ("Animal", "Dog", "Bark", "Growling", "Cat", "Siren", "Fridge")
 STEP_S = 0.5

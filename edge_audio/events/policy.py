@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from edge_audio.bundle.spec import Spec
-from edge_audio.events import Event
+from edge_audio.events.detector import Event
 from edge_audio.labels.ontology import relatives
 
 Related = Literal["all", "first"]
