@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_audio.bundle.store import load_bundle
-from edge_audio.demo import DemoScene
 from edge_audio.engine.image import StateType
 from edge_audio.errors import EdgeAudioError
+from edge_audio.sources.demo import DemoScene
 from firmware_bridge.build import build_firmware
 from firmware_bridge.codegen import Firmware
 from firmware_bridge.target_table import TARGETS

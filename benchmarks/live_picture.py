@@ -18,9 +18,9 @@ from rich.console import Console
 
 from edge_audio.cli.display import LIVE_TOP, MAX_WIDTH, LiveSink
 from edge_audio.cli.loop import first_seconds
-from edge_audio.demo import DemoScene
 from edge_audio.sinks import TopLabels
-from edge_audio.streams import Stream
+from edge_audio.sources.demo import DemoScene
+from edge_audio.sources.stream import Stream
 from edge_audio.tagger import Tagger
 
 

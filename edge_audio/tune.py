@@ -17,7 +17,7 @@ from edge_audio.events.detector import EventDetector, try_thresholds
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import relatives
 from edge_audio.session_log import LogRecord
-from edge_audio.sources import AudioFile
+from edge_audio.sources.audio_file import AudioFile
 from edge_audio.tagger import Tagger
 
 Counts = NDArray[np.int64]

@@ -57,7 +57,7 @@ print(json.dumps({"machine": platform.machine(), "found": found}))
 """
 HEAR = """
 import json, platform, sys
-from edge_audio.sources import AudioFile
+from edge_audio.sources.audio_file import AudioFile
 from edge_audio.tagger import Tagger
 
 def hear(name):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile
 
-from edge_audio.demo import DemoScene
+from edge_audio.sources.demo import DemoScene
 from tests.support.command_line import listening
 from tests.support.peers import eventually, free_port, peer_of
 from tests.support.virtual_sound_card import VirtualSoundCard

@@ -19,7 +19,7 @@ import soundfile
 
 from edge_audio.backends import backends_for
 from edge_audio.bundle.store import load_bundle
-from edge_audio.streams import SILENCE_DBFS, level_dbfs
+from edge_audio.sources.stream import SILENCE_DBFS, level_dbfs
 from tests.support.command_line import HANG_S, SAMPLES, listening, records, run
 from tests.support.virtual_sound_card import VirtualSoundCard
 

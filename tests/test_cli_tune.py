@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.demo import DemoScene
 from edge_audio.errors import UsageError
+from edge_audio.sources.demo import DemoScene
 from edge_audio.tune import POINTS, Evidence, choose, read_recordings
 from tests.support.command_line import error_line, records, run
 

@@ -14,7 +14,7 @@ import pytest
 
 from edge_audio.errors import UsageError
 from edge_audio.sinks.outlets import Outlets
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
 from tests.support.peers import eventually, free_port

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 from rich.console import Console, RenderableType
 
-from edge_audio.blocks import Block
 from edge_audio.cli.display import LiveSink, LiveView
 from edge_audio.events.detector import Event
 from edge_audio.sinks import Sink, TopLabels
-from edge_audio.streams import Stream
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import Stream
 from tests.support.command_line import HANG_S, SAMPLES, listening
 
 LABELS = tuple(f"Label {i}" for i in range(20))

@@ -33,7 +33,7 @@ ALLOWED = {
     "quantize": (
         "distill",
         *LISTENING_CORE,
-        "edge_audio.demo",
+        "edge_audio.sources.demo",
         "edge_audio.engine.image",
         "edge_audio.labels.find",
         "edge_audio.verify",

@@ -12,7 +12,7 @@ import pytest
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesOutlet
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 from tests.support.peers import eventually
 
 

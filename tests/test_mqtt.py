@@ -25,7 +25,7 @@ from edge_audio.sinks.homeassistant import slug_of
 from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.slugs import Slugs
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
 from tests.support.peers import DEADLINE_S, eventually, make_certificates, peer_of
 

@@ -12,11 +12,11 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.prometheus import MetricsConfig, MetricsOutlet
-from edge_audio.streams import Stream
+from edge_audio.sources.base import Block, SourceStats
+from edge_audio.sources.stream import Stream
 
 LABELS = ("Speech", "Siren", 'Bird "song"\n\\')
 SCORES = np.array([0.25, 0.5, 0.75], np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 import soundfile
 
 from edge_audio.bundle.store import load_bundle
-from edge_audio.demo import DemoScene
+from edge_audio.sources.demo import DemoScene
 from tests.support.paths import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -9,10 +9,10 @@ from pathlib import Path
 from edge_audio.bench.contenders import Contender, Facts, Hearing
 from edge_audio.bench.machine import peak_resident_mb
 from edge_audio.bench.windows import FloatArray
-from edge_audio.blocks import paced
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.sources import AudioFile
+from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.base import paced
 
 FILE_BLOCK_MS, LIVE_BLOCK_MS = 1000.0, 80.0  # as `edge-audio listen` reads files and microphones
 MAX_PASS_S = 4.0

@@ -21,8 +21,8 @@ from edge_audio.bench.report import Row, Scaling, to_row
 from edge_audio.bench.rounds import OpenJob, Round, RoundJob
 from edge_audio.bench.scaling import KINDS, Capacity, CapacityJob, Curve, CurveJob, Kind
 from edge_audio.bench.worker import Answer, Failure, Job, Result, Scored
-from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError
+from edge_audio.sources.demo import DemoScene
 
 LIMIT_S = 300.0
 """No job takes so long, but one that hangs."""

@@ -16,7 +16,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.compare import Difference, Trace, columns, difference, trace
 from edge_audio.errors import UsageError
 from edge_audio.sinks import clock
-from edge_audio.sources import AudioFile
+from edge_audio.sources.audio_file import AudioFile
 
 N_PLOTTED = 6
 MAX_LISTED = 40

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.sources import list_devices
+from edge_audio.sources.audio_file import list_devices
 
 
 @click.command()

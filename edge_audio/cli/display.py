@@ -15,13 +15,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge_audio.blocks import Block
 from edge_audio.cli.frames import Frames
 from edge_audio.cli.spectrogram import STRIP_ROWS, Strip
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks import Sink, TopLabels, clock
-from edge_audio.streams import SILENCE_DBFS, Stream
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import SILENCE_DBFS, Stream
 
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6

@@ -24,7 +24,7 @@ from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt_config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook import WebhookConfig
-from edge_audio.sources import SAMPLE_FORMATS
+from edge_audio.sources.audio_file import SAMPLE_FORMATS
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-from edge_audio.blocks import Block
+from edge_audio.sources.base import Block
 
 Item = TypeVar("Item")
 

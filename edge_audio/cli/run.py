@@ -13,24 +13,24 @@ from typing import Any
 import click
 
 from edge_audio.backends import open_backend
-from edge_audio.blocks import Block, Source, paced
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.explain import Explained
 from edge_audio.cli.loop import StopSignals, first_seconds
 from edge_audio.cli.screen import Screen
 from edge_audio.config import Config, SourceConfig, load_config
-from edge_audio.demo import DemoScene
 from edge_audio.errors import EdgeAudioError
-from edge_audio.interleave import interleaved
 from edge_audio.labels.find import find_label
 from edge_audio.listening import Listener
-from edge_audio.network import NetworkStream, is_network_url
 from edge_audio.notify import Notifier
-from edge_audio.reconnect import Reconnecting
 from edge_audio.sinks.outlets import FanOut, Outlets
-from edge_audio.sources import AudioFile, Microphone, StdinPcm, has_microphone
-from edge_audio.streams import Stream
+from edge_audio.sources.audio_file import AudioFile, Microphone, StdinPcm, has_microphone
+from edge_audio.sources.base import Block, Source, paced
+from edge_audio.sources.demo import DemoScene
+from edge_audio.sources.interleave import interleaved
+from edge_audio.sources.network import NetworkStream, is_network_url
+from edge_audio.sources.reconnect import Reconnecting
+from edge_audio.sources.stream import Stream
 from edge_audio.tagger import Tagger
 
 REALTIME_BLOCK_MS = 80.0  # as a microphone delivers

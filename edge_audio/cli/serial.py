@@ -17,7 +17,7 @@ from edge_audio.events.detector import Event
 from edge_audio.serial_link import Heard, Item, Notice, SerialDevice, StepScores, parse_port
 from edge_audio.serial_protocol import MAX_TOP
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, TopLabels, clock
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 
 SERIAL_PREFIX = "serial:"
 

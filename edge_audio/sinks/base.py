@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from edge_audio.blocks import Block
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
-from edge_audio.streams import Stream
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import Stream
 
 
 class Sink:

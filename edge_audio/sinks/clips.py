@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
@@ -23,7 +22,8 @@ from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker
-from edge_audio.streams import Stream
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import Stream
 
 PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording
 # Audio is written this much later than it is heard, plus one block: events are reported up to

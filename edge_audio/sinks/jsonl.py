@@ -15,7 +15,7 @@ from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Sink, TopLabels, scored
 from edge_audio.sinks.records import event_record, record
 from edge_audio.sinks.worker import Worker
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 
 
 class JsonLinesSink(Sink):

@@ -13,7 +13,7 @@ from edge_audio.sinks.mqtt_config import ClientFactory, MqttConfig
 from edge_audio.sinks.mqtt_link import Link
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.slugs import Slugs
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 
 __all__ = ["MqttConfig", "MqttOutlet"]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from edge_audio.blocks import Block
 from edge_audio.bundle.spec import Spec
 from edge_audio.config import Config
 from edge_audio.events.detector import Event
@@ -17,7 +16,8 @@ from edge_audio.sinks.jsonl import JsonLinesOutlet
 from edge_audio.sinks.mqtt import MqttOutlet
 from edge_audio.sinks.prometheus import MetricsOutlet
 from edge_audio.sinks.webhook import WebhookOutlet
-from edge_audio.streams import Stream
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import Stream
 
 _KINDS: dict[str, Callable[..., Outlet]] = {
     "json": JsonLinesOutlet,

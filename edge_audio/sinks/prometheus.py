@@ -13,7 +13,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
-from edge_audio.streams import Stats, Stream
+from edge_audio.sources.stream import Stats, Stream
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

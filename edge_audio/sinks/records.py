@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import scored
-from edge_audio.streams import Stream
+from edge_audio.sources.stream import Stream
 
 
 def record(stream: Stream, time_s: float, **fields: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_audio.errors import SourceError
-from edge_audio.sources import Block, Microphone
+from edge_audio.sources.audio_file import Block, Microphone
 
 
 def record(options: argparse.Namespace, blocks: list[Block]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge_audio.audio_queue import AudioQueue
-from edge_audio.blocks import Block
+from edge_audio.sources.base import Block
+from edge_audio.sources.queue import AudioQueue
 
 MAX_WAITING_S = 4.0
 _PATIENCE_S = 0.5

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edge_audio.blocks import Block, Source, SourceStats
 from edge_audio.errors import SourceError, UsageError
+from edge_audio.sources.base import Block, Source, SourceStats
 
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0

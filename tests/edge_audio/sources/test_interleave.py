@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge_audio.blocks import Block
 from edge_audio.errors import SourceError
-from edge_audio.interleave import MAX_WAITING_S, interleaved
+from edge_audio.sources.base import Block
+from edge_audio.sources.interleave import MAX_WAITING_S, interleaved
 
 RATE_HZ = 100
 

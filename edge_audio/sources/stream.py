@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from edge_audio.blocks import Block, Source
+from edge_audio.sources.base import Block, Source
 
 SILENCE_DBFS = -90.0
 

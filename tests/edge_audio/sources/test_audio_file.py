@@ -17,9 +17,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge_audio.blocks import Block, Source, Timeline
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources import SAMPLE_FORMATS, AudioFile, StdinPcm, paced
+from edge_audio.sources.audio_file import SAMPLE_FORMATS, AudioFile, StdinPcm, paced
+from edge_audio.sources.base import Block, Source, Timeline
 
 # suffix, rate, channels, subtype, tolerance of the level (lossy encoders alter it)
 FORMATS = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from edge_audio.features.frontend import FloatArray
-from edge_audio.resample import StreamResampler
+from edge_audio.sources.resample import StreamResampler
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from edge_audio.resample import StreamResampler, downmix
+from edge_audio.sources.resample import StreamResampler, downmix
 
 RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
 

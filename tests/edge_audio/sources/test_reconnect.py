@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge_audio import reconnect
-from edge_audio.blocks import Block, SourceStats
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.reconnect import Reconnecting
+from edge_audio.sources import reconnect
+from edge_audio.sources.base import Block, SourceStats
+from edge_audio.sources.reconnect import Reconnecting
 
 RATE_HZ = 100
 

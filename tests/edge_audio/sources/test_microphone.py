@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge_audio.microphone import Device, _formats, _matching
+from edge_audio.sources.microphone import Device, _formats, _matching
 from tests.support.paths import REPOSITORY
 from tests.support.virtual_sound_card import VirtualSoundCard
 
@@ -168,7 +168,7 @@ def run_python(code: str, environment: dict[str, str] | None = None) -> str:
 
 ASK = """
 from edge_audio.errors import EdgeAudioError
-from edge_audio.sources import Microphone, find_device, has_microphone, list_devices
+from edge_audio.sources.audio_file import Microphone, find_device, has_microphone, list_devices
 def ask(question, *arguments):
     try:
         print(question(*arguments))

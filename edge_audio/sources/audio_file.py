@@ -1,6 +1,6 @@
 """Audio to listen to: microphone, files, raw PCM on a pipe, each a `Source` of `Block`s.
 
-The built-in scene for machines without a microphone is in `edge_audio.demo`.
+The built-in scene for machines without a microphone is in `edge_audio.sources.demo`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from edge_audio.blocks import Block, Source, SourceStats, Timeline, paced
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.features.frontend import FloatArray
-from edge_audio.microphone import Device, Microphone, find_device, has_microphone, list_devices
+from edge_audio.sources.base import Block, Source, SourceStats, Timeline, paced
+from edge_audio.sources.microphone import (
+    Device,
+    Microphone,
+    find_device,
+    has_microphone,
+    list_devices,
+)
 
 __all__ = [
     "SAMPLE_FORMATS",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_audio.audio_queue import AudioQueue
+from edge_audio.sources.queue import AudioQueue
 
 
 class Chunk(NamedTuple):

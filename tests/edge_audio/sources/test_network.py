@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.network import NetworkStream, without_password
+from edge_audio.sources.network import NetworkStream, without_password
 from tests.support import toy
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt install it")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_audio.demo import SCENE, DemoScene, Segment
+from edge_audio.sources.demo import SCENE, DemoScene, Segment
 
 RATE_HZ = 16_000
 

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_audio.blocks import Block, Source
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources import SAMPLE_FORMATS, AudioFile, StdinPcm
+from edge_audio.sources.audio_file import SAMPLE_FORMATS, AudioFile, StdinPcm
+from edge_audio.sources.base import Block, Source
 from edge_audio.tagger import Tagger
 from tests.support import toy
 

@@ -14,8 +14,8 @@ from itertools import accumulate, count
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.blocks import Block, SourceStats
 from edge_audio.features.frontend import FloatArray
+from edge_audio.sources.base import Block, SourceStats
 
 Synthesis = Callable[[np.random.Generator, int, int], FloatArray]
 """(random generator, n_samples, rate_hz) -> f32[n_samples] within [-1, 1]."""
@@ -201,7 +201,7 @@ SCENE = (
 class DemoScene:
     """The scene over and over; each round has its own noise, fixed by the seed.
 
-    It comes as fast as it is consumed; `edge_audio.sources.paced` plays it in real time.
+    It comes as fast as it is consumed; `edge_audio.sources.audio_file.paced` plays it in real time.
     n_round_s: seconds per round.
     """
 

@@ -1,0 +1,1 @@
+"""Where audio comes from: microphones, files, pipes, network streams and the demo scene."""
