@@ -26,7 +26,7 @@ from rich.table import Table
 from distill.data import data_dir, read_clip, read_manifest
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.store import load_bundle
-from edge_audio.compare import difference, trace
+from edge_audio.tagging.compare import difference, trace
 from quantize.build import BuildConfig, build_bundle
 from quantize.schemes import SCHEMES
 

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from distill.data import data_dir, read_manifest
 from edge_audio.events.detector import Event
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 1_280

@@ -21,7 +21,7 @@ from edge_audio.cli.loop import first_seconds
 from edge_audio.sinks import TopLabels
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.stream import Stream
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 
 def terminal() -> Console:

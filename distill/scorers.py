@@ -21,7 +21,7 @@ from edge_audio.bundle.spec import EventSpec, ModelSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 FloatArray = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from edge_audio.events.detector import Event, select_events
-    from edge_audio.tagger import Tagger
+    from edge_audio.tagging.tagger import Tagger
 
 __all__ = [
     "BackendError",

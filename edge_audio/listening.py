@@ -12,7 +12,7 @@ from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.sources.base import Block, Source
 from edge_audio.sources.stream import Stream
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 
 class Listener:

@@ -18,7 +18,7 @@ from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import relatives
 from edge_audio.session_log import LogRecord
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 Counts = NDArray[np.int64]
 

@@ -36,7 +36,7 @@ from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, Weights
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.sources.demo import DemoScene
-from edge_audio.verify import verify_bundle
+from edge_audio.tagging.verify import verify_bundle
 from quantize.card import CARD_NAME, model_card
 from quantize.export import export, runtimes_for
 from quantize.labels import keep_labels

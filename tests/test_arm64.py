@@ -49,7 +49,7 @@ MIN_EVENTS = 20  # per model, starts and ends: enough that equal lists mean some
 REPLAY = """
 import json, platform, sys
 from edge_audio.bundle.store import load_bundle
-from edge_audio.verify import verify_bundle
+from edge_audio.tagging.verify import verify_bundle
 
 reports = {name: verify_bundle(load_bundle(name), "litert") for name in sys.argv[1:]}
 found = {name: (report.failure, report.n_steps) for name, report in reports.items()}
@@ -58,7 +58,7 @@ print(json.dumps({"machine": platform.machine(), "found": found}))
 HEAR = """
 import json, platform, sys
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 def hear(name):
     tagger = Tagger.open(name, "litert")

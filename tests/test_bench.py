@@ -33,7 +33,7 @@ from edge_audio.bench.scaling import Capacity, Crowd, Point
 from edge_audio.bench.windows import WindowStream
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 
 MICRO = BundleContender(model="micro-int8", backend="litert")

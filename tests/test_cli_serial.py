@@ -24,7 +24,7 @@ from edge_audio.errors import SourceError
 from edge_audio.events.detector import Event, select_events
 from edge_audio.serial_link import SerialDevice
 from edge_audio.serial_protocol import Hello
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.real_audio import soundscape
 from tests.support.serial_parts import (

@@ -30,7 +30,7 @@ from edge_audio.sinks.clips import ClipsConfig, ClipsOutlet, to_int16
 from edge_audio.sinks.outlets import FanOut
 from edge_audio.sources.base import Block, SourceStats
 from edge_audio.sources.stream import Stream
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 from tests.support.paths import REPOSITORY
 from tests.support.peers import eventually

@@ -23,7 +23,7 @@ LISTENING_CORE = (
     "edge_audio.errors",
     "edge_audio.bundle.store",
     "edge_audio.backends",
-    "edge_audio.tagger",
+    "edge_audio.tagging.tagger",
     "edge_audio.events.detector",
     "edge_audio.labels.ontology",
 )
@@ -36,7 +36,7 @@ ALLOWED = {
         "edge_audio.sources.demo",
         "edge_audio.engine.image",
         "edge_audio.labels.find",
-        "edge_audio.verify",
+        "edge_audio.tagging.verify",
         "edge_audio.cli.quiet",
     ),
     "firmware_bridge": (
@@ -121,7 +121,7 @@ def test_import_rules_see_every_form_of_import(tmp_path: Path) -> None:
     assert forbidden("distill", example) == {"edge_audio.sinks"}
 
 
-@pytest.mark.parametrize("module", ["edge_audio", "edge_audio.cli", "edge_audio.tagger"])
+@pytest.mark.parametrize("module", ["edge_audio", "edge_audio.cli", "edge_audio.tagging.tagger"])
 def test_importing_the_listening_side_loads_no_torch(module: str) -> None:
     heavy = ("torch", "distill", "quantize", "jax", "scipy")
     code = f"import sys, {module}\nprint([name for name in {heavy!r} if name in sys.modules])"

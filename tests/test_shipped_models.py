@@ -26,7 +26,7 @@ from distill.streaming_metrics import onset_latency
 from distill.thresholds import CalibrationConfig
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sinks import Segment, SegmentSink
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import listening, run
 from tests.support.virtual_sound_card import VirtualSoundCard
 

@@ -16,7 +16,7 @@ from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
 from edge_audio.errors import BundleError, EdgeAudioError
 from edge_audio.sinks import Segment, SegmentSink, TopLabels
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 _BLOCK_MS = 5000.0
 

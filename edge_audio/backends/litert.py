@@ -83,7 +83,7 @@ def _open_tflite_runtime(bundle: Bundle, n_threads: int) -> Backend:
 
 def require_golden(bundle: Bundle, backend: Backend) -> Backend:
     """The backend, if it replays the bundle's golden; otherwise BackendError says so."""
-    from edge_audio.verify import replay
+    from edge_audio.tagging.verify import replay
 
     report = replay(bundle, backend)
     if not report.ok:

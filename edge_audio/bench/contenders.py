@@ -26,7 +26,7 @@ from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import EventDetector
 from edge_audio.features.frontend import open_frontend
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 PEERS_ENV, DEFAULT_PEERS_DIR = "EDGE_AUDIO_PEERS", "../shared/peers"
 PLUGIN_GROUP = "edge_audio.bench_peers"

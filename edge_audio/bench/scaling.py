@@ -17,7 +17,7 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events.detector import select_events
 from edge_audio.sources.demo import DemoScene
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 BLOCK_MS = 80.0
 SCENE_S = 32.0

@@ -14,7 +14,7 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.config import EventsConfig
 from edge_audio.errors import UsageError
 from edge_audio.sinks import TopLabels
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -31,7 +31,7 @@ from edge_audio.sources.interleave import interleaved
 from edge_audio.sources.network import NetworkStream, is_network_url
 from edge_audio.sources.reconnect import Reconnecting
 from edge_audio.sources.stream import Stream
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
 FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for

@@ -17,7 +17,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.session_log import SessionLog
 from edge_audio.support.files import write_atomically
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from edge_audio.tune import (
     Choice,
     Evidence,

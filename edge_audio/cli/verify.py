@@ -12,9 +12,9 @@ from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
 from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
 from edge_audio.cli.compare import recording
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.compare import Difference, difference, trace
 from edge_audio.errors import BackendError
-from edge_audio.verify import verify_bundle
+from edge_audio.tagging.compare import Difference, difference, trace
+from edge_audio.tagging.verify import verify_bundle
 
 
 @click.command()

@@ -14,7 +14,7 @@ from distill import thresholds
 from distill.soundscapes import SoundscapeConfig
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import EdgeAudioError
-from edge_audio.verify import verify_bundle
+from edge_audio.tagging.verify import verify_bundle
 from quantize.card import CARD_NAME
 from quantize.cli import calibrate
 from quantize.thresholds import recalibrate

@@ -21,7 +21,7 @@ import pytest
 import soundfile
 
 from edge_audio.sinks import clock
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.firmware_bridge.web_build import CLIPS, build_web_folder, clips, compared
 from tests.support.paths import REPOSITORY
 

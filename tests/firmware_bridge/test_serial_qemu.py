@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edge_audio.events.detector import select_events
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.codegen import Firmware
 from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator
 from tests.support.command_line import Record, records, run

@@ -14,7 +14,7 @@ from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel
-from edge_audio.verify import verify_bundle
+from edge_audio.tagging.verify import verify_bundle
 from quantize.build import (
     ENGINE_TOLERANCE,
     BuildConfig,

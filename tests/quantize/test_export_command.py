@@ -9,8 +9,8 @@ import pytest
 
 from edge_audio.backends import open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.compare import Trace, difference, trace
 from edge_audio.sources.demo import DemoScene
+from edge_audio.tagging.compare import Trace, difference, trace
 from tests.support.command_line import error_line, run
 from tests.support.paths import REPOSITORY
 

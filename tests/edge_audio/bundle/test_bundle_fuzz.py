@@ -47,7 +47,7 @@ from edge_audio.bundle.store import (
 )
 from edge_audio.cli.models import sections
 from edge_audio.errors import BackendError, BundleError, EdgeAudioError, UsageError
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 from tests.support.command_line import error_line, run
 

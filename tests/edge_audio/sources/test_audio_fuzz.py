@@ -22,7 +22,7 @@ from edge_audio.bundle.store import Bundle
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import SAMPLE_FORMATS, AudioFile, StdinPcm
 from edge_audio.sources.base import Block, Source
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 
 pytestmark = pytest.mark.filterwarnings("error")

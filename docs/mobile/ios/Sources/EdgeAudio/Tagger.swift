@@ -1,4 +1,4 @@
-/// Samples of any length in, events out, as edge_audio/tagger.py does it for models that take
+/// Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that take
 /// samples. To be used by one thread at a time.
 public final class Tagger {
     private let model: StepModel

@@ -3,7 +3,7 @@ package io.github.edgeaudio
 import kotlin.math.min
 
 /**
- * Samples of any length in, events out, as edge_audio/tagger.py does it for models that take
+ * Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that take
  * samples. To be used by one thread at a time.
  */
 class Tagger(manifest: Manifest, private val model: StepModel) {

@@ -14,10 +14,10 @@ import pytest
 
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.compare import Trace, difference, trace
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.compare import Trace, difference, trace
+from edge_audio.tagging.tagger import Tagger
 from tests.support.real_audio import soundscape
 
 DURATION_S = 780.0

@@ -13,7 +13,7 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.bundle.store import Bundle, Tolerance, load_golden
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, installed_backends
 from edge_audio.bundle.store import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
-from edge_audio.verify import replay, verify_bundle
+from edge_audio.tagging.verify import replay, verify_bundle
 from tests.support import toy
 
 SHIPPED = [

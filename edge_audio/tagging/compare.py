@@ -12,7 +12,7 @@ from edge_audio.backends import Backend
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.tagger import Tagger
+from edge_audio.tagging.tagger import Tagger
 
 
 @dataclass(frozen=True)
