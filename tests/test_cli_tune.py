@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.sources.demo import DemoScene
-from edge_audio.tune import POINTS, Evidence, choose, read_recordings
+from edge_audio.tuning.tune import POINTS, Evidence, choose, read_recordings
 from tests.support.command_line import error_line, records, run
 
 if sys.version_info >= (3, 11):

@@ -18,7 +18,7 @@ from edge_audio.errors import UsageError
 from edge_audio.session_log import SessionLog
 from edge_audio.support.files import write_atomically
 from edge_audio.tagging.tagger import Tagger
-from edge_audio.tune import (
+from edge_audio.tuning.tune import (
     Choice,
     Evidence,
     choose,

@@ -1,0 +1,1 @@
+"""Thresholds chosen by the user's own recordings."""
