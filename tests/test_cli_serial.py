@@ -22,8 +22,8 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.errors import SourceError
 from edge_audio.events.detector import Event, select_events
-from edge_audio.serial_link import SerialDevice
-from edge_audio.serial_protocol import Hello
+from edge_audio.serial.device import SerialDevice
+from edge_audio.serial.protocol import Hello
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.real_audio import soundscape

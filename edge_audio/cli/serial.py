@@ -14,8 +14,8 @@ from edge_audio.cli.display import LIVE_TOP, Layout, LiveSink, can_draw
 from edge_audio.cli.loop import StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events.detector import Event
-from edge_audio.serial_link import Heard, Item, Notice, SerialDevice, StepScores, parse_port
-from edge_audio.serial_protocol import MAX_TOP
+from edge_audio.serial.device import Heard, Item, Notice, SerialDevice, StepScores, parse_port
+from edge_audio.serial.protocol import MAX_TOP
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, TopLabels, clock
 from edge_audio.sources.stream import Stream
 

@@ -25,7 +25,7 @@ import pytest
 
 from edge_audio.bundle.store import Bundle
 from edge_audio.events.detector import Event, select_events
-from edge_audio.serial_protocol import (
+from edge_audio.serial.protocol import (
     ALL_LABELS,
     DeviceEvent,
     Frame,

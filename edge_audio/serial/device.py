@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge_audio.bundle.spec import EventSpec, Threshold, check_name
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.events.detector import Event
-from edge_audio.serial_protocol import (
+from edge_audio.serial.protocol import (
     ALL_LABELS,
     MAX_TOP,
     QUERY_HELLO,

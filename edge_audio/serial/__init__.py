@@ -1,0 +1,1 @@
+"""Devices that tag by themselves, on a serial line."""
