@@ -20,11 +20,11 @@ from edge_audio.events.detector import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.sinks.base import TopLabels
-from edge_audio.sinks.clips import ClipsConfig
+from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
-from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
-from edge_audio.sinks.webhook import WebhookConfig
+from edge_audio.sinks.webhook.outlet import WebhookConfig
 from edge_audio.sources.network import is_network_url, without_password
 
 MAX_CONFIG_BYTES = 1 << 20

@@ -25,7 +25,7 @@ from edge_audio.report.contents import Report
 from edge_audio.report.page import html_page
 from edge_audio.report.series import Levels, Span, Spans
 from edge_audio.report.summary import Summary, summarise
-from edge_audio.session_log import LogRecord, SessionLog
+from edge_audio.sinks.log_reader import LogRecord, SessionLog
 from tests.support.command_line import error_line, run
 
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+01:00")

@@ -100,7 +100,7 @@ def test_metrics_come_and_go_with_the_settings(tmp_path: Path) -> None:
 
 def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> None:
     from edge_audio.config import Config
-    from edge_audio.sinks.clips import ClipsConfig
+    from edge_audio.sinks.clips.recorder import ClipsConfig
 
     stream = Stream("kitchen", ["Dog"], 16_000, live=True)
     wrong = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Unicorn",)))

@@ -19,11 +19,11 @@ from edge_audio.cli.screen import FORMATS
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.errors import UsageError
-from edge_audio.sinks.clips import ClipsConfig
+from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
-from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
-from edge_audio.sinks.webhook import WebhookConfig
+from edge_audio.sinks.webhook.outlet import WebhookConfig
 from edge_audio.sources.audio_file import SAMPLE_FORMATS
 
 

@@ -15,7 +15,7 @@ from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
-from edge_audio.session_log import SessionLog
+from edge_audio.sinks.log_reader import SessionLog
 from edge_audio.support.files import write_atomically
 from edge_audio.tagging.tagger import Tagger
 from edge_audio.tuning.tune import (

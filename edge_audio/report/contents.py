@@ -12,7 +12,7 @@ from edge_audio.report.bounds import Bounds
 from edge_audio.report.clips import Clip, find_clips
 from edge_audio.report.series import Span
 from edge_audio.report.summary import QUARTER_S, Interruption, Row, Summary, summarise
-from edge_audio.session_log import SessionLog
+from edge_audio.sinks.log_reader import SessionLog
 
 MAX_DRAWN_ROWS = 40
 MAX_LISTED_ROWS = 300

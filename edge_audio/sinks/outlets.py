@@ -11,11 +11,11 @@ from edge_audio.config import Config
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
-from edge_audio.sinks.clips import ClipsOutlet
+from edge_audio.sinks.clips.recorder import ClipsOutlet
 from edge_audio.sinks.jsonl import JsonLinesOutlet
-from edge_audio.sinks.mqtt import MqttOutlet
+from edge_audio.sinks.mqtt.sink import MqttOutlet
 from edge_audio.sinks.prometheus import MetricsOutlet
-from edge_audio.sinks.webhook import WebhookOutlet
+from edge_audio.sinks.webhook.outlet import WebhookOutlet
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 

@@ -16,7 +16,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.detector import EventDetector, try_thresholds
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import relatives
-from edge_audio.session_log import LogRecord
+from edge_audio.sinks.log_reader import LogRecord
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.tagging.tagger import Tagger
 

@@ -18,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.records import event_record
-from edge_audio.sinks.webhook_post import DeadLetters, Poster
+from edge_audio.sinks.webhook.post import DeadLetters, Poster
 from edge_audio.sources.stream import Stream
 from edge_audio.support.secrets import read_secret
 

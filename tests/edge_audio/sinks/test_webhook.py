@@ -16,7 +16,7 @@ import pytest
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.webhook import WebhookConfig, WebhookOutlet
+from edge_audio.sinks.webhook.outlet import WebhookConfig, WebhookOutlet
 from edge_audio.sources.stream import Stream
 from tests.support.peers import DEADLINE_S, eventually, free_port, make_certificates, peer_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_audio.bundle.spec import CONTROL, Spec
 from edge_audio.errors import UsageError
-from edge_audio.sinks.homeassistant import slug_of
+from edge_audio.sinks.mqtt.homeassistant import slug_of
 from edge_audio.support.secrets import Secret, read_secret
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edge_audio.sinks.mqtt_config import MqttConfig
+from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.outbox import Message, Outbox
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.session_log import MAX_LINE_BYTES, SessionLog
+from edge_audio.sinks.log_reader import MAX_LINE_BYTES, SessionLog
 
 
 def line(time_s: float, label: str = "Dog", **fields: object) -> str:

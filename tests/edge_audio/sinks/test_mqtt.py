@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks import Sink, mqtt_link
-from edge_audio.sinks.homeassistant import slug_of
-from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet
+from edge_audio.sinks import Sink
+from edge_audio.sinks.mqtt import link as mqtt_link
+from edge_audio.sinks.mqtt.homeassistant import slug_of
+from edge_audio.sinks.mqtt.sink import MqttConfig, MqttOutlet
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
@@ -197,7 +198,7 @@ def test_closing_delivers_what_waits_and_then_the_status_is_offline(
 
 LISTENER = """
 import sys, time
-from edge_audio.sinks.mqtt import MqttConfig, MqttOutlet
+from edge_audio.sinks.mqtt.sink import MqttConfig, MqttOutlet
 outlet = MqttOutlet(MqttConfig(port=int(sys.argv[1])))
 time.sleep(60)
 """
@@ -609,7 +610,7 @@ def test_without_paho_the_message_says_what_to_install(monkeypatch: pytest.Monke
 
 
 def test_paho_is_loaded_only_when_it_is_needed() -> None:
-    code = "import sys, edge_audio.sinks.mqtt; print('paho' in sys.modules)"
+    code = "import sys, edge_audio.sinks.mqtt.sink; print('paho' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -18,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Sink
-from edge_audio.sinks.clip_files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
+from edge_audio.sinks.clips.files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker

@@ -1,0 +1,1 @@
+"""Audio around events, kept as FLAC."""

@@ -1,0 +1,1 @@
+"""Events to an MQTT broker, and to Home Assistant by its discovery."""
