@@ -17,8 +17,8 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.run import Run, Terms
 from edge_audio.cli.screen import FORMATS
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
-from edge_audio.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.errors import UsageError
+from edge_audio.listening.config import Config, EventsConfig, SourceConfig, load_config
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig

@@ -11,8 +11,8 @@ import click
 from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.config import EventsConfig
 from edge_audio.errors import UsageError
+from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks import TopLabels
 from edge_audio.tagging.tagger import Tagger
 

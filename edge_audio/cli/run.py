@@ -16,14 +16,14 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.explain import Explained
-from edge_audio.cli.loop import StopSignals, first_seconds
 from edge_audio.cli.screen import Screen
-from edge_audio.config import Config, SourceConfig, load_config
 from edge_audio.errors import EdgeAudioError
 from edge_audio.labels.find import find_label
-from edge_audio.listening import Listener
+from edge_audio.listening.config import Config, SourceConfig, load_config
+from edge_audio.listening.listener import Listener
+from edge_audio.listening.outlets import FanOut, Outlets
+from edge_audio.listening.signals import StopSignals, first_seconds
 from edge_audio.notify import Notifier
-from edge_audio.sinks.outlets import FanOut, Outlets
 from edge_audio.sources.audio_file import AudioFile, Microphone, StdinPcm, has_microphone
 from edge_audio.sources.base import Block, Source, paced
 from edge_audio.sources.demo import DemoScene

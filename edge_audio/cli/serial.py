@@ -11,9 +11,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from edge_audio.cli.display import LIVE_TOP, Layout, LiveSink, can_draw
-from edge_audio.cli.loop import StopSignals
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events.detector import Event
+from edge_audio.listening.signals import StopSignals
 from edge_audio.serial.device import Heard, Item, Notice, SerialDevice, StepScores, parse_port
 from edge_audio.serial.protocol import MAX_TOP
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, TopLabels, clock

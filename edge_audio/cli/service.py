@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from edge_audio.cli.run import Run, Terms
-from edge_audio.config import load_config
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.listening.config import load_config
 from edge_audio.service import (
     DEFAULT_NAME,
     check_service_name,

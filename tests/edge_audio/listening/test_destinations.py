@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.sinks.outlets import Outlets
+from edge_audio.listening.outlets import Outlets
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
@@ -99,7 +99,7 @@ def test_metrics_come_and_go_with_the_settings(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> None:
-    from edge_audio.config import Config
+    from edge_audio.listening.config import Config
     from edge_audio.sinks.clips.recorder import ClipsConfig
 
     stream = Stream("kitchen", ["Dog"], 16_000, live=True)

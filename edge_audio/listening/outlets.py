@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from edge_audio.bundle.spec import Spec
-from edge_audio.config import Config
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
+from edge_audio.listening.config import Config
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.sinks.clips.recorder import ClipsOutlet
 from edge_audio.sinks.jsonl import JsonLinesOutlet

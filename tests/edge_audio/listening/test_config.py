@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_audio.config import Config, load_config
 from edge_audio.errors import UsageError
+from edge_audio.listening.config import Config, load_config
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.peers import eventually
 from tests.support.virtual_sound_card import VirtualSoundCard

@@ -1,0 +1,1 @@
+"""The run that lasts: settings, sources, events and destinations of all streams."""
