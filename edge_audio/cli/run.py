@@ -23,7 +23,7 @@ from edge_audio.listening.config import Config, SourceConfig, load_config
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.outlets import FanOut, Outlets
 from edge_audio.listening.signals import StopSignals, first_seconds
-from edge_audio.notify import Notifier
+from edge_audio.service.notify import Notifier
 from edge_audio.sources.audio_file import AudioFile, Microphone, StdinPcm, has_microphone
 from edge_audio.sources.base import Block, Source, paced
 from edge_audio.sources.demo import DemoScene

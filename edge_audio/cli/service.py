@@ -9,7 +9,7 @@ import click
 from edge_audio.cli.run import Run, Terms
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import load_config
-from edge_audio.service import (
+from edge_audio.service.unit import (
     DEFAULT_NAME,
     check_service_name,
     systemctl,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.service import unit_text
+from edge_audio.service.unit import unit_text
 from tests.support.command_line import COMMAND, error_line, run
 from tests.support.paths import REPOSITORY
 
@@ -32,7 +32,7 @@ STAND_IN = """\
 #!{python}
 import os, signal, sys, time
 sys.path.insert(0, {package!r})
-from edge_audio.notify import Notifier
+from edge_audio.service.notify import Notifier
 note = lambda *words: print(*words, sep="\\x1f", file=open({log!r}, "a"), flush=True)
 signal.signal(signal.SIGHUP, lambda *_: note("hup"))
 notifier = Notifier.from_environment()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_audio.notify import Notifier
+from edge_audio.service.notify import Notifier
 
 HANG_S = 60
 
@@ -29,7 +29,9 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 def notify(program: str, **environment: str) -> None:
     """Runs the program with a `notifier` made from this environment."""
-    start = "from edge_audio.notify import Notifier; notifier = Notifier.from_environment();"
+    start = (
+        "from edge_audio.service.notify import Notifier; notifier = Notifier.from_environment();"
+    )
     done = subprocess.run(
         [sys.executable, "-c", start + program],
         env={**os.environ, **environment},

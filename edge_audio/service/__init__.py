@@ -1,0 +1,1 @@
+"""Listening as a service of systemd."""
