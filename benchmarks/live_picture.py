@@ -16,7 +16,7 @@ import click
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from edge_audio.cli.display import LIVE_TOP, MAX_WIDTH, LiveSink
+from edge_audio.cli.live.display import LIVE_TOP, MAX_WIDTH, LiveSink
 from edge_audio.listening.signals import first_seconds
 from edge_audio.sinks import TopLabels
 from edge_audio.sources.demo import DemoScene

@@ -10,12 +10,12 @@ import msgspec
 from click.core import ParameterSource
 
 from edge_audio.bundle.spec import Spec
-from edge_audio.cli.display import LIVE_TOP
-from edge_audio.cli.explain import explain_option
+from edge_audio.cli.live.display import LIVE_TOP
+from edge_audio.cli.live.explain import explain_option
+from edge_audio.cli.live.screen import FORMATS
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.run import Run, Terms
-from edge_audio.cli.screen import FORMATS
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig, load_config

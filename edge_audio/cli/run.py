@@ -15,8 +15,8 @@ import click
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.cli.explain import Explained
-from edge_audio.cli.screen import Screen
+from edge_audio.cli.live.explain import Explained
+from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError
 from edge_audio.labels.find import find_label
 from edge_audio.listening.config import Config, SourceConfig, load_config

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from edge_audio.cli.display import LIVE_TOP, Layout, LiveSink, can_draw
+from edge_audio.cli.live.display import LIVE_TOP, Layout, LiveSink, can_draw
 from edge_audio.cli.options import LabelChoice
 from edge_audio.events.detector import Event
 from edge_audio.listening.signals import StopSignals

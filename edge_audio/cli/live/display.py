@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge_audio.cli.frames import Frames
-from edge_audio.cli.spectrogram import STRIP_ROWS, Strip
+from edge_audio.cli.live.frames import Frames
+from edge_audio.cli.live.spectrogram import STRIP_ROWS, Strip
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks import Sink, TopLabels, clock

@@ -19,8 +19,8 @@ import pytest
 from rich.console import Console
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.cli.braille import Braille
-from edge_audio.cli.explain import Explained, ExplainSink, ExplainView, Trace
+from edge_audio.cli.live.braille import Braille
+from edge_audio.cli.live.explain import Explained, ExplainSink, ExplainView, Trace
 from edge_audio.events.detector import Event, EventDetector
 from tests.support import toy
 from tests.support.command_line import HANG_S, error_line, listening, records, run

@@ -15,8 +15,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.cli.braille import Braille
-from edge_audio.cli.frames import Frames
+from edge_audio.cli.live.braille import Braille
+from edge_audio.cli.live.frames import Frames
 from edge_audio.events.detector import Event, EventDetector, smoothing_factor
 from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks import Sink, clock

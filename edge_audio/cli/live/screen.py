@@ -9,8 +9,8 @@ from typing import get_args
 from rich.console import Console
 
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.cli.display import LIVE_TOP, LiveSink, LiveView, can_draw
-from edge_audio.cli.explain import Explained, Explainer, ExplainSink, ExplainView
+from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
+from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.listening.config import Config, Format
 from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
 from edge_audio.sources.base import Source

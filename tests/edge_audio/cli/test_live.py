@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from rich.console import Console, RenderableType
 
-from edge_audio.cli.display import LiveSink, LiveView
+from edge_audio.cli.live.display import LiveSink, LiveView
 from edge_audio.events.detector import Event
 from edge_audio.sinks import Sink, TopLabels
 from edge_audio.sources.base import Block
