@@ -1,7 +1,7 @@
 """One checkpoint, the same events on every runtime: shipped models on real sound.
 
 Ten minutes of clips that no shipped model was trained on; see also tests/quantize/test_families.py
-for every family and scheme, and tests/test_arm64.py for another processor.
+for every family and scheme, and tests/shipped/test_arm64.py for another processor.
 """
 
 from __future__ import annotations
