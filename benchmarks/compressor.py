@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from distill.data import data_dir, read_clip, read_manifest
+from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.folds import log_mean_exp
 from distill.metrics import wilson
 from distill.scorers import SAMPLE_RATE_HZ, log_odds, whole_steps

@@ -25,7 +25,7 @@ import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
-from distill.data import data_dir, read_manifest
+from distill.data.manifest import data_dir, read_manifest
 from edge_audio.events.detector import Event
 from edge_audio.tagging.tagger import Tagger
 

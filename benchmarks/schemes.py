@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from distill.data import data_dir, read_clip, read_manifest
+from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
 from distill.metrics import wilson
 from distill.runs import read_toml

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from distill.data import data_dir, read_manifest
+from distill.data.manifest import data_dir, read_manifest
 from distill.recipe import read_recipe
 
 Source = tuple[str, str]  # repository, licence

@@ -68,8 +68,8 @@ for _layout, _text in {
 
 
 def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) -> None:
-    from distill.data import MANIFEST_NAME, write_manifest
-    from distill.datasets import LAYOUTS, display_names, survey
+    from distill.data.datasets import LAYOUTS, display_names, survey
+    from distill.data.manifest import MANIFEST_NAME, write_manifest
     from edge_audio.errors import UsageError
 
     out = folder / MANIFEST_NAME if out is None else out
@@ -93,9 +93,9 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
     Errors are missing files, paths listed twice, misspelt labels and groups that are split
     between folds; the exit code is 1 if there are any.
     """
-    from distill.checks import check_audio, check_manifest
-    from distill.data import read_manifest
-    from distill.datasets import display_names
+    from distill.data.checks import check_audio, check_manifest
+    from distill.data.datasets import display_names
+    from distill.data.manifest import read_manifest
 
     clips = read_manifest(folder)
     labels = set(display_names(_class_map(folder, classes)).values())
@@ -128,7 +128,7 @@ def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> No
     OUT_FOLDER is then a data folder too, and WebDataset reads its tars. Run again to go on where
     it stopped.
     """
-    from distill.shards import ShardWriter
+    from distill.data.shards import ShardWriter
 
     writer = ShardWriter(folder, out_folder, clips_per_shard, seed)
     for _ in _progress(writer, "writing shards"):
@@ -137,7 +137,7 @@ def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> No
 
 
 def _class_map(folder: Path, classes: Path | None) -> Path:
-    from distill.labels import LABELS_NAME
+    from distill.data.labels import LABELS_NAME
     from distill.recipe import peers_dir
 
     own = folder / CLASSES_NAME

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import expit
 
-from distill.data import Clip, data_dir, read_clip, read_manifest
-from distill.labels import shared_labels
+from distill.data.labels import shared_labels
+from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
 from distill.metrics import (
     REGRESSION_C,
     Agreement,

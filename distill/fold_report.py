@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from distill.data import Clip
+from distill.data.manifest import Clip
 from distill.evaluate import TWINS
 from distill.figures import draw_confusion
 from distill.metrics import Estimate, wilson

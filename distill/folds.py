@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.cache import Arrays, CachedTargets, TargetCache, TargetMaker, cache_key, teach
-from distill.data import ClipStore, Split, data_dir, read_manifest
+from distill.data.labels import audioset_labels
+from distill.data.manifest import ClipStore, Split, data_dir, read_manifest
 from distill.fold_report import FOLDS, FoldScores, Report, summarise
-from distill.labels import audioset_labels
 from distill.metrics import REGRESSION_C
 from distill.mixtures import Mixer, MixtureConfig
 from distill.objective import Batch, Objective

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill.cache import Arrays
-from distill.company import companions
-from distill.data import Clip
+from distill.data.companions import companions
+from distill.data.manifest import Clip
 from distill.recipe import MaskingConfig
 from distill.students.tagger import Student
 

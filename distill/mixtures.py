@@ -17,7 +17,7 @@ from scipy.signal import oaconvolve
 
 from distill.bouts import find_bouts
 from distill.codecs import CODECS, transcode
-from distill.data import ClipSource
+from distill.data.manifest import ClipSource
 from edge_audio.bundle.spec import Spec
 
 FloatArray = NDArray[np.float32]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.cache import Arrays, TeacherInfo
-from distill.labels import label_columns
+from distill.data.labels import label_columns
 from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
 from distill.recipe import LossConfig
 from distill.students.tagger import Student, StudentConfig, StudentOutput

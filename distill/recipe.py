@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from distill.data import Split
+from distill.data.manifest import Split
 from distill.mixtures import MixtureConfig
 from distill.runs import convert, merge, read_table
 from distill.stream import StreamConfig

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from distill.company import Company
-from distill.data import Clip
+from distill.data.companions import Company
+from distill.data.manifest import Clip
 from distill.listeners import Detection, Listener, ScoreStream
 from distill.progress import tracked
 from distill.soundscapes import (

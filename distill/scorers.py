@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from distill.labels import audioset_labels
+from distill.data.labels import audioset_labels
 from distill.students.tagger import Student, StudentOutput
 from distill.teachers.base import Teacher
 from distill.teachers.yamnet import YamnetTeacher

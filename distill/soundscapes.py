@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.bouts import longest_bout
-from distill.data import Clip, read_clip
+from distill.data.manifest import Clip, read_clip
 from distill.mixtures import coloured_noise, level_gain
 from distill.progress import tracked
 from edge_audio.bundle.spec import Spec

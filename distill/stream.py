@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data import Clip, first_few, from_pcm, read_pcm
+from distill.data.manifest import Clip, first_few, from_pcm, read_pcm
+from distill.data.tars import shard_of
 from distill.mixtures import Mixer, Mixture, MixtureConfig
-from distill.tars import shard_of
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.company import Company, companions
-from distill.data import Clip
-from distill.labels import shared_labels
+from distill.data.companions import Company, companions
+from distill.data.labels import shared_labels
+from distill.data.manifest import Clip
 from distill.listeners import Detection, Listener, ScoreStream, detect, open_listener
 from distill.metrics import Estimate
 from distill.progress import tracked

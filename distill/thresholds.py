@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from distill.company import Company, companions
-from distill.data import Clip
+from distill.data.companions import Company, companions
+from distill.data.manifest import Clip
 from distill.listeners import Detection, Listener, ScoreStream, detect
 from distill.progress import tracked
 from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse

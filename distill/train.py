@@ -23,10 +23,10 @@ from distill.cache import (
     Targets,
     cache_key,
 )
-from distill.checks import require_sound
-from distill.data import Clip, ClipStore, data_dir, read_manifest
+from distill.data.checks import require_sound
+from distill.data.labels import audioset_labels
+from distill.data.manifest import Clip, ClipStore, data_dir, read_manifest
 from distill.inputs import HumanLabels, Input, Masks, StrongLabels
-from distill.labels import audioset_labels
 from distill.mixtures import Mixer
 from distill.objective import Objective
 from distill.recipe import Recipe, TrainingConfig, peers_dir

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data import data_dir, read_clip, read_manifest
-from distill.labels import audioset_labels
+from distill.data.labels import audioset_labels
+from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.recipe import Recipe
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from distill.data import data_dir, read_manifest
+from distill.data.manifest import data_dir, read_manifest
 from distill.evaluate import bundle_recipe, calibration_clips
 from distill.listeners import open_listener
 from distill.recipe import Recipe

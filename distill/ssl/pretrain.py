@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data import ClipStore, data_dir, read_manifest
+from distill.data.manifest import ClipStore, data_dir, read_manifest
 from distill.mixtures import Mixer
 from distill.runs import (
     CHECKPOINT_NAME,

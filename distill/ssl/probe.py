@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from distill.data import Clip, data_dir, read_clip, read_manifest
+from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
 from distill.metrics import FoldAccuracy, cross_validate
 from distill.report import format_estimate
 from distill.ssl.encoder import PatchEncoder

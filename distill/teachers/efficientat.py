@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from distill.labels import audioset_labels
+from distill.data.labels import audioset_labels
 from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import UsageError
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.labels import read_class_map
+from distill.data.labels import read_class_map
 from distill.recipe import PEERS_ENV
 from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import BackendError, UsageError

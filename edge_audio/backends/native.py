@@ -151,8 +151,8 @@ class NativeBackend:
             return self._scores.copy(), (self._network.copy(),)
 
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: those of `edge_audio.features.frontend.log_mel`
-        within rounding, sooner."""
+        """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: the frames of `frontend.log_mel` within
+        rounding, sooner."""
         samples = np.ascontiguousarray(samples)
         frontend = self.spec.frontend
         frames = np.empty((n_frames(frontend, len(samples)), frontend.n_mels), np.float32)

@@ -13,7 +13,7 @@ from tests.support.paths import REPOSITORY
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from distill.labels import LABELS_NAME, read_class_map  # noqa: E402
+from distill.data.labels import LABELS_NAME, read_class_map  # noqa: E402
 from distill.runs import CHECKPOINT_NAME  # noqa: E402
 from distill.train import distill, load_student  # noqa: E402
 from edge_audio.bundle.spec import EventSpec  # noqa: E402

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
-from distill.data import ClipStore, read_manifest
+from distill.data.manifest import ClipStore, read_manifest
 from distill.mixtures import Mixer, MixtureConfig
 from distill.teachers import open_teacher
 from edge_audio.bundle.spec import FrontendSpec

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from distill.cli import evaluate as command
-from distill.data import read_manifest
+from distill.data.manifest import read_manifest
 from distill.evaluate import (
     TWINS,
     Report,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data import Clip
+from distill.data.manifest import Clip
 from distill.fold_report import (
     FOLDS,
     FoldScores,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distill.codecs import CODECS, Codec, transcode
-from distill.data import ClipStore
+from distill.data.manifest import ClipStore
 from distill.mixtures import Mixer, MixtureConfig
 
 RATE_HZ, N_SAMPLES = 16_000, 24_000

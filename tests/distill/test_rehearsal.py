@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from distill.company import companions
-from distill.data import read_manifest
+from distill.data.companions import companions
+from distill.data.manifest import read_manifest
 from distill.listeners import Detection
 from distill.rehearsal import LATENESS_S, Negatives, expected_spans, fold_sounds
 from distill.soundscapes import TrueEvent

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data import read_clip, read_manifest
+from distill.data.manifest import read_clip, read_manifest
 from distill.scorers import (
     BundleScorer,
     Scorer,

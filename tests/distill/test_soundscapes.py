@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.bouts import longest_bout
-from distill.data import read_manifest
+from distill.data.manifest import read_manifest
 from distill.soundscapes import (
     SAMPLE_RATE_HZ,
     Scene,

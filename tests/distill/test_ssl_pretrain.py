@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data import read_manifest
+from distill.data.manifest import read_manifest
 from distill.runs import CHECKPOINT_NAME, CURVES_NAME, METRICS_NAME, read_metrics, read_toml
 from distill.ssl.pretrain import Batch, Mixtures, Pretrainer, load_encoder, pretrain
 from distill.ssl.recipe import CollapseFloor, PretrainRecipe

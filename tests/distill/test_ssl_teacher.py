@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from distill.data import Split
+from distill.data.manifest import Split
 from distill.runs import CHECKPOINT_NAME, save_atomically
 from distill.ssl.cli import pretrain
 from distill.ssl.encoder import PatchEncoder

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill.company import companions
-from distill.data import read_manifest
-from distill.labels import shared_labels
+from distill.data.companions import companions
+from distill.data.labels import shared_labels
+from distill.data.manifest import read_manifest
 from distill.listeners import Listener, WindowListener
 from distill.psds import Intervals
 from distill.rehearsal import Fold

@@ -9,8 +9,8 @@ import pytest
 import soxr
 import torch
 
-from distill.data import Clip, read_clip, read_manifest
-from distill.labels import audioset_labels
+from distill.data.labels import audioset_labels
+from distill.data.manifest import Clip, read_clip, read_manifest
 from distill.teachers.efficientat import (
     SAMPLE_RATE_HZ,
     EfficientAT,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.company import Company
+from distill.data.companions import Company
 from distill.listeners import ScoreStream, detect
 from distill.rehearsal import LATENESS_S, Fold, Rehearsal
 from distill.soundscapes import Sound, TrueEvent

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from distill.cache import CachedTargets
-from distill.data import read_manifest
+from distill.data.labels import audioset_labels
+from distill.data.manifest import read_manifest
 from distill.inputs import HumanLabels, Masks, StrongLabels
-from distill.labels import audioset_labels
 from distill.objective import Objective
 from distill.recipe import MaskingConfig, Recipe
 from distill.stream import StreamConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.labels import LABELS_NAME, label_columns, read_class_map
+from distill.data.labels import LABELS_NAME, label_columns, read_class_map
 from distill.scorers import YamnetScorer
 from distill.teachers import YamnetConfig, open_teacher
 from distill.teachers.yamnet import (

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from distill.data import Split
+from distill.data.manifest import Split
 from distill.mixtures import MixtureConfig
 from distill.recipe import Recipe, TrainingConfig
 from distill.students.lti import LTIConfig

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from scipy.stats import poisson
 
-from distill.company import companions
-from distill.data import read_manifest
+from distill.data.companions import companions
+from distill.data.manifest import read_manifest
 from distill.evaluate import calibration_clips
 from distill.listeners import Detection
 from distill.recipe import Recipe

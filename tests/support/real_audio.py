@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from distill.data import read_manifest
+from distill.data.manifest import read_manifest
 
 
 def soundscape(data_dir: Path, duration_s: float) -> np.ndarray:

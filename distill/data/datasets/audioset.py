@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
-from distill.datasets.base import (
+from distill.data.datasets.base import (
     AUDIO_SUFFIXES,
     EVALUATION_FOLD,
     EXTRA_TRAIN_FOLD,

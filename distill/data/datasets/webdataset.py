@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from distill.datasets.base import AUDIO_SUFFIXES, TRAIN_FOLD, Listed
-from distill.tars import TAR_SUFFIX, read_bytes, tar_members
+from distill.data.datasets.base import AUDIO_SUFFIXES, TRAIN_FOLD, Listed
+from distill.data.tars import TAR_SUFFIX, read_bytes, tar_members
 from edge_audio.errors import UsageError
 
 

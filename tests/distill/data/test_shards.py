@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.data import ClipStore, Split, manifest_rows, read_manifest
+from distill.data.manifest import ClipStore, Split, manifest_rows, read_manifest
+from distill.data.shards import ShardWriter
+from distill.data.tars import read_bytes
 from distill.data_cli import dataset
 from distill.mixtures import Mixer, MixtureConfig
-from distill.shards import ShardWriter
 from distill.stream import WHOLE, ClipStream, Part, StreamConfig, StreamMixer
-from distill.tars import read_bytes
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from tests.distill import workshop
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.labels import label_columns
+from distill.data.labels import label_columns
 from edge_audio.errors import UsageError
 
 

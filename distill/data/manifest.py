@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 from rich.progress import track
 
-from distill.tars import exists, open_audio
+from distill.data.tars import exists, open_audio
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 

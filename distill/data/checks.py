@@ -9,8 +9,8 @@ from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from distill.data import Clip, first_few, read_clip
-from distill.tars import exists
+from distill.data.manifest import Clip, first_few, read_clip
+from distill.data.tars import exists
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.tars import MAX_MEMBER_BYTES, exists, read_bytes, shard_of, tar_members
+from distill.data.tars import MAX_MEMBER_BYTES, exists, read_bytes, shard_of, tar_members
 from edge_audio.errors import SourceError
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from distill.datasets.audioset import list_audioset
-from distill.datasets.base import Listed, display_names, survey
-from distill.datasets.esc50 import list_esc50
-from distill.datasets.fsd50k import list_fsd50k
-from distill.datasets.urbansound8k import list_urbansound8k
-from distill.datasets.webdataset import list_webdataset
+from distill.data.datasets.audioset import list_audioset
+from distill.data.datasets.base import Listed, display_names, survey
+from distill.data.datasets.esc50 import list_esc50
+from distill.data.datasets.fsd50k import list_fsd50k
+from distill.data.datasets.urbansound8k import list_urbansound8k
+from distill.data.datasets.webdataset import list_webdataset
 
 LAYOUTS: dict[str, Callable[[Path, Mapping[str, str]], list[Listed]]] = {
     "audioset": list_audioset,

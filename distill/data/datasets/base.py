@@ -11,8 +11,8 @@ from pathlib import Path
 
 import soundfile as sf
 
-from distill.data import Clip, first_few, to_row, undecodable
-from distill.tars import open_audio
+from distill.data.manifest import Clip, first_few, to_row, undecodable
+from distill.data.tars import open_audio
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from distill.datasets.base import (
+from distill.data.datasets.base import (
     EVALUATION_FOLD,
     TRAIN_FOLD,
     VALIDATION_FOLD,

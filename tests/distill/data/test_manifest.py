@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from distill import data
-from distill.checks import check_audio, check_manifest, nearest_labels, require_sound
-from distill.data import (
+from distill.data import manifest as data
+from distill.data.checks import check_audio, check_manifest, nearest_labels, require_sound
+from distill.data.manifest import (
     COLUMNS,
     Clip,
     ClipStore,
@@ -301,7 +301,7 @@ def test_audio_check_names_every_damaged_clip(tmp_path: Path) -> None:
 def test_shared_manifest_is_sound_but_for_known_leaks_and_foreign_labels(
     data_dir: Path, peers_dir: Path
 ) -> None:
-    from distill.labels import LABELS_NAME, read_class_map
+    from distill.data.labels import LABELS_NAME, read_class_map
 
     labels = read_class_map(peers_dir / LABELS_NAME)
     foreign, leaks = require_sound(data_dir, read_manifest(data_dir), labels)

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from distill.data import MANIFEST_NAME, manifest_rows, write_manifest
-from distill.tars import TAR_SUFFIX, read_bytes, tar_members
+from distill.data.manifest import MANIFEST_NAME, manifest_rows, write_manifest
+from distill.data.tars import TAR_SUFFIX, read_bytes, tar_members
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 
 Row = dict[str, str]

@@ -1,0 +1,1 @@
+"""Clips, their labels, and the data sets that they come from."""
