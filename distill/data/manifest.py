@@ -26,7 +26,7 @@ COLUMNS = (
     *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
     *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
 )
-_DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "shared" / "data"
+_DEFAULT_DATA_DIR = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 class Clip(Spec, frozen=True):
