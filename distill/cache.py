@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from distill.mixtures import Bout, Mixture
+from distill.mixing.mixtures import Bout, Mixture
 from distill.teachers.base import Layer, Teacher, TeacherOutput
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.errors import EdgeAudioError, UsageError

@@ -31,7 +31,7 @@ from distill.data.labels import audioset_labels
 from distill.data.manifest import ClipStore, Split, data_dir, read_manifest
 from distill.fold_report import FOLDS, FoldScores, Report, summarise
 from distill.metrics import REGRESSION_C
-from distill.mixtures import Mixer, MixtureConfig
+from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.objective import Batch, Objective
 from distill.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
 from distill.runs import read_toml, save_atomically

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from distill.data.manifest import Split
-from distill.mixtures import MixtureConfig
+from distill.mixing.mixtures import MixtureConfig
+from distill.mixing.stream_mixer import StreamConfig
 from distill.runs import convert, merge, read_table
-from distill.stream import StreamConfig
 from distill.students.sizes import student_config
 from distill.students.tagger import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig

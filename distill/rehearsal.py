@@ -9,8 +9,7 @@ from typing import NamedTuple
 from distill.data.companions import Company
 from distill.data.manifest import Clip
 from distill.listeners import Detection, Listener, ScoreStream
-from distill.progress import tracked
-from distill.soundscapes import (
+from distill.mixing.soundscapes import (
     Scene,
     Sound,
     SoundscapeConfig,
@@ -20,6 +19,7 @@ from distill.soundscapes import (
     read_sounds,
     soundscapes,
 )
+from distill.progress import tracked
 
 LATENESS_S = 1.0
 """An event may be reported this long after its end and still counts as found."""

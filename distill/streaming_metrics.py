@@ -13,8 +13,8 @@ from scipy.stats import chi2
 
 from distill.listeners import Detection
 from distill.metrics import Estimate, basic_interval, resample_groups, wilson
+from distill.mixing.soundscapes import TrueEvent
 from distill.rehearsal import is_in_time
-from distill.soundscapes import TrueEvent
 from edge_audio.bundle.spec import Spec
 
 SUDDEN = frozenset(

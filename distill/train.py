@@ -27,7 +27,8 @@ from distill.data.checks import require_sound
 from distill.data.labels import audioset_labels
 from distill.data.manifest import Clip, ClipStore, data_dir, read_manifest
 from distill.inputs import HumanLabels, Input, Masks, StrongLabels
-from distill.mixtures import Mixer
+from distill.mixing.mixtures import Mixer
+from distill.mixing.stream_mixer import ClipStream, StreamMixer
 from distill.objective import Objective
 from distill.recipe import Recipe, TrainingConfig, peers_dir
 from distill.runs import (
@@ -44,7 +45,6 @@ from distill.runs import (
     save_atomically,
     warmup_cosine,
 )
-from distill.stream import ClipStream, StreamMixer
 from distill.students.tagger import Student
 from distill.teachers import open_teacher
 from edge_audio.errors import EdgeAudioError, UsageError

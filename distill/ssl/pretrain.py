@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from distill.data.manifest import ClipStore, data_dir, read_manifest
-from distill.mixtures import Mixer
+from distill.mixing.mixtures import Mixer
 from distill.runs import (
     CHECKPOINT_NAME,
     METRICS_NAME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from distill.data.manifest import Split
-from distill.mixtures import MixtureConfig
+from distill.mixing.mixtures import MixtureConfig
 from edge_audio.bundle.spec import FrontendSpec, Spec
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from distill.data.manifest import ClipStore, read_manifest
-from distill.mixtures import Mixer, MixtureConfig
+from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.teachers import open_teacher
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.errors import UsageError

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from distill import thresholds
-from distill.soundscapes import SoundscapeConfig
+from distill.mixing.soundscapes import SoundscapeConfig
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.tagging.verify import verify_bundle

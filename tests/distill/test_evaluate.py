@@ -25,9 +25,9 @@ from distill.evaluate import (
     open_targets,
     write_report,
 )
+from distill.mixing.soundscapes import SoundscapeConfig
 from distill.recipe import Recipe
 from distill.report import describe, describe_streaming, to_streaming_table, to_table
-from distill.soundscapes import SoundscapeConfig
 from distill.thresholds import CalibrationConfig
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError

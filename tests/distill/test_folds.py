@@ -30,7 +30,7 @@ from distill.folds import (
     log_mean_exp,
     score_fold,
 )
-from distill.mixtures import MixtureConfig
+from distill.mixing.mixtures import MixtureConfig
 from distill.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
 from distill.runs import read_toml
 from distill.train import load_student, training_clips

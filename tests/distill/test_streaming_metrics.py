@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.listeners import Detection
-from distill.soundscapes import TrueEvent
+from distill.mixing.soundscapes import TrueEvent
 from distill.streaming_metrics import event_f1, false_alarms, onset_latency
 
 LABELS = ("Dog", "Cat")

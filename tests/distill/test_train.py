@@ -18,9 +18,9 @@ from distill.cache import CachedTargets
 from distill.data.labels import audioset_labels
 from distill.data.manifest import read_manifest
 from distill.inputs import HumanLabels, Masks, StrongLabels
+from distill.mixing.stream_mixer import StreamConfig
 from distill.objective import Objective
 from distill.recipe import MaskingConfig, Recipe
-from distill.stream import StreamConfig
 from distill.students.tagger import Student, StudentConfig
 from distill.train import (
     Trainer,

@@ -12,7 +12,7 @@ import soundfile as sf
 import torch
 
 from distill.data.manifest import Split
-from distill.mixtures import MixtureConfig
+from distill.mixing.mixtures import MixtureConfig
 from distill.recipe import Recipe, TrainingConfig
 from distill.students.lti import LTIConfig
 from distill.students.tagger import StudentConfig

@@ -19,9 +19,9 @@ from distill.data.companions import companions
 from distill.data.manifest import read_manifest
 from distill.evaluate import calibration_clips
 from distill.listeners import Detection
+from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
 from distill.recipe import Recipe
 from distill.rehearsal import Negatives, fold_sounds
-from distill.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
 from distill.streaming_metrics import onset_latency
 from distill.thresholds import CalibrationConfig
 from edge_audio.bundle.store import load_bundle, shipped_bundles

@@ -18,8 +18,8 @@ from distill.data.manifest import ClipStore, Split, manifest_rows, read_manifest
 from distill.data.shards import ShardWriter
 from distill.data.tars import read_bytes
 from distill.data_cli import dataset
-from distill.mixtures import Mixer, MixtureConfig
-from distill.stream import WHOLE, ClipStream, Part, StreamConfig, StreamMixer
+from distill.mixing.mixtures import Mixer, MixtureConfig
+from distill.mixing.stream_mixer import WHOLE, ClipStream, Part, StreamConfig, StreamMixer
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from tests.distill import workshop
 

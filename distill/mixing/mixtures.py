@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
-from distill.bouts import find_bouts
-from distill.codecs import CODECS, transcode
 from distill.data.manifest import ClipSource
+from distill.mixing.bouts import find_bouts
+from distill.mixing.codecs import CODECS, transcode
 from edge_audio.bundle.spec import Spec
 
 FloatArray = NDArray[np.float32]

@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.bouts import longest_bout
 from distill.data.manifest import Clip, read_clip
-from distill.mixtures import coloured_noise, level_gain
+from distill.mixing.bouts import longest_bout
+from distill.mixing.mixtures import coloured_noise, level_gain
 from distill.progress import tracked
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError

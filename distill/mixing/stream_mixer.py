@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from distill.data.manifest import Clip, first_few, from_pcm, read_pcm
 from distill.data.tars import shard_of
-from distill.mixtures import Mixer, Mixture, MixtureConfig
+from distill.mixing.mixtures import Mixer, Mixture, MixtureConfig
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill.codecs import CODECS, Codec, transcode
 from distill.data.manifest import ClipStore
-from distill.mixtures import Mixer, MixtureConfig
+from distill.mixing.codecs import CODECS, Codec, transcode
+from distill.mixing.mixtures import Mixer, MixtureConfig
 
 RATE_HZ, N_SAMPLES = 16_000, 24_000
 BUSY = MixtureConfig(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.bouts import longest_bout
 from distill.data.manifest import read_manifest
-from distill.soundscapes import (
+from distill.mixing.bouts import longest_bout
+from distill.mixing.soundscapes import (
     SAMPLE_RATE_HZ,
     Scene,
     Sound,

@@ -1,0 +1,1 @@
+"""From clips to what students hear: mixtures and soundscapes."""
