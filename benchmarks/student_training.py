@@ -21,9 +21,9 @@ from rich.table import Table
 from torch import Tensor
 
 from distill.students.cost import count_mmac_per_s, count_parameters
-from distill.students.mixer import Mixer
+from distill.students.sequence_mixer import Mixer
 from distill.students.sizes import MIXERS, SIZES, student_config
-from distill.students.tagger import Student
+from distill.students.student import Student
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from distill.objective import Batch, Objective
 from distill.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
 from distill.runs import read_toml, save_atomically
 from distill.scorers import BundleScorer, StudentScorer, log_odds
-from distill.students.tagger import Student, StudentOutput
+from distill.students.student import Student, StudentOutput
 from distill.teachers import open_teacher
 from distill.train import Trainer, load_student, open_accelerator, training_clips
 from edge_audio.bundle.spec import Spec

@@ -10,7 +10,7 @@ from distill.cache import Arrays
 from distill.data.companions import companions
 from distill.data.manifest import Clip
 from distill.recipe import MaskingConfig
-from distill.students.tagger import Student
+from distill.students.student import Student
 
 
 class HumanLabels:

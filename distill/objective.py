@@ -14,7 +14,7 @@ from distill.cache import Arrays, TeacherInfo
 from distill.data.labels import label_columns
 from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
 from distill.recipe import LossConfig
-from distill.students.tagger import Student, StudentConfig, StudentOutput
+from distill.students.student import Student, StudentConfig, StudentOutput
 
 Batch = Mapping[str, Tensor]
 

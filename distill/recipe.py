@@ -14,7 +14,7 @@ from distill.mixing.mixtures import MixtureConfig
 from distill.mixing.stream_mixer import StreamConfig
 from distill.runs import convert, merge, read_table
 from distill.students.sizes import student_config
-from distill.students.tagger import StudentConfig
+from distill.students.student import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig
 from edge_audio.bundle.spec import Spec
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from distill.data.labels import audioset_labels
-from distill.students.tagger import Student, StudentOutput
+from distill.students.student import Student, StudentOutput
 from distill.teachers.base import Teacher
 from distill.teachers.yamnet import YamnetTeacher
 from edge_audio.backends import open_backend

@@ -45,7 +45,7 @@ from distill.runs import (
     save_atomically,
     warmup_cosine,
 )
-from distill.students.tagger import Student
+from distill.students.student import Student
 from distill.teachers import open_teacher
 from edge_audio.errors import EdgeAudioError, UsageError
 

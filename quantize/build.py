@@ -18,7 +18,7 @@ from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.recipe import Recipe
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
-from distill.students.tagger import Student
+from distill.students.student import Student
 from distill.thresholds import CalibrationConfig
 from distill.train import load_student
 from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend

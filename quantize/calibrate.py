@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 from quantize.layers import Range
 from quantize.parity import step_blocks
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 
 MAX_INT8 = 127
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from torch import nn
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 from edge_audio.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 from edge_audio.errors import UsageError
 from quantize.calibrate import Ranges, measure_ranges
 from quantize.int8 import round_linear_weights

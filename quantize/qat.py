@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 from distill.train import distill, load_student
 from quantize.int8 import MAX_INT8
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 from edge_audio.bundle.spec import DType, ModelSpec, TensorSpec
 from edge_audio.features.frontend import hann_window, mel_weights
 from quantize.layers import StateRounding

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.conv import ConvConfig
+from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
-from distill.students.mixer import Mixer, State
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
+from distill.students.sequence_mixer import Mixer, State
 from distill.students.slstm import SLSTMConfig
 
 MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig

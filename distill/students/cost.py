@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.students.tagger import Student
+from distill.students.student import Student
 
 
 def count_parameters(student: Student) -> int:

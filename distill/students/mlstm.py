@@ -26,7 +26,7 @@ from distill.students.chunked import (
     pad_to_chunks,
     running_maximum,
 )
-from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 10.0

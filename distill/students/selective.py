@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.chunked import decayed_attention, decayed_attention_step, pad_to_chunks
-from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 

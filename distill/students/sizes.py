@@ -16,12 +16,12 @@ from __future__ import annotations
 import msgspec
 
 from distill.students.blocks import MixerConfig
-from distill.students.conv import ConvConfig
+from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
 from distill.students.slstm import SLSTMConfig
-from distill.students.tagger import StudentConfig
+from distill.students.student import StudentConfig
 from edge_audio.errors import UsageError
 
 SIZES: dict[str, StudentConfig] = {

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 8.0

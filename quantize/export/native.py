@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.students.blocks import BOUND, Block
-from distill.students.conv import CausalTCN, DilatedConv
+from distill.students.conv_mixer import CausalTCN, DilatedConv
 from distill.students.lti import DiagonalSSM
-from distill.students.mixer import Mixer
 from distill.students.mlstm import MAX_LOGIT as MLSTM_MAX_LOGIT
 from distill.students.mlstm import MLSTM, ExponentialMLSTM
 from distill.students.selective import SelectiveSSM
+from distill.students.sequence_mixer import Mixer
 from distill.students.slstm import MAX_LOGIT as SLSTM_MAX_LOGIT
 from distill.students.slstm import OUTPUT_SCALE, SLSTM
 from distill.students.stem import CausalConv
-from distill.students.tagger import Student
+from distill.students.student import Student
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError

@@ -11,7 +11,7 @@ import torch
 from distill.cache import TeacherInfo
 from distill.objective import Objective, pair_layers
 from distill.recipe import LossConfig
-from distill.students.tagger import Student
+from distill.students.student import Student
 from distill.teachers.base import Layer
 from tests.distill.workshop import TINY_STUDENT
 

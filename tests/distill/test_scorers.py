@@ -18,7 +18,7 @@ from distill.scorers import (
     pool_steps,
     whole_steps,
 )
-from distill.students.tagger import Student
+from distill.students.student import Student
 from distill.teachers import open_teacher
 from edge_audio.bundle.store import Bundle
 from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound

@@ -21,7 +21,7 @@ from distill.inputs import HumanLabels, Masks, StrongLabels
 from distill.mixing.stream_mixer import StreamConfig
 from distill.objective import Objective
 from distill.recipe import MaskingConfig, Recipe
-from distill.students.tagger import Student, StudentConfig
+from distill.students.student import Student, StudentConfig
 from distill.train import (
     Trainer,
     balance,

@@ -15,7 +15,7 @@ from distill.data.manifest import Split
 from distill.mixing.mixtures import MixtureConfig
 from distill.recipe import Recipe, TrainingConfig
 from distill.students.lti import LTIConfig
-from distill.students.tagger import StudentConfig
+from distill.students.student import StudentConfig
 from distill.teachers import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
 from edge_audio.bundle.spec import Threshold

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from distill.recipe import Recipe, read_recipe
-from distill.students.tagger import Student, StudentConfig
+from distill.students.student import Student, StudentConfig
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.students.mixer import Mixer
+from distill.students.sequence_mixer import Mixer
 from edge_audio.backends.native import NativeBackend, is_available, load_engine
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
 from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from torch import nn  # noqa: E402
 
-from distill.students.tagger import Student, StudentConfig  # noqa: E402
+from distill.students.student import Student, StudentConfig  # noqa: E402
 from quantize.int8 import round_linear_weights  # noqa: E402
 from quantize.qat import RoundedLinear, round_in_forward  # noqa: E402
 

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from distill.students.blocks import Block, MixerConfig
-from distill.students.conv import ConvConfig
+from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
 from distill.students.slstm import SLSTMConfig
-from distill.students.tagger import Student, StudentConfig
+from distill.students.student import Student, StudentConfig
 
 MIXERS: dict[str, MixerConfig] = {
     "ssm-lti": LTIConfig(n_modes=2),

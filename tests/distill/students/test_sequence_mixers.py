@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill.students.blocks import BOUND
+from distill.students.causal_conv import convolve
 from distill.students.chunked import CHUNK, decayed_attention
-from distill.students.conv import DilatedConv
-from distill.students.convolution import convolve
+from distill.students.conv_mixer import DilatedConv
 from distill.students.lti import DiagonalSSM
-from distill.students.mixer import Mixer
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
+from distill.students.sequence_mixer import Mixer
 from distill.students.slstm import SLSTM, SLSTMConfig
 from tests.support.student_zoo import MIXERS
 

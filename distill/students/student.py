@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from distill.students.blocks import Block, MixerConfig, bounded_hardswish, bounded_norm
 from distill.students.lti import LTIConfig
-from distill.students.mixer import State
+from distill.students.sequence_mixer import State
 from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.convolution import convolve
-from distill.students.mixer import Mixer, State
+from distill.students.causal_conv import convolve
+from distill.students.sequence_mixer import Mixer, State
 from edge_audio.bundle.spec import Spec
 
 

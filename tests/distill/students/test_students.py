@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from distill.students.blocks import BOUND
 from distill.students.cost import count_mmac_per_s, count_parameters
-from distill.students.mixer import State
+from distill.students.sequence_mixer import State
 from distill.students.sizes import PRESETS, SIZES, student_config
 from distill.students.stem import ConvStem
-from distill.students.tagger import Student, StudentConfig, StudentOutput
+from distill.students.student import Student, StudentConfig, StudentOutput
 from edge_audio.errors import UsageError
 from tests.support.student_zoo import CONFIGS, MIXERS, N_TOKENS, make_student, random_frames
 
