@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.pretrain import load_encoder
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.pretrain import load_encoder
 from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel

@@ -11,12 +11,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from distill.cli_pretrain import pretrain
 from distill.data.manifest import Split
+from distill.evaluation.probe import probe, probed_blocks, to_table
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.recipe import (
+    EncoderConfig,
+    ObjectiveConfig,
+    PretrainRecipe,
+    TrainingConfig,
+)
 from distill.runs import CHECKPOINT_NAME, save_atomically
-from distill.ssl.cli import pretrain
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.probe import probe, probed_blocks, to_table
-from distill.ssl.recipe import EncoderConfig, ObjectiveConfig, PretrainRecipe, TrainingConfig
 from distill.teachers import SelfSupervisedConfig, open_teacher
 from distill.teachers.ssl import SelfSupervisedTeacher
 from edge_audio.errors import EdgeAudioError, UsageError

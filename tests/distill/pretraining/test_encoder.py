@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.masking import inverse_block_mask, n_kept, visible_patches
-from distill.ssl.objective import (
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.masking import inverse_block_mask, n_kept, visible_patches
+from distill.pretraining.objective import (
     Decoder,
     LatentStudent,
     Prediction,
@@ -23,8 +23,8 @@ from distill.ssl.objective import (
     latent_loss,
     latent_targets,
 )
-from distill.ssl.recipe import CollapseFloor, EncoderConfig, MaskConfig, ObjectiveConfig
-from distill.ssl.watch import CollapseWarning, effective_rank, examine, warn_of_collapse
+from distill.pretraining.recipe import CollapseFloor, EncoderConfig, MaskConfig, ObjectiveConfig
+from distill.pretraining.watch import CollapseWarning, effective_rank, examine, warn_of_collapse
 
 CONFIG = EncoderConfig(dim=16, n_blocks=3, n_heads=2, n_positions=16)
 OBJECTIVE = ObjectiveConfig(n_target_blocks=2, decoder_dim=8, decoder_layers=2)

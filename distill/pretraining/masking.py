@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.ssl.recipe import MaskConfig
+from distill.pretraining.recipe import MaskConfig
 
 
 def n_kept(ratio: float, n_patches: int) -> int:

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
 from distill.metrics import FoldAccuracy, cross_validate
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.pretrain import load_encoder
+from distill.pretraining.recipe import PretrainRecipe
 from distill.report import format_estimate
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.pretrain import load_encoder
-from distill.ssl.recipe import PretrainRecipe
 from distill.teachers.base import Teacher
 from distill.teachers.ssl import SelfSupervisedTeacher
 from edge_audio.bundle.spec import Spec

@@ -10,7 +10,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from distill.ssl.recipe import CollapseFloor
+from distill.pretraining.recipe import CollapseFloor
 from edge_audio.bundle.spec import Spec
 
 _MAX_ROWS = 2048  # of the singular value decomposition

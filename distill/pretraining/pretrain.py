@@ -16,6 +16,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from distill.data.manifest import ClipStore, data_dir, read_manifest
 from distill.mixing.mixtures import Mixer
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.masking import visible_patches
+from distill.pretraining.objective import (
+    LatentStudent,
+    LatentTargets,
+    Prediction,
+    ema_decay,
+    follow,
+    latent_loss,
+    latent_targets,
+)
+from distill.pretraining.recipe import PretrainRecipe
+from distill.pretraining.watch import examine, warn_of_collapse
 from distill.runs import (
     CHECKPOINT_NAME,
     METRICS_NAME,
@@ -30,19 +43,6 @@ from distill.runs import (
     save_atomically,
     warmup_cosine,
 )
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.masking import visible_patches
-from distill.ssl.objective import (
-    LatentStudent,
-    LatentTargets,
-    Prediction,
-    ema_decay,
-    follow,
-    latent_loss,
-    latent_targets,
-)
-from distill.ssl.recipe import PretrainRecipe
-from distill.ssl.watch import examine, warn_of_collapse
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel, n_frames
 

@@ -63,13 +63,13 @@ def pretrain(
 
     torch.set_num_threads(n_threads)
     if probe_path is not None:
-        from distill.ssl.probe import probe, to_table
+        from distill.evaluation.probe import probe, to_table
 
         Console().print(to_table(probe(probe_path)), highlight=False)
         return
+    from distill.pretraining.pretrain import pretrain as run
+    from distill.pretraining.recipe import PretrainRecipe
     from distill.runs import read_toml
-    from distill.ssl.pretrain import pretrain as run
-    from distill.ssl.recipe import PretrainRecipe
 
     assert recipe_path is not None
     click.echo(run(read_toml(recipe_path, PretrainRecipe), runs_dir, n_workers))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from distill.ssl.recipe import EncoderConfig
+from distill.pretraining.recipe import EncoderConfig
 
 
 class Block(nn.Module):

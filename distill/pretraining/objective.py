@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.ssl.encoder import PatchEncoder
-from distill.ssl.recipe import EncoderConfig, ObjectiveConfig
+from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.recipe import EncoderConfig, ObjectiveConfig
 
 
 class LatentTargets(NamedTuple):
