@@ -20,7 +20,7 @@ from distill.pretraining.pretrain import load_encoder
 from distill.pretraining.recipe import PretrainRecipe
 from distill.report import format_estimate
 from distill.teachers.base import Teacher
-from distill.teachers.ssl import SelfSupervisedTeacher
+from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
 

@@ -58,7 +58,7 @@ def open_teacher(config: TeacherConfig, peers: Path) -> Teacher:
 
         return TransformersTeacher.load(config.model, config.layers, config.trust_remote_code)
     if isinstance(config, SelfSupervisedConfig):
-        from distill.teachers.ssl import SelfSupervisedTeacher
+        from distill.teachers.pretrained import SelfSupervisedTeacher
 
         return SelfSupervisedTeacher.load(Path(config.checkpoint), config.layers)
     from distill.teachers.yamnet import YamnetTeacher

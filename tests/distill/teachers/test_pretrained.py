@@ -23,7 +23,7 @@ from distill.pretraining.recipe import (
 )
 from distill.runs import CHECKPOINT_NAME, save_atomically
 from distill.teachers import SelfSupervisedConfig, open_teacher
-from distill.teachers.ssl import SelfSupervisedTeacher
+from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill import workshop
 from tests.support.paths import REPOSITORY
