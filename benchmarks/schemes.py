@@ -33,7 +33,7 @@ from rich.table import Table
 from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
 from distill.metrics import wilson
-from distill.runs import read_toml
+from distill.runs.checkpoints import read_toml
 from distill.scorers import BundleScorer
 from distill.train import load_student
 from edge_audio.backends import Backend, backends_for, open_backend

@@ -35,7 +35,7 @@ from distill.metrics import (
     reliability,
 )
 from distill.recipe import Recipe, peers_dir
-from distill.runs import CHECKPOINT_NAME
+from distill.runs.checkpoints import CHECKPOINT_NAME
 from distill.scorers import (
     SAMPLE_RATE_HZ,
     BundleScorer,

@@ -34,7 +34,7 @@ from distill.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.objective import Batch, Objective
 from distill.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
-from distill.runs import read_toml, save_atomically
+from distill.runs.checkpoints import read_toml, save_atomically
 from distill.scorers import BundleScorer, StudentScorer, log_odds
 from distill.students.student import Student, StudentOutput
 from distill.teachers import open_teacher

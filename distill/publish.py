@@ -13,7 +13,7 @@ import msgspec
 from torch import Tensor
 
 from distill.recipe import Recipe
-from distill.runs import load_state, save_atomically
+from distill.runs.checkpoints import load_state, save_atomically
 
 
 def publish(checkpoint: Path, path: Path) -> None:

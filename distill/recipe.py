@@ -12,7 +12,7 @@ import msgspec
 from distill.data.manifest import Split
 from distill.mixing.mixtures import MixtureConfig
 from distill.mixing.stream_mixer import StreamConfig
-from distill.runs import convert, merge, read_table
+from distill.runs.checkpoints import convert, merge, read_table
 from distill.students.sizes import student_config
 from distill.students.student import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig

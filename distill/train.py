@@ -31,7 +31,7 @@ from distill.mixing.mixtures import Mixer
 from distill.mixing.stream_mixer import ClipStream, StreamMixer
 from distill.objective import Objective
 from distill.recipe import Recipe, TrainingConfig, peers_dir
-from distill.runs import (
+from distill.runs.checkpoints import (
     CHECKPOINT_NAME,
     METRICS_NAME,
     MetricsLog,

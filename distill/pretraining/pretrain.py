@@ -29,7 +29,7 @@ from distill.pretraining.objective import (
 )
 from distill.pretraining.recipe import PretrainRecipe
 from distill.pretraining.watch import examine, warn_of_collapse
-from distill.runs import (
+from distill.runs.checkpoints import (
     CHECKPOINT_NAME,
     METRICS_NAME,
     MetricsLog,

@@ -32,7 +32,7 @@ from distill.folds import (
 )
 from distill.mixing.mixtures import MixtureConfig
 from distill.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
-from distill.runs import read_toml
+from distill.runs.checkpoints import read_toml
 from distill.train import load_student, training_clips
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import KINDS, TINY_RECIPE, write_manifest

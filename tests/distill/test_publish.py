@@ -8,7 +8,7 @@ import msgspec
 import torch
 
 from distill.publish import publish
-from distill.runs import load_state
+from distill.runs.checkpoints import load_state
 from distill.train import load_student
 from tests.distill.workshop import TINY_RECIPE
 

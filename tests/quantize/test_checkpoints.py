@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.publish import publish
-from distill.runs import load_state
+from distill.runs.checkpoints import load_state
 from distill.train import load_student
 from edge_audio.bundle.store import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden

@@ -15,7 +15,13 @@ from distill.data.manifest import read_manifest
 from distill.pretraining.pretrain import Batch, Mixtures, Pretrainer, load_encoder, pretrain
 from distill.pretraining.recipe import CollapseFloor, PretrainRecipe
 from distill.pretraining.watch import CollapseWarning
-from distill.runs import CHECKPOINT_NAME, CURVES_NAME, METRICS_NAME, read_metrics, read_toml
+from distill.runs.checkpoints import (
+    CHECKPOINT_NAME,
+    CURVES_NAME,
+    METRICS_NAME,
+    read_metrics,
+    read_toml,
+)
 from edge_audio.errors import EdgeAudioError
 from tests.distill import workshop
 from tests.support.paths import REPOSITORY

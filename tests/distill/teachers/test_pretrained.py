@@ -21,7 +21,7 @@ from distill.pretraining.recipe import (
     PretrainRecipe,
     TrainingConfig,
 )
-from distill.runs import CHECKPOINT_NAME, save_atomically
+from distill.runs.checkpoints import CHECKPOINT_NAME, save_atomically
 from distill.teachers import SelfSupervisedConfig, open_teacher
 from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.errors import EdgeAudioError, UsageError

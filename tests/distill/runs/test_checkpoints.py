@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.runs import (
+from distill.runs.checkpoints import (
     CURVES_NAME,
     METRICS_NAME,
     MetricsLog,

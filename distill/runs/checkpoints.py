@@ -35,7 +35,7 @@ METRICS_NAME = "metrics.csv"
 CURVES_NAME = "curves.png"
 RECIPE_NAME = "recipe.json"
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("edge-audio", "torch", "numpy", "scipy")
 
 RecipeT = TypeVar("RecipeT", bound=msgspec.Struct)
