@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 
 from distill.evaluate import evaluate
 from distill.metrics import Estimate
-from distill.recipe import read_recipe
 from distill.report import format_estimate
-from distill.train import distill
+from distill.training.recipe import read_recipe
+from distill.training.trainer import distill
 from edge_audio.bundle.spec import Spec
 
 RECIPE = Path("distill/recipes/esc_free.toml")

@@ -45,7 +45,7 @@ from distill.folds import log_mean_exp
 from distill.metrics import wilson
 from distill.scorers import SAMPLE_RATE_HZ, log_odds, whole_steps
 from distill.students.student import Student
-from distill.train import load_student
+from distill.training.trainer import load_student
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from quantize.build import BuildConfig, _calibration_streams

@@ -35,7 +35,7 @@ from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
 from distill.metrics import wilson
 from distill.runs.checkpoints import read_toml
 from distill.scorers import BundleScorer
-from distill.train import load_student
+from distill.training.trainer import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle, Tolerance, load_bundle

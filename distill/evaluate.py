@@ -34,7 +34,6 @@ from distill.metrics import (
     precision_at_recalls,
     reliability,
 )
-from distill.recipe import Recipe, peers_dir
 from distill.runs.checkpoints import CHECKPOINT_NAME
 from distill.scorers import (
     SAMPLE_RATE_HZ,
@@ -46,7 +45,8 @@ from distill.scorers import (
 )
 from distill.streaming import StreamingReport, evaluate_streaming
 from distill.teachers import open_teacher
-from distill.train import load_student
+from distill.training.recipe import Recipe, peers_dir
+from distill.training.trainer import load_student
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import MANIFEST_NAME, Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError

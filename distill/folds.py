@@ -26,19 +26,26 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.cache import Arrays, CachedTargets, TargetCache, TargetMaker, cache_key, teach
 from distill.data.labels import audioset_labels
 from distill.data.manifest import ClipStore, Split, data_dir, read_manifest
 from distill.fold_report import FOLDS, FoldScores, Report, summarise
 from distill.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
-from distill.objective import Batch, Objective
-from distill.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
 from distill.runs.checkpoints import read_toml, save_atomically
 from distill.scorers import BundleScorer, StudentScorer, log_odds
 from distill.students.student import Student, StudentOutput
 from distill.teachers import open_teacher
-from distill.train import Trainer, load_student, open_accelerator, training_clips
+from distill.training.objective import Batch, Objective
+from distill.training.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
+from distill.training.targets import (
+    Arrays,
+    CachedTargets,
+    TargetCache,
+    TargetMaker,
+    cache_key,
+    teach,
+)
+from distill.training.trainer import Trainer, load_student, open_accelerator, training_clips
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from distill.data.labels import audioset_labels
 from distill.data.manifest import data_dir, read_clip, read_manifest
-from distill.recipe import Recipe
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
 from distill.thresholds import CalibrationConfig
-from distill.train import load_student
+from distill.training.recipe import Recipe
+from distill.training.trainer import load_student
 from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
 from edge_audio.bundle.store import (

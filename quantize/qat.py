@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.student import Student
-from distill.train import distill, load_student
+from distill.training.trainer import distill, load_student
 from quantize.int8 import MAX_INT8
 
 LEARNING_RATE_FACTOR = 0.1

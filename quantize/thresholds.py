@@ -9,9 +9,9 @@ import msgspec
 from distill.data.manifest import data_dir, read_manifest
 from distill.evaluate import bundle_recipe, calibration_clips
 from distill.listeners import open_listener
-from distill.recipe import Recipe
 from distill.scorers import BundleScorer
 from distill.thresholds import CalibrationConfig, calibrate
+from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
 from quantize.card import CARD_NAME, model_card

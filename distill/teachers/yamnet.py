@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.data.labels import read_class_map
-from distill.recipe import PEERS_ENV
 from distill.teachers.base import Layer, TeacherOutput
+from distill.training.recipe import PEERS_ENV
 from edge_audio.errors import BackendError, UsageError
 
 FloatArray = NDArray[np.float32]

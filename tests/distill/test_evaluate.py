@@ -26,9 +26,9 @@ from distill.evaluate import (
     write_report,
 )
 from distill.mixing.soundscapes import SoundscapeConfig
-from distill.recipe import Recipe
 from distill.report import describe, describe_streaming, to_streaming_table, to_table
 from distill.thresholds import CalibrationConfig
+from distill.training.recipe import Recipe
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import (
@@ -92,9 +92,9 @@ def test_teacher_column_is_scored_on_the_same_clips(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distill import evaluate as module
-    from distill.recipe import peers_dir
     from distill.scorers import TeacherScorer
     from distill.teachers import open_teacher
+    from distill.training.recipe import peers_dir
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
     monkeypatch.setattr(module, "open_baselines", lambda recipe, names: [scorer] if names else [])
@@ -150,7 +150,7 @@ def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
 
 def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) -> None:
     from distill.evaluate import Target
-    from distill.recipe import read_recipe
+    from distill.training.recipe import read_recipe
 
     clips = read_manifest(data_dir)
     for name in ("ship", "esc_free"):

@@ -31,9 +31,9 @@ from distill.folds import (
     score_fold,
 )
 from distill.mixing.mixtures import MixtureConfig
-from distill.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
 from distill.runs.checkpoints import read_toml
-from distill.train import load_student, training_clips
+from distill.training.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
+from distill.training.trainer import load_student, training_clips
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import KINDS, TINY_RECIPE, write_manifest
 from tests.support.paths import REPOSITORY

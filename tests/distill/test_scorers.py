@@ -98,7 +98,7 @@ def test_pooled_features_are_finite_for_certain_scores() -> None:
 
 
 def test_bundle_scores_as_its_student_does(float_bundle: Bundle, in_workshop: Path) -> None:
-    from distill.train import load_student
+    from distill.training.trainer import load_student
 
     student, _ = load_student(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
     eager, exported = StudentScorer("eager", student), BundleScorer(float_bundle)

@@ -13,11 +13,11 @@ import torch
 
 from distill.data.manifest import Split
 from distill.mixing.mixtures import MixtureConfig
-from distill.recipe import Recipe, TrainingConfig
 from distill.students.lti import LTIConfig
 from distill.students.student import StudentConfig
 from distill.teachers import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
+from distill.training.recipe import Recipe, TrainingConfig
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 

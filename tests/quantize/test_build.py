@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from distill.recipe import Recipe, read_recipe
 from distill.students.student import Student, StudentConfig
+from distill.training.recipe import Recipe, read_recipe
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError

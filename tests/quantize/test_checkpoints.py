@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill.publish import publish
 from distill.runs.checkpoints import load_state
-from distill.train import load_student
+from distill.training.publish import publish
+from distill.training.trainer import load_student
 from edge_audio.bundle.store import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden
 from quantize.prepare import prepare

@@ -119,7 +119,7 @@ def test_the_page_names_every_tensor_and_its_shape() -> None:
 
 def test_the_samples_variant_is_the_one_that_is_exported() -> None:
     pytest.importorskip("torch")
-    from distill.train import load_student
+    from distill.training.trainer import load_student
     from quantize.step import SampleStepGraph, StepGraph
 
     student, _ = load_student(REPOSITORY / "distill" / "checkpoints" / "tiny.pt")

@@ -20,10 +20,10 @@ from distill.data.manifest import read_manifest
 from distill.evaluate import calibration_clips
 from distill.listeners import Detection
 from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
-from distill.recipe import Recipe
 from distill.rehearsal import Negatives, fold_sounds
 from distill.streaming_metrics import onset_latency
 from distill.thresholds import CalibrationConfig
+from distill.training.recipe import Recipe
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sinks import Segment, SegmentSink
 from edge_audio.tagging.tagger import Tagger

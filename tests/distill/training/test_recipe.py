@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from distill.recipe import read_recipe, trust_teachers
 from distill.students.lti import LTIConfig
 from distill.students.sizes import student_config
 from distill.teachers import TransformersConfig, YamnetConfig
+from distill.training.recipe import read_recipe, trust_teachers
 from edge_audio.errors import UsageError
 from tests.support.paths import REPOSITORY
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill.cache import Arrays
 from distill.data.companions import companions
 from distill.data.manifest import Clip
-from distill.recipe import MaskingConfig
 from distill.students.student import Student
+from distill.training.recipe import MaskingConfig
+from distill.training.targets import Arrays
 
 
 class HumanLabels:

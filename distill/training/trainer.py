@@ -15,22 +15,11 @@ from accelerate.utils import DistributedDataParallelKwargs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.cache import (
-    SHARD_SIZE,
-    DrawsMixtures,
-    TargetCache,
-    TargetMaker,
-    Targets,
-    cache_key,
-)
 from distill.data.checks import require_sound
 from distill.data.labels import audioset_labels
 from distill.data.manifest import Clip, ClipStore, data_dir, read_manifest
-from distill.inputs import HumanLabels, Input, Masks, StrongLabels
 from distill.mixing.mixtures import Mixer
 from distill.mixing.stream_mixer import ClipStream, StreamMixer
-from distill.objective import Objective
-from distill.recipe import Recipe, TrainingConfig, peers_dir
 from distill.runs.checkpoints import (
     CHECKPOINT_NAME,
     METRICS_NAME,
@@ -47,6 +36,17 @@ from distill.runs.checkpoints import (
 )
 from distill.students.student import Student
 from distill.teachers import open_teacher
+from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
+from distill.training.objective import Objective
+from distill.training.recipe import Recipe, TrainingConfig, peers_dir
+from distill.training.targets import (
+    SHARD_SIZE,
+    DrawsMixtures,
+    TargetCache,
+    TargetMaker,
+    Targets,
+    cache_key,
+)
 from edge_audio.errors import EdgeAudioError, UsageError
 
 _LOG_EVERY_STEPS = 25

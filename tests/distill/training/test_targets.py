@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.cache import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from distill.data.manifest import ClipStore, read_manifest
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.teachers import open_teacher
+from distill.training.targets import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_no_broken_shard(maker: TargetMaker, tmp_path: Path) 
     (tmp_path / "job.pickle").write_bytes(pickle.dumps((tmp_path / "targets", maker)))
     code = """if True:
         import pickle, resource, signal, sys
-        from distill.cache import SHARD_SIZE, TargetCache
+        from distill.training.targets import SHARD_SIZE, TargetCache
         from edge_audio.errors import EdgeAudioError
         folder, maker = pickle.load(open(sys.argv[1], "rb"))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

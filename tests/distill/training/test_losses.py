@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.losses import (
+from distill.training.losses import (
     align,
     begins,
     clip_loss,

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import torch
 
-from distill.publish import publish
 from distill.runs.checkpoints import load_state
-from distill.train import load_student
+from distill.training.publish import publish
+from distill.training.trainer import load_student
 from tests.distill.workshop import TINY_RECIPE
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from distill.cache import TeacherInfo
-from distill.objective import Objective, pair_layers
-from distill.recipe import LossConfig
 from distill.students.student import Student
 from distill.teachers.base import Layer
+from distill.training.objective import Objective, pair_layers
+from distill.training.recipe import LossConfig
+from distill.training.targets import TeacherInfo
 from tests.distill.workshop import TINY_STUDENT
 
 LABELS = tuple(f"label {index}" for index in range(527))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.cache import Arrays, TeacherInfo
 from distill.data.labels import label_columns
-from distill.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
-from distill.recipe import LossConfig
 from distill.students.student import Student, StudentConfig, StudentOutput
+from distill.training.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
+from distill.training.recipe import LossConfig
+from distill.training.targets import Arrays, TeacherInfo
 
 Batch = Mapping[str, Tensor]
 

@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import nn
 
-from distill.cache import CachedTargets
 from distill.data.labels import audioset_labels
 from distill.data.manifest import read_manifest
-from distill.inputs import HumanLabels, Masks, StrongLabels
 from distill.mixing.stream_mixer import StreamConfig
-from distill.objective import Objective
-from distill.recipe import MaskingConfig, Recipe
 from distill.students.student import Student, StudentConfig
-from distill.train import (
+from distill.training.inputs import HumanLabels, Masks, StrongLabels
+from distill.training.objective import Objective
+from distill.training.recipe import MaskingConfig, Recipe
+from distill.training.targets import CachedTargets
+from distill.training.trainer import (
     Trainer,
     balance,
     distill,
@@ -321,8 +321,8 @@ WITHOUT_BATCH_NORM = """
 import sys, msgspec, torch
 from pathlib import Path
 from torch import nn
-from distill.recipe import Recipe
-from distill.train import distill
+from distill.training.recipe import Recipe
+from distill.training.trainer import distill
 
 def remove_batch_norm(module):
     for name, child in module.named_children():

@@ -1,6 +1,6 @@
 """What of a training run others need: recipe and weights, without the optimiser's state.
 
-python -m distill.publish runs/tiny-events/checkpoint.pt distill/checkpoints/tiny.pt
+python -m distill.training.publish runs/tiny-events/checkpoint.pt distill/checkpoints/tiny.pt
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from torch import Tensor
 
-from distill.recipe import Recipe
 from distill.runs.checkpoints import load_state, save_atomically
+from distill.training.recipe import Recipe
 
 
 def publish(checkpoint: Path, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""One distillation run: recipe, targets, losses, trainer and what is published of it."""
