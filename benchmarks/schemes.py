@@ -34,7 +34,7 @@ from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
 from distill.metrics import wilson
 from distill.runs.checkpoints import read_toml
-from distill.scorers import BundleScorer
+from distill.scoring.clips import BundleScorer
 from distill.training.trainer import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
 from edge_audio.bundle.spec import FrontendSpec

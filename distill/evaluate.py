@@ -35,7 +35,7 @@ from distill.metrics import (
     reliability,
 )
 from distill.runs.checkpoints import CHECKPOINT_NAME
-from distill.scorers import (
+from distill.scoring.clips import (
     SAMPLE_RATE_HZ,
     BundleScorer,
     Scorer,

@@ -32,7 +32,7 @@ from distill.fold_report import FOLDS, FoldScores, Report, summarise
 from distill.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.runs.checkpoints import read_toml, save_atomically
-from distill.scorers import BundleScorer, StudentScorer, log_odds
+from distill.scoring.clips import BundleScorer, StudentScorer, log_odds
 from distill.students.student import Student, StudentOutput
 from distill.teachers import open_teacher
 from distill.training.objective import Batch, Objective

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from distill.data.companions import Company
 from distill.data.manifest import Clip
-from distill.listeners import Detection, Listener, ScoreStream
 from distill.mixing.soundscapes import (
     Scene,
     Sound,
@@ -20,6 +19,7 @@ from distill.mixing.soundscapes import (
     soundscapes,
 )
 from distill.progress import tracked
+from distill.scoring.streams import Detection, Listener, ScoreStream
 
 LATENESS_S = 1.0
 """An event may be reported this long after its end and still counts as found."""

@@ -11,13 +11,13 @@ import numpy as np
 from distill.data.companions import Company, companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import Clip
-from distill.listeners import Detection, Listener, ScoreStream, detect, open_listener
 from distill.metrics import Estimate
 from distill.mixing.soundscapes import TrueEvent
 from distill.progress import tracked
 from distill.psds import PSDS1, PSDS2, Intervals, psds
 from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, rehearse
-from distill.scorers import Scorer
+from distill.scoring.clips import Scorer
+from distill.scoring.streams import Detection, Listener, ScoreStream, detect, open_listener
 from distill.streaming_metrics import (
     SUDDEN,
     EventF1,

@@ -14,10 +14,10 @@ from scipy.special import expit, logit
 
 from distill.data.companions import Company, companions
 from distill.data.manifest import Clip
-from distill.listeners import Detection, Listener, ScoreStream, detect
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.progress import tracked
 from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
+from distill.scoring.streams import Detection, Listener, ScoreStream, detect
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import HYSTERESIS, try_thresholds

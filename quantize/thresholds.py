@@ -8,8 +8,8 @@ import msgspec
 
 from distill.data.manifest import data_dir, read_manifest
 from distill.evaluate import bundle_recipe, calibration_clips
-from distill.listeners import open_listener
-from distill.scorers import BundleScorer
+from distill.scoring.clips import BundleScorer
+from distill.scoring.streams import open_listener
 from distill.thresholds import CalibrationConfig, calibrate
 from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec

@@ -92,7 +92,7 @@ def test_teacher_column_is_scored_on_the_same_clips(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distill import evaluate as module
-    from distill.scorers import TeacherScorer
+    from distill.scoring.clips import TeacherScorer
     from distill.teachers import open_teacher
     from distill.training.recipe import peers_dir
 

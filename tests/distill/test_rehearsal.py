@@ -10,9 +10,9 @@ import soundfile as sf
 
 from distill.data.companions import companions
 from distill.data.manifest import read_manifest
-from distill.listeners import Detection
 from distill.mixing.soundscapes import TrueEvent
 from distill.rehearsal import LATENESS_S, Negatives, expected_spans, fold_sounds
+from distill.scoring.streams import Detection
 from tests.distill.workshop import RATE_HZ, row, write_manifest
 
 

@@ -11,11 +11,11 @@ import pytest
 from distill.data.companions import companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import read_manifest
-from distill.listeners import Listener, WindowListener
 from distill.mixing.soundscapes import Sound, SoundscapeConfig
 from distill.psds import Intervals
 from distill.rehearsal import Fold
-from distill.scorers import BundleScorer
+from distill.scoring.clips import BundleScorer
+from distill.scoring.streams import Listener, WindowListener
 from distill.streaming import (
     N_POINTS,
     StreamingModel,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from distill.listeners import Detection
 from distill.mixing.soundscapes import TrueEvent
+from distill.scoring.streams import Detection
 from distill.streaming_metrics import event_f1, false_alarms, onset_latency
 
 LABELS = ("Dog", "Cat")

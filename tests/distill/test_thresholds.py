@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.data.companions import Company
-from distill.listeners import ScoreStream, detect
 from distill.mixing.soundscapes import Sound, TrueEvent
 from distill.rehearsal import LATENESS_S, Fold, Rehearsal
+from distill.scoring.streams import ScoreStream, detect
 from distill.thresholds import (
     N_POINTS,
     CalibrationConfig,

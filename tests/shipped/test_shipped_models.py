@@ -18,9 +18,9 @@ from scipy.stats import poisson
 from distill.data.companions import companions
 from distill.data.manifest import read_manifest
 from distill.evaluate import calibration_clips
-from distill.listeners import Detection
 from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
 from distill.rehearsal import Negatives, fold_sounds
+from distill.scoring.streams import Detection
 from distill.streaming_metrics import onset_latency
 from distill.thresholds import CalibrationConfig
 from distill.training.recipe import Recipe

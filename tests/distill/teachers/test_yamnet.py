@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.data.labels import LABELS_NAME, label_columns, read_class_map
-from distill.scorers import YamnetScorer
+from distill.scoring.clips import YamnetScorer
 from distill.teachers import YamnetConfig, open_teacher
 from distill.teachers.yamnet import (
     HOP_SAMPLES,

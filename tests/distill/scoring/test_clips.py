@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.data.manifest import read_clip, read_manifest
-from distill.scorers import (
+from distill.scoring.clips import (
     BundleScorer,
     Scorer,
     StudentScorer,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.listeners import (
+from distill.scoring.clips import BundleScorer
+from distill.scoring.streams import (
     ScoreStream,
     StepListener,
     WindowListener,
     detect,
     open_listener,
 )
-from distill.scorers import BundleScorer
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle

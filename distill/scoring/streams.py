@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.scorers import (
+from distill.scoring.clips import (
     SAMPLE_RATE_HZ,
     BundleScorer,
     Scorer,

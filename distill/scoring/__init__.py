@@ -1,0 +1,1 @@
+"""What a model says: scores of clips and of streams."""
