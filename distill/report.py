@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 from rich.table import Table
 
+from distill.calibration.scenes import LATENESS_S
 from distill.evaluate import HITS_AT, ModelReport, Report
 from distill.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
-from distill.rehearsal import LATENESS_S
 from distill.streaming import StreamingModel, StreamingReport
 from distill.streaming_metrics import SUDDEN
 

@@ -8,6 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, rehearse
+from distill.calibration.thresholds import (
+    CalibrationConfig,
+    SweptDetector,
+    choose_events,
+    frequent_labels,
+    leave_one_out,
+    sweep,
+)
 from distill.data.companions import Company, companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import Clip
@@ -15,7 +24,6 @@ from distill.metrics import Estimate
 from distill.mixing.soundscapes import TrueEvent
 from distill.progress import tracked
 from distill.psds import PSDS1, PSDS2, Intervals, psds
-from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, rehearse
 from distill.scoring.clips import Scorer
 from distill.scoring.streams import Detection, Listener, ScoreStream, detect, open_listener
 from distill.streaming_metrics import (
@@ -26,14 +34,6 @@ from distill.streaming_metrics import (
     event_f1,
     false_alarms,
     onset_latency,
-)
-from distill.thresholds import (
-    CalibrationConfig,
-    SweptDetector,
-    choose_events,
-    frequent_labels,
-    leave_one_out,
-    sweep,
 )
 from edge_audio.bundle.spec import EventSpec, Spec
 

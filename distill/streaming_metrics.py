@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from distill.calibration.scenes import is_in_time
 from distill.metrics import Estimate, basic_interval, resample_groups, wilson
 from distill.mixing.soundscapes import TrueEvent
-from distill.rehearsal import is_in_time
 from distill.scoring.streams import Detection
 from edge_audio.bundle.spec import Spec
 

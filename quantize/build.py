@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.calibration.thresholds import CalibrationConfig
 from distill.data.labels import audioset_labels
 from distill.data.manifest import data_dir, read_clip, read_manifest
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
-from distill.thresholds import CalibrationConfig
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
 from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend

@@ -127,7 +127,7 @@ def quantize(
       edge-audio quantize runs/tiny/checkpoint.pt --name tiny-int8
       edge-audio quantize distill/checkpoints/tiny.pt --name tiny-static --scheme static --out build
     """
-    from distill.thresholds import CalibrationConfig
+    from distill.calibration.thresholds import CalibrationConfig
     from quantize.build import BuildConfig
     from quantize.metrics import quote_metrics
     from quantize.qat import fine_tune
@@ -240,7 +240,7 @@ def calibrate(
       edge-audio calibrate tiny-int8 tiny-int8-executorch
       edge-audio calibrate app/tiny --alarms-per-hour 0.02
     """
-    from distill.thresholds import CalibrationConfig
+    from distill.calibration.thresholds import CalibrationConfig
     from edge_audio.bundle.store import load_bundle
     from quantize.metrics import quote_metrics
     from quantize.thresholds import recalibrate

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from distill.calibration.thresholds import CalibrationConfig, calibrate
 from distill.data.manifest import data_dir, read_manifest
 from distill.evaluate import bundle_recipe, calibration_clips
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import open_listener
-from distill.thresholds import CalibrationConfig, calibrate
 from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle

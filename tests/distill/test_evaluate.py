@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
+from distill.calibration.thresholds import CalibrationConfig
 from distill.cli import evaluate as command
 from distill.data.manifest import read_manifest
 from distill.evaluate import (
@@ -27,7 +28,6 @@ from distill.evaluate import (
 )
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.report import describe, describe_streaming, to_streaming_table, to_table
-from distill.thresholds import CalibrationConfig
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError

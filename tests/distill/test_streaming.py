@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from distill.calibration.scenes import Fold
+from distill.calibration.thresholds import CalibrationConfig
 from distill.data.companions import companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import read_manifest
 from distill.mixing.soundscapes import Sound, SoundscapeConfig
 from distill.psds import Intervals
-from distill.rehearsal import Fold
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import Listener, WindowListener
 from distill.streaming import (
@@ -24,7 +25,6 @@ from distill.streaming import (
     evaluate_streaming,
     operating_points,
 )
-from distill.thresholds import CalibrationConfig
 from edge_audio.errors import UsageError
 from tests.distill.workshop import RATE_HZ, save_rain_detector
 

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from distill import fold_report
+from distill.calibration.thresholds import CalibrationConfig
 from distill.evaluate import ModelReport, Report
 from distill.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
 from distill.streaming import StreamingModel, StreamingReport
 from distill.streaming_metrics import EventF1, FalseAlarms, Latency
-from distill.thresholds import CalibrationConfig
 from edge_audio.errors import UsageError
 from quantize.metrics import quote_metrics
 

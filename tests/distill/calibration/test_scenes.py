@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from distill.calibration.scenes import LATENESS_S, Negatives, expected_spans, fold_sounds
 from distill.data.companions import companions
 from distill.data.manifest import read_manifest
 from distill.mixing.soundscapes import TrueEvent
-from distill.rehearsal import LATENESS_S, Negatives, expected_spans, fold_sounds
 from distill.scoring.streams import Detection
 from tests.distill.workshop import RATE_HZ, row, write_manifest
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
 from distill.data.companions import Company, companions
 from distill.data.manifest import Clip
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.progress import tracked
-from distill.rehearsal import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
 from distill.scoring.streams import Detection, Listener, ScoreStream, detect
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from distill import thresholds
+from distill.calibration import thresholds
 from distill.mixing.soundscapes import SoundscapeConfig
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import EdgeAudioError

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.data.companions import Company
-from distill.mixing.soundscapes import Sound, TrueEvent
-from distill.rehearsal import LATENESS_S, Fold, Rehearsal
-from distill.scoring.streams import ScoreStream, detect
-from distill.thresholds import (
+from distill.calibration.scenes import LATENESS_S, Fold, Rehearsal
+from distill.calibration.thresholds import (
     N_POINTS,
     CalibrationConfig,
     Sweep,
@@ -20,6 +17,9 @@ from distill.thresholds import (
     lowest_within,
     sweep,
 )
+from distill.data.companions import Company
+from distill.mixing.soundscapes import Sound, TrueEvent
+from distill.scoring.streams import ScoreStream, detect
 from edge_audio.bundle.spec import Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import HYSTERESIS

@@ -1,0 +1,1 @@
+"""Thresholds chosen by scenes of held-out clips."""
