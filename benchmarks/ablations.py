@@ -20,9 +20,9 @@ import msgspec
 import torch
 from matplotlib.figure import Figure
 
-from distill.evaluate import evaluate
-from distill.metrics import Estimate
-from distill.report import format_estimate
+from distill.evaluation.clips import evaluate
+from distill.evaluation.metrics import Estimate
+from distill.evaluation.tables import format_estimate
 from distill.training.recipe import read_recipe
 from distill.training.trainer import distill
 from edge_audio.bundle.spec import Spec

@@ -41,8 +41,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from distill.data.manifest import data_dir, read_clip, read_manifest
-from distill.folds import log_mean_exp
-from distill.metrics import wilson
+from distill.evaluation.folds import log_mean_exp
+from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
 from distill.students.student import Student
 from distill.training.trainer import load_student

@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.data.manifest import data_dir, read_clip, read_manifest
-from distill.folds import FineTuning, FoldData, clip_logits, fold_classifier
-from distill.metrics import wilson
+from distill.evaluation.folds import FineTuning, FoldData, clip_logits, fold_classifier
+from distill.evaluation.metrics import wilson
 from distill.runs.checkpoints import read_toml
 from distill.scoring.clips import BundleScorer
 from distill.training.trainer import load_student

@@ -118,9 +118,9 @@ def evaluate(
     import torch
     from rich.console import Console
 
-    from distill.evaluate import evaluate as run
-    from distill.evaluate import write_report
-    from distill.report import describe, describe_streaming, to_streaming_table, to_table
+    from distill.evaluation.clips import evaluate as run
+    from distill.evaluation.clips import write_report
+    from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
     if fold_recipe is not None:
@@ -143,8 +143,8 @@ def _evaluate_folds(
 ) -> None:
     from rich.console import Console
 
-    from distill.fold_report import describe, to_table, write_report
-    from distill.folds import evaluate_folds
+    from distill.evaluation.fold_tables import describe, to_table, write_report
+    from distill.evaluation.folds import evaluate_folds
 
     if len(targets) != 1:
         raise click.UsageError("--folds takes one checkpoint at a time")

@@ -287,8 +287,8 @@ def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
     """Before and after, on the held-out clips."""
     from rich.console import Console
 
-    from distill.evaluate import evaluate
-    from distill.report import describe, to_table
+    from distill.evaluation.clips import evaluate
+    from distill.evaluation.tables import describe, to_table
 
     report = evaluate((str(checkpoint), str(bundle_path)))
     Console().print(describe(report), to_table(report), sep="\n", highlight=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from distill import fold_report
-from distill.evaluate import HITS_AT, ModelReport, Report
-from distill.metrics import Estimate
-from distill.streaming import StreamingModel
+from distill.evaluation import fold_tables as fold_report
+from distill.evaluation.clips import HITS_AT, ModelReport, Report
+from distill.evaluation.metrics import Estimate
+from distill.evaluation.streaming import StreamingModel
 from edge_audio.errors import UsageError
 
 

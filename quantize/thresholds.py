@@ -8,7 +8,7 @@ import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig, calibrate
 from distill.data.manifest import data_dir, read_manifest
-from distill.evaluate import bundle_recipe, calibration_clips
+from distill.evaluation.clips import bundle_recipe, calibration_clips
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import open_listener
 from distill.training.recipe import Recipe

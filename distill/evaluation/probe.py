@@ -14,11 +14,11 @@ from rich.progress import track
 from rich.table import Table
 
 from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
-from distill.metrics import FoldAccuracy, cross_validate
+from distill.evaluation.metrics import FoldAccuracy, cross_validate
+from distill.evaluation.tables import format_estimate
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.pretrain import load_encoder
 from distill.pretraining.recipe import PretrainRecipe
-from distill.report import format_estimate
 from distill.teachers.base import Teacher
 from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.bundle.spec import Spec

@@ -5,12 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from distill import fold_report
 from distill.calibration.thresholds import CalibrationConfig
-from distill.evaluate import ModelReport, Report
-from distill.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
-from distill.streaming import StreamingModel, StreamingReport
-from distill.streaming_metrics import EventF1, FalseAlarms, Latency
+from distill.evaluation import fold_tables as fold_report
+from distill.evaluation.clips import ModelReport, Report
+from distill.evaluation.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
+from distill.evaluation.streaming import StreamingModel, StreamingReport
+from distill.evaluation.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError
 from quantize.metrics import quote_metrics
 

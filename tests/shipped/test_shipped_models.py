@@ -19,10 +19,10 @@ from distill.calibration.scenes import Negatives, fold_sounds
 from distill.calibration.thresholds import CalibrationConfig
 from distill.data.companions import companions
 from distill.data.manifest import read_manifest
-from distill.evaluate import calibration_clips
+from distill.evaluation.clips import calibration_clips
+from distill.evaluation.streaming_metrics import onset_latency
 from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
 from distill.scoring.streams import Detection
-from distill.streaming_metrics import onset_latency
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sinks import Segment, SegmentSink

@@ -20,13 +20,9 @@ from distill.calibration.thresholds import (
 from distill.data.companions import Company, companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import Clip
-from distill.metrics import Estimate
-from distill.mixing.soundscapes import TrueEvent
-from distill.progress import tracked
-from distill.psds import PSDS1, PSDS2, Intervals, psds
-from distill.scoring.clips import Scorer
-from distill.scoring.streams import Detection, Listener, ScoreStream, detect, open_listener
-from distill.streaming_metrics import (
+from distill.evaluation.metrics import Estimate
+from distill.evaluation.psds import PSDS1, PSDS2, Intervals, psds
+from distill.evaluation.streaming_metrics import (
     SUDDEN,
     EventF1,
     FalseAlarms,
@@ -35,6 +31,10 @@ from distill.streaming_metrics import (
     false_alarms,
     onset_latency,
 )
+from distill.mixing.soundscapes import TrueEvent
+from distill.progress import tracked
+from distill.scoring.clips import Scorer
+from distill.scoring.streams import Detection, Listener, ScoreStream, detect, open_listener
 from edge_audio.bundle.spec import EventSpec, Spec
 
 COLLARS_S = (0.2, 0.5)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from rich.table import Table
 
 from distill.calibration.scenes import LATENESS_S
-from distill.evaluate import HITS_AT, ModelReport, Report
-from distill.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
-from distill.streaming import StreamingModel, StreamingReport
-from distill.streaming_metrics import SUDDEN
+from distill.evaluation.clips import HITS_AT, ModelReport, Report
+from distill.evaluation.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
+from distill.evaluation.streaming import StreamingModel, StreamingReport
+from distill.evaluation.streaming_metrics import SUDDEN
 
 Cell = Callable[[ModelReport], str]
 StreamingCell = Callable[[StreamingModel], str]

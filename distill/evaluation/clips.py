@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from distill.data.labels import shared_labels
 from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
-from distill.metrics import (
+from distill.evaluation.metrics import (
     REGRESSION_C,
     Agreement,
     AveragePrecision,
@@ -34,6 +34,7 @@ from distill.metrics import (
     precision_at_recalls,
     reliability,
 )
+from distill.evaluation.streaming import StreamingReport, evaluate_streaming
 from distill.runs.checkpoints import CHECKPOINT_NAME
 from distill.scoring.clips import (
     SAMPLE_RATE_HZ,
@@ -43,7 +44,6 @@ from distill.scoring.clips import (
     TeacherScorer,
     YamnetScorer,
 )
-from distill.streaming import StreamingReport, evaluate_streaming
 from distill.teachers import open_teacher
 from distill.training.recipe import Recipe, peers_dir
 from distill.training.trainer import load_student
@@ -347,7 +347,7 @@ def _cross_validate(
 
 def write_report(report: Report, folder: Path, arguments: Sequence[str] = ()) -> None:
     """Writes metrics.json and its figures (see `figures.draw`) into `folder`."""
-    from distill.figures import draw
+    from distill.evaluation.figures import draw
 
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {

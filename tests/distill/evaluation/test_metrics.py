@@ -12,7 +12,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from distill.metrics import (
+from distill.evaluation.metrics import (
     MIN_POSITIVES,
     RECALLS,
     agreement,

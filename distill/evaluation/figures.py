@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.evaluate import ModelReport, Report
-from distill.metrics import RECALLS, Estimate
-from distill.streaming import StreamingModel
+from distill.evaluation.clips import ModelReport, Report
+from distill.evaluation.metrics import RECALLS, Estimate
+from distill.evaluation.streaming import StreamingModel
 
 _MARKERS = ("o", "D", "s", "^", "v", "P")
 _MAX_LATENCY_S = 5.0

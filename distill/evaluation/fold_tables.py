@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from distill.data.manifest import Clip
-from distill.evaluate import TWINS
-from distill.figures import draw_confusion
-from distill.metrics import Estimate, wilson
-from distill.report import format_estimate
+from distill.evaluation.clips import TWINS
+from distill.evaluation.figures import draw_confusion
+from distill.evaluation.metrics import Estimate, wilson
+from distill.evaluation.tables import format_estimate
 from edge_audio.bundle.spec import Spec
 
 FOLDS = (1, 2, 3, 4, 5)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from distill.calibration.scenes import is_in_time
-from distill.metrics import Estimate, basic_interval, resample_groups, wilson
+from distill.evaluation.metrics import Estimate, basic_interval, resample_groups, wilson
 from distill.mixing.soundscapes import TrueEvent
 from distill.scoring.streams import Detection
 from edge_audio.bundle.spec import Spec

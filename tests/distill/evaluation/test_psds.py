@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill.psds import PSDS1, PSDS2, Intervals, PsdsConfig, psds
+from distill.evaluation.psds import PSDS1, PSDS2, Intervals, PsdsConfig, psds
 
 Rows = list[tuple[int, float, float]]
 HOUR = [3600.0]

@@ -28,8 +28,8 @@ from torch.nn import functional
 
 from distill.data.labels import audioset_labels
 from distill.data.manifest import ClipStore, Split, data_dir, read_manifest
-from distill.fold_report import FOLDS, FoldScores, Report, summarise
-from distill.metrics import REGRESSION_C
+from distill.evaluation.fold_tables import FOLDS, FoldScores, Report, summarise
+from distill.evaluation.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.runs.checkpoints import read_toml, save_atomically
 from distill.scoring.clips import BundleScorer, StudentScorer, log_odds

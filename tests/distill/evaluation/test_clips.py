@@ -16,7 +16,7 @@ from rich.console import Console
 from distill.calibration.thresholds import CalibrationConfig
 from distill.cli import evaluate as command
 from distill.data.manifest import read_manifest
-from distill.evaluate import (
+from distill.evaluation.clips import (
     TWINS,
     Report,
     check_never_heard,
@@ -26,8 +26,8 @@ from distill.evaluate import (
     open_targets,
     write_report,
 )
+from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 from distill.mixing.soundscapes import SoundscapeConfig
-from distill.report import describe, describe_streaming, to_streaming_table, to_table
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
@@ -91,7 +91,7 @@ def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report)
 def test_teacher_column_is_scored_on_the_same_clips(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill import evaluate as module
+    from distill.evaluation import clips as module
     from distill.scoring.clips import TeacherScorer
     from distill.teachers import open_teacher
     from distill.training.recipe import peers_dir
@@ -149,7 +149,7 @@ def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
 
 
 def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) -> None:
-    from distill.evaluate import Target
+    from distill.evaluation.clips import Target
     from distill.training.recipe import read_recipe
 
     clips = read_manifest(data_dir)
@@ -206,7 +206,7 @@ def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
 def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     """Of the shipped weights, on few and short soundscapes."""
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
-    from distill import evaluate as module
+    from distill.evaluation import clips as module
 
     scenes = SoundscapeConfig(
         n_scenes=2, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2

@@ -13,11 +13,8 @@ from distill.calibration.thresholds import CalibrationConfig
 from distill.data.companions import companions
 from distill.data.labels import shared_labels
 from distill.data.manifest import read_manifest
-from distill.mixing.soundscapes import Sound, SoundscapeConfig
-from distill.psds import Intervals
-from distill.scoring.clips import BundleScorer
-from distill.scoring.streams import Listener, WindowListener
-from distill.streaming import (
+from distill.evaluation.psds import Intervals
+from distill.evaluation.streaming import (
     N_POINTS,
     StreamingModel,
     StreamingReport,
@@ -25,6 +22,9 @@ from distill.streaming import (
     evaluate_streaming,
     operating_points,
 )
+from distill.mixing.soundscapes import Sound, SoundscapeConfig
+from distill.scoring.clips import BundleScorer
+from distill.scoring.streams import Listener, WindowListener
 from edge_audio.errors import UsageError
 from tests.distill.workshop import RATE_HZ, save_rain_detector
 

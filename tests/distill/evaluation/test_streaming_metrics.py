@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from distill.evaluation.streaming_metrics import event_f1, false_alarms, onset_latency
 from distill.mixing.soundscapes import TrueEvent
 from distill.scoring.streams import Detection
-from distill.streaming_metrics import event_f1, false_alarms, onset_latency
 
 LABELS = ("Dog", "Cat")
 

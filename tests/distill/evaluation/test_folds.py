@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distill.data.manifest import Clip
-from distill.fold_report import (
+from distill.evaluation.fold_tables import (
     FOLDS,
     FoldScores,
     accuracies,
@@ -21,7 +21,7 @@ from distill.fold_report import (
     to_table,
     write_report,
 )
-from distill.folds import (
+from distill.evaluation.folds import (
     FineTuning,
     FoldData,
     FoldRecipe,

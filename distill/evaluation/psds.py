@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.metrics import Estimate, basic_interval, resample_groups
+from distill.evaluation.metrics import Estimate, basic_interval, resample_groups
 from edge_audio.bundle.spec import Spec
 
 FloatArray = NDArray[np.float64]
