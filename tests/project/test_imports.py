@@ -114,7 +114,7 @@ def test_import_rules_see_every_form_of_import(tmp_path: Path) -> None:
     path = REPOSITORY / "distill" / "students" / "example.py"  # need not exist to be resolved
     node = ast.parse("from ..cli import main").body[0]
     assert isinstance(node, ast.ImportFrom)
-    assert _absolute(path, node) == "distill.cli"
+    assert _absolute(path, node) == "distill.cli.distill"
     example = tmp_path / "example.py"
     example.write_text("def f():\n    import torch.nn as nn\n    from edge_audio import sinks\n")
     assert imported_modules(example) == {"torch.nn", "edge_audio", "edge_audio.sinks"}

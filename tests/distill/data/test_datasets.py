@@ -14,12 +14,12 @@ import soundfile as sf
 import webdataset
 from click.testing import CliRunner
 
+from distill.cli.dataset import dataset
 from distill.data.checks import check_manifest
 from distill.data.datasets import LAYOUTS, display_names, esc50, survey, urbansound8k
 from distill.data.datasets.base import licence_tier
 from distill.data.datasets.fsd50k import licence_name
 from distill.data.manifest import Clip, ClipStore, Split, read_manifest, write_manifest
-from distill.data_cli import dataset
 from edge_audio.errors import SourceError, UsageError
 
 NAMES = {

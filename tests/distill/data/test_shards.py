@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.cli.dataset import dataset
 from distill.data.manifest import ClipStore, Split, manifest_rows, read_manifest
 from distill.data.shards import ShardWriter
 from distill.data.tars import read_bytes
-from distill.data_cli import dataset
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.mixing.stream_mixer import WHOLE, ClipStream, Part, StreamConfig, StreamMixer
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError

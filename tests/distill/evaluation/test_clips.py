@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from distill.calibration.thresholds import CalibrationConfig
-from distill.cli import evaluate as command
+from distill.cli.distill import evaluate as command
 from distill.data.manifest import read_manifest
 from distill.evaluation.clips import (
     TWINS,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from distill.cli_pretrain import pretrain
+from distill.cli.pretrain import pretrain
 from distill.data.manifest import Split
 from distill.evaluation.probe import probe, probed_blocks, to_table
 from distill.pretraining.encoder import PatchEncoder

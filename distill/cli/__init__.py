@@ -1,0 +1,1 @@
+"""The commands: dataset, pretrain, distill, evaluate."""
