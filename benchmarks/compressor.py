@@ -49,13 +49,13 @@ from distill.training.trainer import load_student
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from quantize.build import BuildConfig, _calibration_streams
-from quantize.calibrate import Ranges, measure_ranges
 from quantize.export import _quiet, export
-from quantize.layers import StaticConv, StaticLinear
-from quantize.parity import step_blocks
-from quantize.prepare import fold_batch_norms, prepare, replace_modules
+from quantize.graph.layers import StaticConv, StaticLinear
+from quantize.graph.parity import step_blocks
+from quantize.graph.prepare import fold_batch_norms, prepare, replace_modules
+from quantize.graph.ranges import Ranges, measure_ranges
+from quantize.graph.step import StepGraph, zero_inputs
 from quantize.schemes import SCHEMES
-from quantize.step import StepGraph, zero_inputs
 
 FloatArray = NDArray[np.float32]
 Model = Callable[..., Sequence[Tensor]]

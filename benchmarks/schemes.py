@@ -41,7 +41,7 @@ from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
 from edge_audio.features.frontend import Frontend
 from quantize.build import BuildConfig, build_bundle
-from quantize.parity import backend_scores
+from quantize.graph.parity import backend_scores
 from quantize.schemes import SCHEMES
 
 FloatArray = NDArray[np.float32]

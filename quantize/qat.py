@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from distill.students.student import Student
 from distill.training.trainer import distill, load_student
-from quantize.int8 import MAX_INT8
+from quantize.graph.int8 import MAX_INT8
 
 LEARNING_RATE_FACTOR = 0.1
 """Of the recipe's rate: the student is to be adjusted, not trained anew."""

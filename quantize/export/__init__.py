@@ -14,7 +14,7 @@ from edge_audio.errors import UsageError
 from quantize.schemes import Scheme
 
 if TYPE_CHECKING:  # the command line lists the names without loading torch
-    from quantize.step import StepGraph
+    from quantize.graph.step import StepGraph
 
 
 def runtimes_for(scheme: Scheme, model_input: str = "frames") -> tuple[str, ...]:

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from edge_audio.backends.base import input_names, output_names
 from quantize.export.refusal import refuse, refusing
-from quantize.layers import QUANTIZED, DynamicLinear, WeightOnlyLinear
-from quantize.prepare import replace_modules
+from quantize.graph.layers import QUANTIZED, DynamicLinear, WeightOnlyLinear
+from quantize.graph.prepare import replace_modules
+from quantize.graph.step import StepGraph, zero_inputs
 from quantize.schemes import Scheme
-from quantize.step import StepGraph, zero_inputs
 
 ATEN = torch.ops.aten
 TENSOR_NAMES_METHOD = "tensor_names"

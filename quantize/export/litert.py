@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from quantize.export.refusal import refusing
+from quantize.graph.step import StepGraph, zero_inputs
 from quantize.schemes import Scheme
-from quantize.step import StepGraph, zero_inputs
 
 SIGNATURE_NAME = "step"
 

@@ -32,10 +32,10 @@ from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
 from quantize.export import runtimes_for
-from quantize.int8 import quantize_weight
-from quantize.prepare import fold_batch_norms
+from quantize.graph.int8 import quantize_weight
+from quantize.graph.prepare import fold_batch_norms
+from quantize.graph.step import StepGraph
 from quantize.schemes import Scheme
-from quantize.step import StepGraph
 
 FloatArray = NDArray[np.float32]
 

@@ -9,9 +9,9 @@ import torch
 
 from edge_audio.errors import EdgeAudioError
 from quantize.export.refusal import refusing
-from quantize.int8 import MAX_INT8, quantize_weight
+from quantize.graph.int8 import MAX_INT8, quantize_weight
+from quantize.graph.step import StepGraph, zero_inputs
 from quantize.schemes import Scheme
-from quantize.step import StepGraph, zero_inputs
 
 OPSET = 18
 

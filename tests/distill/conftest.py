@@ -68,8 +68,8 @@ def float_bundle(workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     for module in ("onnxruntime", "onnxscript", "litert_torch"):
         pytest.importorskip(module, reason="needs the onnx and export extras")
     from quantize.export.onnx import export_onnx
+    from quantize.graph.step import StepGraph
     from quantize.schemes import SCHEMES
-    from quantize.step import StepGraph
 
     student, recipe = load_student(
         workshop_dir / "runs" / workshop.TINY_RECIPE.name / CHECKPOINT_NAME

@@ -21,7 +21,7 @@ from edge_audio.bundle.store import Manifest, save_bundle
 from edge_audio.engine.image import ENGINE_FILE, IMAGE_MAGIC, IMAGE_VERSION, StateType, build_image
 from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from quantize.export.native import export_native
-from quantize.prepare import prepare
+from quantize.graph.prepare import prepare
 from quantize.schemes import SCHEMES
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student
 

@@ -22,10 +22,10 @@ from quantize.build import (
     check_parity,
     demo_samples,
 )
-from quantize.parity import eager_scores, max_error
-from quantize.prepare import prepare
+from quantize.graph.parity import eager_scores, max_error
+from quantize.graph.prepare import prepare
+from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
-from quantize.step import StepGraph
 from tests.support.paths import REPOSITORY
 
 RECIPES = REPOSITORY / "distill" / "recipes"

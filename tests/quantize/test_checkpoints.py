@@ -13,7 +13,7 @@ from distill.training.publish import publish
 from distill.training.trainer import load_student
 from edge_audio.bundle.store import load_bundle, load_golden, shipped_bundles
 from quantize.build import make_golden
-from quantize.prepare import prepare
+from quantize.graph.prepare import prepare
 from quantize.schemes import SCHEMES
 from tests.support.paths import REPOSITORY
 

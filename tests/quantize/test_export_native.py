@@ -25,11 +25,11 @@ from edge_audio.features.frontend import log_mel
 from quantize.build import ENGINE_TOLERANCE, engine_error, share_weights
 from quantize.export import export, runtimes_for
 from quantize.export.native import export_native, input_bits
-from quantize.int8 import quantize_weight
-from quantize.parity import backend_scores, eager_scores
-from quantize.prepare import prepare
+from quantize.graph.int8 import quantize_weight
+from quantize.graph.parity import backend_scores, eager_scores
+from quantize.graph.prepare import prepare
+from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.schemes import SCHEMES
-from quantize.step import SampleStepGraph, StepGraph
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
 FloatArray = NDArray[np.float32]

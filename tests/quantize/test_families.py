@@ -26,10 +26,10 @@ from edge_audio.errors import EdgeAudioError
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
 from quantize.export import export
-from quantize.parity import eager_scores, step_blocks
-from quantize.prepare import prepare
+from quantize.graph.parity import eager_scores, step_blocks
+from quantize.graph.prepare import prepare
+from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
-from quantize.step import StepGraph
 from tests.support.real_audio import soundscape
 from tests.support.student_zoo import make_mixed_student, random_frames
 

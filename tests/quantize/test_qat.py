@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from torch import nn  # noqa: E402
 
 from distill.students.student import Student, StudentConfig  # noqa: E402
-from quantize.int8 import round_linear_weights  # noqa: E402
+from quantize.graph.int8 import round_linear_weights  # noqa: E402
 from quantize.qat import RoundedLinear, round_in_forward  # noqa: E402
 
 SMALL = StudentConfig(stem=((4, 2), (4, 2), (4, 2)), channels=8, n_blocks=2, embedding_dim=8)

@@ -120,7 +120,7 @@ def test_the_page_names_every_tensor_and_its_shape() -> None:
 def test_the_samples_variant_is_the_one_that_is_exported() -> None:
     pytest.importorskip("torch")
     from distill.training.trainer import load_student
-    from quantize.step import SampleStepGraph, StepGraph
+    from quantize.graph.step import SampleStepGraph, StepGraph
 
     student, _ = load_student(REPOSITORY / "distill" / "checkpoints" / "tiny.pt")
     graph = StepGraph(student)

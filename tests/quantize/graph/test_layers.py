@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from edge_audio.errors import UsageError
-from quantize.calibrate import measure_ranges
-from quantize.labels import keep_labels
-from quantize.layers import Range, Rounding, StateRounding
-from quantize.parity import eager_scores
-from quantize.prepare import fold_batch_norms, prepare
+from quantize.graph.keep_labels import keep_labels
+from quantize.graph.layers import Range, Rounding, StateRounding
+from quantize.graph.parity import eager_scores
+from quantize.graph.prepare import fold_batch_norms, prepare
+from quantize.graph.ranges import measure_ranges
+from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.schemes import SCHEMES, find_scheme
-from quantize.step import SampleStepGraph, StepGraph
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
 

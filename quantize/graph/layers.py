@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_audio.bundle.spec import DType
-from quantize.int8 import MAX_INT8, quantize_weight
+from quantize.graph.int8 import MAX_INT8, quantize_weight
 
 QUANTIZED = torch.ops.quantized_decomposed
 

@@ -14,7 +14,7 @@ from torch.nn.functional import conv1d
 from distill.students.student import Student
 from edge_audio.bundle.spec import DType, ModelSpec, TensorSpec
 from edge_audio.features.frontend import hann_window, mel_weights
-from quantize.layers import StateRounding
+from quantize.graph.layers import StateRounding
 
 TORCH_DTYPES = {"float32": torch.float32, "int16": torch.int16, "int8": torch.int8}
 

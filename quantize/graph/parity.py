@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_audio.backends import Backend
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
-from quantize.step import StepGraph, zero_inputs
+from quantize.graph.step import StepGraph, zero_inputs
 
 FloatArray = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.students.student import Student
-from quantize.layers import Range
-from quantize.parity import step_blocks
+from quantize.graph.layers import Range
+from quantize.graph.parity import step_blocks
 
 FloatArray = NDArray[np.float32]
 

@@ -12,11 +12,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from distill.students.student import Student
 from edge_audio.errors import UsageError
-from quantize.calibrate import Ranges, measure_ranges
-from quantize.int8 import round_linear_weights
-from quantize.layers import StateRounding, StaticConv, StaticLinear
+from quantize.graph.int8 import round_linear_weights
+from quantize.graph.layers import StateRounding, StaticConv, StaticLinear
+from quantize.graph.ranges import Ranges, measure_ranges
+from quantize.graph.step import StepGraph
 from quantize.schemes import Scheme
-from quantize.step import StepGraph
 
 
 def prepare(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from distill.students.student import Student, StudentConfig
-from quantize.int8 import MAX_INT8, quantize_weight, round_linear_weights
+from quantize.graph.int8 import MAX_INT8, quantize_weight, round_linear_weights
 
 TINY = StudentConfig(stem=((4, 2), (8, 2), (8, 2)), channels=16, n_blocks=2, embedding_dim=24)
 

@@ -1,0 +1,1 @@
+"""One step of a student as a graph: rewritten, in int8, with known ranges."""
