@@ -37,14 +37,14 @@ from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.verify import verify_bundle
-from quantize.card import CARD_NAME, model_card
 from quantize.export import export, runtimes_for
 from quantize.graph.keep_labels import keep_labels
 from quantize.graph.parity import backend_scores, eager_scores, input_rows
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
+from quantize.publish.card import CARD_NAME, model_card
+from quantize.publish.thresholds import choose_thresholds, events_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
-from quantize.thresholds import choose_thresholds, events_of
 
 _GOLDEN_S = (11.0, 14.5)  # of the demo scene: end of the smoke alarm, quiet room, siren
 _PARITY_S = 120.0  # 1,500 steps

@@ -129,7 +129,7 @@ def quantize(
     """
     from distill.calibration.thresholds import CalibrationConfig
     from quantize.build import BuildConfig
-    from quantize.metrics import quote_metrics
+    from quantize.publish.quotes import quote_metrics
     from quantize.qat import fine_tune
 
     if qat_steps:
@@ -242,8 +242,8 @@ def calibrate(
     """
     from distill.calibration.thresholds import CalibrationConfig
     from edge_audio.bundle.store import load_bundle
-    from quantize.metrics import quote_metrics
-    from quantize.thresholds import recalibrate
+    from quantize.publish.quotes import quote_metrics
+    from quantize.publish.thresholds import recalibrate
 
     config = CalibrationConfig(max_alarms_per_hour=alarms_per_hour)
     metrics = [quote_metrics(path) for path in metrics_paths]

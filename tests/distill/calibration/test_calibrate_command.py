@@ -15,9 +15,9 @@ from distill.mixing.soundscapes import SoundscapeConfig
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.tagging.verify import verify_bundle
-from quantize.card import CARD_NAME
 from quantize.cli import calibrate
-from quantize.thresholds import recalibrate
+from quantize.publish.card import CARD_NAME
+from quantize.publish.thresholds import recalibrate
 from tests.distill.workshop import make_data, save_rain_detector
 from tests.support.command_line import error_line, run
 

@@ -12,7 +12,7 @@ from distill.evaluation.metrics import AveragePrecision, Estimate, FoldAccuracy,
 from distill.evaluation.streaming import StreamingModel, StreamingReport
 from distill.evaluation.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError
-from quantize.metrics import quote_metrics
+from quantize.publish.quotes import quote_metrics
 
 
 def _report() -> Report:

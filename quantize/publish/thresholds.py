@@ -14,7 +14,7 @@ from distill.scoring.streams import open_listener
 from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
-from quantize.card import CARD_NAME, model_card
+from quantize.publish.card import CARD_NAME, model_card
 
 
 def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
