@@ -29,7 +29,7 @@ from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.features.frontend import hz_to_mel, mel_weights
 from edge_audio.sources.demo import DemoScene
-from firmware_bridge.build import build_firmware
+from firmware_bridge.folder.build import build_firmware
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TOOLCHAINS, compile_program
 

@@ -26,8 +26,8 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import StateType
 from edge_audio.errors import EdgeAudioError
 from edge_audio.sources.demo import DemoScene
-from firmware_bridge.build import build_firmware
-from firmware_bridge.codegen import Firmware
+from firmware_bridge.folder.build import build_firmware
+from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TARGETS_DIR, TOOLCHAINS, compile_program
 

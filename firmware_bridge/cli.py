@@ -13,7 +13,7 @@ from firmware_bridge.target_table import TARGETS
 
 if TYPE_CHECKING:
     from edge_audio.engine.image import StateType
-    from firmware_bridge.codegen import Firmware
+    from firmware_bridge.folder.codegen import Firmware
 
 STATE_HELP = (
     "How the recurrent state is kept in memory. int16 takes half the RAM and changes scores by "
@@ -98,7 +98,7 @@ def build(
         --flash-kib 128 --ram-kib 32
     """
     from edge_audio.bundle.store import load_bundle
-    from firmware_bridge.build import build_firmware, chosen_labels
+    from firmware_bridge.folder.build import build_firmware, chosen_labels
 
     bundle = load_bundle(model)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
@@ -126,7 +126,7 @@ def describe(made: Firmware, console: Console) -> None:
 
 def fits(made: Firmware, flash_kib: float | None, ram_kib: float | None, console: Console) -> bool:
     """Prints the sizes; False if they exceed what was given."""
-    from firmware_bridge.size import estimate
+    from firmware_bridge.folder.size import estimate
 
     memory = made.memory or estimate(made.facts[1], len(made.image))
     table = Table("", "bytes", box=None, pad_edge=False)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_audio.engine.image import StateType
-from firmware_bridge.build import build_firmware
-from firmware_bridge.codegen import Firmware
+from firmware_bridge.folder.build import build_firmware
+from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.target_table import TARGETS
 from tests.firmware_bridge.firmware_runs import LABELS, Make, open_sensitive, require_compiler
 from tests.support.real_audio import soundscape

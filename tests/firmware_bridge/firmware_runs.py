@@ -16,7 +16,7 @@ import pytest
 
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.events.detector import select_events
-from firmware_bridge.codegen import Firmware
+from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.toolchains import TOOLCHAINS, compile_program
 
 HANG_S = 240  # reached only by what never ends

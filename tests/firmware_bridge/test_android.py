@@ -29,7 +29,7 @@ from firmware_bridge.android_app import (
     build_library,
     find_jni_dirs,
 )
-from firmware_bridge.build import build_firmware
+from firmware_bridge.folder.build import build_firmware
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import INCLUDE_DIR, TOOLCHAINS, Toolchain
 from tests.support.paths import REPOSITORY

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware_bridge.codegen import Firmware
+from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.toolchains import TOOLCHAINS
 from tests.firmware_bridge.firmware_runs import Heard, Make, heard, require_emulator, run_program
 

@@ -17,7 +17,7 @@ import pytest
 
 from edge_audio.events.detector import select_events
 from edge_audio.tagging.tagger import Tagger
-from firmware_bridge.codegen import Firmware
+from firmware_bridge.folder.codegen import Firmware
 from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator
 from tests.support.command_line import Record, records, run
 from tests.support.serial_parts import (

@@ -20,7 +20,7 @@ import soundfile
 
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events.detector import Event
-from firmware_bridge.build import build_firmware
+from firmware_bridge.folder.build import build_firmware
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TOOLCHAINS
 

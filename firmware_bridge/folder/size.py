@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_audio.errors import EdgeAudioError
-from firmware_bridge.probe import ImageFacts
+from firmware_bridge.folder.probe import ImageFacts
 
 ENTRY = "reset_handler"
 # What is not compiled here and so not in the call graph: GCC's 64-bit division, and one level of

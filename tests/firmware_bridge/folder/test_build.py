@@ -12,8 +12,8 @@ import pytest
 
 from edge_audio.engine.image import build_image
 from edge_audio.errors import EdgeAudioError
-from firmware_bridge.build import build_firmware
-from firmware_bridge.size import CallGraph, deepest_stack
+from firmware_bridge.folder.build import build_firmware
+from firmware_bridge.folder.size import CallGraph, deepest_stack
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TARGETS_DIR, TOOLCHAINS, compile_program
 from tests.firmware_bridge.firmware_runs import (

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.store import Bundle, Golden
 from edge_audio.engine.image import StateType
-from firmware_bridge.probe import ImageFacts
-from firmware_bridge.size import MemoryReport
+from firmware_bridge.folder.probe import ImageFacts
+from firmware_bridge.folder.size import MemoryReport
 from firmware_bridge.target_table import Target
 from firmware_bridge.toolchains import Toolchain
 

@@ -25,7 +25,7 @@ from firmware_bridge.android_app import (
     find_jni_dirs,
     write_android_folder,
 )
-from firmware_bridge.codegen import (
+from firmware_bridge.folder.codegen import (
     Firmware,
     config_header,
     golden_files,
@@ -34,8 +34,8 @@ from firmware_bridge.codegen import (
     makefile,
     template_words,
 )
-from firmware_bridge.probe import probe_image
-from firmware_bridge.size import MemoryReport, measure
+from firmware_bridge.folder.probe import probe_image
+from firmware_bridge.folder.size import MemoryReport, measure
 from firmware_bridge.target_table import Program, Target
 from firmware_bridge.toolchains import (
     ENGINE_DIR,

@@ -1,0 +1,1 @@
+"""A folder that builds by itself on a device: written, compiled, probed and measured."""
