@@ -18,13 +18,14 @@ from edge_audio.bundle.store import Bundle, load_golden
 from edge_audio.engine.image import StateType, build_image
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.labels.find import find_label, read_labels
-from firmware_bridge.android_app import (
+from firmware_bridge.builders.android import (
     ABIS,
     JNI_MISSING,
     LIBRARY_NAME,
     find_jni_dirs,
     write_android_folder,
 )
+from firmware_bridge.builders.wasm import IMAGE_NAME, MODULE_NAME, write_web_folder
 from firmware_bridge.folder.codegen import (
     Firmware,
     config_header,
@@ -45,7 +46,6 @@ from firmware_bridge.toolchains import (
     compile_program,
     link,
 )
-from firmware_bridge.web_page import IMAGE_NAME, MODULE_NAME, write_web_folder
 
 CONFIG_NAME = "edge_audio_config.h"  # by which a folder is known to be one of ours
 MODEL_HEADER = "edge_audio_model.h"

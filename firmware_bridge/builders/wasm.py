@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_audio.errors import UsageError
 
-WEB_DIR = Path(__file__).parent / "targets" / "wasm"
+WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
 MODULE_NAME = "edge_audio.wasm"
 IMAGE_NAME = "edge_audio_image.bin"
 PARTS = ("page.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")

@@ -1,6 +1,6 @@
 """The page of the web target in Chromium, with a recording in place of a microphone.
 
-EDGE_AUDIO_PICTURE=docs/web.png pytest tests/firmware_bridge/test_browser.py -k opened_as_a_file
+EDGE_AUDIO_PICTURE=docs/web.png pytest tests/firmware_bridge/builders/test_browser.py -k opened_as_a_file
 draws the picture of docs/web.md.
 """
 

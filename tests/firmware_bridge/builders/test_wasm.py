@@ -17,7 +17,7 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.events.detector import Event
 from edge_audio.features.frontend import open_frontend
 from edge_audio.tagging.tagger import Tagger
-from firmware_bridge.web_page import WEB_DIR
+from firmware_bridge.builders.wasm import WEB_DIR
 from tests.firmware_bridge.web_build import (
     HANG_S,
     MODULE_FILES,

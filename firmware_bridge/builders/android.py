@@ -20,7 +20,7 @@ from firmware_bridge.toolchains import (
     engine_sources,
 )
 
-ANDROID_DIR = Path(__file__).parent / "targets" / "android"
+ANDROID_DIR = Path(__file__).parents[1] / "targets" / "android"
 LIBRARY_NAME = "libedge_audio.so"
 IMAGE_PATH = Path("assets", "model.bin")
 API_LEVEL = 29

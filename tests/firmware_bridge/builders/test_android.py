@@ -19,7 +19,7 @@ from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.events.detector import Event
 from edge_audio.tagging.tagger import Tagger
-from firmware_bridge.android_app import (
+from firmware_bridge.builders.android import (
     ABIS,
     ANDROID_DIR,
     IMAGE_PATH,

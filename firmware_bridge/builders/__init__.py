@@ -1,0 +1,1 @@
+"""Targets that are built here: Android libraries and the web page."""
