@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from distill.data.manifest import data_dir, read_clip, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_clip, read_manifest
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.store import load_bundle
 from edge_audio.tagging.compare import difference, trace

@@ -35,12 +35,12 @@ import click
 import numpy as np
 import torch
 from long_stream import long_stream
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from distill.data.manifest import data_dir, read_clip, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_clip, read_manifest
 from distill.evaluation.folds import log_mean_exp
 from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
@@ -48,6 +48,7 @@ from distill.students.student import Student
 from distill.training.trainer import load_student
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.arrays import FloatArray
 from quantize.build import BuildConfig, _calibration_streams
 from quantize.export import _quiet, export
 from quantize.graph.layers import StaticConv, StaticLinear
@@ -57,7 +58,6 @@ from quantize.graph.ranges import Ranges, measure_ranges
 from quantize.graph.step import StepGraph, zero_inputs
 from quantize.schemes import SCHEMES
 
-FloatArray = NDArray[np.float32]
 Model = Callable[..., Sequence[Tensor]]
 """frames, states -> scores, next states."""
 

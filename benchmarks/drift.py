@@ -25,7 +25,6 @@ import msgspec
 import numpy as np
 import torch
 from long_stream import long_stream
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,9 +33,8 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.backends.base import State
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.features.frontend import Frontend, log_mel
+from edge_audio.support.arrays import FloatArray
 from quantize.build import BuildConfig, build_bundle
-
-FloatArray = NDArray[np.float32]
 
 MAX_GROWTH = 1.5
 MINUTE_STEPS = 750

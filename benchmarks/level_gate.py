@@ -25,7 +25,8 @@ import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
-from distill.data.manifest import data_dir, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_manifest
 from edge_audio.events.detector import Event
 from edge_audio.tagging.tagger import Tagger
 

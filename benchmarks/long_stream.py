@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data.manifest import data_dir, read_clip, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_clip, read_manifest
 
 SAMPLE_RATE_HZ = 16_000
 N_CLIPS = 400

@@ -26,11 +26,11 @@ import msgspec
 import numpy as np
 import torch
 from long_stream import long_stream
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from distill.data.manifest import data_dir, read_clip, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_clip, read_manifest
 from distill.evaluation.folds import FineTuning, FoldData, clip_logits, fold_classifier
 from distill.evaluation.metrics import wilson
 from distill.runs.checkpoints import read_toml
@@ -40,11 +40,10 @@ from edge_audio.backends import Backend, backends_for, open_backend
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
 from edge_audio.features.frontend import Frontend
+from edge_audio.support.arrays import FloatArray
 from quantize.build import BuildConfig, build_bundle
 from quantize.graph.parity import backend_scores
 from quantize.schemes import SCHEMES
-
-FloatArray = NDArray[np.float32]
 
 FOLD = 1
 RECIPES = {

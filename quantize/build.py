@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.calibration.thresholds import CalibrationConfig
+from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
-from distill.data.manifest import data_dir, read_clip, read_manifest
+from distill.data.manifest import read_clip, read_manifest
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
@@ -37,7 +38,8 @@ from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.verify import verify_bundle
-from quantize.export import export, runtimes_for
+from quantize.export import export
+from quantize.export.runtimes import runtimes_for
 from quantize.graph.keep_labels import keep_labels
 from quantize.graph.parity import backend_scores, eager_scores, input_rows
 from quantize.graph.prepare import prepare

@@ -12,7 +12,7 @@ import click
 from edge_audio.backends import MODEL_FILES
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.labels.find import read_labels
-from quantize.export import runtimes_for
+from quantize.export.runtimes import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from distill.progress import tracked
 from distill.scoring.streams import Detection, Listener, ScoreStream, detect
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import HYSTERESIS, try_thresholds
+from edge_audio.events.choice import HYSTERESIS, try_thresholds
 
 Counts = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.training.recipe import PEERS_ENV, peers_dir
+from distill.data.folders import PEERS_ENV, peers_dir
 from edge_audio.errors import UsageError
 
 LABELS_NAME = "audioset_labels.csv"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +19,11 @@ from distill.data.tars import exists, open_audio
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
-DATA_ENV = "EDGE_AUDIO_DATA"
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = (
     *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
     *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
 )
-_DEFAULT_DATA_DIR = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 class Clip(Spec, frozen=True):
@@ -47,14 +44,6 @@ class Clip(Spec, frozen=True):
     def is_esc(self) -> bool:
         """Whether the clip belongs to ESC-10 / ESC-50."""
         return bool(self.esc50_class)
-
-
-def data_dir() -> Path:
-    """The folder with `manifest.csv`: $EDGE_AUDIO_DATA, else `../shared/data` beside the repo."""
-    folder = Path(os.environ.get(DATA_ENV, _DEFAULT_DATA_DIR))
-    if not (folder / MANIFEST_NAME).is_file():
-        raise UsageError(f"no {MANIFEST_NAME} in {folder}: set {DATA_ENV} to the data folder")
-    return folder
 
 
 def read_manifest(folder: Path) -> list[Clip]:

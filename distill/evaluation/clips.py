@@ -16,15 +16,13 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import expit
 
+from distill.data.folders import data_dir, peers_dir
 from distill.data.labels import shared_labels
-from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
+from distill.data.manifest import Clip, read_clip, read_manifest
 from distill.evaluation.metrics import (
     REGRESSION_C,
-    Agreement,
-    AveragePrecision,
     Estimate,
     FoldAccuracy,
-    Reliability,
     agreement,
     average_precision,
     cross_validate,
@@ -34,7 +32,8 @@ from distill.evaluation.metrics import (
     precision_at_recalls,
     reliability,
 )
-from distill.evaluation.streaming import StreamingReport, evaluate_streaming
+from distill.evaluation.results import ModelReport, Report
+from distill.evaluation.streaming import evaluate_streaming
 from distill.runs.checkpoints import CHECKPOINT_NAME
 from distill.scoring.clips import (
     SAMPLE_RATE_HZ,
@@ -45,9 +44,8 @@ from distill.scoring.clips import (
     YamnetScorer,
 )
 from distill.teachers import open_teacher
-from distill.training.recipe import Recipe, peers_dir
+from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
-from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import MANIFEST_NAME, Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 
@@ -57,44 +55,6 @@ N_CURVES = 6
 
 TWINS = (("3-151080-A", "5-151085-A"),)
 """Clips of different groups that are nearly the same recording."""
-
-
-class ModelReport(Spec, frozen=True):
-    """Figures of one model. esc50, esc10: by what the regression was fitted on; hits: by set
-    of clips ("all", "ESC", "other"), for each of HITS_AT; agreement: with the recipe's teacher,
-    where that was scored too; reliability: of the scores as probabilities; precision: at
-    metrics.RECALLS, for the most frequent labels."""
-
-    name: str
-    esc50: dict[str, FoldAccuracy]
-    esc10: dict[str, FoldAccuracy]
-    hits: dict[str, tuple[Estimate, ...]]
-    average_precision: AveragePrecision
-    d_prime: Estimate
-    lwlrap: Estimate
-    agreement: Agreement | None = None
-    precision: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
-    reliability: Reliability | None = None
-
-
-class Report(Spec, frozen=True):
-    """Everything that one evaluation measured, and on what.
-
-    n_unlabelled: held-out clips without a label that all models know; their other labels are
-    ignored, and they count for ESC-10 and ESC-50 only.
-    """
-
-    targets: tuple[str, ...]
-    recipe: str
-    n_training_clips: int
-    n_clips: int
-    n_groups: int
-    n_esc_clips: int
-    n_unlabelled: int
-    n_labels: int
-    regression_c: float
-    models: tuple[ModelReport, ...]
-    streaming: StreamingReport | None = None
 
 
 @dataclass(frozen=True)

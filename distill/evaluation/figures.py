@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.evaluation.clips import ModelReport, Report
 from distill.evaluation.metrics import RECALLS, Estimate
+from distill.evaluation.results import ModelReport, Report
 from distill.evaluation.streaming import StreamingModel
 
 _MARKERS = ("o", "D", "s", "^", "v", "P")

@@ -26,8 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.data.folders import data_dir, peers_dir
 from distill.data.labels import audioset_labels
-from distill.data.manifest import ClipStore, Split, data_dir, read_manifest
+from distill.data.manifest import ClipStore, Split, read_manifest
 from distill.evaluation.fold_tables import FOLDS, FoldScores, Report, summarise
 from distill.evaluation.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
@@ -36,7 +37,7 @@ from distill.scoring.clips import BundleScorer, StudentScorer, log_odds
 from distill.students.student import Student, StudentOutput
 from distill.teachers import open_teacher
 from distill.training.objective import Batch, Objective
-from distill.training.recipe import LossConfig, Recipe, TrainingConfig, peers_dir
+from distill.training.recipe import LossConfig, Recipe, TrainingConfig
 from distill.training.targets import (
     Arrays,
     CachedTargets,

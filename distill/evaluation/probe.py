@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from distill.data.manifest import Clip, data_dir, read_clip, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import Clip, read_clip, read_manifest
 from distill.evaluation.metrics import FoldAccuracy, cross_validate
 from distill.evaluation.tables import format_estimate
 from distill.pretraining.encoder import PatchEncoder

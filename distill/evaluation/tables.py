@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from rich.table import Table
 
 from distill.calibration.scenes import LATENESS_S
-from distill.evaluation.clips import HITS_AT, ModelReport, Report
+from distill.evaluation.clips import HITS_AT
 from distill.evaluation.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
+from distill.evaluation.results import ModelReport, Report
 from distill.evaluation.streaming import StreamingModel, StreamingReport
 from distill.evaluation.streaming_metrics import SUDDEN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 _FRAMES_PER_S = 100
 _MIN_LEVEL_DB = -80.0

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 
 class Codec(NamedTuple):

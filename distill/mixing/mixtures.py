@@ -19,8 +19,8 @@ from distill.data.manifest import ClipSource
 from distill.mixing.bouts import find_bouts
 from distill.mixing.codecs import CODECS, transcode
 from edge_audio.bundle.spec import Spec
+from edge_audio.support.arrays import FloatArray
 
-FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
 Range = tuple[float, float]
 

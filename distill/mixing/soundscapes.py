@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.data.manifest import Clip, read_clip
 from distill.mixing.bouts import longest_bout
@@ -19,8 +18,8 @@ from distill.mixing.mixtures import coloured_noise, level_gain
 from distill.progress import tracked
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.support.arrays import FloatArray
 
-FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
 Range = tuple[float, float]
 Seed = tuple[int, ...]

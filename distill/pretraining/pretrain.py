@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data.manifest import ClipStore, data_dir, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import ClipStore, read_manifest
 from distill.mixing.mixtures import Mixer
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.masking import visible_patches

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import soxr
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
@@ -21,9 +20,8 @@ from edge_audio.bundle.spec import EventSpec, ModelSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.arrays import FloatArray
 from edge_audio.tagging.tagger import Tagger
-
-FloatArray = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of the samples that every scorer is given."""

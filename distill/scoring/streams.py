@@ -21,8 +21,7 @@ from distill.teachers import yamnet
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector
-
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 TEACHER_WINDOW_S, TEACHER_HOP_S = 2.0, 0.5
 """Shorter than the 10 s that teachers are trained on, so that they answer sooner."""

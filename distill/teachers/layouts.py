@@ -13,12 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_audio.errors import UsageError
-
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 CONVOLUTIONAL_TYPES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")
 AST_TYPE, CLAP_TYPES = "audio-spectrogram-transformer", ("clap", "clap_audio_model")

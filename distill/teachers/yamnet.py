@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.data.folders import PEERS_ENV
 from distill.data.labels import read_class_map
 from distill.teachers.base import Layer, TeacherOutput
-from distill.training.recipe import PEERS_ENV
 from edge_audio.errors import BackendError, UsageError
-
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 MODEL_NAME, CLASS_MAP_NAME = "yamnet.tflite", "yamnet_class_map.csv"
 SAMPLE_RATE_HZ = 16_000

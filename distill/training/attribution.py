@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from distill.data.manifest import data_dir, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_manifest
 from distill.training.recipe import read_recipe
 
 Source = tuple[str, str]  # repository, licence

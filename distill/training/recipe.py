@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +16,6 @@ from distill.students.sizes import student_config
 from distill.students.student import StudentConfig
 from distill.teachers import TeacherConfig, TransformersConfig
 from edge_audio.bundle.spec import Spec
-
-PEERS_ENV = "EDGE_AUDIO_PEERS"
-_DEFAULT_PEERS_DIR = Path(__file__).resolve().parents[3] / "shared" / "peers"
 
 
 class LossConfig(Spec, frozen=True):
@@ -130,8 +126,3 @@ def trust_teachers(recipe: Recipe) -> Recipe:
         for teacher in recipe.teachers
     )
     return msgspec.structs.replace(recipe, teachers=tuple(trusted))
-
-
-def peers_dir() -> Path:
-    """The folder with teacher checkpoints: $EDGE_AUDIO_PEERS, else `../shared/peers`."""
-    return Path(os.environ.get(PEERS_ENV, _DEFAULT_PEERS_DIR))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.data.checks import require_sound
+from distill.data.folders import data_dir, peers_dir
 from distill.data.labels import audioset_labels
-from distill.data.manifest import Clip, ClipStore, data_dir, read_manifest
+from distill.data.manifest import Clip, ClipStore, read_manifest
 from distill.mixing.mixtures import Mixer
 from distill.mixing.stream_mixer import ClipStream, StreamMixer
 from distill.runs.checkpoints import (
@@ -38,7 +39,7 @@ from distill.students.student import Student
 from distill.teachers import open_teacher
 from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
 from distill.training.objective import Objective
-from distill.training.recipe import Recipe, TrainingConfig, peers_dir
+from distill.training.recipe import Recipe, TrainingConfig
 from distill.training.targets import (
     SHARD_SIZE,
     DrawsMixtures,

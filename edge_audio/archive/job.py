@@ -14,7 +14,8 @@ from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
 from edge_audio.errors import BundleError, EdgeAudioError
-from edge_audio.sinks import Segment, SegmentSink, TopLabels
+from edge_audio.sinks.base import TopLabels
+from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.tagging.tagger import Tagger
 

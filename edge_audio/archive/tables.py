@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from edge_audio.archive.job import FileTags
 from edge_audio.errors import UsageError
-from edge_audio.sinks import Segment, scored
+from edge_audio.sinks.base import scored
+from edge_audio.sinks.segments import Segment
 
 ROWS_PER_GROUP = 65_536
 EVENT_COLUMNS = ("path", "start_s", "end_s", "label", "score")

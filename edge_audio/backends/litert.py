@@ -22,6 +22,7 @@ from edge_audio.backends.base import (
     output_names,
     zero_state,
 )
+from edge_audio.backends.golden import replay
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
@@ -83,8 +84,6 @@ def _open_tflite_runtime(bundle: Bundle, n_threads: int) -> Backend:
 
 def require_golden(bundle: Bundle, backend: Backend) -> Backend:
     """The backend, if it replays the bundle's golden; otherwise BackendError says so."""
-    from edge_audio.tagging.verify import replay
-
     report = replay(bundle, backend)
     if not report.ok:
         raise BackendError(

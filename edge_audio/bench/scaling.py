@@ -15,7 +15,7 @@ from edge_audio.bench.machine import resident_mb
 from edge_audio.bench.windows import FloatArray
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.tagger import Tagger
 

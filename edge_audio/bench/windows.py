@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_audio.errors import BackendError, UsageError
-
-FloatArray = NDArray[np.float32]
+from edge_audio.support.arrays import FloatArray
 
 SAMPLE_RATE_HZ = 16_000
 """Of the samples that a model file is given."""

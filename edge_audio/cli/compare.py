@@ -14,8 +14,8 @@ from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
-from edge_audio.sinks import clock
 from edge_audio.sources.audio_file import AudioFile
+from edge_audio.support.text import clock
 from edge_audio.tagging.compare import Difference, Trace, columns, difference, trace
 
 N_PLOTTED = 6

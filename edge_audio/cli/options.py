@@ -13,7 +13,7 @@ from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import EventsConfig
-from edge_audio.sinks import TopLabels
+from edge_audio.sinks.base import TopLabels
 from edge_audio.tagging.tagger import Tagger
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -16,8 +16,11 @@ from edge_audio.events.detector import Event
 from edge_audio.listening.signals import StopSignals
 from edge_audio.serial.device import Heard, Item, Notice, SerialDevice, StepScores, parse_port
 from edge_audio.serial.protocol import MAX_TOP
-from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink, TopLabels, clock
+from edge_audio.sinks.base import Sink, TopLabels
+from edge_audio.sinks.console import ConsoleSink
+from edge_audio.sinks.jsonl import JsonLinesSink
 from edge_audio.sources.stream import Stream
+from edge_audio.support.text import clock
 
 SERIAL_PREFIX = "serial:"
 

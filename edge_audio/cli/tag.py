@@ -27,7 +27,7 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
-from edge_audio.sinks import clock
+from edge_audio.support.text import clock
 
 FORMATS = ("text", "jsonl", "csv", "audacity")  # keys of WRITERS
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec
+from edge_audio.support.arrays import FloatArray, in_range
 
-FloatArray = NDArray[np.float32]
 Transform = Callable[[FloatArray], FloatArray]
 
 BLOCK_FRAMES = 64  # computed at once: measured fastest, larger arrays leave the CPU's cache
@@ -105,14 +105,6 @@ class _LogMel:
 def log_mel(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
     """Offline reference: f32[n] in [-1, 1] -> f32[n_frames(n), n_mels], normalised."""
     return _LogMel(spec)(samples)
-
-
-def in_range(samples: FloatArray) -> FloatArray:
-    """Samples within [-1, 1], NaN as 0, so that no input can poison later frames."""
-    samples = np.asarray(samples, np.float32)
-    if np.maximum.reduce(np.abs(samples), initial=0.0) <= 1.0:
-        return samples  # the usual case, at a fraction of the cost; false where there is a NaN
-    return np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
 
 
 class Frontend:

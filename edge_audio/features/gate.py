@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.errors import UsageError
-from edge_audio.features.frontend import FloatArray, in_range
+from edge_audio.support.arrays import FloatArray, in_range
 
 # As long as the shipped models remember anything that matters: with these two, their scores and
 # events after a silence are those of a run without a gate (benchmarks/level_gate.py).

@@ -16,7 +16,7 @@ from msgspec import field
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.sinks.base import TopLabels

@@ -8,7 +8,6 @@ import msgspec
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.listening.config import Config
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.sinks.clips.recorder import ClipsOutlet
@@ -18,6 +17,7 @@ from edge_audio.sinks.prometheus import MetricsOutlet
 from edge_audio.sinks.webhook.outlet import WebhookOutlet
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
 
 _KINDS: dict[str, Callable[..., Outlet]] = {
     "json": JsonLinesOutlet,

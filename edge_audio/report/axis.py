@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from datetime import datetime, timedelta, timezone
 
-from edge_audio.sinks import clock
+from edge_audio.support.text import clock
 
 DAY_S = 86_400
 _STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800]

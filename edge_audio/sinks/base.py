@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
 
 
 class Sink:
@@ -81,14 +81,6 @@ class TopLabels:
         candidates = scores[self._indices]
         best = np.argsort(-candidates, kind="stable")[: self.n_top]
         return [(self.labels[i], float(candidates[i])) for i in best]
-
-
-def clock(time_s: float) -> str:
-    """Audio time as m:ss.ss, or h:mm:ss.ss from an hour on."""
-    minutes, centiseconds = divmod(round(time_s * 100), 6000)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{centiseconds / 100:05.2f}"
-    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
 def scored(label: str, score: float) -> dict[str, object]:

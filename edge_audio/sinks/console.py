@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TextIO
 
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
-from edge_audio.sinks.base import Sink, TopLabels, clock
+from edge_audio.sinks.base import Sink, TopLabels
+from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import clock
 
 
 class ConsoleSink(Sink):

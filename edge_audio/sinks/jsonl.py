@@ -11,11 +11,11 @@ from typing import TextIO
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Sink, TopLabels, scored
 from edge_audio.sinks.records import event_record, record
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
 
 
 class JsonLinesSink(Sink):

@@ -11,9 +11,9 @@ import numpy as np
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Outlet, Sink
 from edge_audio.sources.stream import Stats, Stream
+from edge_audio.support.arrays import FloatArray
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

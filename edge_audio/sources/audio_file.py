@@ -13,7 +13,6 @@ import numpy as np
 import soundfile
 
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sources.base import Block, Source, SourceStats, Timeline, paced
 from edge_audio.sources.microphone import (
     Device,
@@ -22,6 +21,7 @@ from edge_audio.sources.microphone import (
     has_microphone,
     list_devices,
 )
+from edge_audio.support.arrays import FloatArray
 
 __all__ = [
     "SAMPLE_FORMATS",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sources.resample import StreamResampler
+from edge_audio.support.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from itertools import accumulate, count
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sources.base import Block, SourceStats
+from edge_audio.support.arrays import FloatArray
 
 Synthesis = Callable[[np.random.Generator, int, int], FloatArray]
 """(random generator, n_samples, rate_hz) -> f32[n_samples] within [-1, 1]."""

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sources.base import Block, SourceStats, Timeline
 from edge_audio.sources.queue import AudioQueue, Taken
+from edge_audio.support.arrays import FloatArray
 
 _POLL_S = 0.2  # how often a waiting consumer looks whether the stream still lives
 _STALL_LIMIT_S = 5.0  # PulseAudio's first audio can take 2 s; nothing takes longer than this

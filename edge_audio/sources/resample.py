@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from edge_audio.features.frontend import FloatArray, in_range
+from edge_audio.support.arrays import FloatArray, in_range
 
 
 def downmix(frames: FloatArray) -> FloatArray:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import EventDetector, try_thresholds
+from edge_audio.events.choice import try_thresholds
+from edge_audio.events.detector import EventDetector
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import relatives
 from edge_audio.sinks.log_reader import LogRecord

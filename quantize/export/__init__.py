@@ -9,20 +9,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from os import devnull
 from typing import TYPE_CHECKING
 
-from edge_audio.backends import MODEL_FILES
 from edge_audio.errors import UsageError
 from quantize.schemes import Scheme
 
 if TYPE_CHECKING:  # the command line lists the names without loading torch
     from quantize.graph.step import StepGraph
-
-
-def runtimes_for(scheme: Scheme, model_input: str = "frames") -> tuple[str, ...]:
-    """Those that can express it: the C engine has int8 weights, rounds activations and state in a
-    way of its own, and has a front end already."""
-    is_native = scheme.weights == "int8" and not scheme.needs_calibration
-    is_native = is_native and model_input == "frames"
-    return tuple(name for name in MODEL_FILES if is_native or name != "native")
 
 
 def export(runtime: str, graph: StepGraph, scheme: Scheme) -> bytes:

@@ -31,13 +31,12 @@ from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
-from quantize.export import runtimes_for
+from edge_audio.support.arrays import FloatArray
+from quantize.export.runtimes import runtimes_for
 from quantize.graph.int8 import quantize_weight
 from quantize.graph.prepare import fold_batch_norms
 from quantize.graph.step import StepGraph
 from quantize.schemes import Scheme
-
-FloatArray = NDArray[np.float32]
 
 KINDS = ("lti", "selective", "mlstm-sigmoid", "mlstm-exponential", "slstm", "tcn")
 """Mixers in the order of their numbers in the image."""

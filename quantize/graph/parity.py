@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edge_audio.backends import Backend
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.arrays import FloatArray
 from quantize.graph.step import StepGraph, zero_inputs
-
-FloatArray = NDArray[np.float32]
 
 
 def input_rows(spec: ModelSpec, samples: FloatArray) -> FloatArray:

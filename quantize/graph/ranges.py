@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.students.student import Student
+from edge_audio.support.arrays import FloatArray
 from quantize.graph.layers import Range
 from quantize.graph.parity import step_blocks
-
-FloatArray = NDArray[np.float32]
 
 ACTIVATION_PERCENTILE = 99.0
 """Of the extremes of all steps: one loud step in a hundred may be clipped, so that the others

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from distill.evaluation import fold_tables as fold_report
-from distill.evaluation.clips import HITS_AT, ModelReport, Report
+from distill.evaluation.clips import HITS_AT
 from distill.evaluation.metrics import Estimate
+from distill.evaluation.results import ModelReport, Report
 from distill.evaluation.streaming import StreamingModel
 from edge_audio.errors import UsageError
 

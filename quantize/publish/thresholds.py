@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig, calibrate
-from distill.data.manifest import data_dir, read_manifest
+from distill.data.folders import data_dir
+from distill.data.manifest import read_manifest
 from distill.evaluation.clips import bundle_recipe, calibration_clips
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import open_listener

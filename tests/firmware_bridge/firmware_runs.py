@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.toolchains import TOOLCHAINS, compile_program
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 
 from edge_audio.backends import BACKEND_NAMES, Backend
@@ -25,6 +24,7 @@ from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
 from edge_audio.errors import EdgeAudioError
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.arrays import FloatArray
 from quantize.export import export
 from quantize.graph.parity import eager_scores, step_blocks
 from quantize.graph.prepare import prepare
@@ -32,8 +32,6 @@ from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
 from tests.support.real_audio import soundscape
 from tests.support.student_zoo import make_mixed_student, random_frames
-
-FloatArray = NDArray[np.float32]
 
 N_FRAMES = 10_000
 EVENTS_S = 600.0

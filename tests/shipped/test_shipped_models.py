@@ -25,7 +25,7 @@ from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, sound
 from distill.scoring.streams import Detection
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.sinks import Segment, SegmentSink
+from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import listening, run
 from tests.support.virtual_sound_card import VirtualSoundCard

@@ -24,7 +24,8 @@ import numpy as np
 import pytest
 
 from edge_audio.bundle.store import Bundle
-from edge_audio.events.detector import Event, select_events
+from edge_audio.events.choice import select_events
+from edge_audio.events.detector import Event
 from edge_audio.serial.protocol import (
     ALL_LABELS,
     DeviceEvent,

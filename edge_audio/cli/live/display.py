@@ -18,10 +18,11 @@ from rich.text import Text
 from edge_audio.cli.live.frames import Frames
 from edge_audio.cli.live.spectrogram import STRIP_ROWS, Strip
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
-from edge_audio.sinks import Sink, TopLabels, clock
+from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import SILENCE_DBFS, Stream
+from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import clock
 
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6

@@ -18,8 +18,9 @@ from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.live.braille import Braille
 from edge_audio.cli.live.frames import Frames
 from edge_audio.events.detector import Event, EventDetector, smoothing_factor
-from edge_audio.features.frontend import FloatArray
-from edge_audio.sinks import Sink, clock
+from edge_audio.sinks.base import Sink
+from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import clock
 
 explain_option = click.option(
     "--explain",

@@ -12,7 +12,9 @@ from edge_audio.bundle.spec import EventSpec
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.listening.config import Config, Format
-from edge_audio.sinks import ConsoleSink, JsonLinesSink, Sink
+from edge_audio.sinks.base import Sink
+from edge_audio.sinks.console import ConsoleSink
+from edge_audio.sinks.jsonl import JsonLinesSink
 from edge_audio.sources.base import Source
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.stream import Stream

@@ -12,7 +12,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.features.frontend import FloatArray, Frontend
+from edge_audio.features.frontend import Frontend
+from edge_audio.support.arrays import FloatArray
 
 STRIP_S = 20.0
 STRIP_ROWS = 8  # of two bands each

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clips.files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
@@ -24,6 +23,7 @@ from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
 
 PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording
 # Audio is written this much later than it is heard, plus one block: events are reported up to

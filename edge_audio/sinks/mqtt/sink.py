@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 
 from edge_audio.events.detector import Event
-from edge_audio.features.frontend import FloatArray
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.mqtt.config import ClientFactory, MqttConfig
 from edge_audio.sinks.mqtt.homeassistant import Discovery, slug_of
@@ -14,6 +13,7 @@ from edge_audio.sinks.mqtt.link import Link
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
 
 __all__ = ["MqttConfig", "MqttOutlet"]
 

@@ -14,11 +14,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from distill.calibration.thresholds import CalibrationConfig
-from distill.cli.distill import evaluate as command
+from distill.cli.evaluate import evaluate as command
 from distill.data.manifest import read_manifest
 from distill.evaluation.clips import (
     TWINS,
-    Report,
     check_never_heard,
     evaluate,
     held_out_clips,
@@ -26,6 +25,7 @@ from distill.evaluation.clips import (
     open_targets,
     write_report,
 )
+from distill.evaluation.results import Report
 from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.training.recipe import Recipe
@@ -91,10 +91,10 @@ def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report)
 def test_teacher_column_is_scored_on_the_same_clips(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from distill.data.folders import peers_dir
     from distill.evaluation import clips as module
     from distill.scoring.clips import TeacherScorer
     from distill.teachers import open_teacher
-    from distill.training.recipe import peers_dir
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
     monkeypatch.setattr(module, "open_baselines", lambda recipe, names: [scorer] if names else [])

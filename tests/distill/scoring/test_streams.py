@@ -17,7 +17,7 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from edge_audio.tagging.tagger import Tagger
 from quantize.build import demo_samples
 from tests.distill.workshop import sound

@@ -358,10 +358,10 @@ def test_the_engine_loads_more_than_its_own_file() -> None:
 
 def test_mn04_as_a_peer_scores_like_the_teacher() -> None:
     torch = pytest.importorskip("torch")
+    from distill.data.folders import peers_dir
     from distill.evaluation import bench_peers
     from distill.scoring.clips import TeacherScorer
     from distill.teachers.efficientat import EfficientATTeacher
-    from distill.training.recipe import peers_dir
 
     checkpoint = peers_dir() / bench_peers.CHECKPOINT
     if not checkpoint.is_file():

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 
 from edge_audio.cli.live.display import LiveSink, LiveView
 from edge_audio.events.detector import Event
-from edge_audio.sinks import Sink, TopLabels
+from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import HANG_S, SAMPLES, listening

@@ -21,7 +21,8 @@ import pytest
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.errors import SourceError
-from edge_audio.events.detector import Event, select_events
+from edge_audio.events.choice import select_events
+from edge_audio.events.detector import Event
 from edge_audio.serial.device import SerialDevice
 from edge_audio.serial.protocol import Hello
 from edge_audio.tagging.tagger import Tagger

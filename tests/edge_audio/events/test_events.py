@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import HYSTERESIS, Event, EventDetector, select_events
+from edge_audio.events.choice import HYSTERESIS, select_events
+from edge_audio.events.detector import Event, EventDetector
 
 STEP_S = 0.08
 LABELS = ("Speech", "Siren", "Fire engine, fire truck (siren)", "Dog")

@@ -12,11 +12,11 @@ from edge_audio.features.frontend import (
     BLOCK_FRAMES,
     Frontend,
     hann_window,
-    in_range,
     log_mel,
     mel_weights,
     n_frames,
 )
+from edge_audio.support.arrays import in_range
 
 SPEC = FrontendSpec()
 OTHER = FrontendSpec(

@@ -26,9 +26,10 @@ from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.outlets import FanOut
-from edge_audio.sinks import SegmentSink, Sink
+from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clips import recorder as clips
 from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsOutlet, to_int16
+from edge_audio.sinks.segments import SegmentSink
 from edge_audio.sources.base import Block, SourceStats
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger

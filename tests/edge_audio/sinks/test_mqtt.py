@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks import Sink
+from edge_audio.sinks.base import Sink
 from edge_audio.sinks.mqtt import link as mqtt_link
 from edge_audio.sinks.mqtt.homeassistant import slug_of
 from edge_audio.sinks.mqtt.sink import MqttConfig, MqttOutlet

@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 
 from edge_audio.events.detector import Event
-from edge_audio.sinks import (
-    ConsoleSink,
-    JsonLinesSink,
-    Segment,
-    SegmentSink,
-    Sink,
-    TopLabels,
-    clock,
-)
+from edge_audio.sinks.base import Sink, TopLabels
+from edge_audio.sinks.console import ConsoleSink
+from edge_audio.sinks.jsonl import JsonLinesSink
+from edge_audio.sinks.segments import Segment, SegmentSink
+from edge_audio.support.text import clock
 
 LABELS = ("Speech", "Smoke detector, smoke alarm", 'Bird "song"', "Crépitement")
 SCORES = np.array([0.25, 0.9, 0.5, 0.75], np.float32)

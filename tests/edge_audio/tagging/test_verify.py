@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, installed_backends
+from edge_audio.backends.golden import replay
 from edge_audio.bundle.store import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
-from edge_audio.tagging.verify import replay, verify_bundle
+from edge_audio.tagging.verify import verify_bundle
 from tests.support import toy
 
 SHIPPED = [

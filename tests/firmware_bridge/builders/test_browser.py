@@ -1,7 +1,7 @@
 """The page of the web target in Chromium, with a recording in place of a microphone.
 
-EDGE_AUDIO_PICTURE=docs/web.png pytest tests/firmware_bridge/builders/test_browser.py -k opened_as_a_file
-draws the picture of docs/web.md.
+EDGE_AUDIO_PICTURE=docs/web.png pytest -k opened_as_a_file with this file draws the picture of
+docs/web.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_audio.sinks import clock
+from edge_audio.support.text import clock
 from edge_audio.tagging.tagger import Tagger
 from tests.firmware_bridge.web_build import CLIPS, build_web_folder, clips, compared
 from tests.support.paths import REPOSITORY

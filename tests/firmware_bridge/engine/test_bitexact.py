@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_audio.engine.image import StateType
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.toolchains import TOOLCHAINS
 from tests.firmware_bridge.firmware_runs import (

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
+from edge_audio.events.choice import select_events
 from edge_audio.events.detector import Event as TaggerEvent
-from edge_audio.events.detector import select_events
 from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.toolchains import engine_sources
 from tests.firmware_bridge.engine_library import (

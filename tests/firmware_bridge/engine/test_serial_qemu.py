@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_audio.events.detector import select_events
+from edge_audio.events.choice import select_events
 from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.folder.codegen import Firmware
 from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator

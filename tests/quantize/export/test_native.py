@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from distill.students.sequence_mixer import Mixer
@@ -22,9 +21,11 @@ from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle
 from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.arrays import FloatArray
 from quantize.build import ENGINE_TOLERANCE, engine_error, share_weights
-from quantize.export import export, runtimes_for
+from quantize.export import export
 from quantize.export.native import export_native, input_bits
+from quantize.export.runtimes import runtimes_for
 from quantize.graph.int8 import quantize_weight
 from quantize.graph.parity import backend_scores, eager_scores
 from quantize.graph.prepare import prepare
@@ -32,7 +33,6 @@ from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.schemes import SCHEMES
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
-FloatArray = NDArray[np.float32]
 Labels = Sequence[str]
 
 N_STEPS = 100

@@ -7,8 +7,8 @@ import pytest
 
 from distill.calibration.thresholds import CalibrationConfig
 from distill.evaluation import fold_tables as fold_report
-from distill.evaluation.clips import ModelReport, Report
 from distill.evaluation.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
+from distill.evaluation.results import ModelReport, Report
 from distill.evaluation.streaming import StreamingModel, StreamingReport
 from distill.evaluation.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError

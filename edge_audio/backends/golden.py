@@ -1,0 +1,105 @@
+"""Golden replay on an open backend: does this machine compute what the maker's computed?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends.base import Backend
+from edge_audio.bundle.spec import ModelSpec
+from edge_audio.bundle.store import Bundle, Tolerance, load_golden
+from edge_audio.events.detector import Event, EventDetector
+from edge_audio.features.frontend import log_mel, open_frontend
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """Outcome of one replay. frames_error and scores_error are largest absolute differences,
+    infinite where shapes differ; `failure` says what is wrong, None if nothing is."""
+
+    bundle: str
+    backend: str
+    n_steps: int
+    frames_error: float
+    scores_error: float
+    events_equal: bool
+    failure: str | None
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+def replay(bundle: Bundle, backend: Backend) -> VerifyReport:
+    """Replays the bundle's golden on an open backend: samples -> frames, scores, events."""
+    golden = load_golden(bundle)
+    model = bundle.manifest.model
+    samples = golden.samples.astype(np.float32) * np.float32(1.0 / 32768.0)
+    scores = _step_scores(model, backend, samples)
+    scores = scores.reshape(-1, len(bundle.manifest.labels))  # also where there is no step
+    times_s = [_step_end_s(model, i) for i in range(len(scores))]
+    frames_error = _max_error(log_mel(model.frontend, samples), golden.frames)
+    scores_error = _max_error(scores, golden.scores)
+    events_equal = _timeline(bundle, scores, times_s) == _timeline(bundle, golden.scores, times_s)
+    return VerifyReport(
+        bundle=bundle.manifest.name,
+        backend=backend.name,
+        n_steps=len(scores),
+        frames_error=frames_error,
+        scores_error=scores_error,
+        events_equal=events_equal,
+        failure=_failure(bundle.manifest.tolerance, frames_error, scores_error, events_equal),
+    )
+
+
+def _step_scores(
+    model: ModelSpec, backend: Backend, samples: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """f32[n] -> f32[n_steps, n_labels]: what a stream of these samples is given."""
+    rows = open_frontend(model, backend.log_mel).push(samples)
+    n_rows = model.frames.shape[1]
+    state = backend.initial_state()
+    found: list[NDArray[np.float32]] = []
+    for start in range(0, len(rows) - n_rows + 1, n_rows):
+        scores, state = backend.step(rows[None, start : start + n_rows], state)
+        found.append(scores)
+    return np.array(found, np.float32)
+
+
+def _step_end_s(model: ModelSpec, step: int) -> float:
+    n_heard = model.overlap_samples + (step + 1) * model.step_samples
+    return n_heard / model.frontend.sample_rate_hz
+
+
+def _max_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if found.shape != expected.shape:
+        return math.inf
+    error = float(np.abs(found - expected).max(initial=0.0))
+    return math.inf if math.isnan(error) else error
+
+
+def _timeline(
+    bundle: Bundle, scores: NDArray[np.float32], times_s: Iterable[float]
+) -> list[tuple[str, str, float]]:
+    """The events of a whole recording without their scores, which may differ slightly."""
+    manifest = bundle.manifest
+    detector = EventDetector(manifest.labels, manifest.events, manifest.model.step_s)
+    events: list[Event] = []
+    time_s = 0.0
+    for time_s, row in zip(times_s, scores, strict=False):  # lengths: see _max_error
+        events += detector.push(row, time_s)
+    return [(event.kind, event.label, event.time_s) for event in events + detector.flush(time_s)]
+
+
+def _failure(
+    tolerance: Tolerance, frames_error: float, scores_error: float, events_equal: bool
+) -> str | None:
+    if not frames_error <= tolerance.frames:
+        return f"frames differ by {frames_error:.3g}, allowed is {tolerance.frames:.3g}"
+    if not scores_error <= tolerance.scores:
+        return f"scores differ by {scores_error:.3g}, allowed is {tolerance.scores:.3g}"
+    return None if events_equal else "events differ"

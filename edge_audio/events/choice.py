@@ -1,0 +1,78 @@
+"""Which labels are watched, and from which score on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.errors import UsageError
+from edge_audio.labels.find import find_label
+
+HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
+
+
+def try_thresholds(spec: EventSpec, points: Iterable[float]) -> EventSpec:
+    """The spec with a label "0", "1", ... for each of the points, whose `on` it is, within 1e-6
+    and 1: one detector tells what all of them would report."""
+    within = (min(max(on, 1e-6), 1.0) for on in points)
+    thresholds = {str(i): Threshold(on=on, off=HYSTERESIS * on) for i, on in enumerate(within)}
+    return msgspec.structs.replace(spec, thresholds=thresholds)
+
+
+def select_events(
+    spec: EventSpec,
+    labels: Sequence[str],
+    only: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    threshold: float | Mapping[str, float] | None = None,
+) -> EventSpec:
+    """The EventSpec a user asks for, starting from a model's own.
+
+    only: watch just these labels; empty = all that have a threshold. exclude: never these.
+    threshold: one `on` for every watched label, or `on` per label. A label that is off by
+    default for want of evidence is watched if it is given its own threshold, or named in
+    `only` beside a common one. Labels match regardless of case.
+
+    Raises UsageError for an unknown label, a label in `only` without any threshold, a
+    threshold outside (0, 1], or if no label is left.
+    """
+    wanted = [find_label(name, labels) for name in only]
+    unwanted = {find_label(name, labels) for name in exclude}
+    thresholds = _override(spec.thresholds, labels, wanted, threshold)
+    for label in wanted:
+        if label not in thresholds:
+            raise UsageError(f"{label!r} has no calibrated threshold: give one with --threshold")
+    kept = {
+        label: value
+        for label, value in thresholds.items()
+        if label not in unwanted and (label in wanted or not wanted)
+    }
+    if not kept and (wanted or unwanted):
+        raise UsageError("no label is left to listen for: name others or exclude fewer")
+    return msgspec.structs.replace(spec, thresholds=kept)
+
+
+def _override(
+    thresholds: Mapping[str, Threshold],
+    labels: Sequence[str],
+    wanted: Iterable[str],
+    threshold: float | Mapping[str, float] | None,
+) -> dict[str, Threshold]:
+    if threshold is None:
+        return dict(thresholds)
+    if isinstance(threshold, Mapping):
+        given = {find_label(name, labels): on for name, on in threshold.items()}
+    else:
+        given = dict.fromkeys([*thresholds, *wanted], threshold)
+    chosen = {label: _user_threshold(thresholds.get(label), on) for label, on in given.items()}
+    return {**thresholds, **chosen}
+
+
+def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
+    """`on` as given, `off` in the calibrated proportion; what it brings nobody measured."""
+    if not 0.0 < on <= 1.0:
+        raise UsageError(f"threshold {on:g} is outside 0 to 1: give a probability such as 0.5")
+    ratio = calibrated.off / calibrated.on if calibrated else HYSTERESIS
+    return Threshold(on=on, off=on * ratio)

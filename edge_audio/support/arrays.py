@@ -1,0 +1,16 @@
+"""Arrays of samples, frames and scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+def in_range(samples: FloatArray) -> FloatArray:
+    """Samples within [-1, 1], NaN as 0, so that no input can poison later frames."""
+    samples = np.asarray(samples, np.float32)
+    if np.maximum.reduce(np.abs(samples), initial=0.0) <= 1.0:
+        return samples  # the usual case, at a fraction of the cost; false where there is a NaN
+    return np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
