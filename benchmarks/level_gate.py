@@ -81,7 +81,7 @@ def hear(model: str, samples: np.ndarray, gate_dbfs: float | None) -> Run:
     scores, events = [], []
     start_s = time.process_time()
     for block in blocks(samples):
-        for _, step_scores, found in tagger.stream(block):
+        for _, step_scores, found in tagger.steps(block):
             scores.append(step_scores.astype(np.float16))
             events += found
     events += tagger.flush()

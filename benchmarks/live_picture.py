@@ -50,7 +50,7 @@ def main(time_s: float, out: Path) -> None:
     for block in first_seconds(scene.blocks(), scene.sample_rate_hz, time_s):
         stream.stats.count(block, scene)
         sink.on_audio(block)
-        for step_end_s, scores, events in tagger.stream(block.samples):
+        for step_end_s, scores, events in tagger.steps(block.samples):
             for event in events:
                 sink.on_event(event)
             sink.on_scores(step_end_s, scores)

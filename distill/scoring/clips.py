@@ -86,7 +86,7 @@ class BundleScorer:
         """Probabilities f32[n_steps, n_labels]."""
         padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
         self._tagger.reset()
-        return np.stack([scores for _, scores, _ in self._tagger.stream(padded)])
+        return np.stack([scores for _, scores, _ in self._tagger.steps(padded)])
 
 
 class TeacherScorer:

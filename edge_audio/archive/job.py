@@ -125,7 +125,7 @@ def _tag(path: str, tagger: Tagger, top: TopLabels, heard: Heard | None) -> File
     sink = SegmentSink()
     with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
         for block in source.blocks():
-            for _, scores, events in tagger.stream(block.samples):
+            for _, scores, events in tagger.steps(block.samples):
                 np.maximum(highest, scores, out=highest)
                 for event in events:
                     sink.on_event(event)

@@ -35,7 +35,7 @@ class Listener:
         stats = self.stream.stats
         stats.count(block, self.source)
         self.sink.on_audio(block)
-        for step_s, scores, found in self.tagger.stream(block.samples):
+        for step_s, scores, found in self.tagger.steps(block.samples):
             time_s = step_s + stats.lost_s
             self._report(self._policy.push(self._on_clock(found), time_s))
             self.sink.on_scores(time_s, scores)

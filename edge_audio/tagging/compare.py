@@ -51,7 +51,7 @@ def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]
     Raises UsageError if the recording is shorter than a step.
     """
     tagger = Tagger(bundle, backend)
-    steps = [step for samples in blocks for step in tagger.stream(samples)]
+    steps = [step for samples in blocks for step in tagger.steps(samples)]
     if not steps:
         raise UsageError(f"the recording is shorter than a step of {bundle.manifest.name}")
     return Trace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,19 @@ from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.features.gate import LevelGate, Stretch
 
-Step = tuple[float, NDArray[np.float32], list[Event]]
 _DTYPES = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Step(NamedTuple):
+    """What one step brought.
+
+    time_s: audio seconds from the start of the stream to the end of the step. scores:
+    f32[n_labels], probabilities. events: those that began or ended with it.
+    """
+
+    time_s: float
+    scores: NDArray[np.float32]
+    events: list[Event]
 
 
 class Tagger:
@@ -108,15 +119,15 @@ class Tagger:
         NaN counts as silence and larger values are clipped. Raises UsageError for any other
         dtype or shape.
         """
-        return [event for _, _, events in self.stream(pcm) for event in events]
+        return [event for _, _, events in self.steps(pcm) for event in events]
 
-    def stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
+    def steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
         """Like `push`, but yields (time_s, scores f32[n_labels], events) for every step, where
         time_s is the end of the step. To be exhausted: samples not reached are not heard."""
         pcm = _checked(pcm)
         if self._has_ended:
             self.reset()
-        return self._stream(pcm)
+        return self._steps(pcm)
 
     def flush(self) -> list[Event]:
         """Ends the stream: hears the last incomplete step, padded with zeros, and ends every
@@ -150,7 +161,7 @@ class Tagger:
         self._n_skipped_steps = 0
         self._has_ended = False
 
-    def _stream(self, pcm: NDArray[Any]) -> Iterator[Step]:
+    def _steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
         for start in range(0, len(pcm), self._max_samples):  # a long file is not copied whole
             block = _to_float32(pcm[start : start + self._max_samples])
             self._n_samples += len(block)
@@ -191,14 +202,14 @@ class Tagger:
             if n_late:
                 n_late -= 1
                 continue
-            yield time_s, self._scores, events
+            yield Step(time_s, self._scores, events)
             events = []
 
     def _skip(self, stretch: Stretch) -> Iterator[Step]:
         for _ in range(len(stretch.samples) // self._step_samples):
             self._n_steps += 1
             self._n_skipped_steps += 1
-            yield self._step_end_s(), self._scores, []
+            yield Step(self._step_end_s(), self._scores, [])
 
     def _step_end_s(self) -> float:
         """End of the latest step's last window; never beyond the audio, though flush pads."""

@@ -183,7 +183,7 @@ class _Swept:
         self._detector.reset()
         with AudioFile(path, self._tagger.sample_rate_hz, _BLOCK_MS) as source:
             for block in source.blocks():
-                for time_s, scores, _ in self._tagger.stream(block.samples):
+                for time_s, scores, _ in self._tagger.steps(block.samples):
                     repeated = np.repeat(scores[self._columns], self._shape[1])
                     for event in self._detector.push(repeated, time_s):
                         counts[int(event.label)] += event.kind == "start"

@@ -187,7 +187,7 @@ def test_scores_after_an_hour_are_those_of_a_fresh_stream(data_dir: Path) -> Non
 
 def all_scores(tagger: Tagger, pcm: np.ndarray) -> np.ndarray:
     """f32[n_steps, n_labels]"""
-    return np.stack([scores for _, scores, _ in tagger.stream(pcm)])
+    return np.stack([scores for _, scores, _ in tagger.steps(pcm)])
 
 
 def test_verify_passes_for_every_shipped_model() -> None:

@@ -79,7 +79,7 @@ def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
     found = detect(stream, listener.labels, events, listener.step_s)
     tagger = Tagger(bundle, open_backend(bundle), events=events)
     starts, ends, seen = [], [], []
-    for index, (time_s, scores, new) in enumerate(tagger.stream(samples)):
+    for index, (time_s, scores, new) in enumerate(tagger.steps(samples)):
         assert stream.times_s[index] == pytest.approx(time_s)
         np.testing.assert_array_equal(stream.scores[index], scores)
         starts += [(one.label, one.time_s) for one in new if one.kind == "start"]

@@ -40,7 +40,8 @@ sys.argv = ["edge-audio", "--help"]
 try:
     main()
 except SystemExit:
-    names = "numpy torch onnxruntime ai_edge_litert sounddevice rich distill.cli quantize.cli"
+    names = "numpy torch onnxruntime ai_edge_litert sounddevice rich"
+    names += " distill.cli.distill quantize.cli"
     print([name for name in names.split() if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -170,7 +170,7 @@ def test_top_comes_from_the_device(
     source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl", "--top", 3)
     steps = [x for x in records(run(*source, "--duration", 4).stdout) if x["kind"] == "scores"]
     tagger = Tagger.open("micro-int8")
-    expected = [(time_s, scores) for time_s, scores, _ in tagger.stream(samples[:64_000])]
+    expected = [(time_s, scores) for time_s, scores, _ in tagger.steps(samples[:64_000])]
     assert [step["time_s"] for step in steps] == [round(time_s, 3) for time_s, _ in expected]
     for step, (_, scores) in zip(steps, expected, strict=True):
         best = np.sort(scores)[::-1][:3]

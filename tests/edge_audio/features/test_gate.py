@@ -70,7 +70,7 @@ def hear(tagger: Tagger, pcm: np.ndarray, sizes: tuple[int, ...] = ()) -> Heard:
     repeat."""
     starts = np.cumsum([0, *(sizes or (len(pcm),)) * (len(pcm) // sum(sizes or (len(pcm),)) + 1)])
     chunks = np.split(pcm, [start for start in starts[1:] if start < len(pcm)])
-    steps = [step for chunk in chunks for step in tagger.stream(chunk)]
+    steps = [step for chunk in chunks for step in tagger.steps(chunk)]
     events = [event for *_, found in steps for event in found] + tagger.flush()
     return [time_s for time_s, *_ in steps], np.array([scores for _, scores, _ in steps]), events
 
@@ -134,7 +134,7 @@ def test_while_it_is_closed_the_scores_stand_still_and_nothing_happens(toy_bundl
     tagger = open_toy(toy_bundle)
     tagger.push(toy.noise(RATE_HZ, seed=1))
     tagger.push(silence(HOLD_S + 1.0))
-    steps = list(tagger.stream(silence(2.0)))
+    steps = list(tagger.steps(silence(2.0)))
     assert len(steps) == 25
     assert all(events == [] for *_, events in steps)
     np.testing.assert_array_equal(np.ptp([scores for _, scores, _ in steps], axis=0), 0.0)

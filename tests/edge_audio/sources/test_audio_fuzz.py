@@ -221,7 +221,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def scores(bundle: Bundle, chunks: list[NDArray[Any]]) -> NDArray[np.float32]:
     """Of all steps, from a fresh tagger."""
     tagger = Tagger(bundle, toy.NumpyBackend())
-    steps = [step for chunk in chunks for _, step, _ in tagger.stream(chunk)]
+    steps = [step for chunk in chunks for _, step, _ in tagger.steps(chunk)]
     return np.array(steps).reshape(-1, len(tagger.labels))
 
 

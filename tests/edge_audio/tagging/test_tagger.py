@@ -35,7 +35,7 @@ def open_shipped(name: str) -> Tagger:
 
 def hear(tagger: Tagger, chunks: list[np.ndarray]) -> Heard:
     """(step times, scores [n_steps, n_labels], events) of a whole stream."""
-    steps = [step for chunk in chunks for step in tagger.stream(chunk)]
+    steps = [step for chunk in chunks for step in tagger.steps(chunk)]
     events = [event for *_, found in steps for event in found] + tagger.flush()
     rows = np.array([scores for _, scores, _ in steps]).reshape(-1, len(tagger.labels))
     return [time_s for time_s, *_ in steps], rows, events
@@ -199,7 +199,7 @@ def test_wrong_samples_are_refused_at_once_and_change_nothing(
     toy_bundle: Bundle, pcm: np.ndarray, hint: str
 ) -> None:
     tagger = open_toy(toy_bundle)
-    for method in (tagger.push, tagger.stream):
+    for method in (tagger.push, tagger.steps):
         with pytest.raises(UsageError, match=hint):
             method(pcm)
     assert tagger.time_s == 0.0
