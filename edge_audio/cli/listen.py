@@ -12,18 +12,18 @@ from click.core import ParameterSource
 from edge_audio.bundle.spec import Spec
 from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.explain import explain_option
-from edge_audio.cli.live.screen import FORMATS
+from edge_audio.cli.live.screen import FORMATS, Screen
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.cli.run import Run, Terms
 from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig, load_config
+from edge_audio.listening.run import ListenRun, Terms
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
-from edge_audio.sinks.webhook.outlet import WebhookConfig
+from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.audio_file import SAMPLE_FORMATS
 
 
@@ -154,7 +154,7 @@ def listen(
     config = from_flags(base, flags, _given(context))
     if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
-    run = Run(config, Terms(duration_s, realtime, pcm, explained), config_path)
+    run = ListenRun(config, Terms(duration_s, realtime, pcm, explained), config_path, Screen)
     if is_check:
         click.echo(f"{config_path or 'settings'}: fine")
     else:

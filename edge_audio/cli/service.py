@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from edge_audio.cli.run import Run, Terms
+from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import load_config
+from edge_audio.listening.run import ListenRun, Terms
 from edge_audio.service.unit import (
     DEFAULT_NAME,
     check_service_name,
@@ -153,7 +154,7 @@ def make_unit(for_system: bool, config: Path | None, name: str, run_as: str | No
 def check_config(config: Path) -> None:
     """Reads the settings as `edge-audio listen` would. Raises UsageError."""
     try:
-        Run(load_config(config), Terms(), config)
+        ListenRun(load_config(config), Terms(), config, Screen)
     except EdgeAudioError as error:
         raise UsageError(str(error)) from error
 

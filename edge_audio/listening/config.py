@@ -24,7 +24,7 @@ from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
-from edge_audio.sinks.webhook.outlet import WebhookConfig
+from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import is_network_url, without_password
 
 MAX_CONFIG_BYTES = 1 << 20

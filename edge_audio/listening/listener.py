@@ -9,7 +9,7 @@ import msgspec
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.events.detector import Event
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
-from edge_audio.listening.outlets import FanOut
+from edge_audio.listening.destinations import FanOut
 from edge_audio.sources.base import Block, Source
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger

@@ -1,7 +1,7 @@
 """What every destination of events and scores has in common.
 
-A *sink* hears one stream; an *outlet* is a destination that several streams share (a broker, an
-endpoint, a file, a folder) and opens one sink for each of them.
+A *destination* is what several streams share (a broker, an endpoint, a file, a folder); it is
+opened once, and opens a *sink* for each stream.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sink:
         """The stream has ended."""
 
 
-class Outlet(Protocol):
+class Destination(Protocol):
     """A destination shared by streams.
 
     name: what a user calls it in messages, such as "mqtt" or "webhook https://...".

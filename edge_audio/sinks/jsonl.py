@@ -68,7 +68,7 @@ class JsonLinesConfig(Spec, frozen=True):
             raise ValueError("need 0 < max_mb <= 1e6 and 1 <= keep <= 1000")
 
 
-class JsonLinesOutlet:
+class JsonLinesDestination:
     """One file for all streams, written by a thread: what the disk refuses is counted as lost,
     and later records are written as soon as there is room."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Outlet, Sink
+from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sources.stream import Stats, Stream
 from edge_audio.support.arrays import FloatArray
 
@@ -50,14 +50,14 @@ _OF_STREAMS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
 )
 
 
-class MetricsOutlet:
+class MetricsDestination:
     """A page of text at http://HOST:PORT/metrics, made when it is asked for: listening does
     nothing for it but count."""
 
     problem = ""
 
-    def __init__(self, config: MetricsConfig, outlets: Iterable[Outlet] = ()) -> None:
-        """outlets: destinations whose problems are shown as well. Raises UsageError if the port
+    def __init__(self, config: MetricsConfig, destinations: Iterable[Destination] = ()) -> None:
+        """destinations: whose problems are shown as well. Raises UsageError if the port
         cannot be had or prometheus-client is not installed."""
         try:
             from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
@@ -66,7 +66,7 @@ class MetricsOutlet:
             raise UsageError(f"metrics need prometheus-client: {hint}") from error
         self.name = f"metrics {config.host}:{config.port}"
         self._sinks: list[_MetricsSink] = []
-        self._outlets = outlets
+        self._destinations = destinations
         registry = CollectorRegistry()  # the global one may belong to a program around us
         ProcessCollector(registry=registry)
         collector: Any = self  # has the one method of a Collector
@@ -115,8 +115,8 @@ class MetricsOutlet:
 
         text = "1 where a destination has a problem."
         family = GaugeMetricFamily("edge_audio_destination_problem", text, labels=["destination"])
-        for outlet in list(self._outlets):
-            family.add_metric([_valid(outlet.name)], float(bool(outlet.problem)))
+        for destination in list(self._destinations):
+            family.add_metric([_valid(destination.name)], float(bool(destination.problem)))
         return family
 
 

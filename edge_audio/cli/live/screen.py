@@ -11,7 +11,8 @@ from rich.console import Console
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
-from edge_audio.listening.config import Config, Format
+from edge_audio.listening.config import Format
+from edge_audio.listening.run import ScreenSpec
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.console import ConsoleSink
 from edge_audio.sinks.jsonl import JsonLinesSink
@@ -25,26 +26,21 @@ FORMATS = get_args(Format)
 class Screen:
     """Standard output of a run; sinks: for each stream, those that write there."""
 
-    def __init__(
-        self,
-        config: Config,
-        title: str,
-        streams: Sequence[Stream],
-        sources: Sequence[Source],
-        explained: Explained | None = None,
-        problems: Callable[[], Sequence[str]] | None = None,
-    ) -> None:
-        """title: the model's name. explained: labels to trace; their charts take the place of
-        the live view. problems: of destinations, at the moment."""
+    def __init__(self, spec: ScreenSpec) -> None:
+        """Charts of the labels that are traced take the place of the live view."""
         self._console = Console()
-        self._config, self._title, self._explained = config, title, explained
+        config, streams = spec.config, spec.streams
+        explained = Explained(spec.explained, spec.events, spec.step_s) if spec.explained else None
+        self._config, self._title, self._explained = config, spec.title, explained
         is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
         self.is_live = config.format == "live" and is_possible
         self._explainers: list[Explainer] = []
         names = [stream.name if len(streams) > 1 else "" for stream in streams]
-        shown = self._shown(streams, sources, names, problems)
+        shown = self._shown(streams, spec.sources, names, spec.problems)
         traced = [self._traced(*pair) for pair in zip(streams, names, strict=True)]
-        self.sinks = [[*a, *b] for a, b in zip(shown, traced, strict=True)]
+        self.sinks: Sequence[Sequence[Sink]] = [
+            [*a, *b] for a, b in zip(shown, traced, strict=True)
+        ]
 
     def __enter__(self) -> Screen:
         return self
@@ -63,7 +59,7 @@ class Screen:
         streams: Sequence[Stream],
         sources: Sequence[Source],
         names: Sequence[str],
-        problems: Callable[[], Sequence[str]] | None,
+        problems: Callable[[], Sequence[str]],
     ) -> list[list[Sink]]:
         config = self._config
         n_top = config.top or LIVE_TOP * self.is_live

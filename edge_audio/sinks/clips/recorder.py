@@ -64,7 +64,7 @@ class ClipsConfig(Spec, frozen=True):
             raise ValueError("need 1 <= quota_mb and 0 <= keep_days, both finite")
 
 
-class ClipsOutlet:
+class ClipsDestination:
     """A folder of clips of all streams. While FOLDER/PAUSE exists nothing is recorded, and what
     waits in memory is forgotten."""
 

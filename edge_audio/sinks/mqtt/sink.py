@@ -15,10 +15,10 @@ from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 
-__all__ = ["MqttConfig", "MqttOutlet"]
+__all__ = ["MqttConfig", "MqttDestination"]
 
 
-class MqttOutlet:
+class MqttDestination:
     """A broker for all streams. It may be away at any time, also at the start: events wait for
     it in memory, and states are told anew."""
 

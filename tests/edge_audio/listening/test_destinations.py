@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.listening.outlets import Outlets
+from edge_audio.listening.destinations import Destinations
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
@@ -105,12 +105,12 @@ def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> 
     stream = Stream("kitchen", ["Dog"], 16_000, live=True)
     wrong = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Unicorn",)))
     right = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Dog",)))
-    outlets = Outlets()
+    destinations = Destinations()
     for config in (wrong, wrong):
         with pytest.raises(UsageError, match="Unicorn"):
-            outlets.sinks(config, [stream])
-    assert [len(sinks) for sinks in outlets.sinks(right, [stream])] == [1]
-    outlets.close()
+            destinations.sinks(config, [stream])
+    assert [len(sinks) for sinks in destinations.sinks(right, [stream])] == [1]
+    destinations.close()
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
+from edge_audio.listening.destinations import FanOut
 from edge_audio.listening.listener import Listener
-from edge_audio.listening.outlets import FanOut
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clips import recorder as clips
-from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsOutlet, to_int16
+from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsDestination, to_int16
 from edge_audio.sinks.segments import SegmentSink
 from edge_audio.sources.base import Block, SourceStats
 from edge_audio.sources.stream import Stream
@@ -76,12 +76,12 @@ def hear(sink: Sink, heard: Iterator[Block], *told: Told) -> None:
 
 def record(settings: ClipsConfig, *told: Told, n_block: int = BLOCK, live: bool = False) -> None:
     """One run over PCM."""
-    outlet = ClipsOutlet(settings)
-    sink = outlet.open(stream(live=live))
+    destination = ClipsDestination(settings)
+    sink = destination.open(stream(live=live))
     hear(sink, blocks(PCM, n_block), *told)
     sink.close()
-    outlet.close()
-    assert outlet.problem == ""
+    destination.close()
+    assert destination.problem == ""
 
 
 def found(folder: Path) -> list[tuple[NDArray[np.int16], Sidecar]]:
@@ -123,11 +123,11 @@ def test_a_clip_is_exact_to_the_sample_whatever_the_blocks(tmp_path: Path, n_blo
 
 
 def test_a_slow_pipe_of_single_samples_gives_the_same_clip(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path, pre_s=0.05, post_s=0.05))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(tmp_path, pre_s=0.05, post_s=0.05))
+    sink = destination.open(stream())
     hear(sink, blocks(PCM[: 2 * RATE_HZ], 1), *sounds("Siren", 0.2, 0.3))
     sink.close()
-    outlet.close()
+    destination.close()
     ((pcm, _),) = found(tmp_path)
     np.testing.assert_array_equal(pcm, part(0.15, 0.35))
 
@@ -175,21 +175,21 @@ def test_only_wanted_labels_are_recorded(tmp_path: Path) -> None:
 
 
 def test_a_label_that_the_model_does_not_know_is_refused(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path, labels=("Sirene",)))
+    destination = ClipsDestination(config(tmp_path, labels=("Sirene",)))
     with pytest.raises(UsageError, match="did you mean 'Siren'"):
-        outlet.open(stream())
-    outlet.close()
+        destination.open(stream())
+    destination.close()
 
 
 def test_lost_audio_is_silence_of_its_length_and_noted(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path, pre_s=2.0, post_s=1.0))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(tmp_path, pre_s=2.0, post_s=1.0))
+    sink = destination.open(stream())
     gap = slice(4 * RATE_HZ, 5 * RATE_HZ)
     hear(sink, blocks(PCM[: gap.start]))
     later = blocks(PCM[gap.stop :], start=gap.stop)
     hear(sink, later, *sounds("Siren", 5.5, 6.0))
     sink.close()
-    outlet.close()
+    destination.close()
     ((pcm, sidecar),) = found(tmp_path)
     expected = PCM.copy()
     expected[gap] = 0
@@ -203,17 +203,17 @@ def test_clips_of_a_real_listener_hold_what_its_events_name(tmp_path: Path) -> N
     heard = [*blocks(pcm[: lost.start]), *blocks(pcm[lost.stop :], start=lost.stop)]
     i = lost.start // BLOCK + 1
     heard[i] = Block(heard[i].samples, heard[i].time_s, n_dropped=8_000)
-    outlet = ClipsOutlet(config(tmp_path / "clips", pre_s=0.3, post_s=0.3))
+    destination = ClipsDestination(config(tmp_path / "clips", pre_s=0.3, post_s=0.3))
     source: Any = type("Source", (), {"sample_rate_hz": RATE_HZ, "stats": SourceStats()})
     listened = stream(labels=toy.LABELS)
-    segments, sink = SegmentSink(), outlet.open(listened)
+    segments, sink = SegmentSink(), destination.open(listened)
     tagger = Tagger(toy.save_toy(tmp_path / "toy"), toy.NumpyBackend())
     listener = Listener(listened, source, tagger, FanOut([segments, sink]))
     for block in heard:
         listener.hear(block)
     listener.finish()
     sink.close()
-    outlet.close()
+    destination.close()
     pcm[lost] = 0
     clips = found(tmp_path / "clips")
     events = [event for _, sidecar in clips for event in sidecar["events"]]
@@ -253,14 +253,14 @@ HOSTILE = ["../../up", "..", "/etc/passwd", "a\0b", "x" * 5_000, "\udcff", "", "
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "deep" / "clips"
-    outlet = ClipsOutlet(config(folder))
+    destination = ClipsDestination(config(folder))
     label = name.replace("\udcff", "?")  # labels are checked by the bundle
     for live in (False, True):
-        sink = outlet.open(stream(name, live, labels=(label,)))
+        sink = destination.open(stream(name, live, labels=(label,)))
         hear(sink, blocks(PCM[: 3 * RATE_HZ]), *sounds(label, 1.0, 1.5))
         sink.close()
-    outlet.close()
-    assert outlet.problem == ""
+    destination.close()
+    assert destination.problem == ""
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
     assert len(files) == 4
     assert all(path.parents[2] == folder for path in files)
@@ -268,56 +268,56 @@ def test_hostile_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
 
 
 def test_streams_with_similar_names_never_share_a_folder(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path))
-    sinks = [outlet.open(stream(name)) for name in ("a b", "a/b", "a-b")]
+    destination = ClipsDestination(config(tmp_path))
+    sinks = [destination.open(stream(name)) for name in ("a b", "a/b", "a-b")]
     for sink in sinks:
         hear(sink, blocks(PCM[: 6 * RATE_HZ]), *sounds("Siren", 3.0, 3.5))
     for sink in sinks:
         sink.close()
-    outlet.close()
+    destination.close()
     assert sorted(sidecar["stream"] for _, sidecar in found(tmp_path)) == ["a b", "a-b", "a/b"]
 
 
 def test_a_folder_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
-    first = ClipsOutlet(config(tmp_path))
+    first = ClipsDestination(config(tmp_path))
     with pytest.raises(UsageError, match="already: name another folder"):
-        ClipsOutlet(config(tmp_path))
+        ClipsDestination(config(tmp_path))
     first.close()
-    ClipsOutlet(config(tmp_path)).close()
+    ClipsDestination(config(tmp_path)).close()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot record clips in"):
-        ClipsOutlet(config(tmp_path / "file" / "clips"))
+        ClipsDestination(config(tmp_path / "file" / "clips"))
 
 
 # Who is not recorded
 
 
 def test_nothing_is_recorded_unless_switched_on_and_that_is_said(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(ClipsConfig(folder=str(tmp_path / "clips")))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(ClipsConfig(folder=str(tmp_path / "clips")))
+    sink = destination.open(stream())
     hear(sink, blocks(PCM), *sounds("Siren", 5.0, 6.0))
     sink.close()
-    assert "set record = true" in outlet.problem
-    outlet.close()
+    assert "set record = true" in destination.problem
+    destination.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_while_paused_nothing_is_recorded_and_nothing_from_before_is_kept(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path, pre_s=2.0))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(tmp_path, pre_s=2.0))
+    sink = destination.open(stream())
     hear(sink, blocks(part(0.0, 8.0)), *sounds("Siren", 5.0, 99.0))
     (tmp_path / "PAUSE").touch()
-    eventually(lambda: "PAUSE exists" in outlet.problem)
+    eventually(lambda: "PAUSE exists" in destination.problem)
     hear(sink, blocks(part(8.0, 12.0), start=8 * RATE_HZ), *sounds("Dog", 9.0, 10.0))
     (tmp_path / "PAUSE").unlink()
-    eventually(lambda: outlet.problem == "")
+    eventually(lambda: destination.problem == "")
     told = [*sounds("Dog", 12.5, 13.0), *sounds("Siren", 99.0, 12.2)]
     hear(sink, blocks(part(12.0, 20.0), start=12 * RATE_HZ), *told)
     sink.close()
-    outlet.close()
+    destination.close()
     first, second = found(tmp_path)
     assert first[1]["start_s"] == 3.0
     assert 6.5 <= first[1]["end_s"] <= 7.0  # before the pause began
@@ -327,11 +327,11 @@ def test_while_paused_nothing_is_recorded_and_nothing_from_before_is_kept(tmp_pa
 
 def test_a_pause_from_before_the_start_holds_from_the_first_block(tmp_path: Path) -> None:
     (tmp_path / "PAUSE").touch()
-    outlet = ClipsOutlet(config(tmp_path))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(tmp_path))
+    sink = destination.open(stream())
     hear(sink, blocks(PCM), *sounds("Siren", 5.0, 6.0))
     sink.close()
-    outlet.close()
+    destination.close()
     assert found(tmp_path) == []
 
 
@@ -369,11 +369,11 @@ def test_clips_are_deleted_when_their_days_are_over_even_if_none_follow(
     record(config(tmp_path), *sounds("Siren", 3.0, 4.0), *sounds("Dog", 10.0, 11.0))
     dog, siren = sorted(tmp_path.rglob("*.flac"))
     monkeypatch.setattr(clips, "_TIDY_EVERY_S", 0.1)
-    outlet = ClipsOutlet(config(tmp_path, keep_days=2.0))
+    destination = ClipsDestination(config(tmp_path, keep_days=2.0))
     os.utime(siren, (0, time.time() - 2.1 * 86_400))
     os.utime(dog, (0, time.time() - 1.9 * 86_400))
     eventually(lambda: not siren.exists())
-    outlet.close()
+    destination.close()
     assert dog.exists()
     assert not siren.with_suffix(".json").exists()
 
@@ -414,17 +414,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def record_around_trouble(folder: Path, trouble: Callable[[Path], Any]) -> None:
-    outlet = ClipsOutlet(config(folder, max_s=10.0))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(folder, max_s=10.0))
+    sink = destination.open(stream())
     with trouble(folder):
         hear(sink, blocks(part(0.0, 11.0)), *sounds("Siren", 3.0, 7.0))
-        eventually(lambda: "1 clips lost" in outlet.problem)
+        eventually(lambda: "1 clips lost" in destination.problem)
         assert found(folder) == []
         assert hidden(folder) == []
     hear(sink, blocks(part(11.0, 20.0), start=11 * RATE_HZ), *sounds("Dog", 14.0, 14.5))
     sink.close()
-    outlet.close()
-    assert outlet.problem == ""
+    destination.close()
+    assert destination.problem == ""
     ((pcm, _),) = found(folder)
     np.testing.assert_array_equal(pcm, part(12.0, 16.5))
 
@@ -438,18 +438,18 @@ def test_a_full_disk_costs_only_the_clips_of_that_time(small_disk: Path) -> None
 
 
 def test_a_disk_that_hangs_never_holds_up_listening_and_leaves_silence(tmp_path: Path) -> None:
-    outlet = ClipsOutlet(config(tmp_path, max_s=200.0, pre_s=1.0, post_s=0.5))
-    sink = outlet.open(stream())
+    destination = ClipsDestination(config(tmp_path, max_s=200.0, pre_s=1.0, post_s=0.5))
+    sink = destination.open(stream())
     hangs = threading.Event()
-    assert outlet._recorder is not None
-    outlet._recorder.put(lambda: hangs.wait(60) and None)
+    assert destination._recorder is not None
+    destination._recorder.put(lambda: hangs.wait(60) and None)
     pcm = np.tile(PCM, 6)  # 120 s: more blocks than may wait
     hear(sink, blocks(pcm), *sounds("Siren", 2.0, 110.0))
     assert not hangs.is_set()
     hangs.set()
     sink.close()
     eventually(lambda: bool(found(tmp_path)))
-    outlet.close()
+    destination.close()
     ((samples, sidecar),) = found(tmp_path)
     ((gap_start_s, gap_end_s),) = sidecar["gaps"]
     assert (gap_start_s, len(samples)) == (1.0, round(109.5 * RATE_HZ))
@@ -462,13 +462,13 @@ def test_a_disk_that_hangs_never_holds_up_listening_and_leaves_silence(tmp_path:
 def test_a_clip_whose_end_was_dropped_is_saved_before_the_next_of_its_stream(
     tmp_path: Path,
 ) -> None:
-    outlet = ClipsOutlet(config(tmp_path, max_s=200.0, pre_s=1.0, post_s=0.5))
-    quiet, busy = outlet.open(stream("quiet")), outlet.open(stream("busy"))
+    destination = ClipsDestination(config(tmp_path, max_s=200.0, pre_s=1.0, post_s=0.5))
+    quiet, busy = destination.open(stream("quiet")), destination.open(stream("busy"))
     hear(quiet, blocks(part(0.0, 5.0)), *sounds("Siren", 2.0, 99.0))
     eventually((tmp_path / "quiet" / ".audio.part").exists)
     hangs = threading.Event()
-    assert outlet._recorder is not None
-    outlet._recorder.put(lambda: hangs.wait(60) and None)
+    assert destination._recorder is not None
+    destination._recorder.put(lambda: hangs.wait(60) and None)
     hear(quiet, blocks(part(5.0, 10.0), start=5 * RATE_HZ), *sounds("Siren", 2.0, 6.0)[1:])
     hear(busy, blocks(np.tile(PCM, 6)), *sounds("Dog", 2.0, 99.0))
     hangs.set()
@@ -477,7 +477,7 @@ def test_a_clip_whose_end_was_dropped_is_saved_before_the_next_of_its_stream(
     eventually(lambda: len(found(tmp_path / "quiet")) == 2)
     for sink in (quiet, busy):
         sink.close()
-    outlet.close()
+    destination.close()
     first, second = found(tmp_path / "quiet")
     assert len(first[0]) == round(5.5 * RATE_HZ)
     assert first[1]["gaps"][0][1] == 6.5
@@ -486,7 +486,7 @@ def test_a_clip_whose_end_was_dropped_is_saved_before_the_next_of_its_stream(
 
 def record_one(folder: str) -> None:
     """What a process does that is to be killed: record a sound that does not end."""
-    sink = ClipsOutlet(config(Path(folder))).open(stream())
+    sink = ClipsDestination(config(Path(folder))).open(stream())
     print("ready", flush=True)
     hear(sink, blocks(PCM), *sounds("Siren", 0.5, 99.0))
     time.sleep(600)
@@ -494,7 +494,7 @@ def record_one(folder: str) -> None:
 
 def record_many(folder: str) -> None:
     """The same with short clips, one after the other."""
-    sink = ClipsOutlet(config(Path(folder), pre_s=0.5, post_s=0.1)).open(stream())
+    sink = ClipsDestination(config(Path(folder), pre_s=0.5, post_s=0.1)).open(stream())
     print("ready", flush=True)
     for i in range(1_000):
         heard = blocks(PCM[:RATE_HZ], start=i * RATE_HZ)
@@ -538,7 +538,7 @@ def test_kill_9_shows_no_broken_clip_and_the_next_start_saves_what_was_recorded(
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     assert found(tmp_path) == []
     assert hidden(tmp_path) != []
-    ClipsOutlet(config(tmp_path)).close()
+    ClipsDestination(config(tmp_path)).close()
     ((pcm, sidecar),) = found(tmp_path)
     np.testing.assert_array_equal(pcm, PCM[: len(pcm)])
     assert len(pcm) > 18 * RATE_HZ  # less the second that waits and an unfinished FLAC frame
@@ -556,9 +556,9 @@ def test_kill_9_at_any_moment_leaves_whole_clips_alone(tmp_path: Path, delay_s: 
         assert len(pcm) == round((sidecar["end_s"] - sidecar["start_s"]) * RATE_HZ)
         np.testing.assert_array_equal(pcm, np.tile(PCM[:RATE_HZ], 2)[start : start + len(pcm)])
     n_whole = len(found(tmp_path))
-    outlet = ClipsOutlet(config(tmp_path))
-    assert outlet.problem == ""
-    outlet.close()
+    destination = ClipsDestination(config(tmp_path))
+    assert destination.problem == ""
+    destination.close()
     assert hidden(tmp_path) == []
     assert n_whole <= len(found(tmp_path)) <= n_whole + 1
 
@@ -570,9 +570,9 @@ def test_leftovers_that_nobody_can_read_are_removed(
 ) -> None:
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     (tmp_path / "kitchen" / name).write_bytes(content)
-    outlet = ClipsOutlet(config(tmp_path))
-    assert outlet.problem == ""
-    outlet.close()
+    destination = ClipsDestination(config(tmp_path))
+    assert destination.problem == ""
+    destination.close()
     assert (found(tmp_path), hidden(tmp_path)) == ([], [])
 
 
@@ -583,7 +583,7 @@ def test_a_start_that_was_killed_while_it_saved_a_clip_is_made_up_for(
     audio = tmp_path / "kitchen" / ".audio.part"
     audio.rename(audio.with_name(".broken.part"))
     audio.write_bytes(b"fLaC")
-    ClipsOutlet(config(tmp_path)).close()
+    ClipsDestination(config(tmp_path)).close()
     ((pcm, _),) = found(tmp_path)
     np.testing.assert_array_equal(pcm, PCM[: len(pcm)])
     assert len(pcm) > 18 * RATE_HZ

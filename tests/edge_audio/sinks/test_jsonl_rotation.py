@@ -11,7 +11,7 @@ import pytest
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesOutlet
+from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesDestination
 from edge_audio.sources.stream import Stream
 from tests.support.peers import eventually
 
@@ -30,11 +30,11 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_records_say_when_and_on_which_stream(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
-    sink = outlet.open(stream())
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    sink = destination.open(stream())
     sink.on_event(siren(1.0))
     sink.on_notice("the microphone is gone")
-    outlet.close()
+    destination.close()
     event, notice = lines(path)
     assert datetime.fromisoformat(str(event.pop("at"))).tzinfo is not None
     fields = {"kind": "start", "label": "Siren", "score": 0.75}
@@ -44,19 +44,19 @@ def test_records_say_when_and_on_which_stream(tmp_path: Path) -> None:
 
 def test_a_recording_has_no_time_of_day(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
-    outlet.open(stream(live=False)).on_event(siren(1.0))
-    outlet.close()
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    destination.open(stream(live=False)).on_event(siren(1.0))
+    destination.close()
     assert "at" not in lines(path)[0]
 
 
 def test_rotation_keeps_whole_lines_in_order_and_no_more_files_than_told(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path), max_mb=0.001, keep=2))
-    sink = outlet.open(stream())
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path), max_mb=0.001, keep=2))
+    sink = destination.open(stream())
     for i in range(60):
         sink.on_event(siren(float(i)))
-    outlet.close()
+    destination.close()
     names = ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     assert all((tmp_path / name).stat().st_size <= 1000 for name in names)
@@ -67,9 +67,9 @@ def test_rotation_keeps_whole_lines_in_order_and_no_more_files_than_told(tmp_pat
 def test_a_restart_appends_and_ends_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"time_s": 1.0}\n{"time')
-    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
-    outlet.open(stream()).on_event(siren(2.0))
-    outlet.close()
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    destination.open(stream()).on_event(siren(2.0))
+    destination.close()
     first, torn, last = path.read_text().splitlines()
     assert (first, torn) == ('{"time_s": 1.0}', '{"time')
     assert json.loads(last)["time_s"] == 2.0
@@ -77,27 +77,27 @@ def test_a_restart_appends_and_ends_a_torn_line(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_problem_until_there_is_room(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    outlet = JsonLinesOutlet(JsonLinesConfig(path=str(path)))
-    sink = outlet.open(stream())
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    sink = destination.open(stream())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
     try:
         for i in range(10):
             sink.on_event(siren(float(i)))
-        eventually(lambda: outlet.n_lost + path.read_bytes().count(b"\n") == 10)
+        eventually(lambda: destination.n_lost + path.read_bytes().count(b"\n") == 10)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "lost" in outlet.problem
-    assert 0 < outlet.n_lost < 10
+    assert "lost" in destination.problem
+    assert 0 < destination.n_lost < 10
     sink.on_event(siren(99.0))
-    eventually(lambda: outlet.problem == "")
-    outlet.close()
+    eventually(lambda: destination.problem == "")
+    destination.close()
     assert lines(path)[-1]["time_s"] == 99.0
 
 
 def test_a_file_that_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        JsonLinesOutlet(JsonLinesConfig(path=str(tmp_path / "absent" / "events.jsonl")))
+        JsonLinesDestination(JsonLinesConfig(path=str(tmp_path / "absent" / "events.jsonl")))
 
 
 def test_settings_out_of_range_are_refused() -> None:

@@ -23,7 +23,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.mqtt import link as mqtt_link
 from edge_audio.sinks.mqtt.homeassistant import slug_of
-from edge_audio.sinks.mqtt.sink import MqttConfig, MqttOutlet
+from edge_audio.sinks.mqtt.sink import MqttConfig, MqttDestination
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
@@ -40,7 +40,7 @@ ALARM = "smoke-detector-smoke-alarm"
 EVENTS = "edge-audio/kitchen/event"
 SIREN = "edge-audio/kitchen/siren/state"
 CONNACK = b"\x20\x02\x00\x00"
-MakeOutlet = Callable[..., MqttOutlet]
+MakeDestination = Callable[..., MqttDestination]
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def make_outlet() -> Iterator[MakeOutlet]:
-    """Outlets that are closed after the test."""
-    made: list[MqttOutlet] = []
+def make_destination() -> Iterator[MakeDestination]:
+    """Destinations that are closed after the test."""
+    made: list[MqttDestination] = []
 
-    def make(port: int, **settings: Any) -> MqttOutlet:
-        made.append(MqttOutlet(MqttConfig(**{"host": "127.0.0.1", "port": port, **settings})))
+    def make(port: int, **settings: Any) -> MqttDestination:
+        made.append(MqttDestination(MqttConfig(**{"host": "127.0.0.1", "port": port, **settings})))
         return made[-1]
 
     yield make
-    for outlet in made:
-        outlet.close()
+    for destination in made:
+        destination.close()
 
 
 @pytest.fixture
@@ -82,8 +82,10 @@ def stream(name: str = "kitchen") -> Stream:
     return Stream(name=name, labels=LABELS, sample_rate_hz=16_000, live=True)
 
 
-def watching(outlet: MqttOutlet, name: str = "kitchen", labels: Sequence[str] = LABELS) -> Sink:
-    sink = outlet.open(stream(name))
+def watching(
+    destination: MqttDestination, name: str = "kitchen", labels: Sequence[str] = LABELS
+) -> Sink:
+    sink = destination.open(stream(name))
     sink.on_watch(labels)
     return sink
 
@@ -126,10 +128,10 @@ class ScriptedBroker:
 
 
 def test_events_and_states_reach_a_subscriber(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port)
-    sink = watching(make_outlet(broker.port))
+    sink = watching(make_destination(broker.port))
     eventually(lambda: subscriber.on(SIREN) == ["OFF"])
     sink.on_event(event(1.0))
     sink.on_event(event(2.5, "end"))
@@ -144,8 +146,10 @@ def test_events_and_states_reach_a_subscriber(
     assert subscriber.on(f"edge-audio/kitchen/{ALARM}/state") == ["OFF"]
 
 
-def test_states_are_retained_and_events_are_not(broker: Broker, make_outlet: MakeOutlet) -> None:
-    sink = watching(make_outlet(broker.port))
+def test_states_are_retained_and_events_are_not(
+    broker: Broker, make_destination: MakeDestination
+) -> None:
+    sink = watching(make_destination(broker.port))
     sink.on_event(event(1.0))
     eventually(lambda: retained(broker.port).get(SIREN) == "ON")
     found = retained(broker.port)
@@ -155,13 +159,13 @@ def test_states_are_retained_and_events_are_not(broker: Broker, make_outlet: Mak
 
 
 def test_streams_have_topics_of_their_own(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port)
-    outlet = make_outlet(broker.port, topic="home/sounds")
+    destination = make_destination(broker.port, topic="home/sounds")
     names = ("Yard #1", "yard/1", "+")
     for i, name in enumerate(names):
-        watching(outlet, name).on_event(event(float(i)))
+        watching(destination, name).on_event(event(float(i)))
     roots = ("home/sounds/yard-1", "home/sounds/yard-1-2", "home/sounds/unnamed")
     for name, root in zip(names, roots, strict=True):
         eventually(lambda root=root: subscriber.on(f"{root}/event"))
@@ -169,12 +173,12 @@ def test_streams_have_topics_of_their_own(
 
 
 def test_the_level_is_told_every_few_seconds(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, "edge-audio/#")
     heard = stream()
     heard.stats.level_dbfs = -42.25
-    sink = make_outlet(broker.port, level_every_s=5.0).open(heard)
+    sink = make_destination(broker.port, level_every_s=5.0).open(heard)
     eventually(lambda: subscriber.on("edge-audio/status"))
     for step in range(12):
         sink.on_scores(float(step), None)  # type: ignore[arg-type]
@@ -186,20 +190,20 @@ def test_closing_delivers_what_waits_and_then_the_status_is_offline(
     broker: Broker, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, "edge-audio/#")
-    outlet = MqttOutlet(MqttConfig(port=broker.port))
-    sink = watching(outlet)
+    destination = MqttDestination(MqttConfig(port=broker.port))
+    sink = watching(destination)
     for i in range(200):
         sink.on_event(event(float(i)))
-    outlet.close()
+    destination.close()
     eventually(lambda: subscriber.messages[-1] == ("edge-audio/status", "offline"))
     assert times_s(subscriber) == [float(i) for i in range(200)]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
 
 
 LISTENER = """
 import sys, time
-from edge_audio.sinks.mqtt.sink import MqttConfig, MqttOutlet
-outlet = MqttOutlet(MqttConfig(port=int(sys.argv[1])))
+from edge_audio.sinks.mqtt.sink import MqttConfig, MqttDestination
+destination = MqttDestination(MqttConfig(port=int(sys.argv[1])))
 time.sleep(60)
 """
 
@@ -216,27 +220,27 @@ def test_the_broker_tells_when_a_process_was_killed(
 
 
 def test_events_wait_in_order_for_a_broker_that_is_not_there_yet(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
     broker.stop()
-    outlet = make_outlet(broker.port)
-    sink = watching(outlet)
+    destination = make_destination(broker.port)
+    sink = watching(destination)
     for i in range(50):
         sink.on_event(event(float(i)))
-    eventually(lambda: "connection refused; events wait" in outlet.problem)
+    eventually(lambda: "connection refused; events wait" in destination.problem)
     broker.start()
     eventually(lambda: len(times_s(subscriber)) == 50)
     assert times_s(subscriber) == [float(i) for i in range(50)]
-    assert (outlet.problem, outlet.n_lost) == ("", 0)
+    assert (destination.problem, destination.n_lost) == ("", 0)
 
 
 def test_nothing_is_lost_and_states_are_told_anew_when_a_broker_is_back(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
-    outlet = make_outlet(broker.port)
-    sink = watching(outlet)
+    destination = make_destination(broker.port)
+    sink = watching(destination)
     for i in range(50):
         sink.on_event(event(float(i)))
     eventually(lambda: len(times_s(subscriber)) == 50)
@@ -244,76 +248,76 @@ def test_nothing_is_lost_and_states_are_told_anew_when_a_broker_is_back(
     for i in range(50, 100):
         sink.on_event(event(float(i), label="Dog"))
     sink.on_event(event(100.0, "end"))
-    eventually(lambda: outlet.problem)
+    eventually(lambda: destination.problem)
     broker.start()
     eventually(lambda: len(times_s(subscriber)) == 101)
     assert times_s(subscriber) == [float(i) for i in range(101)]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
     found = retained(broker.port)
     assert (found[SIREN], found["edge-audio/kitchen/dog/state"]) == ("OFF", "ON")
     assert found["edge-audio/status"] == "online"
 
 
 def test_what_was_under_way_when_a_broker_hung_is_sent_again(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
-    outlet = make_outlet(broker.port, keepalive_s=1)
-    sink = watching(outlet)
+    destination = make_destination(broker.port, keepalive_s=1)
+    sink = watching(destination)
     sink.on_event(event(0.0))
     eventually(lambda: times_s(subscriber))
     with broker.frozen():
         for i in range(1, 100):
             sink.on_event(event(float(i)))
-        eventually(lambda: "no answer for 1 s" in outlet.problem)
+        eventually(lambda: "no answer for 1 s" in destination.problem)
     eventually(lambda: len(times_s(subscriber)) == 100)
     assert times_s(subscriber) == [float(i) for i in range(100)]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
 
 
 def test_what_a_broker_took_without_confirming_it_is_sent_again_in_order(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
     broker.stop()
     careless = ScriptedBroker([CONNACK], broker.port)
-    outlet = make_outlet(broker.port)
-    sink = watching(outlet)
+    destination = make_destination(broker.port)
+    sink = watching(destination)
     for i in range(50):
         sink.on_event(event(float(i)))
     careless.wait()
     broker.start()
     eventually(lambda: len(times_s(subscriber)) == 50)
     assert times_s(subscriber) == [float(i) for i in range(50)]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
 
 
 def test_where_too_many_events_wait_the_oldest_are_lost_and_counted(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
     broker.stop()
-    outlet = make_outlet(broker.port, buffer=10)
-    sink = watching(outlet)
+    destination = make_destination(broker.port, buffer=10)
+    sink = watching(destination)
     for i in range(25):
         sink.on_event(event(float(i)))
-    eventually(lambda: "the oldest events are lost" in outlet.problem)
-    assert outlet.n_lost == 15
+    eventually(lambda: "the oldest events are lost" in destination.problem)
+    assert destination.n_lost == 15
     broker.start()
     eventually(lambda: len(times_s(subscriber)) == 10)
     assert times_s(subscriber) == [float(i) for i in range(15, 25)]
 
 
 def test_what_a_broker_does_not_confirm_counts_as_waiting(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port, EVENTS)
-    outlet = make_outlet(broker.port, buffer=10)
-    sink = watching(outlet)
+    destination = make_destination(broker.port, buffer=10)
+    sink = watching(destination)
     sink.on_event(event(0.0))
     eventually(lambda: times_s(subscriber))
     with broker.frozen():
-        eventually(lambda: sink.on_event(event(1.0)) or outlet.n_lost)
+        eventually(lambda: sink.on_event(event(1.0)) or destination.n_lost)
 
 
 def test_states_that_wait_take_no_more_room_than_their_topics() -> None:
@@ -329,7 +333,7 @@ def test_states_that_wait_take_no_more_room_than_their_topics() -> None:
 
 
 def test_a_wrong_password_is_a_problem_that_does_not_tell_it(
-    tmp_path: Path, make_outlet: MakeOutlet, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_destination: MakeDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = tmp_path / "users"
     subprocess.run(["mosquitto_passwd", "-b", "-c", users, "ear", "right-one"], check=True)
@@ -338,12 +342,12 @@ def test_a_wrong_password_is_a_problem_that_does_not_tell_it(
     with contextlib.closing(broker):
         broker.start()
         login = {"username": "ear", "password_env": "MQTT_PASSWORD"}
-        wrong = make_outlet(broker.port, **login)
+        wrong = make_destination(broker.port, **login)
         eventually(lambda: "Not authorized" in wrong.problem)
         shown = f"{wrong.problem} {vars(wrong)} {vars(wrong._link)} {wrong._config}"
         assert "wrong-one" not in shown
         monkeypatch.setenv("MQTT_PASSWORD", "right-one")
-        sink = watching(make_outlet(broker.port, client_id="another", **login))
+        sink = watching(make_destination(broker.port, client_id="another", **login))
         sink.on_event(event(1.0))
         subscriber = Subscriber(broker.port, username="ear", password="right-one")
         eventually(lambda: subscriber.on(SIREN) == ["ON"])
@@ -365,15 +369,15 @@ def tls_broker(tmp_path: Path, certificates: Path) -> Iterator[Broker]:
 
 
 def test_events_travel_by_tls(
-    tls_broker: Broker, certificates: Path, make_outlet: MakeOutlet
+    tls_broker: Broker, certificates: Path, make_destination: MakeDestination
 ) -> None:
     ca_file = str(certificates / "ca.pem")
-    outlet = make_outlet(tls_broker.port, tls=True, ca_file=ca_file)
-    sink = watching(outlet)
+    destination = make_destination(tls_broker.port, tls=True, ca_file=ca_file)
+    sink = watching(destination)
     for i in range(100):
         sink.on_event(event(float(i)))
-    outlet.close()
-    assert (outlet.n_lost, outlet.problem) == (0, "")
+    destination.close()
+    assert (destination.n_lost, destination.problem) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -381,14 +385,19 @@ def test_events_travel_by_tls(
     [("127.0.0.1", "other.pem", "certificate"), ("localhost", "ca.pem", "Hostname mismatch")],
 )
 def test_a_broker_with_a_strange_certificate_gets_nothing(
-    tls_broker: Broker, certificates: Path, make_outlet: MakeOutlet, host: str, ca: str, said: str
+    tls_broker: Broker,
+    certificates: Path,
+    make_destination: MakeDestination,
+    host: str,
+    ca: str,
+    said: str,
 ) -> None:
     ca_file = str(certificates / ca)
-    outlet = make_outlet(tls_broker.port, host=host, tls=True, ca_file=ca_file)
-    watching(outlet).on_event(event(1.0))
-    eventually(lambda: said in outlet.problem)
-    outlet.close()
-    assert outlet.n_lost == 1
+    destination = make_destination(tls_broker.port, host=host, tls=True, ca_file=ca_file)
+    watching(destination).on_event(event(1.0))
+    eventually(lambda: said in destination.problem)
+    destination.close()
+    assert destination.n_lost == 1
 
 
 def test_a_password_or_certificate_that_is_missing_is_refused_at_once(tmp_path: Path) -> None:
@@ -396,19 +405,19 @@ def test_a_password_or_certificate_that_is_missing_is_refused_at_once(tmp_path: 
     empty.touch()
     for path in (empty, tmp_path / "absent.pem"):
         with pytest.raises(UsageError, match="certificates"):
-            MqttOutlet(MqttConfig(tls=True, ca_file=str(path)))
+            MqttDestination(MqttConfig(tls=True, ca_file=str(path)))
     with pytest.raises(UsageError, match="EDGE_AUDIO_ABSENT"):
-        MqttOutlet(MqttConfig(username="ear", password_env="EDGE_AUDIO_ABSENT"))
+        MqttDestination(MqttConfig(username="ear", password_env="EDGE_AUDIO_ABSENT"))
 
 
 # Home Assistant
 
 
 def test_home_assistant_finds_a_device_with_a_sensor_for_each_label(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port)
-    watching(make_outlet(broker.port), labels=("Siren", LABELS[1]))
+    watching(make_destination(broker.port), labels=("Siren", LABELS[1]))
     root = "homeassistant/binary_sensor/edge-audio_kitchen"
     level_topic = "homeassistant/sensor/edge-audio_kitchen/level/config"
     eventually(lambda: subscriber.on(level_topic))
@@ -427,10 +436,10 @@ def test_home_assistant_finds_a_device_with_a_sensor_for_each_label(
 
 
 def test_labels_that_are_no_longer_watched_disappear_and_the_others_stay_as_they_were(
-    broker: Broker, make_outlet: MakeOutlet
+    broker: Broker, make_destination: MakeDestination
 ) -> None:
-    outlet = make_outlet(broker.port)
-    sink = watching(outlet)
+    destination = make_destination(broker.port)
+    sink = watching(destination)
     sink.on_event(event(0.5, label="Dog"))
     sink.on_event(event(1.0))
     siren = "homeassistant/binary_sensor/edge-audio_kitchen/siren/config"
@@ -438,20 +447,20 @@ def test_labels_that_are_no_longer_watched_disappear_and_the_others_stay_as_they
     sink.on_event(event(2.0, "end"))
     sink.on_watch(["Dog"])
     eventually(lambda: not {siren, SIREN} & set(retained(broker.port)))
-    outlet.close()
+    destination.close()
     found = retained(broker.port)
     assert "homeassistant/binary_sensor/edge-audio_kitchen/dog/config" in found
     assert found["edge-audio/kitchen/dog/state"] == "ON"
 
 
 def test_what_an_earlier_run_announced_is_taken_back(
-    broker: Broker, make_outlet: MakeOutlet
+    broker: Broker, make_destination: MakeDestination
 ) -> None:
-    before = make_outlet(broker.port)
+    before = make_destination(broker.port)
     watching(before)
     before.close()
     assert SIREN in retained(broker.port)
-    now = make_outlet(broker.port, level_every_s=0.0)
+    now = make_destination(broker.port, level_every_s=0.0)
     watching(now, labels=["Dog"])
     now.close()
     found = set(retained(broker.port))
@@ -463,10 +472,10 @@ def test_what_an_earlier_run_announced_is_taken_back(
 
 
 def test_home_assistant_is_told_again_when_it_has_started(
-    broker: Broker, make_outlet: MakeOutlet, make_subscriber: Callable[..., Subscriber]
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
 ) -> None:
     subscriber = make_subscriber(broker.port)
-    watching(make_outlet(broker.port))
+    watching(make_destination(broker.port))
     topic = "homeassistant/binary_sensor/edge-audio_kitchen/siren/config"
     eventually(lambda: subscriber.on(SIREN))
     n_before = len(subscriber.on(topic))
@@ -475,11 +484,11 @@ def test_home_assistant_is_told_again_when_it_has_started(
 
 
 def test_without_a_prefix_home_assistant_is_left_alone(
-    broker: Broker, make_outlet: MakeOutlet
+    broker: Broker, make_destination: MakeDestination
 ) -> None:
-    outlet = make_outlet(broker.port, discovery_prefix="")
-    watching(outlet)
-    outlet.close()
+    destination = make_destination(broker.port, discovery_prefix="")
+    watching(destination)
+    destination.close()
     assert {topic.split("/")[0] for topic in retained(broker.port)} == {"edge-audio"}
 
 
@@ -513,44 +522,46 @@ def random_replies(n_replies: int) -> list[bytes]:
 
 
 def test_no_answer_of_a_broker_ends_the_delivery(
-    tmp_path: Path, make_outlet: MakeOutlet, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_destination: MakeDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FIRST_WAIT_S", "MAX_WAIT_S"):
         monkeypatch.setattr(mqtt_link, name, 0.01)
     hostile = ScriptedBroker([*ODD_REPLIES, *random_replies(200)])
-    outlet = make_outlet(hostile.port)
-    sink = watching(outlet)
+    destination = make_destination(hostile.port)
+    sink = watching(destination)
     sink.on_event(event(1.0))
-    eventually(lambda: outlet.problem)
+    eventually(lambda: destination.problem)
     hostile.wait()
     broker = Broker(tmp_path / "broker", port=hostile.port)
     with contextlib.closing(broker):
         broker.start()
         eventually(lambda: retained(broker.port).get(SIREN) == "ON")
-        eventually(lambda: outlet.problem == "")
+        eventually(lambda: destination.problem == "")
 
 
-def test_a_peer_that_never_answers_is_a_problem(make_outlet: MakeOutlet) -> None:
+def test_a_peer_that_never_answers_is_a_problem(make_destination: MakeDestination) -> None:
     with peer_of(lambda peer: peer.recv(1)) as port:
-        outlet = make_outlet(port, keepalive_s=1)
-        eventually(lambda: outlet.problem)
+        destination = make_destination(port, keepalive_s=1)
+        eventually(lambda: destination.problem)
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_closing_takes_seconds_whatever_the_peer_does(make_outlet: MakeOutlet, tls: bool) -> None:
+def test_closing_takes_seconds_whatever_the_peer_does(
+    make_destination: MakeDestination, tls: bool
+) -> None:
     is_over = threading.Event()
     with peer_of(lambda _: bool(is_over.wait(2 * DEADLINE_S)) and None) as port:
-        outlet = make_outlet(port, tls=tls, keepalive_s=600)
-        watching(outlet).on_event(event(1.0))
+        destination = make_destination(port, tls=tls, keepalive_s=600)
+        watching(destination).on_event(event(1.0))
         start_s = time.monotonic()
-        outlet.close()
+        destination.close()
         assert time.monotonic() - start_s < 10.0  # 3.5 s on a machine with nothing else to do
-        assert outlet.n_lost == 1
+        assert destination.n_lost == 1
         eventually(lambda: "mqtt" not in {thread.name for thread in threading.enumerate()})
         is_over.set()
 
 
-def test_what_nobody_asked_for_does_not_fill_the_memory(make_outlet: MakeOutlet) -> None:
+def test_what_nobody_asked_for_does_not_fill_the_memory(make_destination: MakeDestination) -> None:
     n_taken = [0]
 
     def flood(peer: socket.socket) -> None:
@@ -561,9 +572,9 @@ def test_what_nobody_asked_for_does_not_fill_the_memory(make_outlet: MakeOutlet)
             n_taken[0] += 1 << 20
 
     with peer_of(flood) as port:
-        outlet = make_outlet(port)
-        eventually(lambda: "more than was asked for" in outlet.problem)
-        outlet.close()
+        destination = make_destination(port)
+        eventually(lambda: "more than was asked for" in destination.problem)
+        destination.close()
     assert n_taken[0] < 64 << 20
 
 
@@ -606,7 +617,7 @@ def test_the_usual_port_depends_on_tls() -> None:
 def test_without_paho_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(UsageError, match=r"pip install 'edge-audio\[mqtt\]'"):
-        MqttOutlet(MqttConfig())
+        MqttDestination(MqttConfig())
 
 
 def test_paho_is_loaded_only_when_it_is_needed() -> None:

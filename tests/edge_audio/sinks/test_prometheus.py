@@ -14,14 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.prometheus import MetricsConfig, MetricsOutlet
+from edge_audio.sinks.prometheus import MetricsConfig, MetricsDestination
 from edge_audio.sources.base import Block, SourceStats
 from edge_audio.sources.stream import Stream
 
 LABELS = ("Speech", "Siren", 'Bird "song"\n\\')
 SCORES = np.array([0.25, 0.5, 0.75], np.float32)
 Samples = dict[tuple[str, ...], float]
-Open = Callable[..., MetricsOutlet]
+Open = Callable[..., MetricsDestination]
 
 
 def stream(name: str = "kitchen") -> Stream:
@@ -35,16 +35,16 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def open_outlet() -> Iterator[Open]:
-    opened: list[MetricsOutlet] = []
+def open_destination() -> Iterator[Open]:
+    opened: list[MetricsDestination] = []
 
-    def make(port: int, *outlets: object) -> MetricsOutlet:
-        opened.append(MetricsOutlet(MetricsConfig(port=port), outlets))  # type: ignore[arg-type]
+    def make(port: int, *destinations: object) -> MetricsDestination:
+        opened.append(MetricsDestination(MetricsConfig(port=port), destinations))  # type: ignore[arg-type]
         return opened[-1]
 
     yield make
-    for outlet in opened:
-        outlet.close()
+    for destination in opened:
+        destination.close()
 
 
 def scrape(port: int) -> Samples:
@@ -65,10 +65,10 @@ def named(name: str, samples: Samples) -> Samples:
     return {key[1:]: value for key, value in samples.items() if key[0] == name}
 
 
-def test_starts_are_counted_by_label_and_stream(open_outlet: Open) -> None:
+def test_starts_are_counted_by_label_and_stream(open_destination: Open) -> None:
     port = free_port()
-    outlet = open_outlet(port)
-    kitchen, yard = (outlet.open(stream(name)) for name in ("kitchen", "yard"))
+    destination = open_destination(port)
+    kitchen, yard = (destination.open(stream(name)) for name in ("kitchen", "yard"))
     for sink in (kitchen, yard):
         sink.on_watch(LABELS[:2])
     for _ in range(3):
@@ -82,10 +82,10 @@ def test_starts_are_counted_by_label_and_stream(open_outlet: Open) -> None:
     }
 
 
-def test_scores_are_the_latest_of_watched_labels(open_outlet: Open) -> None:
+def test_scores_are_the_latest_of_watched_labels(open_destination: Open) -> None:
     port = free_port()
-    outlet = open_outlet(port)
-    sink = outlet.open(stream())
+    destination = open_destination(port)
+    sink = destination.open(stream())
     sink.on_watch(LABELS[:2])
     assert named("score", scrape(port)) == {}
     scores = SCORES.copy()
@@ -97,11 +97,11 @@ def test_scores_are_the_latest_of_watched_labels(open_outlet: Open) -> None:
     assert named("score", scrape(port)) == {("Speech", "kitchen"): 0.25}
 
 
-def test_counters_are_those_of_the_stream_at_the_moment(open_outlet: Open) -> None:
+def test_counters_are_those_of_the_stream_at_the_moment(open_destination: Open) -> None:
     port = free_port()
-    outlet = open_outlet(port)
+    destination = open_destination(port)
     heard = stream()
-    outlet.open(heard)
+    destination.open(heard)
     source = SimpleNamespace(sample_rate_hz=16_000, stats=SourceStats(n_overflows=2))
     for time_s in (0.0, 1.5):
         samples = np.full(16_000, 0.1, np.float32)
@@ -116,19 +116,19 @@ def test_counters_are_those_of_the_stream_at_the_moment(open_outlet: Open) -> No
     assert found["process_resident_memory_bytes",] > 1e6
 
 
-def test_problems_of_other_destinations_are_shown_while_they_last(open_outlet: Open) -> None:
+def test_problems_of_other_destinations_are_shown_while_they_last(open_destination: Open) -> None:
     port = free_port()
     other = SimpleNamespace(name="mqtt", problem="no connection")
-    open_outlet(port, other)
+    open_destination(port, other)
     assert named("destination_problem", scrape(port)) == {("mqtt",): 1}
     other.problem = ""
     assert named("destination_problem", scrape(port)) == {("mqtt",): 0}
 
 
 @pytest.mark.parametrize("name", ['a"b\\', "line\nbreak", '"} 1\nfake 2', "é\u2028", "\udcff"])
-def test_hostile_names_stay_values_of_labels(open_outlet: Open, name: str) -> None:
+def test_hostile_names_stay_values_of_labels(open_destination: Open, name: str) -> None:
     port = free_port()
-    sink = open_outlet(port).open(stream(name))
+    sink = open_destination(port).open(stream(name))
     sink.on_watch(LABELS)
     shown = name.encode(errors="replace").decode()
     found = scrape(port)
@@ -138,27 +138,27 @@ def test_hostile_names_stay_values_of_labels(open_outlet: Open, name: str) -> No
 
 def test_only_this_machine_is_answered_and_nobody_after_close() -> None:
     port = free_port()
-    outlet = MetricsOutlet(MetricsConfig(port=port))
+    destination = MetricsDestination(MetricsConfig(port=port))
     listening = [c.laddr for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"]
     assert [address for address in listening if address.port == port] == [("127.0.0.1", port)]
     scrape(port)
-    outlet.close()
+    destination.close()
     with pytest.raises(OSError, match="refused"):
         scrape(port)
-    MetricsOutlet(MetricsConfig(port=port)).close()  # as when settings are read again
+    MetricsDestination(MetricsConfig(port=port)).close()  # as when settings are read again
 
 
-def test_a_port_in_use_is_refused_with_what_to_change(open_outlet: Open) -> None:
+def test_a_port_in_use_is_refused_with_what_to_change(open_destination: Open) -> None:
     port = free_port()
-    open_outlet(port)
+    open_destination(port)
     with pytest.raises(UsageError, match=rf"port {port} .* in use; choose another port"):
-        open_outlet(port)
+        open_destination(port)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     for host in ("192.0.2.1", "no.such.host.invalid", "a..b"):
         with pytest.raises(UsageError, match="choose another port or host"):
-            MetricsOutlet(MetricsConfig(host=host, port=free_port()))
+            MetricsDestination(MetricsConfig(host=host, port=free_port()))
 
 
 def test_settings_out_of_range_are_refused() -> None:

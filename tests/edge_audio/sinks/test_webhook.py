@@ -16,14 +16,14 @@ import pytest
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.webhook.outlet import WebhookConfig, WebhookOutlet
+from edge_audio.sinks.webhook.destination import WebhookConfig, WebhookDestination
 from edge_audio.sources.stream import Stream
 from tests.support.peers import DEADLINE_S, eventually, free_port, make_certificates, peer_of
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 
 Reply = tuple[int, dict[str, str]]  # status and headers
-MakeOutlet = Callable[..., WebhookOutlet]
+MakeDestination = Callable[..., WebhookDestination]
 
 
 class WebServer:
@@ -83,22 +83,24 @@ def serve() -> Iterator[Callable[..., WebServer]]:
 
 
 @pytest.fixture
-def make_outlet() -> Iterator[MakeOutlet]:
-    """Outlets that try again soon, and are closed after the test."""
-    made: list[WebhookOutlet] = []
+def make_destination() -> Iterator[MakeDestination]:
+    """Destinations that try again soon, and are closed after the test."""
+    made: list[WebhookDestination] = []
 
-    def make(url: str, **settings: Any) -> WebhookOutlet:
-        made.append(WebhookOutlet(WebhookConfig(**{"url": url, "backoff_s": 0.01, **settings})))
+    def make(url: str, **settings: Any) -> WebhookDestination:
+        made.append(
+            WebhookDestination(WebhookConfig(**{"url": url, "backoff_s": 0.01, **settings}))
+        )
         return made[-1]
 
     yield make
-    for outlet in made:
-        outlet.close()
+    for destination in made:
+        destination.close()
 
 
-def tell(outlet: WebhookOutlet, n_events: int, first: int = 0) -> None:
+def tell(destination: WebhookDestination, n_events: int, first: int = 0) -> None:
     stream = Stream(name="kitchen", labels=("Siren",), sample_rate_hz=16_000, live=True)
-    sink = outlet.open(stream)
+    sink = destination.open(stream)
     for i in range(first, first + n_events):
         sink.on_event(Event(kind="start", label="Siren", time_s=float(i), score=0.75))
 
@@ -108,12 +110,14 @@ def letters(path: Path) -> list[float]:
 
 
 def test_an_event_is_posted_as_json_with_headers_and_token(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., WebServer],
+    make_destination: MakeDestination,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TOKEN", "hush")
     server = serve()
-    outlet = make_outlet(server.url, headers={"X-Room": "kitchen"}, bearer_env="TOKEN")
-    tell(outlet, 1, first=3)
+    destination = make_destination(server.url, headers={"X-Room": "kitchen"}, bearer_env="TOKEN")
+    tell(destination, 1, first=3)
     eventually(lambda: server.posts)
     headers, record = server.posts[0]
     assert "at" in record
@@ -121,20 +125,20 @@ def test_an_event_is_posted_as_json_with_headers_and_token(
     assert expected.items() <= record.items()
     assert headers["Content-Type"] == "application/json"
     assert (headers["X-Room"], headers["Authorization"]) == ("kitchen", "Bearer hush")
-    assert (outlet.problem, outlet.n_lost) == ("", 0)
+    assert (destination.problem, destination.n_lost) == ("", 0)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_server_that_cannot_now_is_asked_again_and_order_is_kept(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet, status: int
+    serve: Callable[..., WebServer], make_destination: MakeDestination, status: int
 ) -> None:
     server = serve((status, {}), (status, {}))
-    outlet = make_outlet(server.url)
-    tell(outlet, 5)
+    destination = make_destination(server.url)
+    tell(destination, 5)
     eventually(lambda: len(server.posts) == 7)
     assert server.times_s() == [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
-    eventually(lambda: outlet.problem == "")
-    assert outlet.n_lost == 0
+    eventually(lambda: destination.problem == "")
+    assert destination.n_lost == 0
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_a_server_that_cannot_now_is_asked_again_and_order_is_kept(
 )
 def test_what_will_never_be_taken_is_kept_as_a_dead_letter(
     serve: Callable[..., WebServer],
-    make_outlet: MakeOutlet,
+    make_destination: MakeDestination,
     tmp_path: Path,
     status: int,
     headers: dict[str, str],
@@ -151,11 +155,11 @@ def test_what_will_never_be_taken_is_kept_as_a_dead_letter(
 ) -> None:
     server = serve((status, headers))
     path = tmp_path / "letters"
-    outlet = make_outlet(server.url, dead_letter=str(path))
-    tell(outlet, 1)
+    destination = make_destination(server.url, dead_letter=str(path))
+    tell(destination, 1)
     eventually(path.read_text)
-    assert said in outlet.problem
-    tell(outlet, 1, first=1)
+    assert said in destination.problem
+    tell(destination, 1, first=1)
     eventually(lambda: len(server.posts) == 2)
     assert server.times_s() == [0.0, 1.0]
     assert letters(path) == [0.0]
@@ -163,70 +167,76 @@ def test_what_will_never_be_taken_is_kept_as_a_dead_letter(
 
 
 def test_no_token_follows_a_redirect(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., WebServer],
+    make_destination: MakeDestination,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TOKEN", "hush")
     elsewhere = serve()
     server = serve((307, {"Location": elsewhere.url}))
-    outlet = make_outlet(server.url, bearer_env="TOKEN")
-    tell(outlet, 1)
-    eventually(lambda: outlet.n_lost == 1)
+    destination = make_destination(server.url, bearer_env="TOKEN")
+    tell(destination, 1)
+    eventually(lambda: destination.n_lost == 1)
     assert elsewhere.posts == []
 
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet
+    serve: Callable[..., WebServer], make_destination: MakeDestination
 ) -> None:
     server = serve((429, {"Retry-After": "1"}), (503, {"Retry-After": "soon"}))
-    tell(make_outlet(server.url), 1)
+    tell(make_destination(server.url), 1)
     eventually(lambda: len(server.posts) == 3)
     assert server.arrived_s[1] - server.arrived_s[0] >= 1.0
 
 
 def test_events_are_given_up_after_so_many_attempts(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet, tmp_path: Path
+    serve: Callable[..., WebServer], make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     server = serve(*[(500, {})] * 3)
     path = tmp_path / "letters"
-    outlet = make_outlet(server.url, retries=2, dead_letter=str(path))
-    tell(outlet, 2)
+    destination = make_destination(server.url, retries=2, dead_letter=str(path))
+    tell(destination, 2)
     eventually(lambda: len(server.posts) == 4)
     assert server.times_s() == [0.0, 0.0, 0.0, 1.0]
     assert letters(path) == [0.0]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
 
 
 def test_without_a_server_all_become_dead_letters_in_order(
-    make_outlet: MakeOutlet, tmp_path: Path
+    make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     path = tmp_path / "letters"
-    outlet = make_outlet(f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, dead_letter=str(path))
-    tell(outlet, 20)
-    eventually(lambda: outlet.problem == "connection refused")
-    outlet.close()
+    destination = make_destination(
+        f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, dead_letter=str(path)
+    )
+    tell(destination, 20)
+    eventually(lambda: destination.problem == "connection refused")
+    destination.close()
     assert letters(path) == [float(i) for i in range(20)]
-    assert outlet.n_lost == 0
+    assert destination.n_lost == 0
 
 
 def test_closing_tries_once_more_and_waits_no_longer(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet
+    serve: Callable[..., WebServer], make_destination: MakeDestination
 ) -> None:
     server = serve(*[(500, {})] * 10)
-    outlet = make_outlet(server.url, backoff_s=60.0)
-    tell(outlet, 1)
-    eventually(lambda: outlet.problem)
-    outlet.close()
+    destination = make_destination(server.url, backoff_s=60.0)
+    tell(destination, 1)
+    eventually(lambda: destination.problem)
+    destination.close()
     assert len(server.posts) == 2
 
 
-def test_a_full_queue_loses_its_oldest_events_and_counts_them(make_outlet: MakeOutlet) -> None:
-    outlet = make_outlet(f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, queue=5)
-    tell(outlet, 1)
-    eventually(lambda: outlet.problem)
-    tell(outlet, 20, first=1)
-    assert outlet.n_lost == 15
-    outlet.close()
-    assert outlet.n_lost == 21
+def test_a_full_queue_loses_its_oldest_events_and_counts_them(
+    make_destination: MakeDestination,
+) -> None:
+    destination = make_destination(f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, queue=5)
+    tell(destination, 1)
+    eventually(lambda: destination.problem)
+    tell(destination, 20, first=1)
+    assert destination.n_lost == 15
+    destination.close()
+    assert destination.n_lost == 21
 
 
 @pytest.mark.parametrize(
@@ -243,7 +253,9 @@ def test_a_full_queue_loses_its_oldest_events_and_counts_them(make_outlet: MakeO
         b"HTTP/1.1 302 no\r\nLocation: file:///etc/passwd\r\n\r\n",
     ],
 )
-def test_no_answer_of_a_server_ends_the_delivery(make_outlet: MakeOutlet, reply: bytes) -> None:
+def test_no_answer_of_a_server_ends_the_delivery(
+    make_destination: MakeDestination, reply: bytes
+) -> None:
     n_left = [2]
 
     def answer(peer: Any) -> None:
@@ -252,15 +264,15 @@ def test_no_answer_of_a_server_ends_the_delivery(make_outlet: MakeOutlet, reply:
         peer.sendall(reply if n_left[0] >= 0 else b"HTTP/1.1 204 thanks\r\n\r\n")
 
     with peer_of(answer) as port:
-        outlet = make_outlet(f"http://127.0.0.1:{port}/", retries=0)
-        tell(outlet, 2)
-        eventually(lambda: outlet.n_lost == 2)
-        assert outlet.problem
-        tell(outlet, 1)
-        eventually(lambda: outlet.problem == "")
+        destination = make_destination(f"http://127.0.0.1:{port}/", retries=0)
+        tell(destination, 2)
+        eventually(lambda: destination.n_lost == 2)
+        assert destination.problem
+        tell(destination, 1)
+        eventually(lambda: destination.problem == "")
 
 
-def test_an_endless_answer_is_not_read(make_outlet: MakeOutlet) -> None:
+def test_an_endless_answer_is_not_read(make_destination: MakeDestination) -> None:
     n_sent = [0]
 
     def flood(peer: Any) -> None:
@@ -271,29 +283,29 @@ def test_an_endless_answer_is_not_read(make_outlet: MakeOutlet) -> None:
             n_sent[0] += 1 << 20
 
     with peer_of(flood) as port:
-        outlet = make_outlet(f"http://127.0.0.1:{port}/")
-        tell(outlet, 1)
-        outlet.close()
-    assert (outlet.problem, outlet.n_lost) == ("", 0)
+        destination = make_destination(f"http://127.0.0.1:{port}/")
+        tell(destination, 1)
+        destination.close()
+    assert (destination.problem, destination.n_lost) == ("", 0)
     assert n_sent[0] < 64 << 20
 
 
 def test_a_server_that_is_silent_is_a_problem_and_its_event_is_kept(
-    make_outlet: MakeOutlet, tmp_path: Path
+    make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     is_over = threading.Event()
     path = tmp_path / "letters"
     with peer_of(lambda _: bool(is_over.wait(DEADLINE_S)) and None) as port:
         url = f"http://127.0.0.1:{port}/"
-        outlet = make_outlet(url, timeout_s=0.1, retries=0, dead_letter=str(path))
-        tell(outlet, 1)
-        eventually(lambda: outlet.problem == "no answer for 0.1 s")
+        destination = make_destination(url, timeout_s=0.1, retries=0, dead_letter=str(path))
+        tell(destination, 1)
+        eventually(lambda: destination.problem == "no answer for 0.1 s")
         eventually(lambda: letters(path) == [0.0])
         is_over.set()
 
 
 def test_closing_takes_seconds_though_the_answer_never_ends(
-    make_outlet: MakeOutlet, tmp_path: Path
+    make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     is_over = threading.Event()
     path = tmp_path / "letters"
@@ -304,32 +316,32 @@ def test_closing_takes_seconds_though_the_answer_never_ends(
             peer.sendall(b"x")
 
     with peer_of(dribble) as port:
-        outlet = make_outlet(f"http://127.0.0.1:{port}/", dead_letter=str(path))
-        tell(outlet, 10)
+        destination = make_destination(f"http://127.0.0.1:{port}/", dead_letter=str(path))
+        tell(destination, 10)
         start_s = time.monotonic()
-        outlet.close()
+        destination.close()
         assert time.monotonic() - start_s < 10.0  # 3.5 s on a machine with nothing else to do
         assert letters(path) == [float(i) for i in range(10)]
         is_over.set()
 
 
 def test_certificates_are_checked(
-    serve: Callable[..., WebServer], make_outlet: MakeOutlet, tmp_path: Path
+    serve: Callable[..., WebServer], make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     certificates = make_certificates(tmp_path / "certificates")
     server = serve(certificates=certificates)
-    strange = make_outlet(server.url, ca_file=str(certificates / "other.pem"))
+    strange = make_destination(server.url, ca_file=str(certificates / "other.pem"))
     tell(strange, 1)
     eventually(lambda: "certificate is not accepted" in strange.problem)
     assert server.posts == []
-    tell(make_outlet(server.url, ca_file=str(certificates / "ca.pem")), 1)
+    tell(make_destination(server.url, ca_file=str(certificates / "ca.pem")), 1)
     eventually(lambda: server.times_s() == [0.0])
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_neither_token_nor_path_shows(
     serve: Callable[..., WebServer],
-    make_outlet: MakeOutlet,
+    make_destination: MakeDestination,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
 ) -> None:
@@ -337,12 +349,13 @@ def test_neither_token_nor_path_shows(
     server = serve(*[(status, {})] * 2)
     dead = f"http://127.0.0.1:{free_port()}/hidden-path"
     for url in (server.url, dead):
-        outlet = make_outlet(url, bearer_env="TOKEN", retries=1)
-        tell(outlet, 1)
-        eventually(lambda outlet=outlet: outlet.problem or server.posts)
-        outlet.close()
-        assert "hidden" not in f"{outlet.name} {outlet.problem}"
-        assert "hush" not in f"{outlet.name} {outlet.problem} {vars(outlet)} {vars(outlet._post)}"
+        destination = make_destination(url, bearer_env="TOKEN", retries=1)
+        tell(destination, 1)
+        eventually(lambda destination=destination: destination.problem or server.posts)
+        destination.close()
+        assert "hidden" not in f"{destination.name} {destination.problem}"
+        known = (destination.name, destination.problem, vars(destination), vars(destination._post))
+        assert "hush" not in str(known)
 
 
 @pytest.mark.parametrize(
@@ -380,8 +393,8 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         ({"bearer_env": "TOKEN"}, "ASCII"),
     ):
         with pytest.raises(UsageError, match=said) as caught:
-            WebhookOutlet(WebhookConfig(url="https://host/", **settings))
+            WebhookDestination(WebhookConfig(url="https://host/", **settings))
         assert "hush" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "urllib3", None)
     with pytest.raises(UsageError, match=r"pip install 'edge-audio\[webhook\]'"):
-        WebhookOutlet(WebhookConfig(url="https://host/"))
+        WebhookDestination(WebhookConfig(url="https://host/"))

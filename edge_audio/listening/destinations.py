@@ -9,39 +9,43 @@ import msgspec
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
 from edge_audio.listening.config import Config
-from edge_audio.sinks.base import Outlet, Sink
-from edge_audio.sinks.clips.recorder import ClipsOutlet
-from edge_audio.sinks.jsonl import JsonLinesOutlet
-from edge_audio.sinks.mqtt.sink import MqttOutlet
-from edge_audio.sinks.prometheus import MetricsOutlet
-from edge_audio.sinks.webhook.outlet import WebhookOutlet
+from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.clips.recorder import ClipsDestination
+from edge_audio.sinks.jsonl import JsonLinesDestination
+from edge_audio.sinks.mqtt.sink import MqttDestination
+from edge_audio.sinks.prometheus import MetricsDestination
+from edge_audio.sinks.webhook.destination import WebhookDestination
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 
-_KINDS: dict[str, Callable[..., Outlet]] = {
-    "json": JsonLinesOutlet,
-    "mqtt": MqttOutlet,
-    "webhook": WebhookOutlet,
-    "clips": ClipsOutlet,
-    "metrics": MetricsOutlet,
+_KINDS: dict[str, Callable[..., Destination]] = {
+    "json": JsonLinesDestination,
+    "mqtt": MqttDestination,
+    "webhook": WebhookDestination,
+    "clips": ClipsDestination,
+    "metrics": MetricsDestination,
 }
 
 
-class Outlets:
+class Destinations:
     """Opens what the settings name and, when they change, only what changed."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Outlet] = {}
+        self._open: dict[str, Destination] = {}
         self._sinks: dict[str, list[Sink]] = {}  # one for each stream
 
-    def __iter__(self) -> Iterator[Outlet]:
+    def __iter__(self) -> Iterator[Destination]:
         return iter(self._open.values())
 
     @property
     def problems(self) -> list[str]:
         """One line for each destination that has a problem at the moment."""
-        return [f"{outlet.name}: {outlet.problem}" for outlet in self if outlet.problem]
+        return [
+            f"{destination.name}: {destination.problem}"
+            for destination in self
+            if destination.problem
+        ]
 
     def sinks(self, config: Config, streams: Sequence[Stream]) -> list[list[Sink]]:
         """The sinks of each stream from now on. Destinations that the settings no longer name
@@ -57,13 +61,13 @@ class Outlets:
 
     def _open_one(self, key: str, kind: str, section: Spec, streams: Sequence[Stream]) -> None:
         others = [self] if kind == "metrics" else []  # whose problems it shows
-        outlet = _KINDS[kind](section, *others)
+        destination = _KINDS[kind](section, *others)
         try:
-            self._sinks[key] = [outlet.open(stream) for stream in streams]
+            self._sinks[key] = [destination.open(stream) for stream in streams]
         except Exception:
-            outlet.close()
+            destination.close()
             raise
-        self._open[key] = outlet
+        self._open[key] = destination
 
     def close(self) -> None:
         """Ends all, each within seconds."""

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Any, Protocol
 
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.cli.live.explain import Explained
-from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError
 from edge_audio.labels.find import find_label
 from edge_audio.listening.config import Config, SourceConfig, load_config
+from edge_audio.listening.destinations import Destinations, FanOut
 from edge_audio.listening.listener import Listener
-from edge_audio.listening.outlets import FanOut, Outlets
 from edge_audio.listening.signals import StopSignals, first_seconds
 from edge_audio.service.notify import Notifier
+from edge_audio.sinks.base import Sink
 from edge_audio.sources.audio_file import AudioFile, Microphone, StdinPcm, has_microphone
 from edge_audio.sources.base import Block, Source, paced
 from edge_audio.sources.demo import DemoScene
@@ -51,18 +48,61 @@ class Terms:
     explained: tuple[str, ...] = ()
 
 
-class Run:
+@dataclass(frozen=True)
+class ScreenSpec:
+    """What a screen may know of a run.
+
+    title: the model's name. explained: labels to trace. events, step_s: how events come about, and
+        seconds between two steps. problems: of destinations, at the moment.
+    """
+
+    config: Config
+    title: str
+    streams: Sequence[Stream]
+    sources: Sequence[Source]
+    explained: Sequence[str]
+    events: EventSpec
+    step_s: float
+    problems: Callable[[], Sequence[str]]
+
+
+class Screen(AbstractContextManager["Screen"], Protocol):
+    """What a run shows on standard output.
+
+    is_live: it draws into the terminal, where other lines would disturb. sinks: of each stream.
+    """
+
+    is_live: bool
+    sinks: Sequence[Sequence[Sink]]
+
+    def change(self, spec: EventSpec) -> None:
+        """The settings of events are others from now on."""
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    print(f"edge-audio: {text}", file=sys.stderr, flush=True)
+
+
+class ListenRun:
     """Everything that is open while listening."""
 
-    def __init__(self, config: Config, terms: Terms, path: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        terms: Terms,
+        path: Path | None,
+        open_screen: Callable[[ScreenSpec], Screen],
+    ) -> None:
         """path: of the settings, where SIGHUP reads them again. Raises UsageError for labels or
         thresholds that the model does not know; opens nothing yet."""
+        self._open_screen = open_screen
         self._config, self._terms, self._path = config, terms, path
         self._bundle = load_bundle(config.model)
         self._events = self._chosen_events(config)
         self._explained = self._chosen_labels(terms.explained)
         self._notifier = Notifier.from_environment()
-        self._outlets = Outlets()
+        self._destinations = Destinations()
         self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
         self._told: list[str] = []  # problems of destinations that were told last
         self._signals = StopSignals(reloadable=path is not None)
@@ -75,22 +115,13 @@ class Run:
         with ExitStack() as opened:
             sources = [opened.enter_context(self._source(s)) for s in self._config.source]
             backend = open_backend(self._bundle, self._config.backend)
-            opened.callback(self._outlets.close)
+            opened.callback(self._destinations.close)
             streams = [
                 self._stream(*pair) for pair in zip(self._config.source, sources, strict=True)
             ]
-            name = self._bundle.manifest.name
-            screen = Screen(
-                self._config,
-                name,
-                streams,
-                sources,
-                self._explained,
-                lambda: self._outlets.problems,
-            )
-            self._screen = opened.enter_context(screen)
+            self._screen = opened.enter_context(self._make_screen(streams, sources))
             self._is_drawing = self._screen.is_live
-            sinks = self._outlets.sinks(self._config, streams)
+            sinks = self._destinations.sinks(self._config, streams)
             for i, (stream, source) in enumerate(zip(streams, sources, strict=True)):
                 gate_dbfs = self._config.events.gate_dbfs
                 tagger = Tagger(self._bundle, backend, self._events, gate_dbfs)
@@ -103,6 +134,19 @@ class Run:
                 self._listen()
             self._notifier.stopping()
         self._say_summary()
+
+    def _make_screen(self, streams: Sequence[Stream], sources: Sequence[Source]) -> Screen:
+        spec = ScreenSpec(
+            config=self._config,
+            title=self._bundle.manifest.name,
+            streams=streams,
+            sources=sources,
+            explained=self._explained,
+            events=self._events,
+            step_s=self._bundle.manifest.model.step_s,
+            problems=lambda: self._destinations.problems,
+        )
+        return self._open_screen(spec)
 
     def _listen(self) -> None:
         try:
@@ -158,7 +202,7 @@ class Run:
             self._reload()
 
     def _tell_problems(self) -> None:
-        problems = self._outlets.problems
+        problems = self._destinations.problems
         for text in problems:
             if text not in self._told:
                 self._say(text)
@@ -174,7 +218,7 @@ class Run:
 
     def _say(self, text: str) -> None:
         if not self._is_drawing:
-            click.echo(f"edge-audio: {text}", err=True)
+            say(text)
 
     def _reload(self) -> None:
         """New thresholds, labels and destinations; what cannot change while listening stays, and
@@ -186,7 +230,7 @@ class Run:
             events = self._chosen_events(config)
             self._say_what_stays(config)
             streams = [listener.stream for listener in self._listeners]
-            sinks = self._outlets.sinks(config, streams)
+            sinks = self._destinations.sinks(config, streams)
         except EdgeAudioError as error:
             self._say(f"settings stay as they were: {error}")
         else:
@@ -202,10 +246,9 @@ class Run:
         manifest = self._bundle.manifest
         return config.events.apply(manifest.events, manifest.labels)
 
-    def _chosen_labels(self, names: tuple[str, ...]) -> Explained | None:
-        manifest = self._bundle.manifest
-        labels = dict.fromkeys(find_label(name, manifest.labels) for name in names)
-        return Explained(list(labels), self._events, manifest.model.step_s) if labels else None
+    def _chosen_labels(self, names: tuple[str, ...]) -> list[str]:
+        labels = self._bundle.manifest.labels
+        return list(dict.fromkeys(find_label(name, labels) for name in names))
 
     def _say_what_stays(self, config: Config) -> None:
         fixed = ("model", "backend", "source", "reconnect", "format", "top")
@@ -237,7 +280,7 @@ class Run:
         if url == "auto":
             url = "mic" if has_microphone() else "demo"
             if url == "demo":
-                click.echo("edge-audio: no microphone here, so this is the demo scene", err=True)
+                say("no microphone here, so this is the demo scene")
         if url == "mic":
             return Microphone(config.device, rate_hz)
         if url == "demo":
@@ -251,4 +294,4 @@ class Run:
     def _say_summary(self) -> None:
         for listener in self._listeners:
             name = f"{listener.stream.name}: " if len(self._listeners) > 1 else ""
-            click.echo(f"edge-audio: {name}{listener.stream.stats.summary()}", err=True)
+            say(f"{name}{listener.stream.stats.summary()}")

@@ -75,7 +75,7 @@ class WebhookConfig(Spec, frozen=True):
                 raise ValueError("headers must hold no secret: use bearer_env or bearer_file")
 
 
-class WebhookOutlet:
+class WebhookDestination:
     """One address for all streams. Events arrive in order, and twice where an answer was lost."""
 
     def __init__(self, config: WebhookConfig) -> None:
@@ -169,11 +169,11 @@ class WebhookOutlet:
 
 
 class _WebhookSink(Sink):
-    def __init__(self, stream: Stream, outlet: WebhookOutlet) -> None:
-        self._stream, self._outlet = stream, outlet
+    def __init__(self, stream: Stream, destination: WebhookDestination) -> None:
+        self._stream, self._destination = stream, destination
 
     def on_event(self, event: Event) -> None:
-        self._outlet.put(event_record(self._stream, event))
+        self._destination.put(event_record(self._stream, event))
 
 
 def _is_plain(text: str) -> bool:
