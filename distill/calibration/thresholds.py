@@ -17,12 +17,11 @@ from distill.data.companions import Company, companions
 from distill.data.manifest import Clip
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.progress import tracked
-from distill.scoring.streams import Detection, Listener, ScoreStream, detect
+from distill.scoring.streams import Listener, detect_swept
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.choice import HYSTERESIS, try_thresholds
-
-Counts = NDArray[np.int64]
+from edge_audio.events.choice import HYSTERESIS
+from edge_audio.events.sweep import Counts, SweptDetector, allowed_alarms, lowest_within
 
 N_POINTS = 48
 """Candidate thresholds, evenly spaced in log-odds."""
@@ -132,12 +131,12 @@ def choose_threshold(
 ) -> Threshold | None:
     """The threshold of one label by all sweeps, if those that are chosen without one sweep at a
     time find enough in it. What they do there is what it is said to bring."""
-    column = lowest_within(config, sweeps, row)
+    column = lowest_column(config, sweeps, row)
     if column is None:
         return None
     found, alarms = 0, 0
     for left_out, others in leave_one_out(sweeps):
-        unseen = lowest_within(config, others, row)
+        unseen = lowest_column(config, others, row)
         if unseen is not None:
             found += int(left_out.found[row, unseen])
             alarms += int(left_out.alarms[row, unseen])
@@ -162,17 +161,15 @@ def leave_one_out(sweeps: Sequence[Sweep]) -> Iterator[tuple[Sweep, list[Sweep]]
         yield one, [*sweeps[:index], *sweeps[index + 1 :]]
 
 
-def lowest_within(config: CalibrationConfig, sweeps: Sequence[Sweep], row: int) -> int | None:
-    """The column from which on all thresholds stay one alarm below the budget, if that allows
-    any: the threshold that just keeps a budget is the one that a new recording would break. None
-    if there is none, or nothing to find."""
-    hours = sum(one.hours[row] for one in sweeps)
+def lowest_column(config: CalibrationConfig, sweeps: Sequence[Sweep], row: int) -> int | None:
+    """The column from which on all thresholds keep the budget, see `allowed_alarms`. None if there
+    is none, or nothing to find."""
+    hours = float(sum(one.hours[row] for one in sweeps))
     if not hours or not any(one.n_events[row] for one in sweeps):
         return None
-    allowed = max(0.0, config.max_alarms_per_hour * hours - 1.0)
-    exceeds = np.flatnonzero(sum(one.alarms[row] for one in sweeps) > allowed)
-    column = int(exceeds[-1]) + 1 if len(exceeds) else 0
-    return column if column < len(sweeps[0].points) else None
+    alarms: Counts = np.sum([one.alarms[row] for one in sweeps], axis=0)
+    allowed = allowed_alarms(config.max_alarms_per_hour, hours)
+    return lowest_within(sweeps[0].points, alarms, allowed)
 
 
 def sweep(
@@ -184,16 +181,17 @@ def sweep(
 ) -> Sweep:
     """Counts the events of the real event detector at every candidate threshold."""
     points = expit(np.linspace(logit(config.min_on), logit(_HIGHEST), N_POINTS))
-    detector = SweptDetector(labels, np.tile(points, (len(labels), 1)), config, step_s)
+    spec = events_without(config, step_s)
+    detector = SweptDetector(np.tile(points, (len(labels), 1)), spec, step_s)
     negatives = Negatives(rehearsal.sounds, rehearsal.durations_s, company)
     alarms: Counts = np.zeros((len(labels), N_POINTS), np.int64)
     for scene, stream in enumerate(rehearsal.negatives):
-        for row, column, one in detector.detect(stream):
+        for row, column, one in detect_swept(stream, detector, labels):
             alarms[row, column] += negatives.is_false(scene, one)
     found = np.zeros_like(alarms)
     for events, stream in zip(rehearsal.events, rehearsal.scenes, strict=True):
         seen: dict[tuple[int, int], list[float]] = {}
-        for row, column, one in detector.detect(stream):
+        for row, column, one in detect_swept(stream, detector, labels):
             seen.setdefault((row, column), []).append(one.seen_s)
         for event in events:
             row = labels.index(event.label)
@@ -211,25 +209,3 @@ def sweep(
 
 def _count(label: str, rehearsal: Rehearsal) -> int:
     return sum(event.label == label for events in rehearsal.events for event in events)
-
-
-class SweptDetector:
-    """The event detector of every label at many thresholds at once: `points` [n_labels, n]."""
-
-    def __init__(
-        self,
-        labels: Sequence[str],
-        points: NDArray[np.float64],
-        config: CalibrationConfig,
-        step_s: float,
-    ) -> None:
-        self._labels, self._n = labels, points.shape[1]
-        self._spec = try_thresholds(events_without(config, step_s), points.ravel().tolist())
-        self._step_s = step_s
-
-    def detect(self, stream: ScoreStream) -> Iterator[tuple[int, int, Detection]]:
-        """(row, column, detection) of one stream."""
-        repeated = ScoreStream(stream.times_s, np.repeat(stream.scores, self._n, axis=1))
-        for one in detect(repeated, tuple(self._spec.thresholds), self._spec, self._step_s):
-            row, column = divmod(int(one.label), self._n)
-            yield row, column, one._replace(label=self._labels[row])

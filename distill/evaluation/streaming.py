@@ -11,8 +11,8 @@ import numpy as np
 from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, rehearse
 from distill.calibration.thresholds import (
     CalibrationConfig,
-    SweptDetector,
     choose_events,
+    events_without,
     frequent_labels,
     leave_one_out,
     sweep,
@@ -34,8 +34,16 @@ from distill.evaluation.streaming_metrics import (
 from distill.mixing.soundscapes import TrueEvent
 from distill.progress import tracked
 from distill.scoring.clips import Scorer
-from distill.scoring.streams import Detection, Listener, ScoreStream, detect, open_listener
+from distill.scoring.streams import (
+    Detection,
+    Listener,
+    ScoreStream,
+    detect,
+    detect_swept,
+    open_listener,
+)
 from edge_audio.bundle.spec import EventSpec, Spec
+from edge_audio.events.sweep import SweptDetector
 
 COLLARS_S = (0.2, 0.5)
 N_POINTS = 40
@@ -161,12 +169,12 @@ def operating_points(
     detector with thresholds that the scores exceed ever more often."""
     rows = np.concatenate([stream.scores for stream in streams])
     levels = np.quantile(rows, 1.0 - np.geomspace(*_EXCEEDED, N_POINTS), axis=0)
-    detector = SweptDetector(labels, levels.T, config, step_s)
+    detector = SweptDetector(levels.T, events_without(config, step_s), step_s)
     found: list[list[list[tuple[int, float, float]]]] = [
         [[] for _ in range(N_POINTS)] for _ in labels
     ]
     for index, stream in enumerate(streams):
-        for row, column, one in detector.detect(stream):
+        for row, column, one in detect_swept(stream, detector, labels):
             found[row][column].append((index, one.start_s - lag_s, one.end_s - lag_s))
     return {
         label: [Intervals.of(events) for events in mine]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from distill.teachers import yamnet
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.sweep import SweptDetector
 from edge_audio.support.arrays import FloatArray
 
 TEACHER_WINDOW_S, TEACHER_HOP_S = 2.0, 0.5
@@ -139,24 +140,43 @@ class Detection(NamedTuple):
     seen_s: float
 
 
+class Detector(Protocol):
+    """An EventDetector, or a SweptDetector."""
+
+    def push(self, scores: FloatArray, time_s: float) -> list[Event]: ...
+    def flush(self, time_s: float) -> list[Event]: ...
+
+
 def detect(
     stream: ScoreStream, labels: tuple[str, ...], spec: EventSpec, step_s: float
 ) -> list[Detection]:
     """The events of one stream, in the order in which they end."""
-    detector = EventDetector(labels, spec, step_s)
-    seen: dict[str, tuple[Event, float]] = {}
-    found: list[Detection] = []
+    return list(detected(stream, EventDetector(labels, spec, step_s)))
 
-    def take(events: list[Event], now_s: float) -> None:
+
+def detect_swept(
+    stream: ScoreStream, detector: SweptDetector, labels: Sequence[str]
+) -> Iterator[tuple[int, int, Detection]]:
+    """(row, column, detection) of one stream at every threshold of a detector whose rows are
+    the labels, in the order in which they end."""
+    for one in detected(stream, detector):
+        row, column = detector.place(one.label)
+        yield row, column, one._replace(label=labels[row])
+
+
+def detected(stream: ScoreStream, detector: Detector) -> Iterator[Detection]:
+    """What a fresh detector says of one stream; it is fresh again afterwards."""
+    seen: dict[str, tuple[Event, float]] = {}
+
+    def take(events: list[Event], now_s: float) -> Iterator[Detection]:
         for event in events:
             if event.kind == "start":
                 seen[event.label] = (event, now_s)
             else:
                 start, seen_s = seen.pop(event.label)
-                found.append(Detection(event.label, start.time_s, event.time_s, seen_s))
+                yield Detection(event.label, start.time_s, event.time_s, seen_s)
 
     for time_s, scores in zip(stream.times_s.tolist(), stream.scores, strict=True):
-        take(detector.push(scores, time_s), time_s)
+        yield from take(detector.push(scores, time_s), time_s)
     end_s = float(stream.times_s[-1])
-    take(detector.flush(end_s), end_s)
-    return found
+    yield from take(detector.flush(end_s), end_s)

@@ -15,19 +15,15 @@ from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.events.sweep import allowed_alarms
 from edge_audio.sinks.log_reader import SessionLog
 from edge_audio.support.files import write_atomically
 from edge_audio.tagging.tagger import Tagger
-from edge_audio.tuning.tune import (
-    Choice,
-    Evidence,
-    choose,
-    hear,
-    labels_in_play,
-    read_recordings,
-    review,
-    settings,
-)
+from edge_audio.tuning.choice import Choice, choose
+from edge_audio.tuning.evidence import Evidence
+from edge_audio.tuning.log import review
+from edge_audio.tuning.recordings import labels_in_play, read_recordings, try_recordings
+from edge_audio.tuning.text import settings
 
 
 @click.command()
@@ -97,7 +93,7 @@ def tune(
 
 
 def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
-    """Hears all recordings of a manifest, with progress on standard error."""
+    """Runs the model over all recordings of a manifest, with progress on standard error."""
     events = bundle.manifest.events
     recordings = read_recordings(path, bundle.manifest.labels)
     evidence = Evidence(labels_in_play(events, recordings), events)
@@ -105,7 +101,7 @@ def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("listening", total=len(recordings))
-        hear(evidence, tagger, recordings, lambda: progress.advance(task))
+        try_recordings(evidence, tagger, recordings, lambda: progress.advance(task))
     return evidence
 
 
@@ -131,11 +127,11 @@ def show(choices: list[Choice], alarms_per_hour: float) -> None:
     if table.row_count:
         console.print(table)
     hours = min((choice.hours for choice in choices), default=0.0)
-    if hours * alarms_per_hour < 1.0:
-        needed = f"{1.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
+    if allowed_alarms(alarms_per_hour, hours) < 1.0:
+        needed = f"{2.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
         console.print(
-            f"{hours:.1f} h without some labels: {needed} of audio can show "
-            f"{alarms_per_hour:g} false alarms per hour, so none was allowed",
+            f"{hours:.1f} h without some labels: a first false alarm is allowed from {needed} of "
+            f"audio on, at {alarms_per_hour:g} per hour, so none was allowed",
             highlight=False,
         )
 
@@ -153,6 +149,6 @@ def _row(choice: Choice) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Also says what it is for."""
+    """Writes the settings to a file, and says on standard output what the file is for."""
     write_atomically(path, text.encode())
     click.echo(f"written: {path}; its [events] go into the file of edge-audio listen --config")

@@ -13,14 +13,6 @@ from edge_audio.labels.find import find_label
 HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
 
 
-def try_thresholds(spec: EventSpec, points: Iterable[float]) -> EventSpec:
-    """The spec with a label "0", "1", ... for each of the points, whose `on` it is, within 1e-6
-    and 1: one detector tells what all of them would report."""
-    within = (min(max(on, 1e-6), 1.0) for on in points)
-    thresholds = {str(i): Threshold(on=on, off=HYSTERESIS * on) for i, on in enumerate(within)}
-    return msgspec.structs.replace(spec, thresholds=thresholds)
-
-
 def select_events(
     spec: EventSpec,
     labels: Sequence[str],

@@ -14,7 +14,7 @@ from distill.calibration.thresholds import (
     choose_threshold,
     events_without,
     frequent_labels,
-    lowest_within,
+    lowest_column,
     sweep,
 )
 from distill.data.companions import Company
@@ -51,8 +51,8 @@ def test_threshold_is_the_lowest_that_keeps_the_budget() -> None:
 
 def test_one_alarm_less_than_the_budget_is_allowed() -> None:
     within, beyond = ([one_label(0.4, n, 0.9, hours=15.0)] * 2 for n in (1, 2))
-    assert lowest_within(CONFIG, within, 0) == 0, "2 alarms of the 3 that 30 hours allow"
-    column = lowest_within(CONFIG, beyond, 0)
+    assert lowest_column(CONFIG, within, 0) == 0, "2 alarms of the 3 that 30 hours allow"
+    column = lowest_column(CONFIG, beyond, 0)
     assert column is not None
     assert POINTS[column] >= 0.4
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.sources.demo import DemoScene
-from edge_audio.tuning.tune import POINTS, Evidence, choose, read_recordings
+from edge_audio.tuning.choice import choose
+from edge_audio.tuning.evidence import POINTS, Evidence
+from edge_audio.tuning.recordings import read_recordings
 from tests.support.command_line import error_line, records, run
 
 if sys.version_info >= (3, 11):
@@ -98,14 +100,25 @@ def test_reviewed_events_decide_and_others_are_left_aside(demo: Path, tmp_path: 
 @given(st.lists(st.integers(0, 3), min_size=len(POINTS) + 1, max_size=len(POINTS) + 1))
 def test_all_thresholds_from_the_chosen_one_on_keep_the_budget(alarms: list[int]) -> None:
     evidence = Evidence(["Dog"], SPEC)
-    evidence.alarms[0], evidence.hours[0], evidence.n_right[0] = alarms, 10.0, 3
-    (choice,) = choose(evidence, 0.1)
+    evidence.alarms[0], evidence.hours[0], evidence.n_right[0] = alarms, 20.0, 3
+    (choice,) = choose(evidence, 0.1)  # one alarm of the two that 20 hours allow
     thresholds = evidence.thresholds[0]
     on = np.inf if choice.on is None else choice.on
     assert (evidence.alarms[0][thresholds >= on] <= 1).all()
     lower = thresholds[thresholds < on]
     if len(lower):
         assert evidence.alarms[0][thresholds == lower.max()].max() > 1
+
+
+def test_one_alarm_less_than_the_budget_is_allowed() -> None:
+    """The rule of `edge-audio calibrate`, see docs/events.md."""
+    evidence = Evidence(["Dog", "Siren"], SPEC)
+    evidence.hours[:], evidence.n_right[:] = 30.0, 1
+    evidence.alarms[:, :] = np.where(evidence.thresholds < 0.8, [[2], [3]], 0)
+    dog, siren = choose(evidence, 0.1)
+    assert dog.on == POINTS[0]
+    assert siren.on is not None
+    assert siren.on >= 0.8
 
 
 def test_nothing_recorded_of_a_label_leaves_it_as_it_is_or_less_sensitive() -> None:

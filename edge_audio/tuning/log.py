@@ -1,0 +1,59 @@
+"""Evidence from a log that a user reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge_audio.sinks.log_reader import LogRecord
+from edge_audio.tuning.evidence import Evidence
+
+
+def review(evidence: Evidence, records: Iterable[LogRecord], all_false: bool) -> None:
+    """Adds what a log says: events whose start, or end, somebody marked `"correct": false` are
+    false alarms, those with true were right, all others are left aside; with all_false they are
+    false. Thresholds below that in use cannot be judged: what they would have reported is not in
+    the log."""
+    rows = {label: row for row, label in enumerate(evidence.labels)}
+    opened: dict[tuple[str, str], bool | None] = {}
+    logged = LoggedHours()
+    for record in records:
+        logged.take(record)
+        key = (record.stream, record.label)
+        if record.kind == "start":
+            opened[key] = record.correct
+        elif record.kind == "end" and record.label in rows:
+            correct = opened.pop(key, None) if record.correct is None else record.correct
+            _count(evidence, rows[record.label], record.score, correct, all_false)
+    evidence.hours += logged.hours
+    evidence.lowest = evidence.thresholds[:, 0]
+
+
+def _count(
+    evidence: Evidence, row: int, score: float, correct: bool | None, all_false: bool
+) -> None:
+    """One event of the log, which any threshold up to its highest score would have reported."""
+    would = evidence.thresholds[row] <= score
+    if correct:
+        evidence.n_right[row] += 1
+        evidence.found[row] += would
+    elif correct is False or all_false:
+        evidence.alarms[row] += would
+
+
+class LoggedHours:
+    """How much audio a log is of; its clock starts anew with every run."""
+
+    def __init__(self) -> None:
+        self._before_s = 0.0
+        self._latest_s: dict[str, float] = {}
+
+    def take(self, record: LogRecord) -> None:
+        latest_s = self._latest_s.get(record.stream, 0.0)
+        if record.time_s < latest_s - 60.0:  # ends are reported later than they happened
+            self._before_s += latest_s
+            latest_s = 0.0
+        self._latest_s[record.stream] = max(latest_s, record.time_s)
+
+    @property
+    def hours(self) -> float:
+        return (self._before_s + sum(self._latest_s.values())) / 3600.0

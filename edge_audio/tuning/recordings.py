@@ -1,0 +1,100 @@
+"""Evidence from recordings that a user made and labelled."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.errors import UsageError
+from edge_audio.events.sweep import Counts, SweptDetector
+from edge_audio.labels.find import find_label
+from edge_audio.labels.ontology import relatives
+from edge_audio.sources.audio_file import AudioFile
+from edge_audio.tagging.tagger import Tagger
+from edge_audio.tuning.evidence import Evidence
+
+_BLOCK_MS = 1000.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """labels: what sounds in it; none = nothing that should be reported."""
+
+    path: Path
+    labels: frozenset[str]
+
+
+def read_recordings(path: Path, labels: Sequence[str]) -> list[Recording]:
+    """A CSV file with the columns `path`, relative to it, and `labels`, separated by `;`. Raises
+    UsageError, with the line, for what is missing or unknown."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    if not rows or not {"path", "labels"} <= rows[0].keys():
+        raise UsageError(f"{path} needs a line 'path,labels' and one line for each recording")
+    return [_recording(path, number, row, labels) for number, row in enumerate(rows, 2)]
+
+
+def _recording(
+    path: Path, number: int, row: dict[str, str | None], labels: Sequence[str]
+) -> Recording:
+    name, listed = row["path"], row["labels"] or ""
+    if not name:
+        raise UsageError(f"{path}, line {number}: there is no path")
+    try:
+        found = frozenset(find_label(x.strip(), labels) for x in listed.split(";") if x.strip())
+    except UsageError as error:
+        raise UsageError(f"{path}, line {number}: {error}") from error
+    return Recording(path.parent / name, found)
+
+
+def labels_in_play(spec: EventSpec, recordings: Iterable[Recording]) -> list[str]:
+    """Those that are watched, and those that were recorded."""
+    recorded = sorted({label for recording in recordings for label in recording.labels})
+    return list(dict.fromkeys([*spec.thresholds, *recorded]))
+
+
+def try_recordings(
+    evidence: Evidence,
+    tagger: Tagger,
+    recordings: Iterable[Recording],
+    done: Callable[[], None] = lambda: None,
+) -> None:
+    """Adds what every threshold reports in the recordings, by the real event detector. done:
+    called after each. Raises SourceError for a recording that cannot be read."""
+    step_s = tagger.bundle.manifest.model.step_s
+    detector = SweptDetector(evidence.thresholds, evidence.spec, step_s)
+    for recording in recordings:
+        starts = _count_starts(detector, evidence, tagger, recording.path)
+        for row, label in enumerate(evidence.labels):
+            if label in recording.labels:
+                evidence.n_right[row] += 1
+                evidence.found[row] += starts[row] > 0
+            elif not relatives(label) & recording.labels:
+                evidence.alarms[row] += starts[row]
+                evidence.hours[row] += tagger.time_s / 3600.0
+        done()
+
+
+def _count_starts(
+    detector: SweptDetector, evidence: Evidence, tagger: Tagger, path: Path
+) -> Counts:
+    """How many events each label has at each threshold in one recording."""
+    counts: Counts = np.zeros(evidence.thresholds.shape, np.int64)
+    columns = [tagger.labels.index(label) for label in evidence.labels]
+    tagger.reset()
+    detector.reset()
+    with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
+        for block in source.blocks():
+            for time_s, scores, _ in tagger.steps(block.samples):
+                for event in detector.push(scores[columns], time_s):
+                    counts[detector.place(event.label)] += event.kind == "start"
+    tagger.flush()
+    return counts
