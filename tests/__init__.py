@@ -1,0 +1,1 @@
+"""Tests mirror the packages; `support` has what they share."""
