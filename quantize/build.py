@@ -22,7 +22,13 @@ from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
-from edge_audio.backends import MODEL_FILES, backends_for, installed_backends, open_backend
+from edge_audio.backends.registry import (
+    NATIVE,
+    RUNTIMES,
+    backends_for,
+    installed_backends,
+    open_backend,
+)
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
 from edge_audio.bundle.store import (
     GOLDEN_NAME,
@@ -110,8 +116,9 @@ def build_bundle(
         graph = SampleStepGraph(graph)
     files = {}
     for runtime in config.runtimes or runtimes_for(scheme, config.model_input):
-        report(f"exporting {MODEL_FILES[runtime]}, {scheme.description}")
-        files[MODEL_FILES[runtime]] = export(runtime, graph, scheme)
+        file = RUNTIMES[runtime].file
+        report(f"exporting {file}, {scheme.description}")
+        files[file] = export(runtime, graph, scheme)
     share_weights(files)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
@@ -193,7 +200,7 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
         by_step = np.abs(backend_scores(open_backend(bundle, name), rows) - expected).max(1)
         errors[name] = float(by_step.max())
         judged, allowed = errors[name], bundle.manifest.tolerance.scores
-        if name == "native":
+        if name == NATIVE.name:
             judged, allowed = engine_error(graph.student, by_step), max(allowed, ENGINE_TOLERANCE)
         if not judged <= allowed:
             raise EdgeAudioError(f"{name} strays from PyTorch by {judged:.3g} > {allowed:g}")
@@ -225,7 +232,7 @@ def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[st
 
 def _verify(bundle: Bundle) -> None:
     names = backends_for(bundle)
-    if not names and not set(MODEL_FILES.values()).isdisjoint(bundle.manifest.files):
+    if not names and any(runtime.file in bundle.manifest.files for runtime in RUNTIMES.values()):
         raise UsageError(
             f"no runtime installed here ({', '.join(installed_backends()) or 'none'}) runs "
             f"{bundle.manifest.name}, so that nothing can be proven: install one that it is for"

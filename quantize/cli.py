@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edge_audio.backends import MODEL_FILES
+from edge_audio.backends import BACKEND_NAMES
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.labels.find import read_labels
 from quantize.export.runtimes import runtimes_for
@@ -55,7 +55,7 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
     return click.option(
         "--to",
         "runtimes",
-        type=click.Choice(list(MODEL_FILES)),
+        type=click.Choice(BACKEND_NAMES),
         multiple=True,
         help="What to export for, native being the C engine of firmware; repeatable. "
         f"Default: {default}.",

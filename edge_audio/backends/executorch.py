@@ -31,11 +31,11 @@ from edge_audio.backends.compiler import (
     fingerprint,
     load_library,
 )
+from edge_audio.backends.registry import EXECUTORCH
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
 
-FILE_NAME = "model.pte"
 MAX_TENSORS = 1024
 _ALIGNMENT = 64
 _SHIM = Path(__file__).with_name("executorch_shim.cpp")
@@ -58,7 +58,7 @@ class _TensorFacts(ctypes.Structure):
 class ExecutorchBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
-    name = "executorch"
+    name = EXECUTORCH.name
     log_mel = None
 
     def __init__(self, spec: ModelSpec, content: bytes, shim: ctypes.CDLL) -> None:
@@ -76,7 +76,7 @@ class ExecutorchBackend:
             spec,
             _signature(names[: len(inputs)], inputs),
             _signature(names[len(inputs) :], outputs),
-            FILE_NAME,
+            EXECUTORCH.file,
         )
         self._input_buffer, self._output_buffer = _buffer(inputs), _buffer(outputs)
         in_order = dict(zip(names, [*inputs, *outputs], strict=True))
@@ -84,7 +84,9 @@ class ExecutorchBackend:
         self._outputs = [in_order[name] for name in output_names(spec)]
         addresses = self._input_buffer.ctypes.data, self._output_buffer.ctypes.data
         if code := shim.ea_et_bind(self._handle, *addresses):
-            raise BackendError(f"ExecuTorch cannot bind the tensors of {FILE_NAME}: error {code}")
+            raise BackendError(
+                f"ExecuTorch cannot bind the tensors of {EXECUTORCH.file}: error {code}"
+            )
 
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
@@ -109,7 +111,7 @@ class ExecutorchBackend:
         facts = (_TensorFacts * MAX_TENSORS)()
         n_tensors = self._shim.ea_et_tensors(self._handle, side, facts, MAX_TENSORS)
         if not 0 <= n_tensors <= MAX_TENSORS:
-            raise BackendError(f"{FILE_NAME} has inputs or outputs that are no plain tensors")
+            raise BackendError(f"{EXECUTORCH.file} has inputs or outputs that are no plain tensors")
         return list(facts[:n_tensors])
 
     def _tensor_names(self, n_tensors: int) -> list[str]:
@@ -119,7 +121,8 @@ class ExecutorchBackend:
         names = text.value.decode(errors="replace").split(",")
         if code or len(names) != n_tensors:
             raise BackendError(
-                f"{FILE_NAME} does not name its tensors: export the bundle again with this version"
+                f"{EXECUTORCH.file} does not name its tensors: export the bundle again with this "
+                "version"
             )
         return names
 
@@ -129,16 +132,16 @@ def open_executorch(bundle: Bundle, n_threads: int = 1) -> ExecutorchBackend:
     the runtime or a compiler for the shim is absent, or the file cannot be loaded."""
     shim = load_shim()
     try:
-        return ExecutorchBackend(bundle.manifest.model, bundle.read(FILE_NAME), shim)
+        return ExecutorchBackend(bundle.manifest.model, bundle.read(EXECUTORCH.file), shim)
     except BackendError as error:
-        raise BackendError(f"{bundle.path / FILE_NAME}: {error}") from error
+        raise BackendError(f"{bundle.path / EXECUTORCH.file}: {error}") from error
 
 
 def load_shim() -> ctypes.CDLL:
     """The shim for the installed executorch, compiled unless the cache has it."""
     spec = find_spec("executorch")
     if spec is None or not spec.submodule_search_locations:
-        raise BackendError("ExecuTorch is not installed: pip install 'edge-audio[executorch]'")
+        raise BackendError(EXECUTORCH.not_installed)
     wheel = Path(next(iter(spec.submodule_search_locations)))
     name = fingerprint(_SHIM.read_text(), version("executorch"), str(wheel), sys.platform)
     arguments = _flags(wheel)

@@ -23,18 +23,18 @@ from edge_audio.backends.base import (
     zero_state,
 )
 from edge_audio.backends.golden import replay
+from edge_audio.backends.registry import INSTALL_HINT, LITERT
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
 
-FILE_NAME = "model.tflite"
 SIGNATURE_NAME = "step"
 
 
 class LitertBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
-    name = "litert"
+    name = LITERT.name
     log_mel = None
 
     def __init__(self, spec: ModelSpec, interpreter: Any) -> None:
@@ -46,7 +46,7 @@ class LitertBackend:
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner(_signature_name(interpreter))
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        check_signature(spec, _signature(inputs), _signature(outputs), FILE_NAME)
+        check_signature(spec, _signature(inputs), _signature(outputs), LITERT.file)
         self._interpreter = interpreter  # owns the memory that the views look at
         self._inputs = [_view(interpreter, inputs[name]["index"]) for name in input_names(spec)]
         self._outputs = [_view(interpreter, outputs[name]["index"]) for name in output_names(spec)]
@@ -78,7 +78,7 @@ def _open_tflite_runtime(bundle: Bundle, n_threads: int) -> Backend:
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
-        raise BackendError("LiteRT is not installed: pip install 'edge-audio[tflite]'") from error
+        raise BackendError(LITERT.not_installed) from error
     return require_golden(bundle, _load(bundle, Interpreter, n_threads))
 
 
@@ -88,19 +88,21 @@ def require_golden(bundle: Bundle, backend: Backend) -> Backend:
     if not report.ok:
         raise BackendError(
             f"tflite-runtime computes {bundle.manifest.name} wrongly ({report.failure}): "
-            "pip install 'edge-audio[tflite]' or 'edge-audio[onnx]'"
+            f"{INSTALL_HINT}"
         )
     return backend
 
 
 def _load(bundle: Bundle, interpreter_class: Any, n_threads: int) -> LitertBackend:
-    content = bundle.read(FILE_NAME)
+    content = bundle.read(LITERT.file)
     try:
         interpreter = interpreter_class(model_content=content, num_threads=n_threads)
         return LitertBackend(bundle.manifest.model, interpreter)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise BackendError(f"LiteRT cannot load {bundle.path / FILE_NAME}: {reason}") from error
+        raise BackendError(
+            f"{LITERT.title} cannot load {bundle.path / LITERT.file}: {reason}"
+        ) from error
 
 
 def _view(interpreter: Any, tensor_id: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from edge_audio.backends.compiler import (
     fingerprint,
     load_library,
 )
+from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import ENGINE_FILE, build_image
@@ -45,9 +46,10 @@ def is_available() -> bool:
     return _engine_dir() is not None and find_compiler(C_COMPILERS) is not None
 
 
-def open_native(bundle: Bundle) -> NativeBackend:
-    """Compiles the engine unless the cache has it, and loads the bundle's weights. BackendError
-    without a C compiler, BundleError if the bundle has no engine.bin."""
+def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
+    """Compiles the engine unless the cache has it, and loads the bundle's weights; one thread
+    whatever n_threads says. BackendError without a C compiler, BundleError if the bundle has no
+    engine.bin."""
     return NativeBackend(bundle.manifest.model, build_image(bundle), load_engine())
 
 
@@ -117,7 +119,7 @@ class NativeBackend:
     change costs a fraction of passing those of new arrays.
     """
 
-    name = "native"
+    name = NATIVE.name
 
     def __init__(self, spec: ModelSpec, image: bytes, library: ctypes.CDLL) -> None:
         self._library = library

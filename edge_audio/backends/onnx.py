@@ -19,18 +19,18 @@ from edge_audio.backends.base import (
     output_names,
     zero_state,
 )
+from edge_audio.backends.registry import ONNX
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
 
-FILE_NAME = "model.onnx"
 _DTYPES = {"tensor(float)": "float32", "tensor(int16)": "int16", "tensor(int8)": "int8"}
 
 
 class OnnxBackend:
     """Runs one step graph. See `Backend` for the contract."""
 
-    name = "onnx"
+    name = ONNX.name
     log_mel = None
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
@@ -40,7 +40,7 @@ class OnnxBackend:
         """
         self.spec = spec
         inputs, outputs = _signature(session.get_inputs()), _signature(session.get_outputs())
-        check_signature(spec, inputs, outputs, FILE_NAME)
+        check_signature(spec, inputs, outputs, ONNX.file)
         self._input_names = input_names(spec)
         self._output_names = output_names(spec)
         self._session = session
@@ -59,9 +59,7 @@ def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(
-            "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'"
-        ) from error
+        raise BackendError(ONNX.not_installed) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
@@ -70,13 +68,13 @@ def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:
     # Unpack int8 weights once at load; by default they are kept for int8 kernels and, where
     # activations are float, unpacked again in every step.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    content = bundle.read(FILE_NAME)
+    content = bundle.read(ONNX.file)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no other base
         reason = " ".join(str(error).split())
         raise BackendError(
-            f"ONNX Runtime cannot load {bundle.path / FILE_NAME}: {reason}"
+            f"ONNX Runtime cannot load {bundle.path / ONNX.file}: {reason}"
         ) from error
     return OnnxBackend(bundle.manifest.model, session)
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from edge_audio.backends import (
     BACKEND_NAMES,
-    MODEL_FILES,
+    RUNTIMES,
     backends_for,
     installed_backends,
     open_backend,
 )
+from edge_audio.backends.registry import NATIVE
 from edge_audio.bench.windows import FloatArray, WindowModel, WindowStream, open_file
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
@@ -34,13 +35,6 @@ PLUGIN_GROUP = "edge_audio.bench_peers"
 
 DEFAULT_MODEL = "tiny-int8"
 YAMNET_FILE, YAMNET_HOP_S = "yamnet.tflite", 0.4875  # 50 % of 15,600 samples
-BACKEND_TITLES = {
-    "litert": "LiteRT",
-    "executorch": "ExecuTorch",
-    "onnx": "ONNX Runtime",
-    "native": "the C engine",
-}
-_EXTRAS = {"litert": "tflite", "executorch": "executorch", "onnx": "onnx"}
 
 
 class Facts(Spec, frozen=True, tag="facts"):
@@ -160,9 +154,9 @@ def _cpu_s(work: Callable[[], None]) -> float:
 
 
 def _n_model_bytes(bundle: Bundle, backend_name: str) -> int:
-    if backend_name == "native":  # engine.bin shares weights with model.tflite
+    if backend_name == NATIVE.name:  # engine.bin shares weights with model.tflite
         return len(build_image(bundle))
-    return bundle.manifest.files[MODEL_FILES[backend_name]].n_bytes
+    return bundle.manifest.files[RUNTIMES[backend_name].file].n_bytes
 
 
 class BundleContender(Spec, frozen=True, tag="bundle"):
@@ -174,7 +168,7 @@ class BundleContender(Spec, frozen=True, tag="bundle"):
     @property
     def name(self) -> str:
         """As shown."""
-        return f"{self.family}, {BACKEND_TITLES[self.backend]}"
+        return f"{self.family}, {RUNTIMES[self.backend].title}"
 
     @property
     def family(self) -> str:
@@ -241,16 +235,10 @@ def own_contenders(models: Sequence[str], backends: Sequence[str]) -> Field:
         for backend in backends_for(load_bundle(name))
         if backend in chosen
     ]
-    missing = [_missing_backend(name) for name in chosen if name not in installed_backends()]
+    missing = [RUNTIMES[name].not_installed for name in chosen if name not in installed_backends()]
     if not found:
         raise UsageError("; ".join(["no model to measure", *missing]))
     return Field(found, missing)
-
-
-def _missing_backend(name: str) -> str:
-    if extra := _EXTRAS.get(name):
-        return f"{BACKEND_TITLES[name]} is not installed: pip install 'edge-audio[{extra}]'"
-    return f"{BACKEND_TITLES[name]} needs a C compiler, such as gcc"
 
 
 def baselines() -> Field:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edge_audio.backends.registry import LITERT, ONNX
 from edge_audio.errors import BackendError, UsageError
 from edge_audio.support.arrays import FloatArray
 
@@ -85,7 +86,7 @@ def _open_tflite(path: Path) -> tuple[Any, tuple[int, ...]]:
         interpreter = interpreter_class(model_path=str(path), num_threads=1)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise BackendError(f"LiteRT cannot load {path}: {_one_line(error)}") from error
+        raise BackendError(f"{LITERT.title} cannot load {path}: {_one_line(error)}") from error
     inputs, output = interpreter.get_input_details(), interpreter.get_output_details()[0]["index"]
     sizes = [tuple(int(size) for size in tensor["shape_signature"]) for tensor in inputs]
     shape = _samples_shape(path, sizes, [np.dtype(tensor["dtype"]).name for tensor in inputs])
@@ -106,8 +107,7 @@ def _interpreter_class() -> Any:
         try:
             from tflite_runtime.interpreter import Interpreter
         except ImportError as error:
-            message = "LiteRT is not installed: pip install 'edge-audio[tflite]'"
-            raise BackendError(message) from error
+            raise BackendError(LITERT.not_installed) from error
     return Interpreter
 
 
@@ -115,8 +115,7 @@ def _open_onnx(path: Path) -> tuple[Any, tuple[int, ...]]:
     try:
         import onnxruntime
     except ImportError as error:
-        message = "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'"
-        raise BackendError(message) from error
+        raise BackendError(ONNX.not_installed) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

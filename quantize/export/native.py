@@ -27,6 +27,7 @@ from distill.students.slstm import MAX_LOGIT as SLSTM_MAX_LOGIT
 from distill.students.slstm import OUTPUT_SCALE, SLSTM
 from distill.students.stem import CausalConv
 from distill.students.student import Student
+from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError
@@ -72,7 +73,7 @@ def export_native(graph: StepGraph, scheme: Scheme) -> bytes:
 
 
 def _check(graph: StepGraph, scheme: Scheme) -> None:
-    if "native" not in runtimes_for(scheme):
+    if NATIVE.name not in runtimes_for(scheme):
         raise EdgeAudioError(
             f"the engine has no code for {scheme.description}: choose the scheme weight-only, or "
             "export this one for LiteRT, ONNX or ExecuTorch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_audio.backends import MODEL_FILES
+from edge_audio.backends.registry import BACKEND_NAMES, NATIVE
 from quantize.schemes import Scheme
 
 
@@ -11,4 +11,4 @@ def runtimes_for(scheme: Scheme, model_input: str = "frames") -> tuple[str, ...]
     way of its own, and has a front end already."""
     is_native = scheme.weights == "int8" and not scheme.needs_calibration
     is_native = is_native and model_input == "frames"
-    return tuple(name for name in MODEL_FILES if is_native or name != "native")
+    return tuple(name for name in BACKEND_NAMES if is_native or name != NATIVE.name)

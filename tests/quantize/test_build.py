@@ -10,7 +10,7 @@ from torch import nn
 
 from distill.students.student import Student, StudentConfig
 from distill.training.recipe import Recipe, read_recipe
-from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, open_backend
+from edge_audio.backends import BACKEND_NAMES, RUNTIMES, open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel
@@ -80,7 +80,7 @@ def _graph(scheme: str) -> StepGraph:
 
 def needed(bundle: Bundle, backend_name: str) -> str:
     """The name, if the bundle's scheme can be expressed there."""
-    if MODEL_FILES[backend_name] not in bundle.manifest.files:
+    if RUNTIMES[backend_name].file not in bundle.manifest.files:
         pytest.skip(f"{backend_name} has no {bundle.manifest.provenance['scheme']}")
     return backend_name
 

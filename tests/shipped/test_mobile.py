@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_audio.backends import executorch, litert
+from edge_audio.backends import litert
 from edge_audio.backends.base import output_names
+from edge_audio.backends.registry import EXECUTORCH, LITERT
 from edge_audio.bundle import spec
 from edge_audio.bundle.store import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest, load_bundle
 from edge_audio.events import detector as events
@@ -255,10 +256,10 @@ def test_constants_are_those_of_the_package() -> None:
         assert '"samples"' in source
     assert "samples" in get_args(get_type_hints(spec.ModelSpec)["input"])
     for name in ("LitertStepModel.kt", "LitertStepModel.swift"):
-        assert f'"{litert.FILE_NAME}"' in read(name)
+        assert f'"{LITERT.file}"' in read(name)
         assert f'"{litert.SIGNATURE_NAME}"' in read(name)
     for name in ("ExecutorchStepModel.kt", "ExecutorchStepModel.swift"):
-        assert f'"{executorch.FILE_NAME}"' in read(name)
+        assert f'"{EXECUTORCH.file}"' in read(name)
         assert '"tensor_names"' in read(name)
 
 

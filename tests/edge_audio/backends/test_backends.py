@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 import threading
+from importlib.metadata import metadata
 from pathlib import Path
 
 import msgspec
@@ -13,8 +15,9 @@ import pytest
 
 from edge_audio.backends import (
     BACKEND_NAMES,
-    MODEL_FILES,
+    RUNTIMES,
     Backend,
+    Runtime,
     backends_for,
     installed_backends,
     open_backend,
@@ -30,7 +33,7 @@ SHIPPED = [
     (name, backend)
     for name in shipped_bundles()
     for backend in BACKEND_NAMES
-    if MODEL_FILES[backend] in load_bundle(name).manifest.files
+    if RUNTIMES[backend].file in load_bundle(name).manifest.files
 ]
 
 
@@ -207,6 +210,14 @@ def test_absent_runtime_names_its_extra(tmp_path: Path, name: str, extra: str) -
 
 def _runtime_name(name: str) -> str:
     return {"litert": "LiteRT", "executorch": "ExecuTorch", "onnx": "ONNX Runtime"}[name]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+def test_what_a_record_names_is_there(runtime: Runtime) -> None:
+    assert RUNTIMES[runtime.name] is runtime
+    assert callable(pkgutil.resolve_name(runtime.opener))
+    extras = metadata("edge-audio").get_all("Provides-Extra") or []
+    assert not runtime.extra or runtime.extra in extras
 
 
 def test_runtime_that_fails_the_golden_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_audio.backends import BACKEND_NAMES, MODEL_FILES, installed_backends
+from edge_audio.backends import BACKEND_NAMES, RUNTIMES, installed_backends
 from edge_audio.backends.golden import replay
 from edge_audio.bundle.store import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
@@ -19,7 +19,7 @@ SHIPPED = [
     (name, backend)
     for name in shipped_bundles()
     for backend in BACKEND_NAMES
-    if MODEL_FILES[backend] in load_bundle(name).manifest.files
+    if RUNTIMES[backend].file in load_bundle(name).manifest.files
 ]
 
 

@@ -1,0 +1,131 @@
+"""What is known of each inference runtime, one record each, and how one is picked and opened.
+
+A runtime's own module is imported only once a model is opened in it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from edge_audio.backends.base import Backend
+from edge_audio.bundle.store import Bundle
+from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE
+from edge_audio.errors import BackendError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One inference runtime.
+
+    name: as --backend takes it. title: as people call it. file: of a bundle, that it runs.
+    opener: "module:function" of (bundle, n_threads) -> Backend.
+    exporter: "module:function" of (StepGraph, Scheme) -> bytes, which `quantize` calls.
+    modules: Python modules any one of which is the runtime. probe: "module:function" that says
+        whether it can run here, in place of modules.
+    extra: of the package edge-audio, that installs it.
+    """
+
+    name: str
+    title: str
+    file: str
+    opener: str
+    exporter: str
+    modules: tuple[str, ...] = ()
+    probe: str = ""
+    extra: str = ""
+
+    def is_installed(self) -> bool:
+        if self.probe:
+            is_available: Callable[[], bool] = pkgutil.resolve_name(self.probe)
+            return is_available()
+        return any(map(find_spec, self.modules))
+
+    def open(self, bundle: Bundle, n_threads: int = 1) -> Backend:
+        """Raises BackendError or BundleError, see `open_backend`."""
+        opener: Callable[[Bundle, int], Backend] = pkgutil.resolve_name(self.opener)
+        return opener(bundle, n_threads)
+
+    @property
+    def not_installed(self) -> str:
+        """What to tell a person who asks for it where it is absent."""
+        if self.extra:
+            return f"{self.title} is not installed: pip install 'edge-audio[{self.extra}]'"
+        return f"{self.title} needs a C compiler, such as gcc"
+
+
+LITERT = Runtime(
+    name="litert",
+    title="LiteRT",
+    file=SHARED_FILE,  # the engine image refers to its weights
+    modules=("ai_edge_litert", "tflite_runtime"),
+    extra="tflite",
+    opener="edge_audio.backends.litert:open_litert",
+    exporter="quantize.export.litert:export_litert",
+)
+EXECUTORCH = Runtime(
+    name="executorch",
+    title="ExecuTorch",
+    file="model.pte",
+    modules=("executorch",),
+    extra="executorch",
+    opener="edge_audio.backends.executorch:open_executorch",
+    exporter="quantize.export.executorch:export_executorch",
+)
+ONNX = Runtime(
+    name="onnx",
+    title="ONNX Runtime",
+    file="model.onnx",
+    modules=("onnxruntime",),
+    extra="onnx",
+    opener="edge_audio.backends.onnx:open_onnx",
+    exporter="quantize.export.onnx:export_onnx",
+)
+NATIVE = Runtime(
+    name="native",
+    title="the C engine",
+    file=ENGINE_FILE,
+    probe="edge_audio.backends.native:is_available",
+    opener="edge_audio.backends.native:open_native",
+    exporter="quantize.export.native:export_native",
+)
+
+# In order of preference. The quickest step is that of native, but it runs a compiler at first use:
+# it has to be asked for where there is another.
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime for runtime in (LITERT, EXECUTORCH, ONNX, NATIVE)
+}
+BACKEND_NAMES = tuple(RUNTIMES)
+INSTALL_HINT = f"pip install 'edge-audio[{LITERT.extra}]' or 'edge-audio[{ONNX.extra}]'"
+
+
+def installed_backends() -> list[str]:
+    """Names of the backends whose runtime is installed, preferred first."""
+    return [name for name, runtime in RUNTIMES.items() if runtime.is_installed()]
+
+
+def backends_for(bundle: Bundle) -> list[str]:
+    """Names of the installed backends for which the bundle has a model file."""
+    files = bundle.manifest.files
+    return [name for name in installed_backends() if RUNTIMES[name].file in files]
+
+
+def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
+    """Loads the bundle's model into a runtime; "auto" takes the first that can run it.
+
+    Raises UsageError for an unknown name, BackendError if the runtime is not installed or the
+    model does not fit its manifest, BundleError if the model file is missing or altered.
+    """
+    if name == "auto":
+        name = _pick(bundle)
+    if name not in RUNTIMES:
+        raise UsageError(f"unknown backend {name!r}: choose auto, {', '.join(BACKEND_NAMES)}")
+    return RUNTIMES[name].open(bundle, n_threads)
+
+
+def _pick(bundle: Bundle) -> str:
+    if names := backends_for(bundle):
+        return names[0]
+    raise BackendError(f"no installed runtime can run {bundle.manifest.name}: {INSTALL_HINT}")
