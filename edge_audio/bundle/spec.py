@@ -9,36 +9,20 @@ needs but that would cost gigabytes or poison every score.
 from __future__ import annotations
 
 import math
-import re
 from typing import Literal
 
 import msgspec
 
+from edge_audio.support.text import check_name
+
 DType = Literal["float32", "int16", "int8"]
 
-MAX_NAME_CHARS = 200  # of labels and tensors
 MAX_RATE_HZ = 384_000
 MAX_FFT_SIZE = 8_192
 MAX_MELS = 256
 MAX_FRAMES_PER_STEP = 1_000
 MAX_DIMS = 8
 MAX_STATE_ELEMENTS = 1 << 22  # 16 MB of float32, for each stream
-
-# What ends a line or commands a terminal, and halves of characters, which cannot be printed.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def one_line(text: str, max_chars: int) -> str:
-    """The text without line breaks and whatever else does not print, cut after max_chars."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
-
-
-def check_name(name: str, what: str) -> None:
-    """Raises ValueError unless `name` can be shown on one line of a terminal."""
-    if not name.strip() or len(name) > MAX_NAME_CHARS or CONTROL.search(name):
-        limits = f"1 to {MAX_NAME_CHARS} characters without line breaks or control codes"
-        raise ValueError(f"{what} {one_line(name, 40)!r} must have {limits}")
 
 
 def _is_amount(value: float) -> bool:

@@ -26,8 +26,9 @@ from msgspec import field
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from edge_audio.bundle.spec import CONTROL, EventSpec, ModelSpec, Spec, check_name, one_line
+from edge_audio.bundle.spec import EventSpec, ModelSpec, Spec
 from edge_audio.errors import BundleError, UsageError
+from edge_audio.support.text import CONTROL, check_name, one_line
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from edge_audio.bundle.spec import MAX_NAME_CHARS
 from edge_audio.errors import UsageError
 from edge_audio.report.bounds import Bounds
+from edge_audio.support.text import MAX_NAME_CHARS
 
 MAX_SIDECAR_BYTES = 1 << 20
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]

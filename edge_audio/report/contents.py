@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_audio.bundle.spec import one_line
 from edge_audio.report.axis import DAY_S, Axis, duration, short_clock
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.clips import Clip, find_clips
 from edge_audio.report.series import Span
 from edge_audio.report.summary import QUARTER_S, Interruption, Row, Summary, summarise
 from edge_audio.sinks.log_reader import SessionLog
+from edge_audio.support.text import one_line
 
 MAX_DRAWN_ROWS = 40
 MAX_LISTED_ROWS = 300

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from edge_audio.bundle.spec import one_line
 from edge_audio.report.axis import duration
 from edge_audio.report.charts import unbroken
 from edge_audio.report.contents import Report, name
 from edge_audio.report.series import Span
 from edge_audio.report.summary import Row, StreamReport
+from edge_audio.support.text import one_line
 
 WIDTH_IN, DPI = 11.0, 110
 ROW_IN, TEXT_IN, CHART_IN = 0.2, 0.19, 1.1

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edge_audio.bundle.spec import one_line
 from edge_audio.report.axis import Axis, duration
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.series import Levels, Span, Spans, State
 from edge_audio.sinks.log_reader import LogRecord
+from edge_audio.support.text import one_line
 
 QUARTER_S = 900  # every offset from UTC in use is a multiple of it, so hours can be made of them
 MAX_ROWS = 2000

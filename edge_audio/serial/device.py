@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.bundle.spec import EventSpec, Threshold, check_name
+from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.events.detector import Event
 from edge_audio.serial.protocol import (
@@ -44,6 +44,7 @@ from edge_audio.serial.protocol import (
     SetThresholds,
     parse_message,
 )
+from edge_audio.support.text import check_name
 
 DEFAULT_BAUD = 115_200
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from edge_audio.bundle.spec import one_line
+from edge_audio.support.text import one_line
 
 BEATS_PER_WATCHDOG = 3  # two may get lost before systemd ends the service
 MAX_STATUS_CHARS = 200

@@ -12,8 +12,8 @@ from typing import Annotated, BinaryIO
 
 import msgspec
 
-from edge_audio.bundle.spec import MAX_NAME_CHARS
 from edge_audio.errors import UsageError
+from edge_audio.support.text import MAX_NAME_CHARS
 
 MAX_LINE_BYTES = 1 << 20
 N_LINES_TO_DATE = 1000  # read to find out when a file begins

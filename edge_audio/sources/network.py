@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from edge_audio.bundle.spec import one_line
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import pcm_blocks
 from edge_audio.sources.base import Block, SourceStats, Timeline
+from edge_audio.support.text import one_line
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto"  # nothing that reads files

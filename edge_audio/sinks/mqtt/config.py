@@ -8,10 +8,11 @@ import ssl
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from edge_audio.bundle.spec import CONTROL, Spec
+from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sinks.mqtt.homeassistant import slug_of
 from edge_audio.support.secrets import Secret, read_secret
+from edge_audio.support.text import CONTROL
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
