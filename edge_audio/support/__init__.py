@@ -1,1 +1,1 @@
-"""Small things that every stage uses: whole files, texts, secrets, waiting."""
+"""Small things that every stage uses: whole files, text, slugs, secrets, locks, pauses."""

@@ -1,0 +1,38 @@
+"""Locks between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+class LockedError(Exception):
+    """Somebody else holds the lock."""
+
+
+class Lock:
+    """A file that one process at a time holds, until `release` or its end, however that comes.
+
+    Raises LockedError if another one, or another object of this process, holds it; OSError where
+    the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.parent.is_dir():  # which filelock would make
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        self._lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise LockedError(f"{path} is locked") from None
+
+    def release(self) -> None:
+        """Lets others have it, and leaves no file."""
+        with contextlib.suppress(OSError):  # Windows deletes no open file, filelock does there
+            self._path.unlink()  # while it is held: who opened it in vain looks for a new one
+        self._lock.release()
