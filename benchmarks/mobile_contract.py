@@ -167,13 +167,13 @@ class GoldenEvent(msgspec.Struct, frozen=True):
 class GoldenCase(msgspec.Struct, frozen=True):
     """A stream of scores and what the detector must say about it.
 
-    scores: one row a step, one number for each label of the file.
+    scores: one row a step, one number for each label of the file, or null for NaN.
     events: in the order in which they are returned.
     """
 
     name: str
     events_spec: EventSpec
-    scores: list[list[float]]
+    scores: list[list[float | None]]
     events: list[GoldenEvent]
 
 
@@ -202,15 +202,17 @@ def detector_golden(manifest: Manifest) -> DetectorGolden:
         "long durations": (0.0, 0.24, 0.8),
     }
     cases = [
-        _case(name, seconds, seed, model)
+        _case(name, seconds, _scores(seed), model)
         for seed, (name, seconds) in enumerate(durations.items(), start=1)
     ]
+    broken = _broken(_scores(len(cases) + 1))
+    cases.append(_case("no probabilities", durations["as shipped"], broken, model))
     rate_hz = model.frontend.sample_rate_hz
     return DetectorGolden(LABELS, model.step_samples, rate_hz, cases)
 
 
 def _case(
-    name: str, seconds: tuple[float, float, float], seed: int, model: ModelSpec
+    name: str, seconds: tuple[float, float, float], scores: np.ndarray, model: ModelSpec
 ) -> GoldenCase:
     smoothing_s, min_on_s, min_off_s = seconds
     spec = EventSpec(
@@ -219,7 +221,6 @@ def _case(
         min_off_s=min_off_s,
         thresholds={label: _threshold(on, off) for label, (on, off) in THRESHOLDS.items()},
     )
-    scores = _scores(seed)
     return GoldenCase(name, spec, scores.tolist(), list(_replay(spec, scores, model)))
 
 
@@ -240,10 +241,20 @@ def _scores(seed: int, n_steps: int = 60) -> np.ndarray:
     return scores.round(3)
 
 
+def _broken(scores: np.ndarray) -> np.ndarray:
+    """The same with a number in ten that a broken model gives; the largest are infinite as
+    floats of 32 bits."""
+    rng = np.random.default_rng(0)
+    numbers = rng.choice([math.nan, 1e39, -1e39, 7.0, -3.0], scores.shape)
+    return np.where(rng.random(scores.shape) < 0.1, numbers, scores)
+
+
 def _replay(spec: EventSpec, scores: np.ndarray, model: ModelSpec) -> Iterator[GoldenEvent]:
     detector = EventDetector(LABELS, spec, model.step_s)
     n_steps = len(scores)
-    for step, row in enumerate(scores.astype(np.float32), start=1):
+    with np.errstate(over="ignore"):
+        rows = scores.astype(np.float32)
+    for step, row in enumerate(rows, start=1):
         for event in detector.push(row, _end_s(step, model)):
             yield GoldenEvent(step, event.kind, event.label, event.time_s, event.score)
     for event in detector.flush(_end_s(n_steps, model)):

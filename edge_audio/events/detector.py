@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.spec import EventSpec, Threshold
 
+_SILENT, _CERTAIN = np.float32(0.0), np.float32(1.0)
 _EPSILON_S = 1e-6  # step times are sums of floats: a duration may fall short by rounding
 
 
@@ -31,6 +32,23 @@ class Event(msgspec.Struct, frozen=True):
     score: float
 
 
+class LabelState(NamedTuple):
+    """What a detector knows of one label after a step.
+
+    threshold: None where the label is not watched. smoothed: its smoothed score. is_active:
+    between a reported start and its end. limit: what the smoothed score has to cross, `on` before
+    an event and `off` within; infinite where the label is not watched. beyond_s: for how long it
+    has been beyond. wait_s: for how long it must be.
+    """
+
+    threshold: Threshold | None
+    smoothed: float
+    is_active: bool
+    limit: float
+    beyond_s: float
+    wait_s: float
+
+
 def smoothing_factor(smoothing_s: float, step_s: float) -> float:
     """How far an exponential smoothing with this time constant moves in one step, in (0, 1]."""
     return -math.expm1(-step_s / smoothing_s) if smoothing_s > 0 else 1.0
@@ -38,25 +56,35 @@ def smoothing_factor(smoothing_s: float, step_s: float) -> float:
 
 class EventDetector:
     """Follows one stream. Per label the events alternate between start and end, with rising
-    times, and last at least min_on_s."""
+    times, and last at least min_on_s.
 
-    def __init__(self, labels: Sequence[str], spec: EventSpec, step_s: float) -> None:
+    Scores are probabilities: what lies outside of 0 and 1 counts as the nearer of them, and NaN
+    as 0, so that no score of one step spoils the steps after it.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        spec: EventSpec,
+        step_s: float,
+        explained: Collection[str] = (),
+    ) -> None:
         """labels: of all scores; only those in spec.thresholds are watched. step_s: seconds
-        between two pushes."""
+        between two pushes. explained: labels whose `state` is asked for, watched or not."""
         self._all_labels, self._step_s = labels, step_s
+        self._explained = frozenset(explained)
         self._configure(spec)
         self.reset()
 
     def _configure(self, spec: EventSpec) -> None:
-        enabled = [
-            (i, label) for i, label in enumerate(self._all_labels) if label in spec.thresholds
-        ]
+        followed = self._explained | spec.thresholds.keys()
+        enabled = [(i, label) for i, label in enumerate(self._all_labels) if label in followed]
         self.spec = spec
         self.labels = [label for _, label in enabled]
         self._index = np.array([i for i, _ in enabled], np.intp)
-        thresholds = [spec.thresholds[label] for label in self.labels]
-        self._on = np.array([threshold.on for threshold in thresholds], np.float32)
-        self._off = np.array([threshold.off for threshold in thresholds], np.float32)
+        thresholds = [spec.thresholds.get(label) for label in self.labels]
+        self._on = np.array([x.on if x else np.inf for x in thresholds], np.float32)
+        self._off = np.array([x.off if x else np.inf for x in thresholds], np.float32)
         self._alpha = np.float32(smoothing_factor(spec.smoothing_s, self._step_s))
 
     def reset(self) -> None:
@@ -69,6 +97,21 @@ class EventDetector:
         self._wait_s = np.full(n, self.spec.min_on_s)  # min_off_s where active
         self._crossed_s = np.full(n, np.inf)  # when `limit` was crossed; inf = it is not
         self._is_waiting = False  # whether any is
+        self._time_s = 0.0  # of the latest push
+
+    def state(self, label: str) -> LabelState:
+        """After the latest push, of a label that is watched or explained. Raises ValueError for
+        any other."""
+        i = self.labels.index(label)
+        crossed_s = self._crossed_s.item(i)
+        return LabelState(
+            threshold=self.spec.thresholds.get(label),
+            smoothed=self._smoothed.item(i),
+            is_active=self._active.item(i),
+            limit=self._limit.item(i),
+            beyond_s=self._time_s - crossed_s if math.isfinite(crossed_s) else 0.0,
+            wait_s=self._wait_s.item(i),
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -77,7 +120,10 @@ class EventDetector:
 
     def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
         """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
+        self._time_s = time_s
         change = scores[self._index]
+        np.fmax(change, _SILENT, out=change)  # unlike maximum, it drops NaN
+        np.fmin(change, _CERTAIN, out=change)
         change -= self._smoothed
         change *= self._alpha
         self._smoothed += change
@@ -102,15 +148,22 @@ class EventDetector:
 
     def change(self, spec: EventSpec, time_s: float) -> list[Event]:
         """Goes on by another spec. Labels that both watch stay where they are; of the others,
-        those that sound end, at time_s."""
+        those that sound end, at time_s. A label that is watched from now on starts from 0,
+        whether it was explained before or not."""
         is_gone = np.array([label not in spec.thresholds for label in self.labels], bool)
         self._crossed_s[np.isinf(self._crossed_s)] = time_s
         events = self._toggle(np.flatnonzero(is_gone & self._active))
         before = {label: i for i, label in enumerate(self.labels)}
+        was_watched = self.spec.thresholds.keys()
         old = (self._smoothed, self._peak, self._active)
         self._configure(spec)
         self.reset()
-        kept = [(before[x], i) for i, x in enumerate(self.labels) if x in before]
+        new_labels = spec.thresholds.keys() - was_watched
+        kept = [
+            (before[label], i)
+            for i, label in enumerate(self.labels)
+            if label in before and label not in new_labels
+        ]
         source, target = np.array(kept, np.intp).reshape(-1, 2).T
         for values, new in zip(old, (self._smoothed, self._peak, self._active), strict=True):
             new[target] = values[source]

@@ -14,6 +14,7 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError
+from edge_audio.events.detector import LabelState
 from edge_audio.labels.find import find_label
 from edge_audio.listening.config import Config, SourceConfig, load_config
 from edge_audio.listening.destinations import Destinations, FanOut
@@ -39,7 +40,7 @@ class Terms:
     """What the command line alone can say about a run.
 
     pcm: format of raw PCM on standard input. realtime: the pace of files and the demo; None =
-        the demo in real time. explained: labels to trace.
+        the demo in real time. explained: labels to explain.
     """
 
     duration_s: float | None = None
@@ -52,8 +53,8 @@ class Terms:
 class ScreenSpec:
     """What a screen may know of a run.
 
-    title: the model's name. explained: labels to trace. events, step_s: how events come about, and
-        seconds between two steps. problems: of destinations, at the moment.
+    title: the model's name. explained: labels to explain. step_s: seconds between two steps.
+        problems: of destinations, at the moment.
     """
 
     config: Config
@@ -61,7 +62,6 @@ class ScreenSpec:
     streams: Sequence[Stream]
     sources: Sequence[Source]
     explained: Sequence[str]
-    events: EventSpec
     step_s: float
     problems: Callable[[], Sequence[str]]
 
@@ -75,8 +75,8 @@ class Screen(AbstractContextManager["Screen"], Protocol):
     is_live: bool
     sinks: Sequence[Sequence[Sink]]
 
-    def change(self, spec: EventSpec) -> None:
-        """The settings of events are others from now on."""
+    def explain(self, index: int, state_of: Callable[[str], LabelState]) -> None:
+        """The labels of stream `index` that are explained have this state after each step."""
 
 
 def say(text: str) -> None:
@@ -124,7 +124,8 @@ class ListenRun:
             sinks = self._destinations.sinks(self._config, streams)
             for i, (stream, source) in enumerate(zip(streams, sources, strict=True)):
                 gate_dbfs = self._config.events.gate_dbfs
-                tagger = Tagger(self._bundle, backend, self._events, gate_dbfs)
+                tagger = Tagger(self._bundle, backend, self._events, gate_dbfs, self._explained)
+                self._screen.explain(i, tagger.label_state)
                 policy = self._config.events.policy()
                 sink = FanOut([*self._screen.sinks[i], *sinks[i]])
                 sink.on_watch(list(self._events.thresholds))
@@ -142,7 +143,6 @@ class ListenRun:
             streams=streams,
             sources=sources,
             explained=self._explained,
-            events=self._events,
             step_s=self._bundle.manifest.model.step_s,
             problems=lambda: self._destinations.problems,
         )
@@ -238,7 +238,6 @@ class ListenRun:
             for i, listener in enumerate(self._listeners):
                 listener.sink.sinks = [*self._screen.sinks[i], *sinks[i]]
                 listener.change(events, config.events.policy(), config.events.gate_dbfs)
-            self._screen.change(events)
             self._say(f"settings read again from {self._path}")
         self._notifier.ready()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
-from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.features.gate import LevelGate, Stretch
 
@@ -49,9 +49,11 @@ class Tagger:
         backend: Backend,
         events: EventSpec | None = None,
         gate_dbfs: float | None = None,
+        explained: Collection[str] = (),
     ) -> None:
         """events: what to report, by default what the bundle's manifest says. gate_dbfs: skip
-        what is quieter than this, see `LevelGate`; None = hear everything."""
+        what is quieter than this, see `LevelGate`; None = hear everything. explained: labels
+        whose `label_state` is asked for, watched or not."""
         manifest = bundle.manifest
         frontend = manifest.model.frontend
         self.bundle = bundle
@@ -65,7 +67,7 @@ class Tagger:
         )
         self._frontend = open_frontend(manifest.model, backend.log_mel)
         event_spec = manifest.events if events is None else events
-        self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s)
+        self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s, explained)
         self._gate = LevelGate(manifest.model, gate_dbfs)
         self.reset()
 
@@ -111,6 +113,11 @@ class Tagger:
     @gate_dbfs.setter
     def gate_dbfs(self, gate_dbfs: float | None) -> None:
         self._gate.dbfs = gate_dbfs
+
+    def label_state(self, label: str) -> LabelState:
+        """What the event detector knows of a label that is watched or explained, after the
+        latest step that the model heard. Raises ValueError for any other label."""
+        return self._detector.state(label)
 
     def push(self, pcm: NDArray[Any]) -> list[Event]:
         """int16[n], or float32[n] / float64[n] in [-1, 1], any n >= 0, at sample_rate_hz, mono

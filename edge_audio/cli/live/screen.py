@@ -8,9 +8,9 @@ from typing import get_args
 
 from rich.console import Console
 
-from edge_audio.bundle.spec import EventSpec
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
+from edge_audio.events.detector import LabelState
 from edge_audio.listening.config import Format
 from edge_audio.listening.run import ScreenSpec
 from edge_audio.sinks.base import Sink
@@ -27,19 +27,18 @@ class Screen:
     """Standard output of a run; sinks: for each stream, those that write there."""
 
     def __init__(self, spec: ScreenSpec) -> None:
-        """Charts of the labels that are traced take the place of the live view."""
+        """Charts of the labels that are explained take the place of the live view."""
         self._console = Console()
         config, streams = spec.config, spec.streams
-        explained = Explained(spec.explained, spec.events, spec.step_s) if spec.explained else None
+        explained = Explained(spec.explained, spec.step_s) if spec.explained else None
         self._config, self._title, self._explained = config, spec.title, explained
         is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
         self.is_live = config.format == "live" and is_possible
-        self._explainers: list[Explainer] = []
         names = [stream.name if len(streams) > 1 else "" for stream in streams]
         shown = self._shown(streams, spec.sources, names, spec.problems)
-        traced = [self._traced(*pair) for pair in zip(streams, names, strict=True)]
+        self._explainers = [self._explainer(*pair) for pair in zip(streams, names, strict=True)]
         self.sinks: Sequence[Sequence[Sink]] = [
-            [*a, *b] for a, b in zip(shown, traced, strict=True)
+            [*a, *b] for a, b in zip(shown, self._explainers, strict=True)
         ]
 
     def __enter__(self) -> Screen:
@@ -49,10 +48,10 @@ class Screen:
         for sink in (sink for sinks in self.sinks for sink in sinks):
             sink.close()
 
-    def change(self, spec: EventSpec) -> None:
-        """The settings of events are others from now on."""
-        for explainer in self._explainers:
-            explainer.change(spec)
+    def explain(self, index: int, state_of: Callable[[str], LabelState]) -> None:
+        """The labels of stream `index` that are explained have this state after each step."""
+        for explainer in self._explainers[index]:
+            explainer.read(state_of)
 
     def _shown(
         self,
@@ -79,7 +78,7 @@ class Screen:
             return [[JsonLinesSink(sys.stdout, top)] for top in tops]
         return [[ConsoleSink(sys.stdout, *pair)] for pair in zip(tops, names, strict=True)]
 
-    def _traced(self, stream: Stream, name: str) -> list[Explainer]:
+    def _explainer(self, stream: Stream, name: str) -> list[Explainer]:
         if self._explained is None:
             return []
         explainer: Explainer
@@ -90,5 +89,4 @@ class Screen:
             is_text = self._config.format in ("live", "text")
             output = sys.stdout if is_text else sys.stderr
             explainer = ExplainSink(output, stream.labels, self._explained, name)
-        self._explainers.append(explainer)
         return [explainer]

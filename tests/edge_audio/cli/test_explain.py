@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pty
 import re
@@ -20,8 +21,8 @@ from rich.console import Console
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.live.braille import Braille
-from edge_audio.cli.live.explain import Explained, ExplainSink, ExplainView, Trace
-from edge_audio.events.detector import Event, EventDetector
+from edge_audio.cli.live.explain import Explained, ExplainSink, ExplainView
+from edge_audio.events.detector import EventDetector
 from tests.support import toy
 from tests.support.command_line import HANG_S, error_line, listening, records, run
 
@@ -41,9 +42,12 @@ SPEC = EventSpec(
 DEMO = ("--source", "demo", "--no-realtime", "--duration", 12)
 
 
-def feed(sink: ExplainSink | ExplainView, dog_scores: Iterable[float], spec: EventSpec) -> None:
-    """Hears scores of Dog, a step each, with the events of a real detector."""
-    detector = EventDetector(LABELS, spec, STEP_S)
+def feed(
+    sink: ExplainSink | ExplainView, dog_scores: Iterable[float], spec: EventSpec = SPEC
+) -> None:
+    """Pushes scores of Dog, a step each, with the events and the state of a real detector."""
+    detector = EventDetector(LABELS, spec, STEP_S, LABELS)
+    sink.read(detector.state)
     for i, score in enumerate(dog_scores, 1):
         scores = np.array([0.0, score, 0.9], np.float32)
         for event in detector.push(scores, i * STEP_S):
@@ -53,7 +57,7 @@ def feed(sink: ExplainSink | ExplainView, dog_scores: Iterable[float], spec: Eve
 
 def lines(dog_scores: Iterable[float], spec: EventSpec = SPEC, *labels: str) -> list[str]:
     stream = io.StringIO()
-    sink = ExplainSink(stream, LABELS, Explained(labels or ("Dog",), spec, STEP_S))
+    sink = ExplainSink(stream, LABELS, Explained(labels or ("Dog",), STEP_S))
     feed(sink, dog_scores, spec)
     sink.close()
     return stream.getvalue().splitlines()
@@ -98,41 +102,24 @@ def test_a_label_without_a_threshold_is_said_to_be_off() -> None:
     assert why(line).startswith("off: not watched")
 
 
+def test_a_label_without_a_threshold_is_smoothed_as_others_are() -> None:
+    smooth = msgspec.structs.replace(SPEC, smoothing_s=0.5)
+    (line,) = lines([0.1] * 3, smooth, "Siren")
+    factor = math.exp(-STEP_S / 0.5)
+    assert f"score 0.90  smoothed {0.9 * (1 - factor**3):.2f}  off:" in line
+
+
 def test_an_event_that_was_not_passed_on_is_held_back() -> None:
     stream = io.StringIO()
-    sink = ExplainSink(stream, LABELS, Explained(("Dog",), SPEC, STEP_S))
+    sink = ExplainSink(stream, LABELS, Explained(("Dog",), STEP_S))
+    detector = EventDetector(LABELS, SPEC, STEP_S)
+    sink.read(detector.state)
     for i in range(1, 10):
-        sink.on_scores(i * STEP_S, np.full(3, 0.9, np.float32))
+        scores = np.full(3, 0.9, np.float32)
+        detector.push(scores, i * STEP_S)
+        sink.on_scores(i * STEP_S, scores)
     sink.close()
     assert why(stream.getvalue().rstrip()).startswith("held back: by cooldown")
-
-
-@pytest.mark.parametrize("smoothing_s", [0.0, 0.16, 1.0])
-def test_a_trace_is_on_exactly_while_the_detector_has_an_event(smoothing_s: float) -> None:
-    rng = np.random.default_rng(3)
-    walk = np.clip(0.5 + np.cumsum(rng.normal(0, 0.12, 4000)) % 0.7 - 0.3, 0, 1)
-    specs = [msgspec.structs.replace(SPEC, smoothing_s=smoothing_s)]
-    only_speech = {"Speech": SPEC.thresholds["Speech"]}
-    specs += [msgspec.structs.replace(specs[0], thresholds=only_speech)]
-    specs += [msgspec.structs.replace(specs[0], thresholds={"Dog": threshold(0.5, 0.2)})]
-    trace, detector = Trace("Dog", 1, specs[0], STEP_S), EventDetector(LABELS, specs[0], STEP_S)
-    is_on, n_events = False, 0
-    for i, score in enumerate(walk.astype(np.float32), 1):
-        time_s = i * STEP_S
-        events: list[Event] = []
-        if i % 100 == 0:
-            spec = specs[i // 100 % len(specs)]
-            events += detector.change(spec, time_s - STEP_S)
-            trace.change(spec, time_s - STEP_S)
-        scores = np.array([0.0, score, 0.0], np.float32)
-        events += detector.push(scores, time_s)
-        for event in events:
-            is_on = event.kind == "start"
-            n_events += is_on
-            trace.note(event)
-        point = trace.push(time_s, scores)
-        assert (point.is_on, point.is_reported) == (is_on, is_on)
-    assert n_events > 5
 
 
 def screen(height: int, width: int = 80) -> Console:
@@ -142,8 +129,8 @@ def screen(height: int, width: int = 80) -> Console:
 @pytest.mark.parametrize(("height", "n_charts"), [(40, 2), (16, 1), (4, 1)])
 def test_charts_fit_into_the_terminal(height: int, n_charts: int) -> None:
     console = screen(height)
-    view = ExplainView(console, "toy", LABELS, Explained(("Dog", "Speech"), SPEC, STEP_S))
-    feed(view, [0.1] * 100 + [0.8] * 100, SPEC)
+    view = ExplainView(console, "toy", LABELS, Explained(("Dog", "Speech"), STEP_S))
+    feed(view, [0.1] * 100 + [0.8] * 100)
     paper = screen(height)
     paper.print(view.render())
     view.close()

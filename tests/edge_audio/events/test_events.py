@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -235,3 +236,71 @@ def test_a_change_ends_what_is_no_longer_watched_and_keeps_the_rest() -> None:
     quiet = both * np.float32(0.1)
     ended = timeline(detector.push(quiet, 4 * STEP_S))
     assert ended == [("end", "Siren", 4), ("end", "Dog", 4)]
+
+
+BROKEN = [math.nan, math.inf, -math.inf, 3e38, -3e38]
+
+
+@pytest.mark.parametrize("smoothing_s", [0.0, 0.1])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_score_that_is_no_probability_spoils_no_step_after_it(
+    broken: float, smoothing_s: float
+) -> None:
+    """It counts as the nearer of 0 and 1, and NaN as 0."""
+    spec = make_spec(smoothing_s=smoothing_s, min_off_s=0.16)
+    scores = [0.9] * 6 + [broken] + [0.9] * 6 + [broken] * 5 + [0.1] * 20 + [0.9] * 20
+    counts_as = 1.0 if broken > 0 else 0.0
+    clean = [counts_as if score == broken or math.isnan(score) else score for score in scores]
+    events = run(spec, speech(*scores))
+    assert events == run(spec, speech(*clean))
+    assert [event.kind for event in events] == ["start", "end"] * 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=scores_rows,
+    smoothing_s=durations_s,
+    min_on_s=durations_s,
+    min_off_s=durations_s,
+    when=st.integers(0, 60),
+)
+def test_to_be_explained_changes_no_event(
+    rows: list[list[float]], smoothing_s: float, min_on_s: float, min_off_s: float, when: int
+) -> None:
+    spec = make_spec(smoothing_s=smoothing_s, min_on_s=min_on_s, min_off_s=min_off_s)
+    others = {"Siren": threshold(), "Dog": threshold(0.7, 0.5)}
+    changed = msgspec.structs.replace(spec, thresholds=others)
+    plain, told = (EventDetector(LABELS, spec, STEP_S, x) for x in ((), ("Siren", "Speech")))
+    for i, row in enumerate(np.array(rows, np.float32).reshape(-1, 4), 1):
+        if i == when:
+            assert told.change(changed, (i - 1) * STEP_S) == plain.change(changed, (i - 1) * STEP_S)
+        assert told.push(row, i * STEP_S) == plain.push(row, i * STEP_S)
+    assert told.flush(9.0) == plain.flush(9.0)
+
+
+@pytest.mark.parametrize("smoothing_s", [0.0, 0.16, 1.0])
+def test_the_state_says_what_the_next_event_will_be(smoothing_s: float) -> None:
+    """An event comes in the step in which `beyond_s` would reach `wait_s`, and the state knows of
+    it; of labels that are explained alone there is none."""
+    walk = np.random.default_rng(3).normal(0, 0.12, (4000, 4)).cumsum(0) % 1.4
+    spec = make_spec(smoothing_s=smoothing_s, min_on_s=0.16, min_off_s=0.4)
+    detector = EventDetector(LABELS, spec, STEP_S, ("Siren",))
+    is_active, n_events = False, 0
+    for i, row in enumerate(np.abs(0.7 - walk).astype(np.float32), 1):
+        before = detector.state("Speech")
+        own = [x for x in detector.push(row, i * STEP_S) if x.label == "Speech"]
+        state = detector.state("Speech")
+        if own:
+            n_events += 1
+            is_active = own[-1].kind == "start"
+            assert before.beyond_s + STEP_S == pytest.approx(before.wait_s)
+            assert state.beyond_s == 0.0
+        assert state.is_active == is_active
+        assert state.limit == pytest.approx(0.3 if is_active else 0.5)
+        assert state.wait_s == (0.4 if is_active else 0.16)
+        assert 0.0 <= state.beyond_s < state.wait_s
+        if (state.smoothed >= state.limit) == is_active:
+            assert state.beyond_s == 0.0
+    assert n_events > 10
+    assert detector.state("Siren").threshold is None
+    assert detector.state("Siren").limit == math.inf

@@ -309,6 +309,19 @@ def test_an_int16_state_scores_nearly_as_a_float_one(
     assert models[1].state_size < models[0].state_size
 
 
+@pytest.mark.parametrize("flags", [["-march=native"], ["-DEA_PLAIN"]])
+def test_scores_are_probabilities_whatever_is_computed(tmp_path: Path, flags: list[str]) -> None:
+    """So no score can spoil the event detector, which keeps a mean of them."""
+    logits = np.tile(np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0], np.float32), 3)
+    scores = logits.copy()
+    library = compile_library(tmp_path, flags)
+    apply_sigmoid = library.ea_apply_sigmoid
+    apply_sigmoid.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    apply_sigmoid(scores.ctypes.data, len(scores))  # eight at a time, and the rest one by one
+    assert ((scores >= 0.0) & (scores <= 1.0)).all()
+    np.testing.assert_array_equal(scores.reshape(3, 6)[0], scores.reshape(3, 6)[-1])
+
+
 @pytest.mark.parametrize("state", ["float", "int16"])
 def test_an_hour_of_noise_and_silence_leaves_it_sound(library: ctypes.CDLL, state: str) -> None:
     """In minutes: noise up to full scale, digital silence, and single clicks."""

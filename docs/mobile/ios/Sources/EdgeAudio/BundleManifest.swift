@@ -10,8 +10,8 @@ public struct BundleError: Error, CustomStringConvertible {
 }
 
 // The structs below have the names, and read the keys, of those in edge_audio/bundle/spec.py and
-// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in full
-// when the bundle was exported.
+// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in
+// full when the bundle was exported.
 
 /// One tensor of the graph; the shape includes the batch of one.
 public struct TensorSpec: Decodable, Equatable {

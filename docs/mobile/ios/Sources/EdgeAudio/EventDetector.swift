@@ -18,8 +18,8 @@ public struct Event: Equatable {
     public let score: Float
 }
 
-/// Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit: scores in
-/// Float, times in Double. EventDetectorTests replays what that detector said.
+/// Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit:
+/// scores in Float, times in Double. EventDetectorTests replays what that detector said.
 ///
 /// It follows one stream, and is not safe to be used by two threads at a time.
 public final class EventDetector {
@@ -44,9 +44,11 @@ public final class EventDetector {
             crossedS = .infinity
         }
 
+        /// A score beyond 0 or 1 counts as the nearer of them, and NaN, which would stay, as 0.
         mutating func smooth(_ score: Float, _ alpha: Float) {
+            let probability = score > 0 ? min(score, 1) : 0
             // In three roundings, as numpy does it: a fused multiply-add would differ.
-            var change = score - smoothed
+            var change = probability - smoothed
             change *= alpha
             smoothed += change
             peak = max(peak, smoothed)

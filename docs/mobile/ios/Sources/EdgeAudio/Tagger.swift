@@ -1,5 +1,5 @@
-/// Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that take
-/// samples. To be used by one thread at a time.
+/// Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that
+/// take samples. To be used by one thread at a time.
 public final class Tagger {
     private let model: StepModel
     private let detector: EventDetector

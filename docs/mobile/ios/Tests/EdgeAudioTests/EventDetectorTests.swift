@@ -15,7 +15,7 @@ final class EventDetectorTests: XCTestCase {
     private struct Case: Decodable {
         let name: String
         let events_spec: EventSpec
-        let scores: [[Double]]
+        let scores: [[Double?]]  // JSON has no NaN: null stands for it
         let events: [Expected]
     }
 
@@ -56,7 +56,7 @@ final class EventDetectorTests: XCTestCase {
         var reported: [(step: Int, event: Event)] = []
         for (i, row) in goldenCase.scores.enumerated() {
             let step = i + 1
-            let events = detector.push(row.map { Float($0) }, timeS: endS(step))
+            let events = detector.push(row.map { Float($0 ?? .nan) }, timeS: endS(step))
             reported += events.map { (step: step, event: $0) }
         }
         let last = goldenCase.scores.count

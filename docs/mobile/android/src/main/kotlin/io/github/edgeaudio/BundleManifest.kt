@@ -14,8 +14,8 @@ enum class DType(val nBytes: Int) {
 }
 
 // The classes below have the names, and read the keys, of those in edge_audio/bundle/spec.py and
-// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in full
-// when the bundle was exported.
+// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in
+// full when the bundle was exported.
 
 /** One tensor of the graph; the shape includes the batch of one. */
 data class TensorSpec(val name: String, val shape: List<Int>, val dtype: DType) {

@@ -2,6 +2,7 @@ package io.github.edgeaudio
 
 import kotlin.math.expm1
 import kotlin.math.max
+import kotlin.math.min
 
 enum class EventKind { START, END }
 
@@ -15,8 +16,8 @@ enum class EventKind { START, END }
 data class Event(val kind: EventKind, val label: String, val timeS: Double, val score: Float)
 
 /**
- * Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit: scores in
- * Float, times in Double. EventDetectorTest replays what that detector said.
+ * Scores -> start and end events, as edge_audio/events/detector.py computes them, bit for bit:
+ * scores in Float, times in Double. EventDetectorTest replays what that detector said.
  *
  * It follows one stream, and is not safe to be used by two threads at a time.
  */
@@ -67,8 +68,10 @@ class EventDetector(labels: List<String>, private val spec: EventSpec, stepS: Do
         return events.sortedBy(Event::timeS)
     }
 
+    /** A score beyond 0 or 1 counts as the nearer of them, and NaN, which would stay, as 0. */
     private fun smooth(i: Int, score: Float) {
-        smoothed[i] += (score - smoothed[i]) * alpha
+        val probability = if (score > 0f) min(score, 1f) else 0f
+        smoothed[i] += (probability - smoothed[i]) * alpha
         peak[i] = max(peak[i], smoothed[i])
     }
 

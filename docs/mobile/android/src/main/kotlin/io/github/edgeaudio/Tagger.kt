@@ -3,8 +3,8 @@ package io.github.edgeaudio
 import kotlin.math.min
 
 /**
- * Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that take
- * samples. To be used by one thread at a time.
+ * Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that
+ * take samples. To be used by one thread at a time.
  */
 class Tagger(manifest: Manifest, private val model: StepModel) {
     private val sampleRateHz = manifest.model.frontend.sampleRateHz

@@ -69,6 +69,7 @@ class EventDetectorTest {
     private fun identity(reported: Reported): String =
         "${reported.step} ${reported.event.kind} ${reported.event.label}"
 
+    /** JSON has no NaN: null stands for it. */
     private fun JSONArray.toFloats(): FloatArray =
-        FloatArray(length()) { getDouble(it).toFloat() }
+        FloatArray(length()) { if (isNull(it)) Float.NaN else getDouble(it).toFloat() }
 }
