@@ -45,6 +45,13 @@ def pages() -> list[Path]:
 
 
 @cache
+def all_files() -> tuple[Path, ...]:
+    """All files of the repository's folders, and those beside them."""
+    below = (path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*"))
+    return tuple(path for path in [*REPOSITORY.iterdir(), *below] if path.is_file())
+
+
+@cache
 def tokens(page: Path) -> list[Token]:
     """Blocks and, after each, what stands in its lines."""
     found = []

@@ -1,0 +1,43 @@
+"""Keeps events in a database of one's own: python own_sink.py street.wav sounds.sqlite"""
+
+import sqlite3
+import sys
+from contextlib import closing
+
+from edge_audio import Event, Tagger
+from edge_audio.listening.destinations import FanOut
+from edge_audio.listening.listener import Listener
+from edge_audio.sinks.base import Sink
+from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.stream import Stream
+
+
+class DatabaseSink(Sink):
+    """A row for each event. `on_audio`, `on_scores` and `on_notice` are there to override, too."""
+
+    def __init__(self, stream: Stream, database: sqlite3.Connection) -> None:
+        self._stream, self._database = stream, database
+
+    def on_event(self, event: Event) -> None:
+        row = (self._stream.name, event.time_s, event.kind, event.label, event.score)
+        self._database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", row)
+
+
+def main(path: str, database_path: str) -> None:
+    tagger = Tagger.open("tiny-int8")
+    with (
+        AudioFile(path, tagger.sample_rate_hz) as source,
+        closing(sqlite3.connect(database_path)) as database,
+        database,  # commits
+    ):
+        database.execute("CREATE TABLE IF NOT EXISTS events (stream, time_s, kind, label, score)")
+        stream = Stream(source.name, tagger.labels, source.sample_rate_hz, live=False)
+        sink = FanOut([DatabaseSink(stream, database)])
+        listener = Listener(stream, source, tagger, sink)
+        for block in source.blocks():
+            listener.hear(block)
+        listener.finish()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,146 @@
+"""Every example runs, and does what its first line says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge_audio.sources.demo import DemoScene
+from tests.support.paths import REPOSITORY
+from tests.support.virtual_sound_card import VirtualSoundCard
+
+EXAMPLES = REPOSITORY / "examples"
+RATE_HZ = 16_000
+MAX_LINES = 45
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """56 s of the demo scene, in which tiny-int8 finds events."""
+    path = tmp_path_factory.mktemp("street") / "street.wav"
+    soundfile.write(path, DemoScene(RATE_HZ).first(56.0), RATE_HZ)
+    return path
+
+
+def run(*command: object, folder: Path | None = None, **environment: str) -> str:
+    """What an example prints."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def python(name: str, *arguments: object, **environment: str) -> str:
+    return run(sys.executable, EXAMPLES / name, *arguments, **environment)
+
+
+@pytest.fixture
+def edge_audio_on_path(tmp_path: Path) -> str:
+    """A PATH on which `edge-audio` is that of this tree."""
+    program = tmp_path / "bin" / "edge-audio"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edge_audio "$@"\n')
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
+def test_every_example_is_short_listed_and_tested() -> None:
+    names = {path.name for path in EXAMPLES.iterdir()} - {"README.md", "__pycache__"}
+    tested = Path(__file__).read_text(encoding="utf-8")
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert {name for name in names if f'"{name}"' not in tested} == set()
+    assert {name for name in names if f"({name})" not in listed} == set()
+    lengths = {name: len((EXAMPLES / name).read_text().splitlines()) for name in names}
+    assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_a_file_is_tagged(street: Path) -> None:
+    printed = python("tag_file.py", street)
+    assert re.search(r"^ +\d+\.\d\d to +\d+\.\d\d s  0\.\d\d  \S", printed, re.MULTILINE)
+
+
+def test_a_file_of_another_rate_and_two_channels_is_tagged(tmp_path: Path, street: Path) -> None:
+    samples, _ = soundfile.read(street)
+    soundfile.write(tmp_path / "fast.wav", np.stack([samples, samples], 1), 2 * RATE_HZ)
+    assert python("tag_file.py", tmp_path / "fast.wav") != python("tag_file.py", street)
+
+
+def test_scores_of_a_microphone(virtual_sound_card: VirtualSoundCard) -> None:
+    printed = python("live_scores.py", 2, **virtual_sound_card.environment)
+    assert len(printed.splitlines()) >= 20  # of 25 steps, the first of which needs more
+
+
+def test_thresholds_of_ones_own(street: Path) -> None:
+    first, *others = python("own_thresholds.py", street).splitlines()
+    assert re.fullmatch(r"\{'Ocean': 0\.\d+, 'Siren': 0\.4\}", first)
+    assert {re.search(r"label='(\w+)'", line)[1] for line in others} == {"Ocean"}
+
+
+def test_streams_share_a_model_and_not_their_state(tmp_path: Path, street: Path) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(8 * RATE_HZ), RATE_HZ)
+    both = python("many_streams.py", street, tmp_path / "quiet.wav").splitlines()
+    alone = python("many_streams.py", street).splitlines()
+    assert alone
+    assert [line for line in both if line.startswith("street")] == alone
+
+
+def test_a_sink_of_ones_own_receives_every_event(tmp_path: Path, street: Path) -> None:
+    file = tmp_path / "sounds.sqlite"
+    python("own_sink.py", street, file)
+    with sqlite3.connect(file) as database:
+        rows = database.execute("SELECT kind, label FROM events ORDER BY time_s").fetchall()
+    assert len(rows) == 2 * len(python("tag_file.py", street).splitlines())
+
+
+def test_a_shell_reacts_to_each_start(street: Path, edge_audio_on_path: str) -> None:
+    printed = run("sh", EXAMPLES / "json_lines.sh", street, "Ocean", PATH=edge_audio_on_path)
+    assert [line.partition(":")[0] for line in printed.splitlines()] == ["Quiet, please"] * 2
+
+
+@pytest.fixture
+def raw(tmp_path: Path, street: Path) -> Path:
+    """The same as raw 16-bit samples."""
+    samples, _ = soundfile.read(street, dtype="int16")
+    samples.tofile(tmp_path / "street.pcm")
+    return tmp_path / "street.pcm"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_firmware_is_built_tested_and_hears_a_recording(raw: Path, edge_audio_on_path: str) -> None:
+    printed = run("sh", EXAMPLES / "firmware.sh", raw, PATH=edge_audio_on_path)
+    assert '"samples":896000' in printed
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_engine_tags_a_wav_file(tmp_path: Path, street: Path) -> None:
+    build = ("firmware", "build", "tiny-int8", "--target", "c", "--out", tmp_path / "engine")
+    run(sys.executable, "-m", "edge_audio", *build)
+    shutil.copy(EXAMPLES / "tag_wav.c", tmp_path)
+    source = (EXAMPLES / "tag_wav.c").read_text()
+    compile_line = re.search(r"^ \*     (cc .*)$", source, re.MULTILINE)
+    assert compile_line is not None
+    run("sh", "-c", compile_line[1], folder=tmp_path)
+    printed = run(tmp_path / "tag_wav", street)
+    assert re.search(r"^ *\d+\.\d\d s  start  Ocean  0\.\d\d$", printed, re.MULTILINE)
+
+
+def test_a_student_with_a_mixer_of_ones_own() -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    assert "torch.Size([1, 10, 527])" in python("own_mixer.py")
