@@ -11,16 +11,17 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := archive,cluster,metrics,mqtt,webhook,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,dev
+TEST_EXTRAS := archive,cluster,metrics,mqtt,webhook,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,docs,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help listen test lint audit clean
+.PHONY: help listen test lint docs audit clean
 
 help:
 	@echo "make listen   install what listening needs (no torch) and listen: microphone, else demo"
 	@echo "              DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
 	@echo "make test     install everything, then ruff, mypy and all tests (ARGS goes to pytest)"
 	@echo "make lint     ruff and mypy alone"
+	@echo "make docs     the reference of the public Python names, build/reference/edge_audio.html"
 	@echo "make audit    look for known vulnerabilities in what is installed"
 	@echo "make clean    remove $(VENV), caches and build folders"
 
@@ -38,6 +39,9 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.stamp
+	@$(BIN)/python docs/reference.py
+
 audit: $(VENV)/test.stamp
 	@.ci/audit $(BIN)/python
 
@@ -51,6 +55,10 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@.ci/system-packages libportaudio2
 	@echo "Installing edge-audio[$(LISTEN_EXTRAS)] into $(VENV) ..."
 	@$(PIP) --editable '.[$(LISTEN_EXTRAS)]'
+	@touch $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(BIN)/pip
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/pip
