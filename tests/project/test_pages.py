@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import edge_audio
 from tests.support.floors import PACKAGES, modules
 from tests.support.pages import FOLDERS, all_files, anchors, links, named_in_code, pages
 from tests.support.paths import REPOSITORY
@@ -149,6 +150,16 @@ def test_every_dotted_name_of_a_page_is_defined(page: Path) -> None:
         return
     words = {word.strip("`(),;:") for word in named_in_code(page)}
     assert {w for w in words if is_dotted_name(w) and not resolves(w)} - ENTRY_POINTS == set()
+
+
+def test_where_the_changelog_says_that_things_are_they_are() -> None:
+    rows = re.findall(
+        r"^  \| .* \| (.*) \|$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    names = [name for row in rows for name in re.findall(r"`(?:python -m )?([\w.]+)`", row)]
+    public = {f"edge_audio.{name}" for name in edge_audio.__all__}
+    assert len(names) > 20
+    assert [name for name in names if name not in public and not resolves(name)] == []
 
 
 def test_every_dotted_name_of_a_docstring_is_defined() -> None:
