@@ -18,8 +18,9 @@ import click
 import msgspec
 import numpy as np
 
+from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, ModelSpec, TensorSpec, Threshold
-from edge_audio.bundle.store import Manifest, load_bundle
+from edge_audio.bundle.store import load_bundle
 from edge_audio.events.detector import EventDetector
 
 ROOT = Path(__file__).resolve().parent.parent

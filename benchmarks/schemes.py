@@ -37,8 +37,9 @@ from distill.runs.checkpoints import read_toml
 from distill.scoring.clips import BundleScorer
 from distill.training.trainer import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
+from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.features.frontend import Frontend
 from edge_audio.support.arrays import FloatArray
 from quantize.build import BuildConfig, build_bundle

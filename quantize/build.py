@@ -29,16 +29,10 @@ from edge_audio.backends.registry import (
     installed_backends,
     open_backend,
 )
+from edge_audio.bundle.golden import GOLDEN_NAME, Golden
+from edge_audio.bundle.manifest import Manifest, Tolerance
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
-from edge_audio.bundle.store import (
-    GOLDEN_NAME,
-    Bundle,
-    Golden,
-    Manifest,
-    Tolerance,
-    load_bundle,
-    save_bundle,
-)
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, Weights
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel

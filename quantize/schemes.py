@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import DType, Spec
-from edge_audio.bundle.store import Tolerance
 from edge_audio.errors import UsageError
 
 

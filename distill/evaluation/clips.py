@@ -46,7 +46,8 @@ from distill.scoring.clips import (
 from distill.teachers import open_teacher
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
-from edge_audio.bundle.store import MANIFEST_NAME, Bundle, load_bundle
+from edge_audio.bundle.manifest import MANIFEST_NAME
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 
 HITS_AT = (1, 5)

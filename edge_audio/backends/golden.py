@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import Backend
+from edge_audio.bundle.golden import load_golden
+from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import ModelSpec
-from edge_audio.bundle.store import Bundle, Tolerance, load_golden
+from edge_audio.bundle.store import Bundle
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel, open_frontend
 

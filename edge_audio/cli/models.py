@@ -10,8 +10,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Column, Table
 
+from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
-from edge_audio.bundle.store import Bundle, Manifest, load_bundle, shipped_bundles
+from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 
 DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}

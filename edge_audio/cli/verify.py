@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
-from edge_audio.bundle.store import Bundle, Tolerance, load_bundle
+from edge_audio.bundle.manifest import Tolerance
+from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.compare import recording
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import BackendError

@@ -15,8 +15,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import FrontendSpec, Spec
-from edge_audio.bundle.store import Bundle, Manifest
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events.detector import smoothing_factor
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights

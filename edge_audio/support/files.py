@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edge_audio.errors import EdgeAudioError
 
@@ -109,6 +109,43 @@ def folder_draft(path: Path) -> Iterator[Path]:
     finally:
         _delete(draft)  # by now the old folder, where there was one
     _delete_stale(_asides(path))
+
+
+class IrregularFileError(OSError):
+    """What should be a file is a link, a folder, a pipe or a device."""
+
+    def __init__(self, is_link: bool) -> None:
+        self.is_link = is_link
+        super().__init__("it is a link" if is_link else "it is not a file")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file for reading. A link, which could lead anywhere, is not followed, and a pipe,
+    which could block for ever, not waited for, even if it takes the place of the file in this
+    moment. Raises IrregularFileError, or another OSError."""
+    before = path.lstat()
+    _check_regular(before)
+    flags = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")  # no system has them all
+    try:
+        descriptor = os.open(path, sum((getattr(os, flag, 0) for flag in flags), os.O_RDONLY))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise IrregularFileError(is_link=True) from None
+        raise
+    try:
+        now = os.fstat(descriptor)
+        _check_regular(now)
+        if not hasattr(os, "O_NOFOLLOW") and not os.path.samestat(before, now):
+            raise IrregularFileError(is_link=True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise IrregularFileError(is_link=stat.S_ISLNK(status.st_mode))
 
 
 def recover_folder(path: Path) -> None:

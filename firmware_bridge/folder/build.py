@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_audio.bundle.store import Bundle, load_golden
+from edge_audio.bundle.golden import load_golden
+from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType, build_image
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.labels.find import find_label, read_labels

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.bundle.store import Bundle, Golden
+from edge_audio.bundle.golden import Golden
+from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType
 from firmware_bridge.folder.probe import ImageFacts
 from firmware_bridge.folder.size import MemoryReport

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_audio.bundle.store import Manifest
+from edge_audio.bundle.manifest import Manifest
 
 CARD_NAME = "CARD.md"
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.bundle.store import Manifest, save_bundle
+from edge_audio.bundle.store import save_bundle
 from edge_audio.engine.image import ENGINE_FILE, IMAGE_MAGIC, IMAGE_VERSION, StateType, build_image
 from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from quantize.export.native import export_native

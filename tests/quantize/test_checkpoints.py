@@ -11,7 +11,8 @@ import torch
 from distill.runs.checkpoints import load_state
 from distill.training.publish import publish
 from distill.training.trainer import load_student
-from edge_audio.bundle.store import load_bundle, load_golden, shipped_bundles
+from edge_audio.bundle.golden import load_golden
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from quantize.build import make_golden
 from quantize.graph.prepare import prepare
 from quantize.schemes import SCHEMES

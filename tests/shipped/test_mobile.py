@@ -24,7 +24,8 @@ from edge_audio.backends import litert
 from edge_audio.backends.base import output_names
 from edge_audio.backends.registry import EXECUTORCH, LITERT
 from edge_audio.bundle import spec
-from edge_audio.bundle.store import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest, load_bundle
+from edge_audio.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest
+from edge_audio.bundle.store import load_bundle
 from edge_audio.events import detector as events
 from tests.support.paths import REPOSITORY
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from edge_audio.backends.base import State, zero_state
+from edge_audio.bundle.golden import Golden
+from edge_audio.bundle.manifest import Manifest, Tolerance
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, TensorSpec, Threshold
-from edge_audio.bundle.store import Bundle, Golden, Manifest, Tolerance, save_bundle
+from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.features.frontend import log_mel
 
 N_LABELS = 12

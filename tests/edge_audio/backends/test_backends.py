@@ -23,8 +23,9 @@ from edge_audio.backends import (
     open_backend,
 )
 from edge_audio.backends.litert import require_golden
+from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.spec import TensorSpec
-from edge_audio.bundle.store import Bundle, Golden, load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BackendError, BundleError, UsageError
 from tests.support import toy
 from tests.support.contract import check_backend

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_audio.bundle import store as bundle_module
-from edge_audio.bundle.store import (
-    SCHEMA_VERSION,
-    Bundle,
-    Golden,
-    load_bundle,
-    load_golden,
-    save_bundle,
-    shipped_bundles,
-)
-from edge_audio.errors import BundleError, UsageError
+from edge_audio.bundle import golden as golden_module
+from edge_audio.bundle import store
+from edge_audio.bundle.golden import Golden, load_golden
+from edge_audio.bundle.manifest import MAX_MANIFEST_BYTES, SCHEMA_VERSION
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
+from edge_audio.errors import BundleError, EdgeAudioError, UsageError
+from edge_audio.support import files
 from tests.support import toy
+from tests.support.interruptions import interrupted_at, killed_at, steps
 
 
 @pytest.fixture
@@ -52,6 +51,71 @@ def test_saving_replaces_the_whole_older_bundle_and_leaves_nothing_behind(saved:
     save_bundle(saved.path, toy.MANIFEST, {"other": b"1"})
     assert sorted(path.name for path in saved.path.iterdir()) == ["manifest.json", "other"]
     assert [path.name for path in saved.path.parent.iterdir()] == ["toy"]
+
+
+@pytest.mark.parametrize("stopped_at", [killed_at, interrupted_at])
+@pytest.mark.parametrize("exchange", ["at once", "in two steps"])
+def test_saving_that_is_stopped_at_any_step_leaves_the_older_bundle_or_the_new(
+    tmp_path: Path,
+    exchange: str,
+    stopped_at: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if exchange == "in two steps":
+        monkeypatch.setattr(files, "_renameat2", lambda: None)
+    found = []
+    for step, folder in steps(tmp_path):
+        path = folder / "toy"
+        save_bundle(path, toy.MANIFEST, {"part": b"old", "gone": b""})
+        write = partial(save_bundle, path, toy.MANIFEST, {"part": b"new"})
+        was_stopped = stopped_at(step, (store.__file__, files.__file__), write)
+        bundle = load_bundle(path)
+        found.append(bundle.read("part"))
+        assert {"manifest.json", *bundle.manifest.files} == {p.name for p in path.iterdir()}
+        if not was_stopped:
+            break
+    assert step > 30
+    assert found == sorted(found, reverse=True)  # the old one up to some step
+    assert set(found) == {b"old", b"new"}
+
+
+def test_a_bundle_that_is_being_written_is_not_a_shipped_one(
+    saved: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MODELS_DIR", saved.path.parent)
+    saved.path.with_name(".toy.01234567.unfinished").mkdir()
+    (saved.path.with_name(".toy.01234567.unfinished") / "manifest.json").touch()
+    assert shipped_bundles() == ["toy"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeAudioError, match=r"cannot write .*file/toy: "):
+        save_bundle(tmp_path / "file" / "toy", toy.MANIFEST, {})
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+@pytest.mark.timeout(10)
+def test_what_takes_the_place_of_a_file_while_it_is_opened_is_not_read(
+    saved: Bundle, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved.path / "CARD.md"
+    outside = saved.path.with_name("outside")
+    outside.write_bytes(path.read_bytes())
+    look = Path.lstat
+
+    def look_and_swap(self: Path) -> os.stat_result:
+        status = look(self)
+        if self == path:
+            path.unlink()
+            {"link": lambda: path.symlink_to(outside), "folder": path.mkdir}.get(
+                kind, lambda: os.mkfifo(path)
+            )()
+        return status
+
+    monkeypatch.setattr(Path, "lstat", look_and_swap)
+    with pytest.raises(BundleError, match=r"cannot read .*CARD\.md"):
+        saved.read("CARD.md")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +210,7 @@ def test_rubbish_manifest_is_one_clear_line(saved: Bundle, raw: bytes) -> None:
 
 def test_huge_manifest_is_refused(saved: Bundle) -> None:
     with (saved.path / "manifest.json").open("wb") as file:
-        file.truncate(bundle_module.MAX_MANIFEST_BYTES + 1)
+        file.truncate(MAX_MANIFEST_BYTES + 1)
     with pytest.raises(BundleError, match="larger than"):
         load_bundle(saved.path)
 
@@ -205,7 +269,7 @@ def test_damaged_golden_is_refused_and_never_unpickled(content: bytes) -> None:
 
 
 def test_golden_that_unpacks_to_a_giant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_module, "MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(golden_module, "MAX_FILE_BYTES", 1 << 20)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("samples.npy", bytes(2 << 20))

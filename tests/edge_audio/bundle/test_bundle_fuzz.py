@@ -32,19 +32,10 @@ from hypothesis import strategies as st
 
 from edge_audio.backends import State, installed_backends, open_backend
 from edge_audio.backends.base import zero_state
+from edge_audio.bundle.golden import Golden, load_golden
+from edge_audio.bundle.manifest import MAX_MANIFEST_BYTES, SCHEMA_VERSION, Manifest
 from edge_audio.bundle.spec import ModelSpec
-from edge_audio.bundle.store import (
-    MAX_MANIFEST_BYTES,
-    MODELS_DIR,
-    SCHEMA_VERSION,
-    Bundle,
-    Golden,
-    Manifest,
-    load_bundle,
-    load_golden,
-    save_bundle,
-    shipped_bundles,
-)
+from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle, save_bundle, shipped_bundles
 from edge_audio.cli.models import sections
 from edge_audio.errors import BackendError, BundleError, EdgeAudioError, UsageError
 from edge_audio.tagging.tagger import Tagger

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from edge_audio.backends import backends_for
-from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.manifest import Manifest
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
 from edge_audio.cli import OWN_COMMANDS
 from tests.support import toy
 from tests.support.command_line import error_line, run

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.spec import Threshold
-from edge_audio.bundle.store import Bundle, load_golden, save_bundle
+from edge_audio.bundle.store import Bundle, save_bundle
 from tests.support import toy
 from tests.support.command_line import error_line, run
 

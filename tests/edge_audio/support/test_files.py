@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -24,10 +21,10 @@ from edge_audio.support.files import (
     replace_file,
     write_atomically,
 )
+from tests.support.interruptions import interrupted_at, killed_at, steps
 
 OLD, NEW = b"old" * 5000, b"new" * 7000
-N_MAX_STEPS = 2000
-STEPS_IN = (files.__file__, os.walk.__code__.co_filename)
+STEPS_IN = (files.__file__,)
 Write = Callable[[Path], None]
 
 
@@ -42,7 +39,7 @@ def write_folder(path: Path) -> None:
 
 def fill(folder: Path, content: bytes) -> None:
     (folder / "inner").mkdir(parents=True)
-    for name in ("a", "b", "inner/c"):
+    for name in ("a", "inner/c"):
         (folder / name).write_bytes(content)
 
 
@@ -53,52 +50,9 @@ def content_of(path: Path) -> bytes | None:
         return None
     if path.is_file():
         return path.read_bytes()
-    (content,) = {(path / name).read_bytes() for name in ("a", "b", "inner/c")}
-    assert {file.name for file in path.rglob("*")} == {"a", "b", "inner", "c"}
+    (content,) = {(path / name).read_bytes() for name in ("a", "inner/c")}
+    assert {file.name for file in path.rglob("*")} == {"a", "inner", "c"}
     return content
-
-
-class Steps:
-    """Calls `stop` before the nth line that runs in the code which writes."""
-
-    def __init__(self, n: int, stop: Callable[[], None]) -> None:
-        self.n_left, self._stop = n, stop
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename not in STEPS_IN:
-            return None
-        if event == "line":
-            self.n_left -= 1
-            if self.n_left == 0:
-                self._stop()
-        return self
-
-
-def killed_at(step: int, write: Write, path: Path) -> bool:
-    """Runs a writer in a process of its own, which is killed at a step. False if it ended."""
-    child = os.fork()
-    if child == 0:
-        sys.settrace(Steps(step, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-        write(path)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-
-
-def interrupted_at(step: int, write: Write, path: Path) -> bool:
-    """The same with Ctrl-C in this process."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    before = sys.gettrace()
-    sys.settrace(Steps(step, interrupt))
-    try:
-        write(path)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 @pytest.fixture(params=["at once", "in two steps"])
@@ -108,27 +62,20 @@ def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(files, "_renameat2", lambda: None)
 
 
-def places(tmp_path: Path) -> Iterator[Path]:
-    for step in range(1, N_MAX_STEPS):
-        folder = tmp_path / str(step)
-        folder.mkdir()
-        yield folder / "target"
-    pytest.fail("the writer never ended")
-
-
 @pytest.mark.parametrize("stopped_at", [killed_at, interrupted_at])
 @pytest.mark.parametrize("write", [write_file, write_folder])
 @pytest.mark.usefixtures("exchange")
 def test_a_writer_that_is_stopped_at_any_step_leaves_the_old_or_the_new(
-    tmp_path: Path, write: Write, stopped_at: Callable[[int, Write, Path], bool]
+    tmp_path: Path, write: Write, stopped_at: Callable[..., bool]
 ) -> None:
     found = set()
-    for step, path in enumerate(places(tmp_path), start=1):
+    for step, folder in steps(tmp_path):
+        path = folder / "target"
         if write is write_file:
             path.write_bytes(OLD)
         else:
             fill(path, OLD)
-        was_stopped = stopped_at(step, write, path)
+        was_stopped = stopped_at(step, STEPS_IN, partial(write, path))
         found.add(content := content_of(path))
         assert content in (OLD, NEW), f"lost at step {step}"
         if not was_stopped:
@@ -141,10 +88,11 @@ def test_a_writer_that_is_stopped_at_any_step_leaves_the_old_or_the_new(
 @pytest.mark.parametrize("stopped_at", [killed_at, interrupted_at])
 @pytest.mark.parametrize("write", [write_file, write_folder])
 def test_a_writer_that_is_stopped_where_nothing_was_leaves_nothing_or_the_new(
-    tmp_path: Path, write: Write, stopped_at: Callable[[int, Write, Path], bool]
+    tmp_path: Path, write: Write, stopped_at: Callable[..., bool]
 ) -> None:
-    for step, path in enumerate(places(tmp_path), start=1):
-        was_stopped = stopped_at(step, write, path)
+    for step, folder in steps(tmp_path):
+        path = folder / "target"
+        was_stopped = stopped_at(step, STEPS_IN, partial(write, path))
         assert content_of(path) in ((None, NEW) if was_stopped else (NEW,))
         if not was_stopped:
             break
@@ -277,7 +225,7 @@ def test_what_killed_writers_left_long_ago_is_deleted_and_nothing_else(
 ) -> None:
     path = tmp_path / "target"
     for step in range(30, 60, 10):
-        assert killed_at(step, write_folder, path)
+        assert killed_at(step, STEPS_IN, partial(write_folder, path))
     (tmp_path / ".target.01234567.old").mkdir()
     foreign = tmp_path / ".target.unfinished"
     foreign.touch()

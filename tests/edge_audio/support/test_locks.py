@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_audio.support.locks import LockedError, Lock
+from edge_audio.support.locks import Lock, LockedError
 
 
 def test_one_at_a_time_has_a_lock_and_it_leaves_no_file(tmp_path: Path) -> None:

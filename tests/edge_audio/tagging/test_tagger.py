@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from edge_audio import Event, Tagger, UsageError
 from edge_audio.backends import installed_backends
-from edge_audio.bundle.store import Bundle, Manifest, load_bundle, shipped_bundles
+from edge_audio.bundle.manifest import Manifest
+from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.features.frontend import log_mel
 from tests.support import toy
 

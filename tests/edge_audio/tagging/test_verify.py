@@ -10,7 +10,9 @@ import pytest
 
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, installed_backends
 from edge_audio.backends.golden import replay
-from edge_audio.bundle.store import Golden, Tolerance, load_bundle, save_bundle, shipped_bundles
+from edge_audio.bundle.golden import Golden
+from edge_audio.bundle.manifest import Tolerance
+from edge_audio.bundle.store import load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.tagging.verify import verify_bundle
 from tests.support import toy

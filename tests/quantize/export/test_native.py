@@ -16,8 +16,9 @@ from torch import nn
 
 from distill.students.sequence_mixer import Mixer
 from edge_audio.backends.native import NativeBackend, is_available, load_engine
+from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
-from edge_audio.bundle.store import Bundle, Manifest, load_bundle, save_bundle
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, StateType, Weights, build_image
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
