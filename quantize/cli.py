@@ -1,5 +1,5 @@
-"""`edge-audio quantize` and `edge-audio export`. Torch and the exporters are imported only once
-one of them runs."""
+"""`edge-audio quantize`, `edge-audio export` and `edge-audio calibrate`. Torch and the exporters
+are imported only once one of them runs."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def calibrate(
 
 
 def published_for(scheme: str) -> tuple[str, ...]:
-    """What a bundle has files for unless --to says otherwise."""
+    """The runtimes that a bundle gets files for unless --to names others."""
     return tuple(name for name in runtimes_for(SCHEMES[scheme]) if name != "executorch")
 
 
@@ -263,7 +263,7 @@ def manifest_folder(path: Path | None) -> Path | None:
 
 
 def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) -> None:
-    """Builds, and says what came of it: progress on standard error, the result on standard out."""
+    """Builds a bundle, with progress on standard error and its path on standard output."""
     import torch
 
     from quantize.build import build_bundle
@@ -284,7 +284,7 @@ def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) 
 
 
 def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
-    """Before and after, on the held-out clips."""
+    """Prints the accuracy on held-out clips before and after."""
     from rich.console import Console
 
     from distill.evaluation.clips import evaluate

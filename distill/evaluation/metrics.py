@@ -259,7 +259,7 @@ def _mean_of_drawn(classes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64
 
 
 def _divided(numerator: NDArray[np.float64], denominator: NDArray[Any]) -> NDArray[np.float64]:
-    """NaN where the denominator is 0."""
+    """The quotient, NaN where the denominator is 0."""
     return np.divide(
         numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0.0
     )

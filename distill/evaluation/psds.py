@@ -59,11 +59,11 @@ class Intervals(NamedTuple):
 
     @property
     def length_s(self) -> FloatArray:
-        """f64[n]."""
+        """Length of each interval: f64[n]."""
         return self.end_s - self.start_s
 
     def select(self, mask: NDArray[np.bool_]) -> Intervals:
-        """Those where mask [n] is true."""
+        """The intervals at which mask [n] is true."""
         return Intervals(self.scene[mask], self.start_s[mask], self.end_s[mask])
 
     def overlap_s(self, other: Intervals) -> FloatArray:

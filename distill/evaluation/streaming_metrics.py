@@ -187,7 +187,7 @@ def false_alarms(
 
 
 def _rate(n: int, hours: float) -> Estimate:
-    """Per hour; 0 where there are none."""
+    """Alarms per hour with their interval; 0 where there are no hours."""
     if not hours:
         return Estimate(value=0.0, low=0.0, high=0.0, n=0)
     low = float(chi2.ppf(0.025, 2 * n)) / 2.0 if n else 0.0

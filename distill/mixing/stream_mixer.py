@@ -49,7 +49,7 @@ WHOLE = Part()
 
 
 class ClipPool:
-    """Some decoded clips, by their position in the manifest; a `data.ClipSource`.
+    """Some decoded clips, by their position in the manifest; a `ClipSource` of distill.data.
 
     indices: which clips those are, shuffled. n_unreadable: how many others were left out.
     """

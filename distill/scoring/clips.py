@@ -58,7 +58,7 @@ class StudentScorer:
         return ClipScore(pooled.scores, {"embedding": embedding, **pooled.features})
 
     def steps(self, samples: FloatArray) -> FloatArray:
-        """Probabilities f32[n_steps, n_labels]."""
+        """Samples f32[n] of a clip -> probabilities f32[n_steps, n_labels]."""
         return torch.sigmoid(self._output(samples).logits)[0].numpy()
 
     def _output(self, samples: FloatArray) -> StudentOutput:
@@ -83,7 +83,7 @@ class BundleScorer:
         return pool_steps(self.steps(samples))
 
     def steps(self, samples: FloatArray) -> FloatArray:
-        """Probabilities f32[n_steps, n_labels]."""
+        """Samples f32[n] of a clip -> probabilities f32[n_steps, n_labels]."""
         padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
         self._tagger.reset()
         return np.stack([scores for _, scores, _ in self._tagger.steps(padded)])
@@ -158,7 +158,7 @@ def log_odds(scores: FloatArray) -> FloatArray:
 
 
 def at_rate(samples: FloatArray, rate_hz: int) -> FloatArray:
-    """Samples at SAMPLE_RATE_HZ, resampled."""
+    """Samples at SAMPLE_RATE_HZ, resampled to rate_hz."""
     if rate_hz == SAMPLE_RATE_HZ:
         return samples
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ, rate_hz), np.float32)

@@ -54,8 +54,8 @@ class Layout(Protocol):
 
 
 class ConvolutionalLayout:
-    """wav2vec 2.0 (Baevski et al. 2020) and its kin: unpadded convolutions over the waveform,
-    then a transformer at their rate."""
+    """wav2vec 2.0 (Baevski et al. 2020) and its successors: unpadded convolutions over the
+    waveform, then a transformer at their rate."""
 
     max_samples: int | None = None
 

@@ -88,9 +88,8 @@ class Objective(nn.Module):
             self.predictor = nn.Linear(student.config.channels, n_values)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms, to be summed. Besides the fields of `cache.Targets` (float32) a
-        batch may have human [B, C], strong [B, T, C] and heard [B, T, n_mels], the mels with
-        masks."""
+        """The weighted terms, to be summed. Besides the fields of `Targets` (float32) a batch may
+        have human [B, C], strong [B, T, C] and heard [B, T, n_mels], the mels with masks."""
         output: StudentOutput = self.student(batch.get("heard", batch["mels"]))
         with torch.autocast(output.logits.device.type, enabled=False):  # losses stay float32
             floats = StudentOutput(

@@ -73,7 +73,7 @@ class Targets(Protocol):
 
 
 class DrawsMixtures(Protocol):
-    """A `mixtures.Mixer` or a `stream.StreamMixer`."""
+    """A `Mixer` or a `StreamMixer`."""
 
     def draw(self, seed: Sequence[int]) -> Mixture: ...
 

@@ -18,7 +18,7 @@ CPP_COMPILERS = ("c++", "g++", "clang++")
 
 
 def fingerprint(*parts: str) -> str:
-    """Changes with whatever a library depends on."""
+    """A hash of everything that a library depends on."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -59,8 +59,8 @@ def cached_library(name: str, compilers: Sequence[str], arguments: list[str], wh
 
 
 def load_library(path: Path, cure: str) -> ctypes.CDLL:
-    """Raises BackendError if what is in the cache cannot be loaded; cure: to try after deleting
-    it."""
+    """Loads a library of the cache. Raises BackendError if that fails; its message proposes to
+    delete the file, or `cure`."""
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:

@@ -44,7 +44,7 @@ _DTYPES = {1: "int8", 2: "int16", 6: "float32"}  # of c10::ScalarType
 
 
 class _TensorFacts(ctypes.Structure):
-    """As in the shim."""
+    """The struct `TensorFacts` of executorch_shim.cpp."""
 
     _fields_ = (
         ("scalar_type", ctypes.c_int32),
@@ -107,7 +107,7 @@ class ExecutorchBackend:
         return scores[0], tuple(next_state)
 
     def _facts(self, side: int) -> list[_TensorFacts]:
-        """Of the inputs (side 0) or outputs (1)."""
+        """Facts of the input tensors (side 0) or output tensors (side 1)."""
         facts = (_TensorFacts * MAX_TENSORS)()
         n_tensors = self._shim.ea_et_tensors(self._handle, side, facts, MAX_TENSORS)
         if not 0 <= n_tensors <= MAX_TENSORS:

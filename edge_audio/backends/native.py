@@ -71,7 +71,8 @@ def load_engine() -> ctypes.CDLL:
 
 
 def _engine_dir() -> Path | None:
-    """Sources are read as files; the package itself is never imported."""
+    """Folder of the engine's sources, which are read as files: firmware_bridge is never
+    imported."""
     spec = find_spec("firmware_bridge")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(place) / "engine"
@@ -85,7 +86,7 @@ def _cpu_flags() -> tuple[str, ...]:
 
 
 def _cpu_name() -> str:
-    """Changes with the CPU that a library was compiled for: caches may be on shared disks."""
+    """A text that differs between kinds of CPU: a cache may be on a disk that machines share."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -166,5 +167,5 @@ class NativeBackend:
 
 
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:
-    """Of arrays that outlive the call they are passed to."""
+    """Addresses of arrays, which must outlive the call that they are passed to."""
     return tuple(ctypes.c_void_p(array.ctypes.data) for array in arrays)

@@ -50,7 +50,7 @@ class Runtime:
 
     @property
     def not_installed(self) -> str:
-        """What to tell a person who asks for it where it is absent."""
+        """The message for a person who asks for the runtime where it is not installed."""
         if self.extra:
             return f"{self.title} is not installed: pip install 'edge-audio[{self.extra}]'"
         return f"{self.title} needs a C compiler, such as gcc"

@@ -1,4 +1,4 @@
-"""Who is measured: models of this package, model files of others, and taggers of plugins."""
+"""What is measured: models of this package, model files of others, and taggers of plugins."""
 
 from __future__ import annotations
 

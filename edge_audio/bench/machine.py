@@ -31,7 +31,7 @@ class Machine(Spec, frozen=True):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the figures may be those of a crowd."""
+        """Whether other processes may have disturbed the figures."""
         return self.load > BUSY_LOAD
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Machine(Spec, frozen=True):
 
 
 def this_machine() -> Machine:
-    """As it is now."""
+    """The machine that this process runs on, and its load now."""
     return Machine(
         cpu=_cpu_name(),
         n_cpus=os.cpu_count() or 1,
@@ -55,7 +55,7 @@ def this_machine() -> Machine:
 
 
 def _cpu_name() -> str:
-    """x86 names its CPU, a Raspberry Pi the whole board."""
+    """Name of the CPU (x86) or of the whole board (Raspberry Pi)."""
     for name in ("model name", "Model"):
         if value := _field(Path("/proc/cpuinfo"), name):
             return value

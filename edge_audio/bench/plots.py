@@ -20,7 +20,7 @@ CAPTIONS = {
 
 
 def require_matplotlib() -> None:
-    """Raises EdgeAudioError without it."""
+    """Raises EdgeAudioError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise EdgeAudioError("--plot needs matplotlib: pip install 'edge-audio[plot]'")
 
@@ -157,7 +157,7 @@ def quality(report: Report) -> Any:
 
 
 def _log_scale(axes: Any) -> None:
-    """Along x, with plain numbers."""
+    """Gives axes a logarithmic x axis with plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_xscale("log")

@@ -19,7 +19,7 @@ from edge_audio.errors import UsageError
 
 
 class Spread(Spec, frozen=True):
-    """A figure of all rounds."""
+    """One figure over all rounds."""
 
     median: float
     low: float
@@ -27,7 +27,7 @@ class Spread(Spec, frozen=True):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """The spread of at least one value."""
         return cls(median=statistics.median(values), low=min(values), high=max(values))
 
 

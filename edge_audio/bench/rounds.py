@@ -24,7 +24,8 @@ MIN_PACED_STEPS = 4
 
 
 class OpenJob(Spec, frozen=True, tag="open"):
-    """Open it and no more: what is compiled or cached at first use is then no part of a round."""
+    """Opens a model and no more, so that what is compiled or cached at first use is no part of a
+    round."""
 
     contender: Contender
 
@@ -49,7 +50,7 @@ class Round(Spec, frozen=True, tag="round"):
 
 
 class RoundJob(Spec, frozen=True, tag="round"):
-    """Hear a recording in all ways."""
+    """Measures a model on one recording: as a file, live, and in real time."""
 
     contender: Contender
     recording: str

@@ -110,14 +110,14 @@ class Crowd:
         self._scene = DemoScene(self._rate_hz).first(SCENE_S)
 
     def by_streams(self, seconds: float) -> Iterator[Point]:
-        """More streams, turn by turn a block of each."""
+        """Cost against the number of streams, which get a block each in turn."""
         for n_streams in N_STREAMS:
             taggers, blocks = self._taggers(n_streams), self._cut(BLOCK_MS)
             _turns(taggers, blocks, 2)
             yield _point(n_streams, taggers, blocks, BLOCK_MS, seconds)
 
     def by_labels(self, seconds: float) -> Iterator[Point]:
-        """More labels with a threshold, in one stream."""
+        """Cost against the number of watched labels, in one stream."""
         labels = self._bundle.manifest.labels
         for n_labels in sorted({min(n, len(labels)) for n in N_LABELS}):
             spec = self._bundle.manifest.events
@@ -127,14 +127,14 @@ class Crowd:
             yield _point(n_labels, taggers, blocks, BLOCK_MS, seconds)
 
     def by_push(self, seconds: float) -> Iterator[Point]:
-        """More audio per push, in one stream."""
+        """Cost against the amount of audio per push, in one stream."""
         for push_ms in PUSH_MS:
             taggers, blocks = self._taggers(1), self._cut(push_ms)
             _turns(taggers, blocks, 2)
             yield _point(push_ms, taggers, blocks, push_ms, seconds)
 
     def by_hours(self, seconds: float) -> Iterator[Point]:
-        """More audio, in one stream, 1 s per push."""
+        """Cost against the length of one stream, pushed second by second."""
         taggers, blocks, heard_s = self._taggers(1), self._cut(1e3), 0.0
         _turns(taggers, blocks, 2)
         for end_s in (x for x in HOURS_S if x <= max(HOURS_S[0], 90.0 * seconds)):

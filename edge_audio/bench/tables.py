@@ -40,7 +40,7 @@ class Grid(NamedTuple):
 
 
 def grids(report: Report) -> Iterator[Grid]:
-    """All that was measured."""
+    """Tables of everything that was measured."""
     yield cost(report)
     yield parts(report)
     yield latency(report)

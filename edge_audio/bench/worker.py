@@ -17,17 +17,18 @@ Job = OpenJob | RoundJob | CurveJob | CapacityJob
 
 
 class Scored(Spec, frozen=True, tag="scored"):
-    """The first score is there; when, the reader knows best, who started the process."""
+    """The first score has been computed. The reader, who started the process, knows how long it
+    took."""
 
 
 class Result(Spec, frozen=True, tag="result"):
-    """What the job came to."""
+    """The result of the job."""
 
     value: Facts | Round | Curve | Capacity
 
 
 class Failure(Spec, frozen=True, tag="failure"):
-    """Why it came to nothing, in one line."""
+    """Why the job failed, in one line."""
 
     message: str
 

@@ -170,7 +170,7 @@ def check_outputs(
     readme_path: Path | None,
     plot_dir: Path | None,
 ) -> None:
-    """What would fail after minutes of measuring fails now. Raises EdgeAudioError."""
+    """Checks before minutes of measuring that all outputs can be written. Raises EdgeAudioError."""
     for path in (json_path, markdown_path):
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"no folder to write {path} to: make it first")
@@ -187,7 +187,7 @@ def chosen(
     peers: tuple[str, ...],
     peer_hop_s: float,
 ) -> Field:
-    """Who is measured. Raises UsageError or BundleError."""
+    """The models and peers to measure. Raises UsageError or BundleError."""
     field = own_contenders(models, backends)
     others = baselines() if with_baselines else Field([], [])
     users: list[Contender] = [user_peer(text, peer_hop_s) for text in peers]
@@ -228,7 +228,8 @@ def run(field: Field, seconds: float, n_rounds: int, with_scaling: bool) -> Repo
 def grown(
     field: Field, failed: dict[str, str], seconds: float, tell: Callable[[str], None]
 ) -> tuple[list[Scaling], dict[str, str]]:
-    """How the first model grows on each backend, and what broke."""
+    """How the cost of the first model grows on each backend, and the errors of those that
+    failed."""
     own = [one for one in field.contenders if isinstance(one, BundleContender)]
     scaling: list[Scaling] = []
     broken: dict[str, str] = {}
@@ -243,7 +244,7 @@ def grown(
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """Shows what is measured where somebody sees it."""
+    """A spinner on standard error that names what is being measured, if that is a terminal."""
     console = Console(stderr=True, soft_wrap=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(

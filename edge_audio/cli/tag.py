@@ -158,7 +158,7 @@ def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:
 
 
 def n_cpus() -> int:
-    """Those that this process may use."""
+    """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

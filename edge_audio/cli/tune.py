@@ -118,7 +118,7 @@ def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Eviden
 
 
 def show(choices: list[Choice], alarms_per_hour: float) -> None:
-    """One line for each label that changes or that anything is known of."""
+    """Prints a line for each label whose threshold changes, or for which there are recordings."""
     console = Console(stderr=True)
     table = Table("label", "on", "new", "false alarms", "after", "found", "after", "hours without")
     for choice in choices:

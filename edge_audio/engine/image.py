@@ -74,7 +74,7 @@ class Weights(Spec, frozen=True):
         return weights
 
     def sharing(self, model: bytes) -> Weights:
-        """The same with references wherever `model` has the bytes of a piece."""
+        """The same weights, with a reference in place of each piece whose bytes are in `model`."""
         pieces = (
             _find(piece, model) if isinstance(piece, bytes) else piece for piece in self.pieces
         )
@@ -85,7 +85,7 @@ class Weights(Spec, frozen=True):
         return not all(isinstance(piece, bytes) for piece in self.pieces)
 
     def content(self, model: bytes) -> bytes:
-        """All arrays; `model` is what the references refer to."""
+        """All arrays as bytes; references are looked up in `model`."""
         return b"".join(_resolve(piece, model) for piece in self.pieces)
 
 
@@ -109,8 +109,8 @@ def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "
     labels: those to keep, in the order of the scores; () = all. state: how the recurrent state
     is kept in memory.
 
-    Raises UsageError for an unknown label or none twice, BundleError if the bundle has no weights
-    for the engine or they do not fit its manifest.
+    Raises UsageError for an unknown label or one that is given twice, BundleError if the bundle has
+    no weights for the engine or they do not fit its manifest.
     """
     manifest = bundle.manifest
     weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
@@ -248,5 +248,5 @@ def _with_rows(arrays: bytes, embedding_dim: int, n_labels: int, kept: Sequence[
 
 
 def _with_items(column: bytes, kept: Sequence[int]) -> bytes:
-    """Those numbers of what `numbers` gave."""
+    """The chosen items of an array that `numbers` wrote."""
     return column[:4] + padded(np.frombuffer(column[4:], "<i2")[list(kept)].tobytes())

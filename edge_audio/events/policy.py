@@ -1,4 +1,4 @@
-"""Which events leave: cooldown, longest duration and one event for labels that are akin.
+"""Which events are reported: cooldown, longest duration, and one event for related labels.
 
 The detector, which every runtime has, decides when a label sounds, and bridges short gaps
 (EventSpec.min_off_s). What follows here runs on the host, for events from any detector.
@@ -21,14 +21,14 @@ Related = Literal["all", "first"]
 
 
 class PolicySpec(Spec, frozen=True):
-    """By default all events leave as they came.
+    """By default all events are reported as they were detected.
 
     cooldown_s: a label stays quiet this long after an event of it that was reported. A sound
         that begins meanwhile is not reported at all, and does not prolong the cooldown.
     max_s: an event that lasts longer ends then, and its label stays quiet until it really
         ends, where its cooldown begins; 0 = no limit.
-    related: "first" holds back, each until its own end, labels akin to one that sounds: its
-        ancestors and descendants in the AudioSet ontology.
+    related: "first" holds back, each until its own end, labels related to one that sounds: its
+    ancestors and descendants in the AudioSet ontology.
     """
 
     cooldown_s: float = 0.0
@@ -71,8 +71,8 @@ class EventPolicy:
         self._due_s = math.inf  # when the first open event is too long
 
     def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
-        """Events of the step that ends at time_s -> those that leave, sorted by time if they
-        were. To be called for every step, for events become too long between others."""
+        """Events of the step that ends at time_s -> those that are reported, sorted by time if the
+        events are. To be called for every step, for events become too long between others."""
         if not events and time_s < self._due_s:  # nearly all steps
             return []
         passed = [out for event in events for out in self._take(event)]
@@ -121,7 +121,7 @@ class EventPolicy:
             yield self._leave(event)
 
     def _is_kin_sounding(self, label: str) -> bool:
-        """Whether one sounds that is not held back for another itself."""
+        """Whether a related label sounds that is not held back itself."""
         kin = relatives(label)
         return any(other in kin and sound.fate != "kin" for other, sound in self._sounds.items())
 
@@ -132,7 +132,7 @@ class EventPolicy:
                 yield self._leave(_end_of(sound.start, self._limit_s(sound)))
 
     def _leave(self, event: Event) -> Event:
-        """The event, no earlier than the one of its label before."""
+        """The event as it is reported: no earlier than the event of its label before."""
         earliest_s = self._latest_s.get(event.label, -math.inf)
         if event.time_s < earliest_s:
             event = msgspec.structs.replace(event, time_s=earliest_s)

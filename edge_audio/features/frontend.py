@@ -148,7 +148,7 @@ class NoFrontend:
     """Stands in where the front end is part of the model, which is fed samples."""
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Does nothing: no samples are kept."""
 
     def push(self, samples: FloatArray) -> FloatArray:
         """f32[n] -> the same within [-1, 1], NaN as 0."""

@@ -101,7 +101,7 @@ class LevelGate:
             samples, is_loud, n_lead = samples[end:], is_loud[n_steps:], 0
 
     def _is_loud(self, samples: FloatArray) -> list[bool]:
-        """One for each step."""
+        """Whether each step is as loud as the level: bool[n_steps]."""
         steps = in_range(samples).reshape(-1, self._step_samples)
         energy = np.einsum("ij,ij->i", steps, steps)
         is_loud: list[bool] = (energy >= self._min_energy).tolist()

@@ -1,4 +1,4 @@
-"""Which AudioSet labels are kin: one is a kind of the other, as Bark is of Dog."""
+"""Which AudioSet labels are related: one is a kind of the other, as Bark is of Dog."""
 
 from __future__ import annotations
 

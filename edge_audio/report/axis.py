@@ -72,7 +72,7 @@ class Axis:
         return datetime.fromtimestamp(time_s, zone)
 
     def text(self, time_s: float, with_day: bool = False) -> str:
-        """To the second."""
+        """A time of the axis as text, to the second."""
         if not self.is_dated:
             return clock(time_s)
         when = self.when(time_s)

@@ -54,7 +54,7 @@ class Canvas:
         SubElement(self.root, "line", places | {"class": kind})
 
     def gaps(self, stream: str, top: float, height: float) -> None:
-        """Hatches when nobody listened."""
+        """Hatches the times at which nobody listened."""
         for gap in self.report.summary.interruptions:
             if gap.is_gap and gap.stream == stream:
                 x = self.x(gap.start_s)
@@ -73,7 +73,7 @@ class Canvas:
 
 
 def patterns() -> Element:
-    """What charts of the same page refer to."""
+    """The hatching that all charts of a page refer to."""
     root = Element("svg", {"class": "patterns", "aria-hidden": "true"})
     place = {"id": "hatch", "width": "6", "height": "6", "patternUnits": "userSpaceOnUse"}
     pattern = SubElement(root, "pattern", place | {"patternTransform": "rotate(45)"})
@@ -190,7 +190,7 @@ def levels_chart(report: Report, stream: StreamReport, height: float = 110) -> E
 
 
 def unbroken(levels: list[Level]) -> list[list[Level]]:
-    """Cut where the next one is much later than usual."""
+    """The levels in stretches, cut where the next one comes much later than usual."""
     if len(levels) < 2:
         return [levels] if levels else []
     distances = sorted(after.start_s - before.start_s for before, after in pairwise(levels))
@@ -204,5 +204,5 @@ def unbroken(levels: list[Level]) -> list[list[Level]]:
 
 
 def hint(element: Element, text: str) -> None:
-    """What is shown where the pointer rests, and read aloud."""
+    """Text that is shown where the pointer rests, and that screen readers read aloud."""
     SubElement(element, "title").text = text

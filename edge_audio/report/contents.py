@@ -67,7 +67,7 @@ class Report:
 
     @property
     def title(self) -> str:
-        """When it was, in words."""
+        """The period that the report covers, in words."""
         if self.summary.is_empty:
             return "Nothing was heard"
         start_s, end_s = self.summary.start_s, self.summary.end_s
@@ -81,7 +81,7 @@ class Report:
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """(what, figure) to be seen first."""
+        """(name, value) of the figures at the top of the report."""
         summary = self.summary
         heard_s = sum(stream.heard_s for stream in summary.streams.values())
         n_labels = len({row.label for row in summary.rows.values()})
@@ -124,7 +124,7 @@ class Report:
         return self.axis.is_dated and end_s - start_s > DAY_S
 
     def time_text(self, time_s: float) -> str:
-        """With the day where the report has several."""
+        """A time as text, with its day if the report covers several."""
         return self.axis.text(time_s, self.is_of_days)
 
     def span_text(self, span: Span) -> str:
@@ -138,7 +138,7 @@ class Report:
         return f"{text}, score {span.score:.2f}{ends[span.state]}"
 
     def interruption_text(self, interruption: Interruption) -> str:
-        """When it was."""
+        """The period of an interruption, in words."""
         start = self.time_text(interruption.start_s)
         length_s = interruption.end_s - interruption.start_s
         if length_s < 1.0:

@@ -26,7 +26,7 @@ class Span:
     state: State = "ended"
 
     def joined(self, later: Span) -> Span:
-        """With one that does not begin earlier."""
+        """This span joined with one that begins no earlier."""
         return replace(
             later,
             start_s=self.start_s,
@@ -38,7 +38,7 @@ class Span:
 
 
 def join_close(spans: list[Span], gap_s: float) -> list[Span]:
-    """Sorted by start; those that are no more than gap_s apart are one."""
+    """The spans sorted by start, where those that are no more than gap_s apart become one."""
     joined: list[Span] = []
     for span in sorted(spans, key=lambda span: span.start_s):
         if joined and span.start_s - joined[-1].end_s <= gap_s:
@@ -64,7 +64,7 @@ class Spans:
             self._spans = join_close(spans, pauses_s[len(pauses_s) // 2] if pauses_s else 0.0)
 
     def apart(self, gap_s: float) -> list[Span]:
-        """Sorted by start, with more than gap_s between them."""
+        """The spans sorted by start, with more than gap_s between any two."""
         return join_close(self._spans, gap_s)
 
 

@@ -48,7 +48,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Interruption:
-    """A line for people. is_gap: nothing was heard from start_s to end_s."""
+    """Something that interrupted the listening. text: a line for people. is_gap: there is no audio
+    from start_s to end_s."""
 
     start_s: float
     end_s: float
@@ -59,7 +60,7 @@ class Interruption:
 
 @dataclass
 class StreamReport:
-    """heard_s: how long it was listened to, as far as the log tells."""
+    """What the log says of one stream. heard_s: how long it was listened to."""
 
     name: str
     heard_s: float = 0.0
@@ -219,7 +220,8 @@ class _StreamReader:
         self._base_s = 0.0  # end of the run before, where audio time is the axis
 
     def audio_time_s(self, record: LogRecord) -> float:
-        """Runs of recordings follow each other."""
+        """The place of a time on an axis of audio, on which the recordings of one log follow each
+        other."""
         if self._begins_run(record):
             self._base_s = self._last_s or 0.0
         return self._base_s + record.time_s
@@ -232,7 +234,7 @@ class _StreamReader:
             self._step_s = record.time_s
 
     def end_open(self, state: State) -> None:
-        """Nothing more is known of what sounds."""
+        """Ends all that still sounds: the log says no more of it."""
         for label, (start_s, score) in self._open.items():
             end_s = max(start_s, self._last_s or start_s)
             self._add_span(label, start_s, end_s, score, state)
@@ -305,7 +307,7 @@ class _StreamReader:
             self._hear(last_s, time_s)
 
     def _hear(self, last_s: float, time_s: float) -> None:
-        """From last_s to time_s somebody listened."""
+        """Notes that somebody listened from last_s to time_s."""
         self._last_s = max(last_s, time_s)
         within = self._reader.clip(last_s, time_s)
         if within is not None:

@@ -9,8 +9,8 @@ from edge_audio.support.arrays import FloatArray, in_range
 
 
 def downmix(frames: FloatArray) -> FloatArray:
-    """f32[n] or f32[n, n_channels] -> f32[n]: the mean of the channels. Of broken floats it may
-    be NaN or infinite."""
+    """f32[n] or f32[n, n_channels] -> f32[n]: the mean of the channels. NaN or infinite input gives
+    NaN or infinite output."""
     if frames.ndim == 1:
         return frames
     if frames.shape[1] == 1:

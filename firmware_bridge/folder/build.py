@@ -116,7 +116,7 @@ def _check_folder(path: Path) -> None:
 
 
 def _build(firmware: Firmware) -> Firmware:
-    """The same with programs and their sizes, or with what is missing for them."""
+    """The firmware with its programs and their sizes, or with what is missing to build them."""
     target, toolchain = firmware.target, firmware.target.compiler()
     if toolchain is None:
         return firmware
@@ -151,7 +151,7 @@ def _build_android(firmware: Firmware) -> Firmware:
 
 
 def _engine(folder: Path) -> list[Path]:
-    """The engine's sources in a generated folder, without the image."""
+    """The engine's C files in a generated folder, but for the image."""
     sources = sorted((folder / "src").glob("*.c"))
     return [path for path in sources if path.name != "edge_audio_image.c"]
 

@@ -46,7 +46,7 @@ class Firmware:
 
 
 def template_words(firmware: Firmware, bundle: Bundle) -> dict[str, str]:
-    """What templates may ask for."""
+    """Word in a template -> the text that replaces it."""
     manifest, facts = bundle.manifest, firmware.facts[1]
     state = "16-bit integers" if firmware.state == "int16" else "32-bit floats"
     return {
@@ -168,7 +168,7 @@ ALIGNED = """\
 
 
 def image_source(image: bytes) -> str:
-    """The image as an array."""
+    """C source of the image as an array."""
     rows = [image[i : i + BYTES_PER_LINE] for i in range(0, len(image), BYTES_PER_LINE)]
     body = "\n".join(f"{','.join(map(str, row))}," for row in rows)
     start = "EA_ALIGNED const uint8_t ea_image[EA_IMAGE_BYTES] = {"

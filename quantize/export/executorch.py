@@ -158,7 +158,7 @@ def _split_evenly(x: Tensor, size: int, dim: int = 0) -> list[Tensor]:
 
 
 def _itself(x: Tensor) -> Tensor:
-    """A slice that takes everything, as of a convolution without dilation."""
+    """Takes the place of operators that change nothing, such as a slice of everything."""
     return x
 
 

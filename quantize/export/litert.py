@@ -50,7 +50,8 @@ class _FloatTensors(nn.Module):
 
 
 def _apart(tensor: Tensor) -> Tensor:
-    """Plus a number that no float32 near 1 can hold, but that is no zero to be optimised away."""
+    """x plus a number that is too small to change a float32 near 1, but not a zero that would be
+    optimised away."""
     return tensor + 1e-30 if tensor.dtype == torch.float32 else tensor
 
 

@@ -40,7 +40,7 @@ def eager_scores(graph: StepGraph, rows: FloatArray) -> FloatArray:
 
 
 def backend_scores(backend: Backend, rows: FloatArray) -> FloatArray:
-    """The same through an exported model."""
+    """`input_rows` -> scores [n_steps, n_labels] of an exported model."""
     state = backend.initial_state()
     scores = []
     for block in step_blocks(backend.spec, rows):

@@ -22,8 +22,8 @@ from quantize.schemes import Scheme
 def prepare(
     student: Student, scheme: Scheme, streams: Iterable[NDArray[np.float32]] = ()
 ) -> StepGraph:
-    """streams: log-mel frames [T, n_mels] that ranges are measured on, for schemes that need
-    them. Raises UsageError if there are none."""
+    """The step graph of a student in a scheme. streams: log-mel frames [T, n_mels] that ranges are
+    measured on, for schemes that need them. Raises UsageError if there are none."""
     if scheme.weights == "float32":
         return StepGraph(copy.deepcopy(student))
     rounded = round_linear_weights(student).eval()

@@ -21,7 +21,7 @@ class Frames:
         self._live.start()
 
     def draw_if_due(self) -> None:
-        """Unless the last frame is younger than REFRESH_S."""
+        """Draws a frame unless the last one is younger than REFRESH_S."""
         if time.monotonic() - self._drawn_at_s >= REFRESH_S:
             self.draw()
 

@@ -81,7 +81,7 @@ class Poster:
         return Outcome(f"it answers with status {status}", can_improve, self._wanted(response))
 
     def _wanted(self, response: Any) -> float:
-        """Seconds, as in the header Retry-After."""
+        """The seconds that the header Retry-After asks for."""
         try:
             seconds = self._urllib3.Retry().get_retry_after(response) or 0.0
         except (self._urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
