@@ -49,11 +49,12 @@ def rows(model: str, scheme: str, samples: NDArray[np.float32], folder: Path) ->
     checkpoint = Path(f"distill/checkpoints/{model}.pt")
     path = build_bundle(checkpoint, config, folder, lambda _: None).path
     bundle = load_bundle(str(path))
+    others = [name for name in backends_for(bundle) if name != "litert"]
+    if not others:
+        raise click.UsageError("there is no other runtime than LiteRT: nothing to compare")
     first = trace(bundle, open_backend(bundle, "litert"), [samples])
     lines = []
-    for name in backends_for(bundle):
-        if name == "litert":
-            continue
+    for name in others:
         found = difference(first, trace(bundle, open_backend(bundle, name), [samples]))
         n_different = max(len(found.only_first), len(found.only_second))
         n_events = found.n_equal + len(found.only_first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +38,16 @@ class Backend(Protocol):
         Does not modify its inputs; what it returns belongs to the caller.
         """
         ...
+
+
+def run_steps(
+    backend: Backend, rows: NDArray[np.float32], n_rows: int, state: State
+) -> Iterator[tuple[NDArray[np.float32], State]]:
+    """Rows of a front end, f32[n, n_mels] or samples f32[n] -> (scores, next state) of every whole
+    step of n_rows. Rows that fill no step are left out."""
+    for start in range(0, len(rows) - n_rows + 1, n_rows):
+        scores, state = backend.step(rows[None, start : start + n_rows], state)
+        yield scores, state
 
 
 def zero_state(spec: ModelSpec) -> State:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import Backend
+from edge_audio.backends.base import Backend, run_steps
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import ModelSpec
@@ -19,7 +19,7 @@ from edge_audio.features.frontend import log_mel, open_frontend
 
 
 @dataclass(frozen=True)
-class VerifyReport:
+class VerifyResults:
     """Outcome of one replay. frames_error and scores_error are largest absolute differences,
     infinite where shapes differ; `failure` says what is wrong, None if nothing is."""
 
@@ -36,7 +36,7 @@ class VerifyReport:
         return self.failure is None
 
 
-def replay(bundle: Bundle, backend: Backend) -> VerifyReport:
+def replay(bundle: Bundle, backend: Backend) -> VerifyResults:
     """Replays the bundle's golden on an open backend: samples -> frames, scores, events."""
     golden = load_golden(bundle)
     model = bundle.manifest.model
@@ -47,14 +47,16 @@ def replay(bundle: Bundle, backend: Backend) -> VerifyReport:
     frames_error = _max_error(log_mel(model.frontend, samples), golden.frames)
     scores_error = _max_error(scores, golden.scores)
     events_equal = _timeline(bundle, scores, times_s) == _timeline(bundle, golden.scores, times_s)
-    return VerifyReport(
+    return VerifyResults(
         bundle=bundle.manifest.name,
         backend=backend.name,
         n_steps=len(scores),
         frames_error=frames_error,
         scores_error=scores_error,
         events_equal=events_equal,
-        failure=_failure(bundle.manifest.tolerance, frames_error, scores_error, events_equal),
+        failure=_failure(bundle.manifest.tolerance, frames_error, scores_error, events_equal)
+        if len(scores)
+        else "the golden recording is shorter than a step: nothing was compared",
     )
 
 
@@ -63,13 +65,8 @@ def _step_scores(
 ) -> NDArray[np.float32]:
     """f32[n] -> f32[n_steps, n_labels]: what a stream of these samples is given."""
     rows = open_frontend(model, backend.log_mel).push(samples)
-    n_rows = model.frames.shape[1]
-    state = backend.initial_state()
-    found: list[NDArray[np.float32]] = []
-    for start in range(0, len(rows) - n_rows + 1, n_rows):
-        scores, state = backend.step(rows[None, start : start + n_rows], state)
-        found.append(scores)
-    return np.array(found, np.float32)
+    steps = run_steps(backend, rows, model.frames.shape[1], backend.initial_state())
+    return np.array([scores for scores, _ in steps], np.float32)
 
 
 def _step_end_s(model: ModelSpec, step: int) -> float:

@@ -16,7 +16,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.support.text import clock
-from edge_audio.tagging.compare import Difference, Trace, columns, difference, trace
+from edge_audio.tagging.compare import Difference, ScoreTrace, columns, difference, trace
 
 N_PLOTTED = 6
 MAX_LISTED = 40
@@ -64,7 +64,7 @@ def compare(
         raise SystemExit(1)
 
 
-def open_trace(name: str, audio: Path) -> Trace:
+def open_trace(name: str, audio: Path) -> ScoreTrace:
     """MODEL or MODEL:BACKEND on a recording."""
     model, colon, backend = name.rpartition(":")
     if not colon or backend not in BACKEND_NAMES:
@@ -81,7 +81,7 @@ def recording(path: Path, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
             yield block.samples
 
 
-def lines(first: Trace, second: Trace, found: Difference) -> Iterator[str]:
+def lines(first: ScoreTrace, second: ScoreTrace, found: Difference) -> Iterator[str]:
     """What a person wants to know, most important first."""
     n_different = len(found.only_first) + len(found.only_second)
     yield f"{len(first.times_s)} steps; {first.name} against {second.name}"
@@ -95,7 +95,7 @@ def lines(first: Trace, second: Trace, found: Difference) -> Iterator[str]:
         yield f"  ... and {n_different - MAX_LISTED} more"
 
 
-def telling_labels(first: Trace, second: Trace, found: Difference) -> list[str]:
+def telling_labels(first: ScoreTrace, second: ScoreTrace, found: Difference) -> list[str]:
     """Labels of differing events, then those that sound most."""
     differing = [event.label for event in (*found.only_first, *found.only_second)]
     common = [label for label in first.labels if label in set(second.labels)]
@@ -104,7 +104,7 @@ def telling_labels(first: Trace, second: Trace, found: Difference) -> list[str]:
     return list(dict.fromkeys([*differing, *loudest]))[:N_PLOTTED]
 
 
-def plot(first: Trace, second: Trace, labels: list[str], path: Path) -> None:
+def plot(first: ScoreTrace, second: ScoreTrace, labels: list[str], path: Path) -> None:
     """One panel a label: both scores over time, and below it where they are apart."""
     import matplotlib
 
@@ -126,7 +126,7 @@ def plot(first: Trace, second: Trace, labels: list[str], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _draw(axes: Any, first: Trace, second: Trace, label: str) -> None:
+def _draw(axes: Any, first: ScoreTrace, second: ScoreTrace, label: str) -> None:
     a, b = (columns(side, [label])[:, 0] for side in (first, second))
     axes.plot(first.times_s, a, label=first.name, color="tab:blue", linewidth=1.6)
     axes.plot(second.times_s, b, label=second.name, color="tab:orange", linewidth=1, dashes=(4, 2))

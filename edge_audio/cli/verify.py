@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.compare import recording
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.errors import BackendError
+from edge_audio.errors import BackendError, UsageError
 from edge_audio.tagging.compare import Difference, difference, trace
 from edge_audio.tagging.verify import verify_bundle
 
@@ -30,8 +31,8 @@ from edge_audio.tagging.verify import verify_bundle
 @click.option(
     "--audio",
     type=click.Path(path_type=Path),
-    help="Also run this recording through every runtime: scores must agree within the manifest's "
-    "tolerance and events must be equal.",
+    help="Also run this recording through every runtime, of which there must be two: scores must "
+    "agree within the manifest's tolerance and events must be equal.",
 )
 @quiet_libraries()
 def verify(model: str, backend: str, audio: Path | None) -> None:
@@ -52,16 +53,26 @@ def verify(model: str, backend: str, audio: Path | None) -> None:
         raise BackendError(
             f"no installed runtime can run {model}: pip install 'edge-audio[tflite]'"
         )
+    if audio is not None:
+        check_can_compare(names, backend)
     table = Table("backend", "steps", "frames off by", "scores off by", "result", box=None)
-    reports = [verify_bundle(bundle, name) for name in names]
-    for report in reports:
-        errors = (f"{report.frames_error:.1e}", f"{report.scores_error:.1e}")
-        table.add_row(report.backend, str(report.n_steps), *errors, report.failure or "ok")
+    results = [verify_bundle(bundle, name) for name in names]
+    for one in results:
+        errors = (f"{one.frames_error:.1e}", f"{one.scores_error:.1e}")
+        table.add_row(one.backend, str(one.n_steps), *errors, one.failure or "ok")
     Console(soft_wrap=True).print(table)
-    if not all(report.ok for report in reports):
+    if not all(one.ok for one in results):
         raise SystemExit(1)
     if audio is not None and not agree_on(audio, bundle, names):
         raise SystemExit(1)
+
+
+def check_can_compare(names: Sequence[str], backend: str) -> None:
+    """Raises UsageError where a recording, which comes without scores, could be compared with
+    nothing."""
+    if len(names) < 2:
+        cure = f"install another than {names[0]}" if backend == "all" else "leave out --backend"
+        raise UsageError(f"--audio compares runtimes with each other, and there is one: {cure}")
 
 
 def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:

@@ -16,7 +16,7 @@ from edge_audio.tagging.tagger import Tagger
 
 
 @dataclass(frozen=True)
-class Trace:
+class ScoreTrace:
     """All that a model says of a recording. times_s f64[n_steps]: ends of the steps; scores
     f32[n_steps, n_labels]."""
 
@@ -45,7 +45,7 @@ class Difference:
         return not self.only_first and not self.only_second
 
 
-def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]]) -> Trace:
+def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]]) -> ScoreTrace:
     """Runs the model over blocks of samples at its rate. Keeps every score: an hour takes 95 MB.
 
     Raises UsageError if the recording is shorter than a step.
@@ -54,7 +54,7 @@ def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]
     steps = [step for samples in blocks for step in tagger.steps(samples)]
     if not steps:
         raise UsageError(f"the recording is shorter than a step of {bundle.manifest.name}")
-    return Trace(
+    return ScoreTrace(
         name=f"{bundle.manifest.name}, {backend.name}",
         labels=bundle.manifest.labels,
         times_s=np.array([time_s for time_s, _, _ in steps]),
@@ -63,7 +63,7 @@ def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]
     )
 
 
-def difference(first: Trace, second: Trace) -> Difference:
+def difference(first: ScoreTrace, second: ScoreTrace) -> Difference:
     """Raises UsageError if the traces have no label in common or steps of different lengths."""
     labels = [label for label in first.labels if label in set(second.labels)]
     if not labels:
@@ -84,7 +84,7 @@ def difference(first: Trace, second: Trace) -> Difference:
     )
 
 
-def columns(trace: Trace, labels: Sequence[str]) -> NDArray[np.float32]:
+def columns(trace: ScoreTrace, labels: Sequence[str]) -> NDArray[np.float32]:
     """Scores [n_steps, len(labels)] of those labels."""
     position = {label: index for index, label in enumerate(trace.labels)}
     return trace.scores[:, [position[label] for label in labels]]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
+from edge_audio.backends.base import run_steps
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
@@ -200,9 +201,8 @@ class Tagger:
         n_late, events = stretch.n_late, []
         n_rows = self.bundle.manifest.model.frames.shape[1]
         rows = self._frontend.push(stretch.samples)
-        for start in range(0, len(rows), n_rows):
-            block = rows[None, start : start + n_rows]
-            self._scores, self._state = self.backend.step(block, self._state)
+        for scores, state in run_steps(self.backend, rows, n_rows, self._state):
+            self._scores, self._state = scores, state
             self._n_steps += 1
             time_s = self._step_end_s()
             events += self._detector.push(self._scores, time_s)

@@ -71,6 +71,15 @@ def test_verify_runs_a_recording_through_every_runtime(
     assert "onnx against litert" in done.stdout
 
 
+def test_verify_refuses_a_recording_with_nothing_to_compare(
+    toy_bundle: Bundle, bursts_wav: Path
+) -> None:
+    """One runtime compared with none agreed with all of them."""
+    done = run("verify", toy_bundle.path, "--backend", "litert", "--audio", bursts_wav, ok=False)
+    assert "leave out --backend" in error_line(done, 2)
+    assert not done.stdout
+
+
 def test_verify_fails_where_runtimes_disagree_on_a_recording(
     toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
 ) -> None:

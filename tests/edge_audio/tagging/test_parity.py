@@ -16,7 +16,7 @@ from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.tagging.compare import Trace, difference, trace
+from edge_audio.tagging.compare import ScoreTrace, difference, trace
 from edge_audio.tagging.tagger import Tagger
 from tests.support.real_audio import soundscape
 
@@ -35,7 +35,7 @@ def samples(data_dir: Path) -> np.ndarray:
     return soundscape(data_dir, DURATION_S).astype(np.float32) / np.float32(32_768.0)
 
 
-def heard(name: str, backend: str, samples: np.ndarray) -> Trace:
+def heard(name: str, backend: str, samples: np.ndarray) -> ScoreTrace:
     bundle = load_bundle(name)
     return trace(bundle, open_backend(bundle, backend), [samples])
 
@@ -115,9 +115,11 @@ def soundscape_of(data_dir: Path, path: str) -> np.ndarray:
     return soundfile.read(data_dir / path, dtype="int16")[0]
 
 
-def made(name: str, scores: list[list[float]], events: list[Event], labels: str = "ab") -> Trace:
+def made(
+    name: str, scores: list[list[float]], events: list[Event], labels: str = "ab"
+) -> ScoreTrace:
     times_s = 0.08 * np.arange(1, len(scores) + 1)
-    return Trace(name, tuple(labels), times_s, np.array(scores, np.float32), tuple(events))
+    return ScoreTrace(name, tuple(labels), times_s, np.array(scores, np.float32), tuple(events))
 
 
 START, LATER = Event("start", "a", 0.08, 0.5), Event("start", "a", 0.16, 0.5)

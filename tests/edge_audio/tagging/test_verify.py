@@ -85,6 +85,15 @@ def test_missing_step_is_a_failure(tmp_path: Path) -> None:
     assert not report.ok
 
 
+def test_a_golden_without_a_step_is_a_failure(tmp_path: Path) -> None:
+    right = toy.golden()
+    empty = Golden(right.samples[:100], right.frames[:0], right.scores[:0])
+    files = {"golden.npz": empty.to_bytes()}
+    report = replay(save_bundle(tmp_path / "b", toy.MANIFEST, files), toy.NumpyBackend())
+    assert report.n_steps == 0
+    assert "nothing was compared" in str(report.failure)
+
+
 def test_every_part_is_checked_even_if_the_replay_does_not_need_it(tmp_path: Path) -> None:
     bundle = toy.save_toy(tmp_path / "toy")
     (bundle.path / "CARD.md").write_text("# Another model")

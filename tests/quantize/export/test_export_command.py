@@ -10,7 +10,7 @@ import pytest
 from edge_audio.backends import open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.sources.demo import DemoScene
-from edge_audio.tagging.compare import Trace, difference, trace
+from edge_audio.tagging.compare import ScoreTrace, difference, trace
 from tests.support.command_line import error_line, run
 from tests.support.paths import REPOSITORY
 
@@ -30,7 +30,7 @@ def few_labels(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export(folder / "few", "--to", "onnx", "--labels", folder / "labels.txt")
 
 
-def heard(bundle: Bundle, lead_in: int = 0) -> Trace:
+def heard(bundle: Bundle, lead_in: int = 0) -> ScoreTrace:
     """40 s of the demo scene through ONNX Runtime, after as much silence as lead_in samples."""
     samples = np.concatenate([np.zeros(lead_in, np.float32), DemoScene(16_000).first(40.0)])
     return trace(bundle, open_backend(bundle, "onnx"), [samples])
