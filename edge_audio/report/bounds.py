@@ -9,6 +9,10 @@ from datetime import datetime, timezone
 from edge_audio.errors import UsageError
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
+_ISO = re.compile(
+    r"(?P<minutes>\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?P<seconds>:\d\d)?(?P<fraction>[.,]\d+)?"
+    r"(?:(?P<utc>[Zz])|(?P<zone>[+-]\d\d)(?P<zone_minutes>:?\d\d)?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def parse_bound(text: str) -> Bound:
         hours, minutes, seconds = (float(part or 0) for part in match.groups())
         return Bound(text, hours * 3600 + minutes * 60 + seconds, is_dated=False)
     try:
-        when = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(_spelt_out(text))
     except ValueError:
         raise UsageError(
             f"{text!r} is no time: write a day and time such as 2026-03-01T08:00, or for "
@@ -41,6 +45,17 @@ def parse_bound(text: str) -> Bound:
     is_local = when.tzinfo is None
     when = when.replace(tzinfo=timezone.utc) if is_local else when
     return Bound(text, when.timestamp(), is_dated=True, is_local=is_local)
+
+
+def _spelt_out(text: str) -> str:
+    """A time of ISO 8601 with all its parts, as Python 3.10 wants it: Z, +01 and +0100 are zones,
+    and seconds have any number of decimals. Other texts as they are."""
+    if not (match := _ISO.fullmatch(text)):
+        return text
+    part = match.groupdict(default="")
+    zone = part["zone"] and f"{part['zone']}:{part['zone_minutes'].strip(':') or '00'}"
+    fraction = f"{part['fraction'][1:7]:0<6}"
+    return f"{part['minutes']}{part['seconds'] or ':00'}.{fraction}{part['utc'] and '+00:00'}{zone}"
 
 
 @dataclass(frozen=True)
