@@ -7,16 +7,20 @@ Exits with 1, and says why, where pdoc warns or a link leads nowhere.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import typing
 import warnings
 from html.parser import HTMLParser
 from pathlib import Path
+from types import FunctionType
 
 import pdoc
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "build" / "reference"
+FIELD = re.compile(r"^([a-z]\w*(?:, [a-z]\w*)*): ", re.MULTILINE)
 
 
 class Page(HTMLParser):
@@ -43,6 +47,14 @@ def import_public_names() -> None:
         value = getattr(edge_audio, name)
         if isinstance(value, type) and hasattr(value, "_fields"):
             value.__new__.__annotations__ = typing.get_type_hints(value)
+        for documented in [value, *(vars(value).values() if isinstance(value, type) else ())]:
+            list_fields(documented)
+
+
+def list_fields(value: object) -> None:
+    """Lines such as "time_s: seconds ..." of a docstring become items of a list."""
+    if isinstance(value, type | FunctionType | property) and value.__doc__:
+        value.__doc__ = FIELD.sub(r"- `\1`: ", inspect.cleandoc(value.__doc__))
 
 
 def write(folder: Path) -> None:

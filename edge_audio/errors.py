@@ -2,15 +2,17 @@
 
 
 class EdgeAudioError(Exception):
-    """Base of every error raised on purpose; the command line prints it as one line (exit 1)."""
+    """Base of every error that is raised on purpose. The command line prints it as one line and
+    exits with 1."""
 
 
 class UsageError(EdgeAudioError):
-    """The request itself is wrong (unknown label, missing file, bad option): exit 2."""
+    """The request itself is wrong: an unknown label, a missing file, a bad option. The command line
+    exits with 2."""
 
 
 class SourceError(EdgeAudioError):
-    """Audio cannot be read: corrupt file, unplugged microphone, broken pipe."""
+    """Audio cannot be read: a corrupt file, an unplugged microphone, a broken pipe."""
 
 
 class BundleError(EdgeAudioError):

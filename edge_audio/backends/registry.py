@@ -113,7 +113,11 @@ def backends_for(bundle: Bundle) -> list[str]:
 
 
 def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
-    """Loads the bundle's model into a runtime; "auto" takes the first that can run it.
+    """Loads the bundle's model into a runtime.
+
+    name: "litert", "executorch", "onnx" or "native"; "auto" takes the first of them that is
+        installed and has a model file in the bundle.
+    n_threads: for one step, where the runtime has a choice (litert, onnx).
 
     Raises UsageError for an unknown name, BackendError if the runtime is not installed or the
     model does not fit its manifest, BundleError if the model file is missing or altered.

@@ -161,7 +161,8 @@ def _check_tensor(tensor: TensorSpec) -> None:
 
 
 class Threshold(Spec, frozen=True):
-    """Operating point of one label, with the evidence for it; None and 0 where nobody measured.
+    """The scores between which events of one label start and end, with the evidence for them: None
+    and 0 where nobody measured.
 
     An event starts when the smoothed score reaches `on` and ends when it falls below `off`.
     alarms_per_hour: starts in the `negative_h` hours of audio in which the label could not be
@@ -194,8 +195,8 @@ class EventSpec(Spec, frozen=True):
     smoothing_s: time constant of the exponential smoothing of scores; 0 = none.
     min_on_s: a start is reported once the score has stayed at or above `on` this long.
     min_off_s: an end is reported once the score has stayed below `off` this long.
-    thresholds: label -> operating point. Labels that are absent are off by default, because
-        there was too little evidence to choose a threshold.
+    thresholds: label -> its threshold. Labels without one are not watched; in a manifest those are
+    the labels for which there was too little evidence.
     """
 
     smoothing_s: float = 0.0

@@ -39,13 +39,18 @@ MODELS_DIR = Path(__file__).parents[1] / "models"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose manifest has been read and found consistent."""
+    """A bundle on disk whose manifest has been read and found consistent; `load_bundle` opens one.
+
+    path: its folder.
+    manifest: what `manifest.json` says: labels, tensors, thresholds, files, provenance.
+    """
 
     path: Path
     manifest: Manifest
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. BundleError names it if it is missing or altered."""
+        """The bytes of one file, such as "model.tflite". Raises BundleError, naming the file, if
+        the bundle has none of that name or if it is missing or altered."""
         entry = self.manifest.files.get(name)
         if entry is None:
             raise BundleError(f"bundle {self.path} has no {name}: export it again with that part")
@@ -55,7 +60,7 @@ class Bundle:
         return content
 
     def file(self, name: str) -> Path:
-        """Path of one file, checked like `read`."""
+        """Path of one file, checked as by `read`. Raises BundleError."""
         self.read(name)
         return self.path / name
 
