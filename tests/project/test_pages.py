@@ -12,7 +12,7 @@ import pytest
 
 import edge_audio
 from tests.support.floors import PACKAGES, modules
-from tests.support.pages import FOLDERS, all_files, anchors, links, named_in_code, pages
+from tests.support.pages import FOLDERS, all_files, anchors, links, named_in_code, pages, tokens
 from tests.support.paths import REPOSITORY
 
 PAGES = pages()
@@ -150,6 +150,15 @@ def test_every_dotted_name_of_a_page_is_defined(page: Path) -> None:
         return
     words = {word.strip("`(),;:") for word in named_in_code(page)}
     assert {w for w in words if is_dotted_name(w) and not resolves(w)} - ENTRY_POINTS == set()
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/glossary.md"])
+def test_classes_that_a_page_for_contributors_names_exist(name: str) -> None:
+    words = {token.content for token in tokens(REPOSITORY / name) if token.type == "code_inline"}
+    classes = {word for word in words if re.fullmatch(r"(?:[A-Z]+[a-z]+)+", word)}
+    defined = set().union(*(names_of(path) for path in modules().values()))
+    assert classes
+    assert classes - defined == set()
 
 
 def test_where_the_changelog_says_that_things_are_they_are() -> None:
