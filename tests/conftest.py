@@ -15,12 +15,16 @@ from tests.support.command_line import SAMPLES
 from tests.support.paths import REPOSITORY
 from tests.support.virtual_sound_card import VirtualSoundCard, missing_packages
 
+SHARED = REPOSITORY.parent / "shared"
+for name in ("data", "peers"):  # also for the commands that tests run
+    if (SHARED / name).is_dir():
+        os.environ.setdefault(f"EDGE_AUDIO_{name.upper()}", str(SHARED / name))
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real audio with its manifest.csv: ../shared/data or $EDGE_AUDIO_DATA."""
-    default = REPOSITORY.parent / "shared" / "data"
-    folder = Path(os.environ.get("EDGE_AUDIO_DATA", default))
+    """The folder of real audio with its manifest.csv: $EDGE_AUDIO_DATA or ../shared/data."""
+    folder = Path(os.environ.get("EDGE_AUDIO_DATA", SHARED / "data"))
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"no real audio: {folder} has no manifest.csv (set EDGE_AUDIO_DATA)")
     return folder

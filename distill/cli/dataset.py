@@ -137,8 +137,8 @@ def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> No
 
 
 def _class_map(folder: Path, classes: Path | None) -> Path:
-    from distill.data.folders import peers_dir
     from distill.data.labels import LABELS_NAME
+    from edge_audio.support.folders import peers_dir
 
     own = folder / CLASSES_NAME
     return classes or (own if own.is_file() else peers_dir() / LABELS_NAME)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data.folders import PEERS_ENV, peers_dir
 from edge_audio.errors import UsageError
+from edge_audio.support.folders import PEERS_ENV, peers_dir
 
 LABELS_NAME = "audioset_labels.csv"
 """Columns index, mid, display_name. The ontology is CC BY 4.0 (Google)."""

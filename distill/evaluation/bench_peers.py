@@ -53,8 +53,8 @@ def _open(window_s: float) -> SlidingTeacher:
     try:
         import torch
 
-        from distill.data.folders import peers_dir
         from distill.teachers.efficientat import EfficientATTeacher
+        from edge_audio.support.folders import peers_dir
     except ModuleNotFoundError as error:
         reason = f"mn04 needs the module {error.name!r}"
         raise BackendError(f"{reason}: pip install 'edge-audio[train]'") from error

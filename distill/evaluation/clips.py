@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import expit
 
-from distill.data.folders import data_dir, peers_dir
+from distill.data.folders import data_dir
 from distill.data.labels import shared_labels
 from distill.data.manifest import Clip, read_clip, read_manifest
 from distill.evaluation.metrics import (
@@ -49,6 +49,7 @@ from distill.training.trainer import load_student
 from edge_audio.bundle.manifest import MANIFEST_NAME
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.folders import peers_dir
 
 HITS_AT = (1, 5)
 N_CURVES = 6

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.data.folders import data_dir, peers_dir
+from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
 from distill.data.manifest import ClipStore, Split, read_manifest
 from distill.evaluation.fold_tables import FOLDS, FoldScores, Report, summarise
@@ -50,6 +50,7 @@ from distill.training.trainer import Trainer, load_student, open_accelerator, tr
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.folders import peers_dir
 
 OTHERS = 0
 """Stands for audio outside ESC where folds are numbered."""

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.data.folders import PEERS_ENV
 from distill.data.labels import read_class_map
 from distill.teachers.base import Layer, TeacherOutput
 from edge_audio.errors import BackendError, UsageError
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.folders import PEERS_ENV
 
 MODEL_NAME, CLASS_MAP_NAME = "yamnet.tflite", "yamnet_class_map.csv"
 SAMPLE_RATE_HZ = 16_000

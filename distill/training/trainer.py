@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.data.checks import require_sound
-from distill.data.folders import data_dir, peers_dir
+from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
 from distill.data.manifest import Clip, ClipStore, read_manifest
 from distill.mixing.mixtures import Mixer
@@ -49,6 +49,7 @@ from distill.training.targets import (
     cache_key,
 )
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.folders import peers_dir
 
 _LOG_EVERY_STEPS = 25
 _SAMPLE_SIZE = 256

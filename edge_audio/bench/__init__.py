@@ -1,1 +1,1 @@
-"""What listening costs: contenders measured side by side, each in a process of its own."""
+"""What listening costs: candidates measured side by side, each in a process of its own."""

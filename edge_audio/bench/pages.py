@@ -1,4 +1,4 @@
-"""A report as a page of the documentation, and as a part of the README."""
+"""Results as a page of the documentation, and as a part of the README."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_audio.bench import tables
-from edge_audio.bench.report import Report
+from edge_audio.bench.result import BenchResults
 from edge_audio.errors import UsageError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 _NOTES = """\
-Every contender is measured in processes of its own with one thread, in rounds in which all take
+Every model is measured in processes of its own with one thread, in rounds in which all take
 their turn; the tables have medians over the rounds. All hear the same recording, the demo scene.
 
 - **CPU ms per second of audio**: user and system time of the whole process, reading the recording
@@ -33,39 +33,41 @@ their turn; the tables have medians over the rounds. All hear the same recording
 """
 
 
-def page(report: Report, pictures: dict[str, str]) -> str:
+def page(results: BenchResults, pictures: dict[str, str]) -> str:
     """Markdown. pictures: caption -> path relative to the page."""
-    return "\n\n".join(_sections(report, pictures)) + "\n"
+    return "\n\n".join(_sections(results, pictures)) + "\n"
 
 
-def _sections(report: Report, pictures: dict[str, str]) -> Iterator[str]:
+def _sections(results: BenchResults, pictures: dict[str, str]) -> Iterator[str]:
     yield "# What listening costs"
-    yield f"`{report.command}`\n\n{_where(report)}"
+    yield f"`{results.command}`\n\n{_where(results)}"
     yield _NOTES.rstrip()
     for caption, path in pictures.items():
         yield f"![{caption}]({path})"
-    for grid in tables.grids(report):
+    for grid in tables.grids(results):
         yield f"## {grid.title}\n\n{grid.to_markdown()}"
-    left_out = [*report.missing, *(f"{name}: {why}" for name, why in report.failed.items())]
+    left_out = [*results.missing, *(f"{name}: {why}" for name, why in results.failed.items())]
     if left_out:
         yield "## Left out\n\n" + "\n".join(f"- {line}" for line in left_out)
 
 
-def _where(report: Report) -> str:
-    crowd = "; others computed as well, look at the ratios" if report.machine.is_busy else ""
-    return f"{report.machine}{crowd}. Rounds: {report.n_rounds}, of {report.seconds:g} s of audio."
+def _where(results: BenchResults) -> str:
+    crowd = "; others computed as well, look at the ratios" if results.machine.is_busy else ""
+    return (
+        f"{results.machine}{crowd}. Rounds: {results.n_rounds}, of {results.seconds:g} s of audio."
+    )
 
 
-def readme_region(report: Report) -> str:
+def readme_region(results: BenchResults) -> str:
     """The tables that the README has, without the markers around them."""
     lines = [
-        f"`{report.command}`: CPU ms per second of audio, medians. {_where(report)}",
-        tables.cost(report).to_markdown(),
+        f"`{results.command}`: CPU ms per second of audio, medians. {_where(results)}",
+        tables.cost(results).to_markdown(),
     ]
-    if any(one.capacity for one in report.scaling):
+    if any(one.capacity for one in results.scaling):
         lines += [
             "Streams of one process that share a model, on one core:",
-            tables.capacity(report).to_markdown(),
+            tables.capacity(results).to_markdown(),
         ]
     return "\n\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""A report as pictures; needs the plot extra."""
+"""Results as pictures; needs the plot extra."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edge_audio.bench.report import Report, Row, Scaling
+from edge_audio.bench.result import BenchResults, Row, Scaling
 from edge_audio.errors import EdgeAudioError
 
 COST, LATENCY, SCALING, QUALITY = "cost.svg", "latency.svg", "scaling.svg", "quality.svg"
@@ -25,7 +25,7 @@ def require_matplotlib() -> None:
         raise EdgeAudioError("--plot needs matplotlib: pip install 'edge-audio[plot]'")
 
 
-def draw(report: Report, folder: Path) -> list[Path]:
+def draw(results: BenchResults, folder: Path) -> list[Path]:
     """Draws what was measured into the folder, as bench-*.svg. Raises EdgeAudioError without
     matplotlib."""
     require_matplotlib()
@@ -34,7 +34,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     # The same figures give the same file, so that a version control system sees changes alone.
     with matplotlib.rc_context({"svg.hashsalt": "edge-audio"}):
-        return [_save(figure, folder / f"bench-{name}") for name, figure in _figures(report)]
+        return [_save(figure, folder / f"bench-{name}") for name, figure in _figures(results)]
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -42,18 +42,18 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _figures(report: Report) -> Iterable[tuple[str, Any]]:
-    if report.rows:
-        yield COST, cost(report.rows)
-        yield LATENCY, latency(report.rows)
-    if report.scaling:
-        yield SCALING, scaling(report.scaling)
-    if any(one.found is not None for one in report.quality):
-        yield QUALITY, quality(report)
+def _figures(results: BenchResults) -> Iterable[tuple[str, Any]]:
+    if results.rows:
+        yield COST, cost(results.rows)
+        yield LATENCY, latency(results.rows)
+    if results.scaling:
+        yield SCALING, scaling(results.scaling)
+    if any(one.found is not None for one in results.quality):
+        yield QUALITY, quality(results)
 
 
 def cost(rows: Sequence[Row]) -> Any:
-    """One line per contender, cheapest on top: a file, live and in real time, with the rounds."""
+    """One line per candidate, cheapest on top: a file, live and in real time, with the rounds."""
     from matplotlib.figure import Figure
 
     ordered = sorted(rows, key=lambda row: row.live_ms_per_s.median, reverse=True)
@@ -85,7 +85,7 @@ def cost(rows: Sequence[Row]) -> Any:
 
 
 def latency(rows: Sequence[Row]) -> Any:
-    """One line per contender: algorithmic latency, and the computing on top of it."""
+    """One line per candidate: algorithmic latency, and the computing on top of it."""
     from matplotlib.figure import Figure
 
     ordered = sorted(rows, key=lambda row: row.facts.latency_ms, reverse=True)
@@ -106,7 +106,7 @@ def latency(rows: Sequence[Row]) -> Any:
     return figure
 
 
-def scaling(contenders: Sequence[Scaling]) -> Any:
+def scaling(candidates: Sequence[Scaling]) -> Any:
     """CPU against every amount of work, and memory against streams and hours."""
     from matplotlib.figure import Figure
 
@@ -122,7 +122,7 @@ def scaling(contenders: Sequence[Scaling]) -> Any:
         ("streams", "streams in one process", memory),
     )
     for axes, (kind, title, (field, unit)) in zip(panels, contents, strict=True):
-        for one in contenders:
+        for one in candidates:
             points = getattr(one, kind)
             x = [p.x / 3600.0 if kind == "hours" else p.x for p in points]
             axes.plot(x, [getattr(p, field) for p in points], "o-", markersize=4, label=one.name)
@@ -136,14 +136,14 @@ def scaling(contenders: Sequence[Scaling]) -> Any:
     return figure
 
 
-def quality(report: Report) -> Any:
+def quality(results: BenchResults) -> Any:
     """Events found against the least cost of each model."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    for one in report.quality:
-        costs = [r.live_ms_per_s.median for r in report.rows if r.family == one.family]
+    for one in results.quality:
+        costs = [r.live_ms_per_s.median for r in results.rows if r.family == one.family]
         if not costs or one.found is None:
             continue
         axes.plot(min(costs), 100.0 * one.found, "o", markersize=7)

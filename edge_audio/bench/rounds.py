@@ -1,4 +1,4 @@
-"""One round of one contender, measured from within its own process."""
+"""One round of one candidate, measured from within its own process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge_audio.bench.contenders import Contender, Facts, Hearing
+from edge_audio.bench.candidates import Candidate, Facts, OpenCandidate
 from edge_audio.bench.machine import peak_resident_mb
 from edge_audio.bench.windows import FloatArray
 from edge_audio.bundle.spec import Spec
@@ -16,7 +16,7 @@ from edge_audio.sources.base import paced
 
 FILE_BLOCK_MS, LIVE_BLOCK_MS = 1000.0, 80.0  # as `edge-audio listen` reads files and microphones
 MAX_PASS_S = 4.0
-"""Wall time after which a slow contender has heard enough of the recording."""
+"""Wall time after which a slow candidate has heard enough of the recording."""
 
 MAX_PART_S = 40.0  # of audio, which is kept in memory
 PACED_SHARE = 1.0 / 40.0
@@ -27,10 +27,10 @@ class OpenJob(Spec, frozen=True, tag="open"):
     """Opens a model and no more, so that what is compiled or cached at first use is no part of a
     round."""
 
-    contender: Contender
+    candidate: Candidate
 
     def run(self, heard_first: Callable[[], None]) -> Facts:
-        return self.contender.open().facts
+        return self.candidate.open().facts
 
 
 class Round(Spec, frozen=True, tag="round"):
@@ -52,83 +52,83 @@ class Round(Spec, frozen=True, tag="round"):
 class RoundJob(Spec, frozen=True, tag="round"):
     """Measures a model on one recording: as a file, live, and in real time."""
 
-    contender: Contender
+    candidate: Candidate
     recording: str
     seconds: float
 
     def run(self, heard_first: Callable[[], None]) -> Round:
         """heard_first: called once the first score is there. Raises UsageError if the recording
         is too short for one."""
-        hearing, path = self.contender.open(), Path(self.recording)
-        for samples in _blocks(path, hearing, LIVE_BLOCK_MS):
-            hearing.push(samples)
-            if hearing.n_steps:
+        opened, path = self.candidate.open(), Path(self.recording)
+        for samples in _blocks(path, opened, LIVE_BLOCK_MS):
+            opened.push(samples)
+            if opened.n_steps:
                 break
         else:
-            step_s = hearing.facts.step_ms / 1e3
+            step_s = opened.facts.step_ms / 1e3
             raise UsageError(f"no score in {self.seconds:g} s: --seconds must exceed {step_s:g}")
         heard_first()
-        file_ms_per_s = _pass_ms_per_s(hearing, path, FILE_BLOCK_MS)
-        live_ms_per_s = _pass_ms_per_s(hearing, path, LIVE_BLOCK_MS)
+        file_ms_per_s = _pass_ms_per_s(opened, path, FILE_BLOCK_MS)
+        live_ms_per_s = _pass_ms_per_s(opened, path, LIVE_BLOCK_MS)
         peak_rss_mb = peak_resident_mb()
-        paced_s = max(PACED_SHARE * self.seconds, MIN_PACED_STEPS * hearing.facts.step_ms / 1e3)
-        paced_ms_per_s, step_times_ms = _pace(hearing, path, paced_s)
+        paced_s = max(PACED_SHARE * self.seconds, MIN_PACED_STEPS * opened.facts.step_ms / 1e3)
+        paced_ms_per_s, step_times_ms = _pace(opened, path, paced_s)
         return Round(
             file_ms_per_s=file_ms_per_s,
             live_ms_per_s=live_ms_per_s,
             paced_ms_per_s=paced_ms_per_s,
-            parts_ms_per_s=_parts(hearing, path),
+            parts_ms_per_s=_parts(opened, path),
             peak_rss_mb=peak_rss_mb,
             step_times_ms=step_times_ms,
         )
 
 
-def _blocks(path: Path, hearing: Hearing, block_ms: float) -> Iterator[FloatArray]:
-    with AudioFile(path, hearing.sample_rate_hz, block_ms) as source:
+def _blocks(path: Path, opened: OpenCandidate, block_ms: float) -> Iterator[FloatArray]:
+    with AudioFile(path, opened.sample_rate_hz, block_ms) as source:
         for block in source.blocks():
             yield block.samples
 
 
-def _pass_ms_per_s(hearing: Hearing, path: Path, block_ms: float) -> float:
+def _pass_ms_per_s(opened: OpenCandidate, path: Path, block_ms: float) -> float:
     """CPU ms per second of audio, of the recording or as much as MAX_PASS_S allows."""
     n_samples, start_s = 0, time.process_time()
     end_s = time.monotonic() + MAX_PASS_S
-    for samples in _blocks(path, hearing, block_ms):
-        hearing.push(samples)
+    for samples in _blocks(path, opened, block_ms):
+        opened.push(samples)
         n_samples += len(samples)
         if time.monotonic() > end_s:
             break
     cpu_s = time.process_time() - start_s
-    return 1e3 * cpu_s * hearing.sample_rate_hz / n_samples
+    return 1e3 * cpu_s * opened.sample_rate_hz / n_samples
 
 
-def _pace(hearing: Hearing, path: Path, seconds: float) -> tuple[float, tuple[float, ...]]:
+def _pace(opened: OpenCandidate, path: Path, seconds: float) -> tuple[float, tuple[float, ...]]:
     """CPU ms per second in real time, and the wall times of the blocks that completed a score."""
     step_times_ms, heard_s = [], 0.0
-    with AudioFile(path, hearing.sample_rate_hz, LIVE_BLOCK_MS) as source:
+    with AudioFile(path, opened.sample_rate_hz, LIVE_BLOCK_MS) as source:
         cpu_start_s = time.process_time()
-        for block in paced(source.blocks(), hearing.sample_rate_hz):
-            n_before, start_s = hearing.n_steps, time.perf_counter()
-            hearing.push(block.samples)
-            if hearing.n_steps > n_before:
+        for block in paced(source.blocks(), opened.sample_rate_hz):
+            n_before, start_s = opened.n_steps, time.perf_counter()
+            opened.push(block.samples)
+            if opened.n_steps > n_before:
                 step_times_ms.append(1e3 * (time.perf_counter() - start_s))
-            heard_s = block.time_s + len(block.samples) / hearing.sample_rate_hz
+            heard_s = block.time_s + len(block.samples) / opened.sample_rate_hz
             if heard_s >= seconds:
                 break
     return 1e3 * (time.process_time() - cpu_start_s) / heard_s, tuple(step_times_ms)
 
 
-def _parts(hearing: Hearing, path: Path) -> dict[str, float]:
-    """CPU ms per second of every part, over a short piece where the contender is slow."""
+def _parts(opened: OpenCandidate, path: Path) -> dict[str, float]:
+    """CPU ms per second of every part, over a short piece where the candidate is slow."""
     blocks, n_samples = [], 0
-    step_samples = round(hearing.facts.step_ms / 1e3 * hearing.sample_rate_hz)
+    step_samples = round(opened.facts.step_ms / 1e3 * opened.sample_rate_hz)
     start_s = time.monotonic()
-    for samples in _blocks(path, hearing, LIVE_BLOCK_MS):
-        hearing.push(samples)
+    for samples in _blocks(path, opened, LIVE_BLOCK_MS):
+        opened.push(samples)
         blocks.append(samples)
         n_samples += len(samples)
         is_enough = time.monotonic() - start_s > MAX_PASS_S / 4 and n_samples >= 4 * step_samples
-        if is_enough or n_samples >= MAX_PART_S * hearing.sample_rate_hz:
+        if is_enough or n_samples >= MAX_PART_S * opened.sample_rate_hz:
             break
-    seconds = n_samples / hearing.sample_rate_hz
-    return {name: 1e3 * cpu_s / seconds for name, cpu_s in hearing.parts(blocks).items()}
+    seconds = n_samples / opened.sample_rate_hz
+    return {name: 1e3 * cpu_s / seconds for name, cpu_s in opened.parts(blocks).items()}

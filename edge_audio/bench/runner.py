@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import soundfile
 
-from edge_audio.bench.contenders import BundleContender, Contender, Facts, PluginContender
-from edge_audio.bench.report import Row, Scaling, to_row
+from edge_audio.bench.candidates import BundleCandidate, Candidate, Facts, PeerPlugin
+from edge_audio.bench.result import Row, Scaling, to_row
 from edge_audio.bench.rounds import OpenJob, Round, RoundJob
 from edge_audio.bench.scaling import KINDS, Capacity, CapacityJob, Curve, CurveJob, Kind
 from edge_audio.bench.worker import Answer, Failure, Job, Result, Scored
@@ -35,78 +35,78 @@ Tell = Callable[[str], None]
 
 
 class BenchError(EdgeAudioError):
-    """A contender could not be measured."""
+    """A candidate could not be measured."""
 
 
 class Measured(NamedTuple):
-    """missing, failed: as in `Report`."""
+    """missing, failed: as in `BenchResults`."""
 
     rows: list[Row]
     missing: list[str]
     failed: dict[str, str]
 
 
-def measure(contenders: Sequence[Contender], seconds: float, n_rounds: int, tell: Tell) -> Measured:
-    """Rounds of all contenders in turn, so that a busy minute hits all alike.
+def measure(candidates: Sequence[Candidate], seconds: float, n_rounds: int, tell: Tell) -> Measured:
+    """Rounds of all candidates in turn, so that a busy minute hits all alike.
 
     seconds: audio of every pass. A plugin that cannot even be opened is missing, anything else
     that breaks has failed; the others go on.
     """
-    facts, missing, failed = _open_all(contenders, tell)
+    facts, missing, failed = _open_all(candidates, tell)
     rounds: dict[str, list[tuple[Round, float]]] = {name: [] for name in facts}
     with tempfile.TemporaryDirectory() as folder:
         recording = str(_record(Path(folder), seconds))
-        for number, one in product(range(n_rounds), contenders):
+        for number, one in product(range(n_rounds), candidates):
             if one.name not in facts or one.name in failed:
                 continue
             tell(f"round {number + 1} of {n_rounds}: {one.name}")
-            job = RoundJob(contender=one, recording=recording, seconds=seconds)
+            job = RoundJob(candidate=one, recording=recording, seconds=seconds)
             try:
                 rounds[one.name].append(_run(job, Round))
             except BenchError as error:
                 failed[one.name] = str(error)
     rows = [
         to_row(one, facts[one.name], *zip(*rounds[one.name], strict=True))
-        for one in contenders
+        for one in candidates
         if one.name in facts and one.name not in failed
     ]
     return Measured(rows, missing, failed)
 
 
 def _open_all(
-    contenders: Sequence[Contender], tell: Tell
+    candidates: Sequence[Candidate], tell: Tell
 ) -> tuple[dict[str, Facts], list[str], dict[str, str]]:
     facts: dict[str, Facts] = {}
     missing: list[str] = []
     failed: dict[str, str] = {}
-    for one in contenders:
+    for one in candidates:
         tell(f"opening {one.name}")
         try:
-            facts[one.name], _ = _run(OpenJob(contender=one), Facts)
+            facts[one.name], _ = _run(OpenJob(candidate=one), Facts)
         except BenchError as error:
-            if isinstance(one, PluginContender):
+            if isinstance(one, PeerPlugin):
                 missing.append(f"{one.name}: {error}")
             else:
                 failed[one.name] = str(error)
     return facts, missing, failed
 
 
-def scale(contender: BundleContender, seconds: float, paced_s: float, tell: Tell) -> Scaling:
-    """How the cost of a contender grows. seconds: audio of every point; paced_s: how long the
+def scale(candidate: BundleCandidate, seconds: float, paced_s: float, tell: Tell) -> Scaling:
+    """How the cost of a candidate grows. seconds: audio of every point; paced_s: how long the
     streams of a core must be kept up with. Raises BenchError."""
 
     def curve(kind: Kind) -> Curve:
-        tell(f"{contender.name}: cost by {kind}")
-        return _run(CurveJob(contender=contender, kind=kind, seconds=seconds), Curve)[0]
+        tell(f"{candidate.name}: cost by {kind}")
+        return _run(CurveJob(candidate=candidate, kind=kind, seconds=seconds), Curve)[0]
 
     def trial(n_streams: int) -> Capacity:
-        tell(f"{contender.name}: {n_streams} streams in real time")
-        job = CapacityJob(contender=contender, n_streams=n_streams, seconds=paced_s)
+        tell(f"{candidate.name}: {n_streams} streams in real time")
+        job = CapacityJob(candidate=candidate, n_streams=n_streams, seconds=paced_s)
         return _run(job, Capacity)[0]
 
     curves = {kind: curve(kind).points for kind in KINDS}
     full_load = 1e3 / curves["streams"][-1].ms_per_s
-    return Scaling(name=contender.name, capacity=find_capacity(trial, round(full_load)), **curves)
+    return Scaling(name=candidate.name, capacity=find_capacity(trial, round(full_load)), **curves)
 
 
 def find_capacity(trial: Callable[[int], Capacity], n_streams: int) -> Capacity | None:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from edge_audio.backends import open_backend
-from edge_audio.bench.contenders import BundleContender
+from edge_audio.bench.candidates import BundleCandidate
 from edge_audio.bench.machine import resident_mb
 from edge_audio.bench.windows import FloatArray
 from edge_audio.bundle.spec import Spec
@@ -74,12 +74,12 @@ class Capacity(Spec, frozen=True, tag="capacity"):
 class CurveJob(Spec, frozen=True, tag="curve"):
     """seconds: audio for each point, over all streams; hours go up to 90 times as much."""
 
-    contender: BundleContender
+    candidate: BundleCandidate
     kind: Kind
     seconds: float
 
     def run(self, heard_first: Callable[[], None]) -> Curve:
-        crowd = Crowd(self.contender)
+        crowd = Crowd(self.candidate)
         measure = {
             "streams": crowd.by_streams,
             "labels": crowd.by_labels,
@@ -92,20 +92,20 @@ class CurveJob(Spec, frozen=True, tag="curve"):
 class CapacityJob(Spec, frozen=True, tag="capacity"):
     """Streams in real time for so many seconds, or until too many blocks were late."""
 
-    contender: BundleContender
+    candidate: BundleCandidate
     n_streams: int
     seconds: float
 
     def run(self, heard_first: Callable[[], None]) -> Capacity:
-        return Crowd(self.contender).keep_up(self.n_streams, self.seconds)
+        return Crowd(self.candidate).keep_up(self.n_streams, self.seconds)
 
 
 class Crowd:
     """Streams that share one loaded model and hear the same scene, each from another place."""
 
-    def __init__(self, contender: BundleContender) -> None:
-        self._bundle = load_bundle(contender.model)
-        self._backend = open_backend(self._bundle, contender.backend)
+    def __init__(self, candidate: BundleCandidate) -> None:
+        self._bundle = load_bundle(candidate.model)
+        self._backend = open_backend(self._bundle, candidate.backend)
         self._rate_hz = self._bundle.manifest.model.frontend.sample_rate_hz
         self._scene = DemoScene(self._rate_hz).first(SCENE_S)
 

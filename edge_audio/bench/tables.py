@@ -1,4 +1,4 @@
-"""A report as tables, for the terminal and for Markdown."""
+"""Results as tables, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.table import Column, Table
 
 from edge_audio.bench.quality import Quality
-from edge_audio.bench.report import Report, Row, Scaling, Spread
+from edge_audio.bench.result import BenchResults, Row, Scaling, Spread
 from edge_audio.bench.scaling import Point
 
 REFERENCE = "YAMNet"
@@ -39,22 +39,22 @@ class Grid(NamedTuple):
         return "\n".join(lines)
 
 
-def grids(report: Report) -> Iterator[Grid]:
+def grids(results: BenchResults) -> Iterator[Grid]:
     """Tables of everything that was measured."""
-    yield cost(report)
-    yield parts(report)
-    yield latency(report)
-    if report.quality:
-        yield quality(report)
-    if report.scaling:
-        if any(one.capacity for one in report.scaling):
-            yield capacity(report)
-        yield from curves(report)
+    yield cost(results)
+    yield parts(results)
+    yield latency(results)
+    if results.quality:
+        yield quality(results)
+    if results.scaling:
+        if any(one.capacity for one in results.scaling):
+            yield capacity(results)
+        yield from curves(results)
 
 
-def cost(report: Report) -> Grid:
+def cost(results: BenchResults) -> Grid:
     """What listening costs, and as a share of YAMNet's."""
-    reference = next((row for row in report.rows if row.name == REFERENCE), None)
+    reference = next((row for row in results.rows if row.name == REFERENCE), None)
     share = [f"of {REFERENCE}"] if reference else []
     columns = ["", "a file", *share, "live", *share, "in real time"]
     columns += ["peak RSS, MB", "first score, s", "model, KB"]
@@ -68,7 +68,7 @@ def cost(report: Report) -> Grid:
             f"{row.first_score_s:.2f}",
             f"{row.facts.n_model_bytes / 1e3:,.0f}",
         ]
-        for row in report.rows
+        for row in results.rows
     ]
     return Grid("CPU ms per second of audio", columns, rows)
 
@@ -79,7 +79,7 @@ def _with_share(field: str, row: Row, reference: Row | None) -> list[str]:
     return [f"{value:.2f}", *shares]
 
 
-def parts(report: Report) -> Grid:
+def parts(results: BenchResults) -> Grid:
     """Where the time goes."""
     names = ("front end", "model", "events")
     rows = [
@@ -89,13 +89,13 @@ def parts(report: Report) -> Grid:
             _range(row.file_ms_per_s),
             _range(row.live_ms_per_s),
         ]
-        for row in report.rows
+        for row in results.rows
     ]
     columns = ["", *names, "a file, least to most", "live, least to most"]
     return Grid("CPU ms per second of audio, by part, and the spread of the rounds", columns, rows)
 
 
-def latency(report: Report) -> Grid:
+def latency(results: BenchResults) -> Grid:
     """How long a sound waits for its score."""
     columns = ["", "a score every", "algorithmic", "computing, median", "99 %", "scores"]
     rows = [
@@ -107,12 +107,12 @@ def latency(report: Report) -> Grid:
             f"{row.step_p99_ms:.2f}",
             str(row.n_steps),
         ]
-        for row in report.rows
+        for row in results.rows
     ]
     return Grid("Latency, ms", columns, rows)
 
 
-def quality(report: Report) -> Grid:
+def quality(results: BenchResults) -> Grid:
     """Quality beside the least cost of the same model."""
     columns = ["", "ESC-50", "event F1", "found", "onset, s", "false/h, label", "live, CPU ms/s"]
     rows = [
@@ -121,9 +121,9 @@ def quality(report: Report) -> Grid:
             *(_percent(value) for value in (one.esc50, one.event_f1, one.found)),
             _optional(one.onset_median_s),
             _optional(one.false_alarms_per_h),
-            _optional(_least_cost(one, report.rows)),
+            _optional(_least_cost(one, results.rows)),
         ]
-        for one in report.quality
+        for one in results.quality
     ]
     return Grid("Quality, per cent unless it says otherwise, beside the least cost", columns, rows)
 
@@ -133,7 +133,7 @@ def _least_cost(one: Quality, rows: Sequence[Row]) -> float | None:
     return min(costs, default=None)
 
 
-def capacity(report: Report) -> Grid:
+def capacity(results: BenchResults) -> Grid:
     """How many streams one core keeps up with."""
     columns = ["", "streams in real time", "of the core", "answer, median ms", "99 % ms", "RSS, MB"]
     rows = [
@@ -145,13 +145,13 @@ def capacity(report: Report) -> Grid:
             f"{one.capacity.p99_ms:.1f}",
             f"{one.capacity.rss_mb:.0f}",
         ]
-        for one in report.scaling
+        for one in results.scaling
         if one.capacity is not None
     ]
     return Grid("Streams of one process that share a model, on one core", columns, rows)
 
 
-def curves(report: Report) -> Iterator[Grid]:
+def curves(results: BenchResults) -> Iterator[Grid]:
     """CPU per second of audio and memory against every amount of work."""
     titles = {
         "streams": "streams",
@@ -160,7 +160,7 @@ def curves(report: Report) -> Iterator[Grid]:
         "hours": "hours of audio",
     }
     for field, title in titles.items():
-        yield _curves(report.scaling, field, title)
+        yield _curves(results.scaling, field, title)
 
 
 def _curves(scaling: Sequence[Scaling], field: str, title: str) -> Grid:

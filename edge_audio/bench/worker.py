@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 
-from edge_audio.bench.contenders import Facts
+from edge_audio.bench.candidates import Facts
 from edge_audio.bench.rounds import OpenJob, Round, RoundJob
 from edge_audio.bench.scaling import Capacity, CapacityJob, Curve, CurveJob
 from edge_audio.bundle.spec import Spec

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,28 +17,34 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bench import pages, plots, tables
-from edge_audio.bench.contenders import (
-    BundleContender,
-    Contender,
-    Field,
-    baselines,
-    own_contenders,
-    user_peer,
+from edge_audio.bench.candidates import (
+    BundleCandidate,
+    Candidate,
+    Candidates,
+    known_peers,
+    own_candidates,
+    peer_file,
 )
 from edge_audio.bench.machine import this_machine
 from edge_audio.bench.quality import read_quality
-from edge_audio.bench.report import Report, Scaling, load_report, save_report
+from edge_audio.bench.result import BenchResults, Scaling, load_results, save_results
 from edge_audio.bench.runner import BenchError, measure, scale
 from edge_audio.errors import UsageError
 
 PACED_S = 20.0
 """How long one core must keep up with its streams."""
 
+
+def renamed(option: str) -> str:
+    """Options as they are called now: --baselines was the name of --peers."""
+    return option.replace("baselines", "peers")
+
+
 file_option = click.Path(path_type=Path, dir_okay=False)
 folder_option = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@click.command(context_settings={"token_normalize_func": renamed})
 @click.option(
     "--model",
     "models",
@@ -53,14 +60,14 @@ folder_option = click.Path(path_type=Path, file_okay=False)
     help="On this runtime; repeatable. Default: all that are installed.",
 )
 @click.option(
-    "--baselines/--no-baselines",
-    "with_baselines",
+    "--peers/--no-peers",
+    "with_peers",
     default=True,
     help="Beside YAMNet and the taggers of plugins, where they are there (the default).",
 )
 @click.option(
     "--peer",
-    "peers",
+    "peer_files",
     multiple=True,
     metavar="NAME=FILE",
     help="Beside this model, .tflite or .onnx, whose input is samples at 16 kHz, float32[n] or "
@@ -82,7 +89,7 @@ folder_option = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--rounds", "n_rounds", type=click.IntRange(min=1), default=3, show_default=True,
-    help="All contenders in turn, so many times.",
+    help="All models in turn, so many times.",
 )  # fmt: skip
 @click.option(
     "--scaling",
@@ -117,22 +124,19 @@ folder_option = click.Path(path_type=Path, file_okay=False)
 def bench(
     models: tuple[str, ...],
     backends: tuple[str, ...],
-    with_baselines: bool,
-    peers: tuple[str, ...],
+    with_peers: bool,
+    peer_files: tuple[str, ...],
     peer_hop_s: float | None,
     seconds: float,
     n_rounds: int,
     with_scaling: bool,
     quality_dir: Path | None,
     from_path: Path | None,
-    json_path: Path | None,
-    markdown_path: Path | None,
-    readme_path: Path | None,
-    plot_dir: Path | None,
+    **outputs: Path | None,
 ) -> None:
     """Measure CPU, memory, latency and start-up of models, beside other taggers.
 
-    Each contender runs in processes of its own, with one thread. What cannot be measured is
+    Each runs in processes of its own, with one thread. What cannot be measured is
     reported, the others are measured all the same, and the exit code is 1. Needs neither torch
     nor audio.
 
@@ -143,94 +147,104 @@ def bench(
     edge-audio bench --scaling --json bench.json --markdown bench.md --plot figures
     edge-audio bench --from bench.json --readme README.md
     """
-    check_outputs(json_path, markdown_path, readme_path, plot_dir)
+    destinations = Outputs(**outputs)
+    destinations.check()
     quality = read_quality(quality_dir) if quality_dir else ()
     if from_path:
-        report = load_report(from_path)
+        results = load_results(from_path)
     else:
-        field = chosen(models, backends, with_baselines, peers, peer_hop_s or 0.0)
-        report = run(field, seconds, n_rounds, with_scaling)
+        candidates = chosen(models, backends, with_peers, peer_files, peer_hop_s or 0.0)
+        results = run(candidates, seconds, n_rounds, with_scaling)
     if quality_dir:
-        report = msgspec.structs.replace(report, quality=quality)
-    show(report)
-    if json_path:
-        save_report(report, json_path)
-    pictures = plots.draw(report, plot_dir) if plot_dir else []
-    if markdown_path:
-        markdown_path.write_text(pages.page(report, captions(pictures, markdown_path)), "utf-8")
-    if readme_path:
-        pages.replace_region(readme_path, pages.readme_region(report))
-    if report.failed:
+        results = msgspec.structs.replace(results, quality=quality)
+    show(results)
+    destinations.write(results)
+    if results.failed:
         raise SystemExit(1)
 
 
-def check_outputs(
-    json_path: Path | None,
-    markdown_path: Path | None,
-    readme_path: Path | None,
-    plot_dir: Path | None,
-) -> None:
-    """Checks before minutes of measuring that all outputs can be written. Raises EdgeAudioError."""
-    for path in (json_path, markdown_path):
-        if path and not path.absolute().parent.is_dir():
-            raise UsageError(f"no folder to write {path} to: make it first")
-    if readme_path:
-        pages.split_region(readme_path)
-    if plot_dir:
-        plots.require_matplotlib()
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results go, besides standard output."""
+
+    json_path: Path | None
+    markdown_path: Path | None
+    readme_path: Path | None
+    plot_dir: Path | None
+
+    def check(self) -> None:
+        """What would fail after minutes of measuring fails now. Raises EdgeAudioError."""
+        for path in (self.json_path, self.markdown_path):
+            if path and not path.absolute().parent.is_dir():
+                raise UsageError(f"no folder to write {path} to: make it first")
+        if self.readme_path:
+            pages.split_region(self.readme_path)
+        if self.plot_dir:
+            plots.require_matplotlib()
+
+    def write(self, results: BenchResults) -> None:
+        """Raises EdgeAudioError or OSError."""
+        if self.json_path:
+            save_results(results, self.json_path)
+        pictures = plots.draw(results, self.plot_dir) if self.plot_dir else []
+        if self.markdown_path:
+            page = pages.page(results, captions(pictures, self.markdown_path))
+            self.markdown_path.write_text(page, "utf-8")
+        if self.readme_path:
+            pages.replace_region(self.readme_path, pages.readme_region(results))
 
 
 def chosen(
     models: tuple[str, ...],
     backends: tuple[str, ...],
-    with_baselines: bool,
-    peers: tuple[str, ...],
+    with_peers: bool,
+    peer_files: tuple[str, ...],
     peer_hop_s: float,
-) -> Field:
-    """The models and peers to measure. Raises UsageError or BundleError."""
-    field = own_contenders(models, backends)
-    others = baselines() if with_baselines else Field([], [])
-    users: list[Contender] = [user_peer(text, peer_hop_s) for text in peers]
-    contenders = [*field.contenders, *others.contenders, *users]
-    names = [one.name for one in contenders]
+) -> Candidates:
+    """What is measured. Raises UsageError or BundleError."""
+    own = own_candidates(models, backends)
+    peers = known_peers() if with_peers else Candidates([], [])
+    files: list[Candidate] = [peer_file(text, peer_hop_s) for text in peer_files]
+    present = [*own.present, *peers.present, *files]
+    names = [one.name for one in present]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"two contenders are called {twice[0]!r}: give a --peer another name")
-    return Field(contenders, [*field.missing, *others.missing])
+        raise UsageError(f"two models are called {twice[0]!r}: give a --peer another name")
+    return Candidates(present, [*own.missing, *peers.missing])
 
 
-def run(field: Field, seconds: float, n_rounds: int, with_scaling: bool) -> Report:
+def run(candidates: Candidates, seconds: float, n_rounds: int, with_scaling: bool) -> BenchResults:
     """Measures, with progress on standard error."""
     machine = this_machine()
     click.echo(f"edge-audio: {machine}", err=True)
     if machine.is_busy:
         click.echo("edge-audio: the machine is busy: absolute times will be too long", err=True)
-    for line in field.missing:
+    for line in candidates.missing:
         click.echo(f"edge-audio: {line}", err=True)
-    n_contenders = len(field.contenders)
-    click.echo(f"edge-audio: measuring {n_contenders} contenders, rounds: {n_rounds}", err=True)
+    n_models = len(candidates.present)
+    click.echo(f"edge-audio: measuring {n_models} models, rounds: {n_rounds}", err=True)
     with telling() as tell:
-        rows, missing, failed = measure(field.contenders, seconds, n_rounds, tell)
-        scaling, broken = grown(field, failed, seconds, tell) if with_scaling else ([], {})
+        rows, missing, failed = measure(candidates.present, seconds, n_rounds, tell)
+        scaling, broken = grown(candidates, failed, seconds, tell) if with_scaling else ([], {})
     for line in missing:
         click.echo(f"edge-audio: left out: {line}", err=True)
-    return Report(
+    return BenchResults(
         command=shlex.join(["edge-audio", *sys.argv[1:]]),
         machine=machine,
         seconds=seconds,
         n_rounds=n_rounds,
         rows=tuple(rows),
         scaling=tuple(scaling),
-        missing=(*field.missing, *missing),
+        missing=(*candidates.missing, *missing),
         failed={**failed, **broken},
     )
 
 
 def grown(
-    field: Field, failed: dict[str, str], seconds: float, tell: Callable[[str], None]
+    candidates: Candidates, failed: dict[str, str], seconds: float, tell: Callable[[str], None]
 ) -> tuple[list[Scaling], dict[str, str]]:
     """How the cost of the first model grows on each backend, and the errors of those that
     failed."""
-    own = [one for one in field.contenders if isinstance(one, BundleContender)]
+    own = [one for one in candidates.present if isinstance(one, BundleCandidate)]
     scaling: list[Scaling] = []
     broken: dict[str, str] = {}
     for one in own:
@@ -254,13 +268,13 @@ def telling() -> Iterator[Callable[[str], None]]:
         yield lambda text: progress.update(bar, description=text)
 
 
-def show(report: Report) -> None:
+def show(results: BenchResults) -> None:
     """Tables on standard output, what was left out or broke on standard error."""
     console = Console(soft_wrap=True)
-    for grid in tables.grids(report):
+    for grid in tables.grids(results):
         console.print(grid.to_rich())
         console.print()
-    for name, reason in report.failed.items():
+    for name, reason in results.failed.items():
         click.echo(f"edge-audio: error: {name}: {reason}", err=True)
 
 

@@ -91,10 +91,10 @@ def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report)
 def test_teacher_column_is_scored_on_the_same_clips(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill.data.folders import peers_dir
     from distill.evaluation import clips as module
     from distill.scoring.clips import TeacherScorer
     from distill.teachers import open_teacher
+    from edge_audio.support.folders import peers_dir
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
     monkeypatch.setattr(module, "open_baselines", lambda recipe, names: [scorer] if names else [])

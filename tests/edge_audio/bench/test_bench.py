@@ -15,28 +15,29 @@ import pytest
 import soundfile
 
 from edge_audio.backends import installed_backends
-from edge_audio.bench import contenders, pages, tables
-from edge_audio.bench.contenders import (
-    BundleContender,
+from edge_audio.bench import candidates, pages, tables
+from edge_audio.bench.candidates import (
+    BundleCandidate,
     Facts,
-    FileContender,
-    PluginContender,
-    baselines,
-    own_contenders,
+    PeerFile,
+    PeerPlugin,
+    known_peers,
+    own_candidates,
 )
 from edge_audio.bench.machine import peak_resident_mb, this_machine
 from edge_audio.bench.quality import read_quality
-from edge_audio.bench.report import Report, Row, Scaling, Spread, load_report, save_report
+from edge_audio.bench.result import BenchResults, Row, Scaling, Spread, load_results, save_results
 from edge_audio.bench.rounds import RoundJob
 from edge_audio.bench.runner import find_capacity, measure
 from edge_audio.bench.scaling import Capacity, Crowd, Point
 from edge_audio.bench.windows import WindowStream
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
+from edge_audio.support.folders import PEERS_ENV
 from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 
-MICRO = BundleContender(model="micro-int8", backend="litert")
+MICRO = BundleCandidate(model="micro-int8", backend="litert")
 
 
 class Recorder:
@@ -69,8 +70,8 @@ def row(name: str, file_ms: float = 1.0, live_ms: float = 2.0) -> Row:
     )
 
 
-def report(*rows: Row, **fields: Any) -> Report:
-    return Report(
+def report(*rows: Row, **fields: Any) -> BenchResults:
+    return BenchResults(
         command="edge-audio bench",
         machine=this_machine(),
         seconds=10.0,
@@ -106,41 +107,41 @@ def test_a_window_model_hears_every_window_once_however_audio_comes(n_block: int
 
 
 def test_a_score_every_hop_speaks_of_half_a_window() -> None:
-    facts = contenders.WindowHearing(Recorder()).facts
+    facts = candidates.OpenWindows(Recorder()).facts
     assert facts.step_ms == pytest.approx(0.25)
     assert facts.latency_ms == pytest.approx(0.25 + 0.3125)
 
 
 def test_own_models_run_on_every_installed_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "installed_backends", lambda: ["litert"])
-    monkeypatch.setattr(contenders, "backends_for", lambda bundle: ["litert"])
-    field = own_contenders(["tiny-int8", "micro-int8"], [])
-    assert [one.name for one in field.contenders] == ["tiny-int8, LiteRT", "micro-int8, LiteRT"]
-    assert "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'" in field.missing
-    assert "the C engine needs a C compiler, such as gcc" in field.missing
+    monkeypatch.setattr(candidates, "installed_backends", lambda: ["litert"])
+    monkeypatch.setattr(candidates, "backends_for", lambda bundle: ["litert"])
+    found = own_candidates(["tiny-int8", "micro-int8"], [])
+    assert [one.name for one in found.present] == ["tiny-int8, LiteRT", "micro-int8, LiteRT"]
+    assert "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'" in found.missing
+    assert "the C engine needs a C compiler, such as gcc" in found.missing
 
 
 def test_without_any_runtime_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(contenders, "installed_backends", list)
-    monkeypatch.setattr(contenders, "backends_for", lambda bundle: [])
+    monkeypatch.setattr(candidates, "installed_backends", list)
+    monkeypatch.setattr(candidates, "backends_for", lambda bundle: [])
     with pytest.raises(UsageError, match=r"LiteRT is not installed: pip install"):
-        own_contenders([], ["litert"])
+        own_candidates([], ["litert"])
 
 
-def test_baselines_are_yamnet_where_its_file_is_and_plugins(
+def test_peers_are_yamnet_where_its_file_is_and_plugins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = EntryPoint("mine-1s", "my_package:open_it", contenders.PLUGIN_GROUP)
-    monkeypatch.setattr(contenders, "entry_points", lambda group: [entry])
-    monkeypatch.setenv(contenders.PEERS_ENV, str(tmp_path))
-    plugin = PluginContender(name="mine-1s", target="my_package:open_it")
-    found, missing = baselines()
+    entry = EntryPoint("mine-1s", "my_package:open_it", candidates.PLUGIN_GROUP)
+    monkeypatch.setattr(candidates, "entry_points", lambda group: [entry])
+    monkeypatch.setenv(PEERS_ENV, str(tmp_path))
+    plugin = PeerPlugin(name="mine-1s", target="my_package:open_it")
+    found, missing = known_peers()
     assert found == [plugin]
-    assert f"set {contenders.PEERS_ENV}" in missing[0]
-    (tmp_path / contenders.YAMNET_FILE).touch()
-    found, missing = baselines()
+    assert f"set {PEERS_ENV}" in missing[0]
+    (tmp_path / candidates.YAMNET_FILE).touch()
+    found, missing = known_peers()
     assert [one.name for one in found] == ["YAMNet", "mine-1s"]
     assert not missing
 
@@ -148,7 +149,7 @@ def test_baselines_are_yamnet_where_its_file_is_and_plugins(
 def test_a_round_measures_what_the_tagger_does(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "noise.wav", toy.noise(48_000), 16_000)
     first: list[bool] = []
-    job = RoundJob(contender=MICRO, recording=str(tmp_path / "noise.wav"), seconds=3.0)
+    job = RoundJob(candidate=MICRO, recording=str(tmp_path / "noise.wav"), seconds=3.0)
     done = job.run(lambda: first.append(True))
     assert first == [True]
     assert 0 < done.file_ms_per_s < done.live_ms_per_s < 1_000
@@ -187,13 +188,13 @@ def needs_torch():
 """
 
 
-def test_each_contender_has_its_own_process_and_what_breaks_stops_nobody_else(
+def test_each_candidate_has_its_own_process_and_what_breaks_stops_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bench_plugin.py").write_text(PLUGIN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     field = [
-        PluginContender(name=name, target=f"bench_plugin:{name}")
+        PeerPlugin(name=name, target=f"bench_plugin:{name}")
         for name in ("dies", "needs_torch", "good")
     ]
     told: list[str] = []
@@ -209,18 +210,18 @@ def test_each_contender_has_its_own_process_and_what_breaks_stops_nobody_else(
 
 def test_a_hop_longer_than_the_window_is_refused(tmp_path: Path) -> None:
     onnx_file(tmp_path / "peer.onnx")
-    peer = FileContender(name="peer", path=str(tmp_path / "peer.onnx"), hop_s=0.2)
+    peer = PeerFile(name="peer", path=str(tmp_path / "peer.onnx"), hop_s=0.2)
     with pytest.raises(UsageError, match=r"0\.1 s at a time: --peer-hop"):
         peer.open()
-    half = FileContender(name="peer", path=str(tmp_path / "peer.onnx")).open()
+    half = PeerFile(name="peer", path=str(tmp_path / "peer.onnx")).open()
     assert half.facts.step_ms == 50.0
 
 
 def test_a_recording_that_ends_before_the_first_score_is_refused(tmp_path: Path) -> None:
     onnx_file(tmp_path / "peer.onnx", n_samples=32_000)
     soundfile.write(tmp_path / "noise.wav", toy.noise(15_000), 16_000)
-    peer = FileContender(name="peer", path=str(tmp_path / "peer.onnx"))
-    job = RoundJob(contender=peer, recording=str(tmp_path / "noise.wav"), seconds=0.9)
+    peer = PeerFile(name="peer", path=str(tmp_path / "peer.onnx"))
+    job = RoundJob(candidate=peer, recording=str(tmp_path / "noise.wav"), seconds=0.9)
     with pytest.raises(UsageError, match="--seconds must exceed 1"):
         job.run(lambda: None)
 
@@ -317,14 +318,14 @@ def test_a_report_survives_its_file_and_other_files_are_refused(tmp_path: Path) 
         name="x", streams=points, labels=points, push=points, hours=points, capacity=capacity(9)
     )
     saved = report(row("x"), scaling=(grown,), failed={"y": "broke"}, missing=("z: absent",))
-    save_report(saved, tmp_path / "bench.json")
-    assert load_report(tmp_path / "bench.json") == saved
+    save_results(saved, tmp_path / "bench.json")
+    assert load_results(tmp_path / "bench.json") == saved
     page = pages.page(saved, {"Costs": "bench-cost.svg"})
     for text in ("![Costs](bench-cost.svg)", "- y: broke", "- z: absent", "| x | 9 | 80% |"):
         assert text in page
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(UsageError, match="no report of edge-audio bench"):
-        load_report(tmp_path / "other.json")
+    with pytest.raises(UsageError, match="holds no results of edge-audio bench"):
+        load_results(tmp_path / "other.json")
 
 
 def test_the_region_of_a_file_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
@@ -352,16 +353,16 @@ def test_the_engine_loads_more_than_its_own_file() -> None:
     """Some of its weights are those of model.tflite."""
     if "native" not in installed_backends():
         pytest.skip("no C compiler")
-    facts = BundleContender(model="micro-int8", backend="native").open().facts
+    facts = BundleCandidate(model="micro-int8", backend="native").open().facts
     assert facts.n_model_bytes > load_bundle("micro-int8").manifest.files["engine.bin"].n_bytes
 
 
 def test_mn04_as_a_peer_scores_like_the_teacher() -> None:
     torch = pytest.importorskip("torch")
-    from distill.data.folders import peers_dir
     from distill.evaluation import bench_peers
     from distill.scoring.clips import TeacherScorer
     from distill.teachers.efficientat import EfficientATTeacher
+    from edge_audio.support.folders import peers_dir
 
     checkpoint = peers_dir() / bench_peers.CHECKPOINT
     if not checkpoint.is_file():

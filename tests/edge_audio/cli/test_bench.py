@@ -13,7 +13,7 @@ from edge_audio.bench.pages import BEGIN, END
 from edge_audio.bundle.store import load_bundle
 from tests.support.command_line import error_line, run
 
-QUICK = ("--no-baselines", "--seconds", 2, "--rounds", 1)
+QUICK = ("--no-peers", "--seconds", 2, "--rounds", 1)
 ONE = ("--model", "micro-int8", "--backend", "litert")
 
 
@@ -62,7 +62,7 @@ def test_models_and_a_peer_are_measured_side_by_side(tmp_path: Path) -> None:
         assert 0 < row["step_p50_ms"] <= row["step_p99_ms"]
         assert row["first_score_s"] > 0
     assert re.search(r"^ *micro-int8, ONNX Runtime +\d+\.\d\d", done.stdout, re.MULTILINE)
-    assert "measuring 3 contenders" in done.stderr
+    assert "measuring 3 models" in done.stderr
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text())
     assert pictures
     assert all((page.parent / picture).is_file() for picture in pictures)
@@ -113,7 +113,7 @@ def test_what_was_measured_once_can_be_shown_again(tmp_path: Path) -> None:
 
 
 def test_scaling_says_how_cost_grows(tmp_path: Path) -> None:
-    options = (*ONE, "--no-baselines", "--seconds", 1, "--rounds", 1, "--scaling")
+    options = (*ONE, "--no-peers", "--seconds", 1, "--rounds", 1, "--scaling")
     run("bench", *options, "--json", tmp_path / "bench.json")
     (found,) = json.loads((tmp_path / "bench.json").read_text())["scaling"]
     assert found["name"] == "micro-int8, LiteRT"
@@ -129,14 +129,28 @@ def test_scaling_says_how_cost_grows(tmp_path: Path) -> None:
         (("--peer", "mine.onnx"), "expected NAME=FILE"),
         (("--peer", "mine=model.pt"), "expected NAME=FILE"),
         (("--peer", "mine=absent.onnx"), "no such file: absent.onnx"),
-        (("--model", "micro-int8", "--model", "micro-int8"), "two contenders are called"),
+        (("--model", "micro-int8", "--model", "micro-int8"), "two models are called"),
         (("--quality", "absent"), "edge-audio evaluate"),
         (("--json", "absent/bench.json"), "no folder to write absent/bench.json to"),
         (("--readme", "absent.md"), "cannot read absent.md"),
-        (("--from", "absent.json"), "absent.json is no report"),
+        (("--from", "absent.json"), "absent.json holds no results"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_measured(
     options: tuple[str, ...], message: str
 ) -> None:
-    assert message in error_line(run("bench", "--no-baselines", *options, ok=False), 2)
+    assert message in error_line(run("bench", "--no-peers", *options, ok=False), 2)
+
+
+def test_the_former_name_of_an_option_is_understood() -> None:
+    done = run("bench", "--no-baselines", "--peer", "mine.onnx", ok=False)
+    assert "expected NAME=FILE" in error_line(done, 2)
+
+
+def test_results_without_a_figure_are_refused(tmp_path: Path) -> None:
+    done = run("bench", *ONE, *QUICK, "--json", tmp_path / "bench.json")
+    assert done.returncode == 0
+    results = json.loads((tmp_path / "bench.json").read_text())
+    (tmp_path / "empty.json").write_text(json.dumps({**results, "rows": []}))
+    empty = run("bench", "--from", tmp_path / "empty.json", ok=False)
+    assert "measured nothing" in error_line(empty, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +26,9 @@ from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import EventDetector
 from edge_audio.features.frontend import open_frontend
+from edge_audio.support.folders import PEERS_ENV, peers_dir
 from edge_audio.tagging.tagger import Tagger
 
-PEERS_ENV, DEFAULT_PEERS_DIR = "EDGE_AUDIO_PEERS", "../shared/peers"
 PLUGIN_GROUP = "edge_audio.bench_peers"
 """Entry points, each a function without arguments that returns a WindowModel."""
 
@@ -38,7 +37,7 @@ YAMNET_FILE, YAMNET_HOP_S = "yamnet.tflite", 0.4875  # 50 % of 15,600 samples
 
 
 class Facts(Spec, frozen=True, tag="facts"):
-    """What is known of a contender without measuring.
+    """What is known of a candidate without measuring.
 
     step_ms: audio between two scores. latency_ms: algorithmic, the longest time from a sound to
         the score that speaks of it: as a bundle declares it; one hop and half a window for a
@@ -51,8 +50,8 @@ class Facts(Spec, frozen=True, tag="facts"):
     n_model_bytes: int
 
 
-class Hearing(Protocol):
-    """An open contender, hearing one stream. n_steps: scores so far."""
+class OpenCandidate(Protocol):
+    """An open candidate, at one stream. n_steps: scores so far."""
 
     sample_rate_hz: int
     facts: Facts
@@ -67,7 +66,7 @@ class Hearing(Protocol):
         """CPU seconds of every part over these blocks of one stream, each part alone."""
 
 
-class BundleHearing:
+class OpenBundle:
     """A bundle through the Tagger, events included."""
 
     def __init__(self, bundle: Bundle, backend_name: str) -> None:
@@ -115,7 +114,7 @@ class BundleHearing:
         return {name: _cpu_s(do) for name, do in work.items()}
 
 
-class WindowHearing:
+class OpenWindows:
     """A model of windows."""
 
     def __init__(self, model: WindowModel) -> None:
@@ -159,7 +158,7 @@ def _n_model_bytes(bundle: Bundle, backend_name: str) -> int:
     return bundle.manifest.files[RUNTIMES[backend_name].file].n_bytes
 
 
-class BundleContender(Spec, frozen=True, tag="bundle"):
+class BundleCandidate(Spec, frozen=True, tag="bundle"):
     """A shipped model or the folder of a bundle, on one backend."""
 
     model: str
@@ -175,12 +174,12 @@ class BundleContender(Spec, frozen=True, tag="bundle"):
         """The name under which quality was measured, which does not depend on the backend."""
         return Path(self.model).name
 
-    def open(self) -> Hearing:
+    def open(self) -> OpenCandidate:
         """Raises BundleError or BackendError."""
-        return BundleHearing(load_bundle(self.model), self.backend)
+        return OpenBundle(load_bundle(self.model), self.backend)
 
 
-class FileContender(Spec, frozen=True, tag="file"):
+class PeerFile(Spec, frozen=True, tag="file"):
     """A model file that scores windows of samples; hop_s as in `open_file`."""
 
     name: str
@@ -191,12 +190,12 @@ class FileContender(Spec, frozen=True, tag="file"):
     def family(self) -> str:
         return self.name
 
-    def open(self) -> Hearing:
+    def open(self) -> OpenCandidate:
         """Raises UsageError or BackendError."""
-        return WindowHearing(open_file(Path(self.path), self.hop_s))
+        return OpenWindows(open_file(Path(self.path), self.hop_s))
 
 
-class PluginContender(Spec, frozen=True, tag="plugin"):
+class PeerPlugin(Spec, frozen=True, tag="plugin"):
     """An entry point of PLUGIN_GROUP, "module:function"; loaded by the measuring process alone,
     since it may bring anything."""
 
@@ -207,30 +206,30 @@ class PluginContender(Spec, frozen=True, tag="plugin"):
     def family(self) -> str:
         return self.name.partition("-")[0]
 
-    def open(self) -> Hearing:
+    def open(self) -> OpenCandidate:
         """Raises whatever the plugin raises."""
-        return WindowHearing(pkgutil.resolve_name(self.target)())
+        return OpenWindows(pkgutil.resolve_name(self.target)())
 
 
-Contender = BundleContender | FileContender | PluginContender
+Candidate = BundleCandidate | PeerFile | PeerPlugin
 
 
-class Field(NamedTuple):
-    """missing: one line for each contender that cannot take part here, and what to do."""
+class Candidates(NamedTuple):
+    """present: those that take part. missing: one line for each that cannot, and what to do."""
 
-    contenders: list[Contender]
+    present: list[Candidate]
     missing: list[str]
 
 
-def own_contenders(models: Sequence[str], backends: Sequence[str]) -> Field:
+def own_candidates(models: Sequence[str], backends: Sequence[str]) -> Candidates:
     """Every model on every installed backend; all int8 models that ship, and all backends,
     unless some are named; the default model first. Raises BundleError, or UsageError if none is
     left."""
     shipped = [name for name in shipped_bundles() if "int8" in name]
     names = models or sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
     chosen = backends or BACKEND_NAMES
-    found: list[Contender] = [
-        BundleContender(model=name, backend=backend)
+    found: list[Candidate] = [
+        BundleCandidate(model=name, backend=backend)
         for name in names
         for backend in backends_for(load_bundle(name))
         if backend in chosen
@@ -238,25 +237,26 @@ def own_contenders(models: Sequence[str], backends: Sequence[str]) -> Field:
     missing = [RUNTIMES[name].not_installed for name in chosen if name not in installed_backends()]
     if not found:
         raise UsageError("; ".join(["no model to measure", *missing]))
-    return Field(found, missing)
+    return Candidates(found, missing)
 
 
-def baselines() -> Field:
+def known_peers() -> Candidates:
     """YAMNet, where its file is there, and what plugins bring."""
-    path = Path(os.environ.get(PEERS_ENV, DEFAULT_PEERS_DIR)) / YAMNET_FILE
-    found: list[Contender] = list(_plugins())
+    path = peers_dir() / YAMNET_FILE
+    plugins = list(_plugins())
     if not path.is_file():
-        return Field(found, [f"YAMNet: no {path}; set {PEERS_ENV} to the folder that holds it"])
-    return Field([FileContender(name="YAMNet", path=str(path), hop_s=YAMNET_HOP_S), *found], [])
+        missing = f"YAMNet: no {path}; set {PEERS_ENV} to the folder that holds it"
+        return Candidates(plugins, [missing])
+    return Candidates([PeerFile(name="YAMNet", path=str(path), hop_s=YAMNET_HOP_S), *plugins], [])
 
 
-def _plugins() -> Iterator[Contender]:
+def _plugins() -> Iterator[Candidate]:
     entries = sorted(entry_points(group=PLUGIN_GROUP), key=lambda entry: entry.name)
-    return (PluginContender(name=entry.name, target=entry.value) for entry in entries)
+    return (PeerPlugin(name=entry.name, target=entry.value) for entry in entries)
 
 
-def user_peer(text: str, hop_s: float) -> FileContender:
-    """'NAME=model.onnx' -> a contender. Raises UsageError for anything else, or a file that is
+def peer_file(text: str, hop_s: float) -> PeerFile:
+    """'NAME=model.onnx' -> a candidate. Raises UsageError for anything else, or a file that is
     not there."""
     name, equals, target = text.partition("=")
     path = Path(target)
@@ -264,4 +264,4 @@ def user_peer(text: str, hop_s: float) -> FileContender:
         raise UsageError(f"--peer {text!r}: expected NAME=FILE.tflite or NAME=FILE.onnx")
     if not path.is_file():
         raise UsageError(f"--peer {name}: no such file: {path}")
-    return FileContender(name=name, path=str(path), hop_s=hop_s)
+    return PeerFile(name=name, path=str(path), hop_s=hop_s)

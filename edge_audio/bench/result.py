@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge_audio.bench.contenders import Contender, Facts
+from edge_audio.bench.candidates import Candidate, Facts
 from edge_audio.bench.machine import Machine
 from edge_audio.bench.quality import Quality
 from edge_audio.bench.rounds import Round
@@ -32,7 +32,7 @@ class Spread(Spec, frozen=True):
 
 
 class Row(Spec, frozen=True):
-    """What one contender costs; figures as in `Round`, over all rounds.
+    """What one candidate costs; figures as in `Round`, over all rounds.
 
     family: the model's name in evaluations, the same on every backend.
     first_score_s: wall time from starting the process to its first score, audio as fast as
@@ -54,7 +54,7 @@ class Row(Spec, frozen=True):
 
 
 class Scaling(Spec, frozen=True):
-    """How the cost of one contender grows; the curves are those of `scaling.Crowd`. capacity:
+    """How the cost of one candidate grows; the curves are those of `scaling.Crowd`. capacity:
     None where not even one stream was kept up with."""
 
     name: str
@@ -65,8 +65,8 @@ class Scaling(Spec, frozen=True):
     capacity: Capacity | None
 
 
-class Report(Spec, frozen=True):
-    """missing: contenders that could not take part, and why. failed: those that were to take
+class BenchResults(Spec, frozen=True):
+    """missing: candidates that could not take part, and why. failed: those that were to take
     part and broke, name -> reason."""
 
     command: str
@@ -81,14 +81,14 @@ class Report(Spec, frozen=True):
 
 
 def to_row(
-    contender: Contender, facts: Facts, rounds: Sequence[Round], starts_s: Sequence[float]
+    candidate: Candidate, facts: Facts, rounds: Sequence[Round], starts_s: Sequence[float]
 ) -> Row:
-    """All rounds of one contender, at least one."""
+    """All rounds of one candidate, at least one."""
     steps_ms = [ms for one in rounds for ms in one.step_times_ms]
     p50_ms, p99_ms = np.percentile(steps_ms, (50, 99)).tolist()
     return Row(
-        name=contender.name,
-        family=contender.family,
+        name=candidate.name,
+        family=candidate.family,
         facts=facts,
         file_ms_per_s=Spread.of([one.file_ms_per_s for one in rounds]),
         live_ms_per_s=Spread.of([one.live_ms_per_s for one in rounds]),
@@ -105,14 +105,17 @@ def to_row(
     )
 
 
-def save_report(report: Report, path: Path) -> None:
+def save_results(results: BenchResults, path: Path) -> None:
     """Writes FILE.json."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
 
 
-def load_report(path: Path) -> Report:
-    """Raises UsageError for anything but what `save_report` wrote."""
+def load_results(path: Path) -> BenchResults:
+    """Raises UsageError for anything but what `save_results` wrote, or if nothing was measured."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        results = msgspec.json.decode(path.read_bytes(), type=BenchResults)
     except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(f"{path} is no report of edge-audio bench: {error}") from error
+        raise UsageError(f"{path} holds no results of edge-audio bench: {error}") from error
+    if not results.rows:
+        raise UsageError(f"{path} measured nothing: run edge-audio bench --json anew")
+    return results
