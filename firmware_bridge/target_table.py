@@ -52,14 +52,19 @@ CORTEX_M_FILES = tuple(
     (f"cortex_m/{name}", "port")
     for name in ("link.ld", "main.c", "startup.[ch]", "semihosting.[ch]")
 )
-SERIAL_FILES = (("common/serve.[ch]", "port"), ("cortex_m/serial_main.c", "port"))
+SERIAL_FILES = (
+    ("common/serve.[ch]", "port"),
+    ("common/serial_port.h", "port"),
+    ("cortex_m/serial_main.c", "port"),
+    ("cortex_m/uart.c", "port"),
+)
 SERIAL = " serial.elf reports over the UART of QEMU's mps2 boards what it hears, to `edge-audio "
-SERIAL += "listen --source serial:PORT`; for a board, put its UART into port/serial_main.c."
+SERIAL += "listen --source serial:PORT`; for a board, put its UART into port/uart.c."
 
 
 def _cortex_m(name: str, flash: str, ram: str, has_serial: bool = True) -> Target:
     port = (*COMMON, "port/startup.c", "port/semihosting.c")
-    serial = Program("serial.elf", (*port, "port/serve.c", "port/serial_main.c"))
+    serial = Program("serial.elf", (*port, "port/serve.c", "port/uart.c", "port/serial_main.c"))
     return Target(
         name=name,
         description=f"{TOOLCHAINS[name].description}: ELF files without a system",

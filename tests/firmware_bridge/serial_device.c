@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "serial_port.h"
 #include "serve.h"
 
 static int line_fd;

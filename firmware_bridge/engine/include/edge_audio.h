@@ -6,7 +6,8 @@
  *     ea_stream *stream;
  *     ea_open(&model, image, image_bytes);                   // once; models are only read
  *     ea_init(&stream, &model, memory, sizeof memory);       // once for each stream
- *     ea_push(stream, samples, n, events, capacity, &count); // for ever
+ *     ea_push(stream, samples, n, events, capacity, &count); // as long as there are samples
+ *     while (ea_flush(stream, events, capacity, &count) == EA_EVENTS_FULL) ... // at their end
  *
  * Every function returns at once with a status; nothing is kept outside of `model` and `memory`,
  * so that any number of streams can share a model, each from a thread of its own.
@@ -76,7 +77,8 @@ ea_status ea_push(ea_stream *stream, const int16_t *samples, size_t n, ea_event 
                   size_t capacity, size_t *n_events);
 
 /* Ends the stream: hears its last incomplete step, padded with zeros, and ends all open events;
- * the next push starts anew. After EA_EVENTS_FULL call it again for the rest. */
+ * the next push starts anew. That may be twice as many events as there are labels: after
+ * EA_EVENTS_FULL call it again for the rest. */
 ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t *n_events);
 
 /* Starts anew, with the thresholds as they are. */

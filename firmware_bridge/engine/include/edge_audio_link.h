@@ -9,7 +9,7 @@
  *     ...
  *     if (ea_link_handle(&link)) { the host started anew: drop audio that still waits }
  *     ea_push(stream, samples, n, events, capacity, &n_events);  // at most one step at a time
- *     ea_link_events(&link, events, n_events);
+ *     ea_link_events(&link, events, n_events);                   // the same after each ea_flush
  *     ea_link_report(&link);                                     // scores and counters, when due
  *
  * ea_link_receive may be called from one interrupt; all else belongs to the thread that pushes.

@@ -26,6 +26,17 @@ static void report_events(const ea_model *model, size_t n_events) {
     for (i = 0; i < n_events; i++) report_event(model, &events[i]);
 }
 
+/* Ends the stream. Each label may start and end in it, for which `events` has not room at once. */
+static ea_status report_last_events(const ea_model *model, ea_stream *stream) {
+    size_t n_events = 0;
+    ea_status status;
+    do {
+        status = ea_flush(stream, events, EA_LABELS, &n_events);
+        report_events(model, n_events);
+    } while (status == EA_EVENTS_FULL);
+    return status;
+}
+
 static void report_step(uint64_t step, uint32_t hash) {
     port_write("{\"step\":");
     report_number(step);
@@ -73,12 +84,8 @@ int listen_to_end(int with_steps) {
     }
     if (status == EA_OK) {
         report_end(model, stream, hash, ticks);
-        status = ea_flush(stream, events, EA_LABELS, &n_events);
+        status = report_last_events(model, stream);
     }
-    if (status != EA_OK) {
-        report_error(report_status(status));
-        return 1;
-    }
-    report_events(model, n_events);
-    return 0;
+    if (status != EA_OK) report_error(report_status(status));
+    return status == EA_OK ? 0 : 1;
 }

@@ -364,3 +364,7 @@ def test_the_program_in_the_documentation_hears_events(
         assert 0.0 <= float(time) < 70.0
         assert text.rpartition(" ")[0] in LABELS
         assert text.rpartition(" ")[2] in ("starts", "ends")
+    for label in LABELS:
+        assert sum(f": {label} starts" in x for x in lines) == sum(
+            f": {label} ends" in x for x in lines
+        )

@@ -16,6 +16,7 @@ from firmware_bridge.folder.build import build_firmware
 from firmware_bridge.folder.size import CallGraph, deepest_stack
 from firmware_bridge.target_table import TARGETS
 from firmware_bridge.toolchains import TARGETS_DIR, TOOLCHAINS, compile_program
+from tests.firmware_bridge.arduino_stubs import ARDUINO_H, PDM_H
 from tests.firmware_bridge.firmware_runs import (
     LABELS,
     Make,
@@ -33,32 +34,6 @@ ARDUINO_FLAGS = (*ARDUINO_CPU, "-Os", "-std=gnu11")
 CORTEX_M = ("cortex-m4", "cortex-m7", "cortex-m55")
 IMAGE_PARTS = ("weights", "front-end tables", "labels and thresholds")
 LINUX = ("linux-aarch64", "linux-armv7")
-
-# Enough of the Arduino core and of its PDM library for a compiler to check the sketch.
-ARDUINO_H = """
-#pragma once
-#include <stddef.h>
-#include <stdint.h>
-template <class A, class B> auto min(A a, B b) { return a < b ? a : b; }
-void delay(unsigned long ms);
-struct Printer {
-  void begin(unsigned long baud);
-  void print(const char *text);
-  void println(const char *text);
-  void println(double number);
-};
-extern Printer Serial;
-"""
-PDM_H = """
-#pragma once
-struct Microphone {
-  void onReceive(void (*function)());
-  int begin(int channels, int rate_hz);
-  int available();
-  int read(void *buffer, size_t n_bytes);
-};
-extern Microphone PDM;
-"""
 
 
 @pytest.fixture
