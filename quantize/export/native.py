@@ -234,8 +234,8 @@ def _kind(mixer: Mixer) -> str:
         if isinstance(mixer, kind):
             return name
     raise EdgeAudioError(
-        f"the engine has no code for the mixer {type(mixer).__name__}: add it to "
-        "firmware_bridge/engine/src/mixers.c and quantize/export/native.py"
+        f"the engine has no code for the mixer {type(mixer).__name__}: give it a file beside "
+        "firmware_bridge/engine/src/mixers.c, and a writer in quantize/export/native.py"
     )
 
 

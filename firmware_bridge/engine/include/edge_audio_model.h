@@ -58,8 +58,9 @@ typedef struct {
     ea_numbers scale, bias;  /* [n_out] */
 } ea_linear;
 
-/* 3x3 depthwise, then 1x1 unless n_in is 1; maps are int16 with in_bits, mid_bits and out_bits
- * after the binary point, channels last. */
+/* 3x3 depthwise, then 1x1 unless n_in is 1. Maps are int16, channels last: input and output with
+ * in_bits and out_bits after the binary point, the one between them in a unit that is part of
+ * kernel_gain and mix_gain. */
 typedef struct {
     uint32_t n_in, n_filters, n_out, row; /* row: n_filters, up to a multiple of 8 */
     uint32_t stride, n_bands, is_residual, in_bits, out_bits;

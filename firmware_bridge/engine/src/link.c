@@ -1,94 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Serial link: frames of [version][type][sequence][body][CRC-16], COBS between zeros.
+ * Serial link: messages of a stream to a host, and the host's commands.
  */
-#include "edge_audio_link.h"
+#include "link_frame.h"
 
-enum { HEADER_BYTES = 3, CRC_BYTES = 2, BODY_AT = 2 + HEADER_BYTES };
 enum { THRESHOLD_BYTES = 10, LABEL_HEAD_BYTES = 10, SCORES_HEAD_BYTES = 4, PCM_HEAD_BYTES = 8 };
-#define MAX_BODY (EA_LINK_MAX_PAYLOAD - HEADER_BYTES - CRC_BYTES)
 #define NO_COMMAND 0xffffffffu
-
-typedef union {
-    float value;
-    uint32_t bits;
-} float_bits;
-
-/* ---- numbers, least significant byte first ---- */
-
-static uint8_t *put(uint8_t *at, uint64_t value, uint32_t n_bytes) {
-    for (uint32_t i = 0; i < n_bytes; i++) {
-        at[i] = (uint8_t)(value >> (8u * i) & 0xffu);
-    }
-    return at + n_bytes;
-}
-
-static uint8_t *put_float(uint8_t *at, float value) {
-    float_bits number;
-    number.value = value;
-    return put(at, number.bits, 4);
-}
-
-static uint32_t get(const uint8_t *at, uint32_t n_bytes) {
-    uint32_t value = 0;
-    for (uint32_t i = 0; i < n_bytes; i++) {
-        value |= (uint32_t)at[i] << (8u * i);
-    }
-    return value;
-}
-
-static float get_float(const uint8_t *at) {
-    float_bits number;
-    number.bits = get(at, 4);
-    return number.value;
-}
-
-/* CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xffff, bits not reflected. */
-static uint32_t crc16(const uint8_t *bytes, uint32_t n) {
-    uint32_t crc = 0xffffu;
-    for (uint32_t i = 0; i < n; i++) {
-        crc ^= (uint32_t)bytes[i] << 8;
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (crc & 0x8000u) ? (crc << 1 ^ 0x1021u) & 0xffffu : crc << 1;
-        }
-    }
-    return crc;
-}
 
 /* ---- sending ---- */
 
-/* Where the body of the next frame goes: tx is [0][COBS code][payload][0], and at most 254 bytes
- * of payload stay where they are when they are encoded. */
 static uint8_t *body_of(ea_link *link) {
-    return link->tx + BODY_AT;
+    return link->tx + EA_FRAME_BODY_AT;
 }
 
-/* Replaces each zero of tx[2 .. end) by the distance to the next; tx[1] leads to the first. */
-static void encode(uint8_t *tx, uint32_t end) {
-    uint32_t zero_at = 1;
-    for (uint32_t i = 2; i < end; i++) {
-        if (tx[i] == 0) {
-            tx[zero_at] = (uint8_t)(i - zero_at);
-            zero_at = i;
-        }
-    }
-    tx[zero_at] = (uint8_t)(end - zero_at);
-}
-
-/* Completes the frame whose body ends at `body_end`, and sends it. A frame that is dropped takes
- * its number along, so that the host can count it as lost. */
+/* Sends the frame whose body ends at `body_end`. One that is dropped takes its number along, so
+ * that the host can count it as lost. */
 static void send(ea_link *link, uint32_t type, const uint8_t *body_end) {
-    uint8_t *tx = link->tx;
-    uint32_t end = (uint32_t)(body_end - tx);
-    tx[0] = 0;
-    tx[2] = EA_LINK_VERSION;
-    tx[3] = (uint8_t)type;
-    tx[4] = link->sequence++;
-    put(tx + end, crc16(tx + 2, end - 2u), CRC_BYTES);
-    end += CRC_BYTES;
-    encode(tx, end);
-    tx[end] = 0;
-    if (!link->write(link->context, tx, end + 1u)) {
+    uint32_t n = ea_close_frame(link->tx, type, link->sequence++, body_end);
+    if (!link->write(link->context, link->tx, n)) {
         link->errors.tx_drops++;
     }
 }
@@ -96,13 +25,13 @@ static void send(ea_link *link, uint32_t type, const uint8_t *body_end) {
 static void send_hello(ea_link *link, uint32_t is_boot) {
     const ea_model *model = link->model;
     uint8_t *at = body_of(link);
-    at = put(at, ea_image_crc32(model), 4);
-    at = put(at, ea_sample_rate_hz(model), 4);
-    at = put(at, ea_n_labels(model), 2);
-    at = put(at, ea_step_samples(model), 2);
-    at = put(at, model->window - model->hop, 2);
-    at = put(at, EA_LINK_MAX_TOP, 1);
-    at = put(at, is_boot, 1);
+    at = ea_put(at, ea_image_crc32(model), 4);
+    at = ea_put(at, ea_sample_rate_hz(model), 4);
+    at = ea_put(at, ea_n_labels(model), 2);
+    at = ea_put(at, ea_step_samples(model), 2);
+    at = ea_put(at, model->window - model->hop, 2);
+    at = ea_put(at, EA_LINK_MAX_TOP, 1);
+    at = ea_put(at, is_boot, 1);
     send(link, EA_LINK_HELLO, at);
 }
 
@@ -122,10 +51,10 @@ static uint32_t name_bytes(const char *name, uint32_t limit) {
 
 static void send_label(ea_link *link, uint32_t label) {
     const char *name = ea_label(link->model, label);
-    uint32_t n = name_bytes(name, MAX_BODY - LABEL_HEAD_BYTES);
-    uint8_t *at = put(body_of(link), label, 2);
-    at = put_float(at, link->model->on[label]);
-    at = put_float(at, link->model->off[label]);
+    uint32_t n = name_bytes(name, EA_FRAME_MAX_BODY - LABEL_HEAD_BYTES);
+    uint8_t *at = ea_put(body_of(link), label, 2);
+    at = ea_put_float(at, link->model->on[label]);
+    at = ea_put_float(at, link->model->off[label]);
     for (uint32_t i = 0; i < n; i++) {
         *at++ = (uint8_t)name[i];
     }
@@ -164,24 +93,24 @@ static void send_scores(ea_link *link) {
     uint16_t best[EA_LINK_MAX_TOP];
     const float *scores = ea_scores(link->stream);
     uint32_t n = rank(link, scores, best);
-    uint8_t *at = put(body_of(link), ea_n_steps(link->stream), SCORES_HEAD_BYTES);
+    uint8_t *at = ea_put(body_of(link), ea_n_steps(link->stream), SCORES_HEAD_BYTES);
     for (uint32_t i = 0; i < n; i++) {
-        at = put(at, best[i], 2);
-        at = put(at, (uint32_t)(scores[best[i]] * 65535.0f + 0.5f), 2);
+        at = ea_put(at, best[i], 2);
+        at = ea_put(at, (uint32_t)(scores[best[i]] * 65535.0f + 0.5f), 2);
     }
     send(link, EA_LINK_SCORES, at);
 }
 
 void ea_link_stats(ea_link *link) {
     const ea_link_errors *errors = &link->errors;
-    uint8_t *at = put(body_of(link), ea_n_samples(link->stream), 8);
-    at = put(at, ea_n_steps(link->stream), 4);
-    at = put(at, link->n_events, 4);
-    at = put(at, errors->rx_bad, 4);
-    at = put(at, errors->rx_version, 4);
-    at = put(at, errors->rx_overruns, 4);
-    at = put(at, errors->tx_drops, 4);
-    at = put(at, errors->audio_dropped, 4);
+    uint8_t *at = ea_put(body_of(link), ea_n_samples(link->stream), 8);
+    at = ea_put(at, ea_n_steps(link->stream), 4);
+    at = ea_put(at, link->n_events, 4);
+    at = ea_put(at, errors->rx_bad, 4);
+    at = ea_put(at, errors->rx_version, 4);
+    at = ea_put(at, errors->rx_overruns, 4);
+    at = ea_put(at, errors->tx_drops, 4);
+    at = ea_put(at, errors->audio_dropped, 4);
     send(link, EA_LINK_STATS, at);
     link->stats_at = ea_n_samples(link->stream);
 }
@@ -190,10 +119,10 @@ void ea_link_events(ea_link *link, const ea_event *events, size_t n_events) {
     for (size_t i = 0; i < n_events; i++) {
         link->n_events++;
         if (link->flags & EA_LINK_WITH_EVENTS) {
-            uint8_t *at = put(body_of(link), events[i].sample, 8);
-            at = put(at, events[i].label, 2);
-            at = put(at, (uint32_t)events[i].kind, 1);
-            at = put_float(at, events[i].score);
+            uint8_t *at = ea_put(body_of(link), events[i].sample, 8);
+            at = ea_put(at, events[i].label, 2);
+            at = ea_put(at, (uint32_t)events[i].kind, 1);
+            at = ea_put_float(at, events[i].score);
             send(link, EA_LINK_EVENT, at);
         }
     }
@@ -202,9 +131,9 @@ void ea_link_events(ea_link *link, const ea_event *events, size_t n_events) {
 void ea_link_pcm(ea_link *link, const int16_t *samples, size_t n, uint64_t position) {
     while (n > 0 && (link->flags & EA_LINK_WITH_PCM)) {
         uint32_t n_now = n < EA_LINK_PCM_SAMPLES ? (uint32_t)n : EA_LINK_PCM_SAMPLES;
-        uint8_t *at = put(body_of(link), position, PCM_HEAD_BYTES);
+        uint8_t *at = ea_put(body_of(link), position, PCM_HEAD_BYTES);
         for (uint32_t i = 0; i < n_now; i++) {
-            at = put(at, (uint16_t)samples[i], 2);
+            at = ea_put(at, (uint16_t)samples[i], 2);
         }
         send(link, EA_LINK_PCM, at);
         samples += n_now;
@@ -214,7 +143,7 @@ void ea_link_pcm(ea_link *link, const int16_t *samples, size_t n, uint64_t posit
 }
 
 void ea_link_end(ea_link *link, uint64_t n_samples) {
-    send(link, EA_LINK_END, put(body_of(link), n_samples, 8));
+    send(link, EA_LINK_END, ea_put(body_of(link), n_samples, 8));
 }
 
 /* The counters of a stream that starts anew. */
@@ -261,7 +190,7 @@ static uint32_t query(ea_link *link, const uint8_t *body, uint32_t n) {
     if (n != 5) {
         return EA_LINK_BAD_LENGTH;
     }
-    uint32_t first = get(body + 1, 2), end = first + get(body + 3, 2);
+    uint32_t first = ea_get(body + 1, 2), end = first + ea_get(body + 3, 2);
     switch (body[0]) {
     case EA_LINK_QUERY_HELLO:
         send_hello(link, 0);
@@ -285,13 +214,13 @@ static uint32_t set_thresholds(ea_link *link, const uint8_t *body, uint32_t n) {
         return EA_LINK_BAD_LENGTH;
     }
     for (; n > 0; n -= THRESHOLD_BYTES, body += THRESHOLD_BYTES) {
-        uint32_t label = get(body, 2), end = label + 1u;
+        uint32_t label = ea_get(body, 2), end = label + 1u;
         if (label == EA_LINK_ALL) {
             label = 0;
             end = ea_n_labels(link->model);
         }
         for (; label < end; label++) {
-            if (ea_set_threshold(link->stream, label, get_float(body + 2), get_float(body + 6))) {
+            if (ea_set_threshold(link->stream, label, ea_get_float(body + 2), ea_get_float(body + 6))) {
                 return EA_LINK_BAD_ARGUMENT;
             }
         }
@@ -307,7 +236,7 @@ static uint32_t set_stream(ea_link *link, const uint8_t *body, uint32_t n) {
         return EA_LINK_BAD_ARGUMENT;
     }
     link->flags = body[0];
-    link->scores_every = get(body + 1, 2);
+    link->scores_every = ea_get(body + 1, 2);
     link->n_top = body[3];
     link->scores_at = (uint32_t)ea_n_steps(link->stream);
     return EA_LINK_DONE;
@@ -321,7 +250,7 @@ static int reset(ea_link *link) {
 
 /* A host that missed an ACK sends the same command once more; only RESET must not happen twice. */
 static int obey(ea_link *link, const uint8_t *payload, uint32_t n_body) {
-    const uint8_t *body = payload + HEADER_BYTES;
+    const uint8_t *body = payload + EA_FRAME_HEADER_BYTES;
     uint32_t type = payload[1], sequence = payload[2];
     uint32_t command = type << 8 | sequence, status = EA_LINK_DONE;
     int is_reset = 0;
@@ -343,30 +272,18 @@ static int obey(ea_link *link, const uint8_t *payload, uint32_t n_body) {
         break;
     }
     link->latest_command = command;
-    uint8_t *at = put(body_of(link), sequence, 1);
-    at = put(at, type, 1);
-    send(link, EA_LINK_ACK, put(at, status, 1));
+    uint8_t *at = ea_put(body_of(link), sequence, 1);
+    at = ea_put(at, type, 1);
+    send(link, EA_LINK_ACK, ea_put(at, status, 1));
     return is_reset;
 }
 
 /* ---- receiving ---- */
 
-/* rx[1 .. n) becomes the payload; whether the codes lead from zero to zero just to its end. */
-static int decode(uint8_t *rx, uint32_t n) {
-    uint32_t zero_at = rx[0];
-    while (zero_at < n) {
-        uint32_t code = rx[zero_at];
-        rx[zero_at] = 0;
-        zero_at += code;
-    }
-    return zero_at == n;
-}
-
 static int take_frame(ea_link *link, uint32_t n) {
-    uint8_t *payload = link->rx + 1;
-    uint32_t n_payload = n - 1u;
-    if (n > sizeof link->rx || !decode(link->rx, n) || n_payload < HEADER_BYTES + CRC_BYTES ||
-        crc16(payload, n_payload - CRC_BYTES) != get(payload + n_payload - CRC_BYTES, CRC_BYTES)) {
+    const uint8_t *payload = link->rx + 1;
+    uint32_t n_payload = n > sizeof link->rx ? 0 : ea_open_frame(link->rx, n);
+    if (n_payload == 0) {
         link->errors.rx_bad++;
         return 0;
     }
@@ -377,7 +294,7 @@ static int take_frame(ea_link *link, uint32_t n) {
     if (payload[1] < 0x80u) {
         return 0; /* a line that sends back what we say */
     }
-    return obey(link, payload, n_payload - HEADER_BYTES - CRC_BYTES);
+    return obey(link, payload, n_payload - EA_FRAME_HEADER_BYTES);
 }
 
 void ea_link_receive(ea_link *link, uint8_t byte) {
