@@ -154,7 +154,7 @@ def make_unit(for_system: bool, config: Path | None, name: str, run_as: str | No
 def check_config(config: Path) -> None:
     """Reads the settings as `edge-audio listen` would. Raises UsageError."""
     try:
-        ListenRun(load_config(config), Terms(), config, Screen)
+        ListenRun(load_config(config), Terms(), None, Screen)
     except EdgeAudioError as error:
         raise UsageError(str(error)) from error
 

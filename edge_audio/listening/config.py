@@ -6,7 +6,8 @@ The file's sections are the fields of `Config`; docs/config.md shows all of them
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -145,6 +146,19 @@ class Config(Spec, frozen=True):
             raise ValueError("standard input can be heard once")
         if self.top is not None and self.top < 1:
             raise ValueError("top must be at least 1")
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A file of settings that may be read again. with_flags: puts what was given on the command
+    line in the place of what the file says."""
+
+    path: Path
+    with_flags: Callable[[Config], Config] = lambda config: config
+
+    def read(self) -> Config:
+        """Raises UsageError."""
+        return self.with_flags(load_config(self.path))
 
 
 def load_config(path: Path) -> Config:

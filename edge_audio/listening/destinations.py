@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-import msgspec
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from edge_audio.bundle.spec import Spec
-from edge_audio.events.detector import Event
 from edge_audio.listening.config import Config
+from edge_audio.listening.fan_out import FanOut
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.clips.recorder import ClipsDestination
 from edge_audio.sinks.jsonl import JsonLinesDestination
 from edge_audio.sinks.mqtt.sink import MqttDestination
 from edge_audio.sinks.prometheus import MetricsDestination
 from edge_audio.sinks.webhook.destination import WebhookDestination
-from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
-from edge_audio.support.arrays import FloatArray
 
-_KINDS: dict[str, Callable[..., Destination]] = {
+KINDS: Mapping[str, Callable[..., Destination[Any]]] = {  # the sections of Config
     "json": JsonLinesDestination,
     "mqtt": MqttDestination,
     "webhook": WebhookDestination,
@@ -28,89 +29,130 @@ _KINDS: dict[str, Callable[..., Destination]] = {
 }
 
 
+CLOSE_LIMIT_S = 15.0  # each keeps to less, unless the disk hangs
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A destination with the settings that hold for it. sinks: one for each stream."""
+
+    section: Spec
+    destination: Destination[Any]
+    sinks: Sequence[Sink]
+
+
 class Destinations:
-    """Opens what the settings name and, when they change, only what changed."""
+    """What is open at the moment. Settings change as a whole or not at all: `prepare` opens what
+    is new and changes nothing else, so that whatever it meets leaves all as it was."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Destination] = {}
-        self._sinks: dict[str, list[Sink]] = {}  # one for each stream
+        self._streams: list[Stream] = []
+        self._fan_outs: list[FanOut] = []
+        self._open: Mapping[str, _Opened] = {}
+        self._closing: list[threading.Thread] = []
+        self._losses: list[str] = []
 
-    def __iter__(self) -> Iterator[Destination]:
-        return iter(self._open.values())
+    def add(self, stream: Stream, shown: Sequence[Sink]) -> FanOut:
+        """A stream, before anything is open: what is told to the FanOut goes to `shown`, the
+        sinks of the screen, and to all destinations."""
+        self._streams.append(stream)
+        self._fan_outs.append(FanOut(shown))
+        return self._fan_outs[-1]
+
+    def __iter__(self) -> Iterator[Destination[Any]]:
+        """From any thread: those that are open at this moment."""
+        return iter([opened.destination for opened in self._open.values()])
 
     @property
-    def problems(self) -> list[str]:
-        """One line for each destination that has a problem at the moment."""
-        return [
-            f"{destination.name}: {destination.problem}"
-            for destination in self
-            if destination.problem
-        ]
+    def problems(self) -> dict[str, str]:
+        """Name of each destination that has a problem at the moment -> one line on it."""
+        found = {}
+        for kind, opened in self._open.items():
+            errors = [fan_out.errors[kind] for fan_out in self._fan_outs if kind in fan_out.errors]
+            if problem := opened.destination.problem or "".join(errors[:1]):
+                found[opened.destination.name] = problem
+        return found
 
-    def sinks(self, config: Config, streams: Sequence[Stream]) -> list[list[Sink]]:
-        """The sinks of each stream from now on. Destinations that the settings no longer name
-        are closed before new ones are opened: they may want the same port or file. Raises what
-        opening one of them raised; the others are open then."""
-        wanted = {key: (kind, section) for key, kind, section in _sections(config)}
-        for key in [key for key in self._open if key not in wanted]:
-            self._close(key)
-        for key, (kind, section) in wanted.items():
-            if key not in self._open:
-                self._open_one(key, kind, section, streams)
-        return [[self._sinks[key][i] for key in wanted] for i in range(len(streams))]
+    @property
+    def is_closing(self) -> bool:
+        """Whether some still hold what they had, for seconds at most."""
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        return bool(self._closing)
 
-    def _open_one(self, key: str, kind: str, section: Spec, streams: Sequence[Stream]) -> None:
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Opens what these settings name beyond what is open. What it returns puts all of that in
+        use at once, raises nothing, and is to be called from the listening thread. Raises what
+        opening one of them raised; all is as before then."""
+        now: dict[str, _Opened] = {}
+        go_ons: list[Callable[[], None]] = []
+        with ExitStack() as undo:
+            for kind in KINDS:
+                if (section := getattr(config, kind)) is not None:
+                    now[kind], go_on = self._prepared(kind, section, undo)
+                    go_ons += [go_on] if go_on is not None else []
+            undo.pop_all()
+        return partial(self._commit, now, go_ons)
+
+    def close(self) -> list[str]:
+        """Ends all at once, within seconds. Returns a line for each that has lost something."""
+        self._join()
+        self._commit({}, ())
+        self._join()
+        return self._losses
+
+    def _prepared(
+        self, kind: str, section: Spec, undo: ExitStack
+    ) -> tuple[_Opened, Callable[[], None] | None]:
+        """One by these settings, and what makes it go on by them if it is open already."""
+        old = self._open.get(kind)
+        if old is not None and old.section == section:
+            return old, None
+        go_on = None if old is None else old.destination.reconfigure(section, undo)
+        if old is not None and go_on is not None:
+            return replace(old, section=section), go_on
         others = [self] if kind == "metrics" else []  # whose problems it shows
-        destination = _KINDS[kind](section, *others)
+        destination = KINDS[kind](section, *others)
+        undo.callback(_close_quietly, destination)
+        return _Opened(section, destination, [destination.open(x) for x in self._streams]), None
+
+    def _commit(self, now: Mapping[str, _Opened], go_ons: Sequence[Callable[[], None]]) -> None:
+        for go_on in go_ons:
+            go_on()
+        before, self._open = self._open, now
+        for i, fan_out in enumerate(self._fan_outs):
+            fan_out.swap({kind: opened.sinks[i] for kind, opened in now.items()})
+        for kind in KINDS:
+            self._succeed(before.get(kind), now.get(kind))
+
+    def _succeed(self, old: _Opened | None, new: _Opened | None) -> None:
+        """Closes the old one while listening goes on, and starts the new one then."""
+        if old is None:
+            if new is not None:
+                new.destination.start()
+        elif new is None or new.destination is not old.destination:
+            for sink in old.sinks:
+                with suppress(Exception):  # what is wrong with it was told as its problem
+                    sink.close()
+            thread = threading.Thread(target=self._close, args=(old, new), daemon=True)
+            self._closing.append(thread)
+            thread.start()
+
+    def _close(self, old: _Opened, new: _Opened | None) -> None:
+        destination = old.destination
         try:
-            self._sinks[key] = [destination.open(stream) for stream in streams]
-        except Exception:
             destination.close()
-            raise
-        self._open[key] = destination
+        except Exception as error:  # nothing that a destination does ends the run
+            self._losses.append(f"{destination.name}: {type(error).__name__} at its end: {error}")
+        if destination.n_lost:
+            self._losses.append(f"{destination.name}: {destination.n_lost} were not delivered")
+        if new is not None:
+            new.destination.start()
 
-    def close(self) -> None:
-        """Ends all, each within seconds."""
-        for key in list(self._open):
-            self._close(key)
-
-    def _close(self, key: str) -> None:
-        for sink in self._sinks.pop(key, []):
-            sink.close()
-        self._open.pop(key).close()
+    def _join(self) -> None:
+        for thread in self._closing:
+            thread.join(CLOSE_LIMIT_S)
 
 
-def _sections(config: Config) -> Iterator[tuple[str, str, Spec]]:
-    """(what tells it from others, kind, section) of every destination."""
-    for kind in _KINDS:
-        section = getattr(config, kind)
-        if section is not None:
-            yield f"{kind} {msgspec.json.encode(section).decode()}", kind, section
-
-
-class FanOut(Sink):
-    """Passes everything on to several sinks, which may be others from one step to the next;
-    whoever opened them closes them."""
-
-    def __init__(self, sinks: Sequence[Sink] = ()) -> None:
-        self.sinks = list(sinks)
-
-    def on_watch(self, labels: Sequence[str]) -> None:
-        for sink in self.sinks:
-            sink.on_watch(labels)
-
-    def on_audio(self, block: Block) -> None:
-        for sink in self.sinks:
-            sink.on_audio(block)
-
-    def on_event(self, event: Event) -> None:
-        for sink in self.sinks:
-            sink.on_event(event)
-
-    def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        for sink in self.sinks:
-            sink.on_scores(time_s, scores)
-
-    def on_notice(self, text: str) -> None:
-        for sink in self.sinks:
-            sink.on_notice(text)
+def _close_quietly(destination: Destination[Any]) -> None:
+    with suppress(Exception):  # there is an error already, which says more
+        destination.close()

@@ -9,7 +9,7 @@ import msgspec
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.events.detector import Event
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
-from edge_audio.listening.destinations import FanOut
+from edge_audio.listening.fan_out import FanOut
 from edge_audio.sources.base import Block, Source
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger
@@ -68,4 +68,8 @@ class Listener:
     def _report(self, events: Sequence[Event]) -> None:
         for event in events:
             self.stream.stats.n_events += event.kind == "start"
+            if event.kind == "start":
+                self.stream.sounding.add(event.label)
+            else:
+                self.stream.sounding.discard(event.label)
             self.sink.on_event(event)

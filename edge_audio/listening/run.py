@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from edge_audio.backends import open_backend
@@ -16,9 +15,10 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.events.detector import LabelState
 from edge_audio.labels.find import find_label
-from edge_audio.listening.config import Config, SourceConfig, load_config
-from edge_audio.listening.destinations import Destinations, FanOut
+from edge_audio.listening.config import Config, SettingsFile, SourceConfig
+from edge_audio.listening.destinations import Destinations
 from edge_audio.listening.listener import Listener
+from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
 from edge_audio.listening.signals import StopSignals, first_seconds
 from edge_audio.service.notify import Notifier
 from edge_audio.sinks.base import Sink
@@ -91,21 +91,21 @@ class ListenRun:
         self,
         config: Config,
         terms: Terms,
-        path: Path | None,
+        file: SettingsFile | None,
         open_screen: Callable[[ScreenSpec], Screen],
     ) -> None:
-        """path: of the settings, where SIGHUP reads them again. Raises UsageError for labels or
-        thresholds that the model does not know; opens nothing yet."""
+        """file: where SIGHUP reads the settings again. Raises UsageError for labels or thresholds
+        that the model does not know; opens nothing yet."""
         self._open_screen = open_screen
-        self._config, self._terms, self._path = config, terms, path
+        self._config, self._terms, self._file = config, terms, file
         self._bundle = load_bundle(config.model)
         self._events = self._chosen_events(config)
         self._explained = self._chosen_labels(terms.explained)
         self._notifier = Notifier.from_environment()
         self._destinations = Destinations()
         self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
-        self._told: list[str] = []  # problems of destinations that were told last
-        self._signals = StopSignals(reloadable=path is not None)
+        self._problems = ProblemTeller(self._say)
+        self._signals = StopSignals(reloadable=file is not None)
         self._listeners: list[Listener] = []
         self._is_drawing = False
 
@@ -115,21 +115,21 @@ class ListenRun:
         with ExitStack() as opened:
             sources = [opened.enter_context(self._source(s)) for s in self._config.source]
             backend = open_backend(self._bundle, self._config.backend)
-            opened.callback(self._destinations.close)
+            opened.callback(self._close_destinations)
             streams = [
                 self._stream(*pair) for pair in zip(self._config.source, sources, strict=True)
             ]
             self._screen = opened.enter_context(self._make_screen(streams, sources))
             self._is_drawing = self._screen.is_live
-            sinks = self._destinations.sinks(self._config, streams)
             for i, (stream, source) in enumerate(zip(streams, sources, strict=True)):
                 gate_dbfs = self._config.events.gate_dbfs
                 tagger = Tagger(self._bundle, backend, self._events, gate_dbfs, self._explained)
                 self._screen.explain(i, tagger.label_state)
                 policy = self._config.events.policy()
-                sink = FanOut([*self._screen.sinks[i], *sinks[i]])
+                sink = self._destinations.add(stream, self._screen.sinks[i])
                 sink.on_watch(list(self._events.thresholds))
                 self._listeners.append(Listener(stream, source, tagger, sink, policy))
+            self._destinations.prepare(self._config)()
             with self._signals:
                 self._notifier.ready()
                 self._listen()
@@ -144,7 +144,7 @@ class ListenRun:
             sources=sources,
             explained=self._explained,
             step_s=self._bundle.manifest.model.step_s,
-            problems=lambda: self._destinations.problems,
+            problems=self._problem_lines,
         )
         return self._open_screen(spec)
 
@@ -197,19 +197,16 @@ class ListenRun:
             for listener in self._listeners:
                 if listener.stream.name == name:
                     listener.sink.on_notice(text)
-        self._tell_problems()
-        if self._signals.take_reload():
+        self._problems.tell(self._destinations.problems)
+        if not self._destinations.is_closing and self._signals.take_reload():
             self._reload()
 
-    def _tell_problems(self) -> None:
-        problems = self._destinations.problems
-        for text in problems:
-            if text not in self._told:
-                self._say(text)
-        for text in self._told:
-            if text not in problems:
-                self._say(f"{text.partition(':')[0]}: all is well again")
-        self._told = problems
+    def _problem_lines(self) -> list[str]:
+        return [f"{name}: {text}" for name, text in self._destinations.problems.items()]
+
+    def _close_destinations(self) -> None:
+        for text in self._destinations.close():  # the screen has ended
+            say(text)
 
     def _notice(self, name: str, text: str) -> None:
         """From any thread."""
@@ -221,24 +218,30 @@ class ListenRun:
             say(text)
 
     def _reload(self) -> None:
-        """New thresholds, labels and destinations; what cannot change while listening stays, and
-        so does everything where the new settings are wrong."""
-        assert self._path is not None
+        """New thresholds, labels and destinations, all or none: what is new is opened first, and
+        where anything is wrong with it all stays as it was. What cannot change while listening
+        stays as well, and is named."""
+        assert self._file is not None
         self._notifier.reloading()
+        waiting: list[str] = []
         try:
-            config = load_config(self._path)
+            config = self._file.read()
+            waiting = waiting_for_restart(self._config, config)
             events = self._chosen_events(config)
-            self._say_what_stays(config)
-            streams = [listener.stream for listener in self._listeners]
-            sinks = self._destinations.sinks(config, streams)
-        except EdgeAudioError as error:
-            self._say(f"settings stay as they were: {error}")
+            change_destinations = self._destinations.prepare(config)
+        except Exception as error:  # nobody is there to start it again
+            known = isinstance(error, EdgeAudioError)
+            text = str(error) if known else f"unexpected {type(error).__name__}: {error}"
+            self._say(f"settings stay as they were: {text}")
         else:
-            self._config, self._events = config, events
-            for i, listener in enumerate(self._listeners):
-                listener.sink.sinks = [*self._screen.sinks[i], *sinks[i]]
+            self._config = without_restart(self._config, config)
+            self._events = events
+            for listener in self._listeners:
                 listener.change(events, config.events.policy(), config.events.gate_dbfs)
-            self._say(f"settings read again from {self._path}")
+            change_destinations()  # after sounds have ended that are no longer watched
+            self._say(f"settings read again from {self._file.path}")
+        if waiting:
+            self._say(f"restart for the new {', '.join(waiting)}")
         self._notifier.ready()
 
     def _chosen_events(self, config: Config) -> EventSpec:
@@ -248,12 +251,6 @@ class ListenRun:
     def _chosen_labels(self, names: tuple[str, ...]) -> list[str]:
         labels = self._bundle.manifest.labels
         return list(dict.fromkeys(find_label(name, labels) for name in names))
-
-    def _say_what_stays(self, config: Config) -> None:
-        fixed = ("model", "backend", "source", "reconnect", "format", "top")
-        changed = [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
-        if changed:
-            self._say(f"restart for the new {', '.join(changed)}")
 
     # Sources
 

@@ -6,31 +6,13 @@ import heapq
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import quote
-
-import msgspec
 
 from edge_audio.errors import UsageError
 from edge_audio.report.bounds import Bounds
+from edge_audio.sinks.clips.sidecar import MAX_SIDECAR_BYTES, Sidecar, read_sidecar
 from edge_audio.support.text import MAX_NAME_CHARS
-
-MAX_SIDECAR_BYTES = 1 << 20
-Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
-
-
-class Sidecar(msgspec.Struct, frozen=True):
-    """What the recorder wrote about a clip."""
-
-    time_s: float
-    label: Name
-    start_s: float
-    end_s: float
-    stream: Name = ""
-    score: float = 0.0
-    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -76,10 +58,10 @@ def _clips(folder: Path, is_dated: bool, bounds: Bounds) -> Iterator[Clip]:
         if sidecar is None or (sidecar.at is not None) != is_dated or not sound.is_file():
             continue
         offset_s, time_s = 0.0, sidecar.time_s
-        if sidecar.at is not None:
-            offset = sidecar.at.utcoffset()
+        if (moment := sidecar.moment) is not None:
+            offset = moment.utcoffset()
             assert offset is not None
-            offset_s, time_s = offset.total_seconds(), sidecar.at.timestamp()
+            offset_s, time_s = offset.total_seconds(), moment.timestamp()
         duration_s = max(0.0, sidecar.end_s - sidecar.start_s)
         if bounds.clip(time_s, time_s, offset_s) is not None:
             yield Clip(time_s, sound, sidecar.label, sidecar.stream, sidecar.score, duration_s)
@@ -88,6 +70,8 @@ def _clips(folder: Path, is_dated: bool, bounds: Bounds) -> Iterator[Clip]:
 def _read_sidecar(path: Path) -> Sidecar | None:
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_SIDECAR_BYTES), type=Sidecar)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            sidecar = read_sidecar(file.read(MAX_SIDECAR_BYTES))
+    except (OSError, ValueError):
         return None
+    is_plain = max(len(sidecar.label), len(sidecar.stream)) <= MAX_NAME_CHARS
+    return sidecar if is_plain else None

@@ -6,15 +6,19 @@ opened once, and opens a *sink* for each stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+
+ConfigT = TypeVar("ConfigT", bound=Spec)
 
 
 class Sink:
@@ -26,7 +30,8 @@ class Sink:
     """
 
     def on_watch(self, labels: Sequence[str]) -> None:
-        """These labels can become events from now on: at the start, and when settings change."""
+        """These labels can become events from now on: at the start, and when settings change.
+        Which of them sound at this moment is in `Stream.sounding`."""
 
     def on_audio(self, block: Block) -> None:
         """The next block, before anything that is found in it."""
@@ -38,30 +43,48 @@ class Sink:
         """f32[n_labels], probabilities, of the step that ends at time_s."""
 
     def on_notice(self, text: str) -> None:
-        """One line on the stream itself: a device lost or back, audio dropped."""
+        """One line on the stream itself: a device lost or back, audio lost."""
 
     def close(self) -> None:
-        """The stream has ended."""
+        """The stream has ended, or goes elsewhere from now on."""
 
 
-class Destination(Protocol):
-    """A destination shared by streams.
-
-    name: what a user calls it in messages, such as "mqtt" or "webhook https://...".
-    problem: one line on what is wrong at the moment, for people; "" if nothing is.
-    """
-
-    name: str
+class Destination(Generic[ConfigT]):
+    """A destination shared by streams. Constructors take the settings, claim what they need (a
+    file, a folder, a port) and raise UsageError where they cannot have it."""
 
     @property
-    def problem(self) -> str: ...
+    def name(self) -> str:
+        """What a user calls it in messages, such as "webhook example.org"."""
+        raise NotImplementedError
+
+    @property
+    def problem(self) -> str:
+        """One line on what is wrong at the moment, for people; "" if nothing is."""
+        return ""
+
+    @property
+    def n_lost(self) -> int:
+        """Records, events or clips that did not arrive and never will."""
+        return 0
 
     def open(self, stream: Stream) -> Sink:
         """A sink for one stream; called once for each, from the listening thread."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begins with what others can see, after its predecessor has been closed."""
+
+    def reconfigure(self, config: ConfigT, undo: ExitStack) -> Callable[[], None] | None:
+        """What makes this destination and its sinks go on by other settings, without losing what
+        waits; it raises nothing. None where the settings speak of another place, for which a new
+        destination can be opened beside this one. Until the result is called nothing changes;
+        `undo` gives back what was claimed, where it will not be. Raises UsageError."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Delivers what can be delivered within a few seconds, keeps or counts the rest, and
-        gives everything back."""
+        gives everything back. May be called without `start`, and from any thread."""
 
 
 class TopLabels:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Sink, TopLabels, scored
+from edge_audio.sinks.base import Destination, Sink, TopLabels, scored
+from edge_audio.sinks.level import LevelClock, check_level_every_s
 from edge_audio.sinks.records import event_record, record
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import json_line
 
 
 class JsonLinesSink(Sink):
@@ -41,7 +45,7 @@ class JsonLinesSink(Sink):
 
     def _write(self, time_s: float, **fields: object) -> None:
         fields = {"time_s": round(time_s, 3), **fields}
-        self._stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        self._stream.write(json_line(fields) + "\n")
         self._stream.flush()
 
 
@@ -62,25 +66,30 @@ class JsonLinesConfig(Spec, frozen=True):
     def __post_init__(self) -> None:
         if not self.path:
             raise ValueError("path must not be empty")
-        if self.top < 0 or not 0.0 <= self.level_every_s < float("inf"):
-            raise ValueError("top and level_every_s must be finite and not negative")
+        if self.top < 0:
+            raise ValueError("top must not be negative")
+        check_level_every_s(self.level_every_s)
         if not (0.0 < self.max_mb <= 1e6 and 1 <= self.keep <= 1000):
             raise ValueError("need 0 < max_mb <= 1e6 and 1 <= keep <= 1000")
 
 
-class JsonLinesDestination:
+class JsonLinesDestination(Destination[JsonLinesConfig]):
     """One file for all streams, written by a thread: what the disk refuses is counted as lost,
     and later records are written as soon as there is room."""
 
     def __init__(self, config: JsonLinesConfig) -> None:
         """Raises UsageError if the file cannot be opened."""
-        self.name = f"file {config.path}"
         self._config = config
         try:
             self._file = _RotatedFile(config)
         except OSError as error:
             raise UsageError(f"cannot write {config.path}: {error.strerror}") from error
+        self._sinks: list[_FileSink] = []
         self._worker: Worker[dict[str, object]] = Worker("json lines", self._write)
+
+    @property
+    def name(self) -> str:
+        return f"file {self._config.path}"
 
     @property
     def n_lost(self) -> int:
@@ -93,14 +102,26 @@ class JsonLinesDestination:
         return f"{error}; {self.n_lost} records lost" if error else ""
 
     def open(self, stream: Stream) -> Sink:
-        return _FileSink(stream, self._config, self._worker)
+        self._sinks.append(_FileSink(stream, self._config, self._worker))
+        return self._sinks[-1]
+
+    def reconfigure(self, config: JsonLinesConfig, undo: ExitStack) -> Callable[[], None] | None:
+        """The same file stays open."""
+        is_same_file = os.path.realpath(config.path) == os.path.realpath(self._config.path)
+        return partial(self._use, config) if is_same_file else None
+
+    def _use(self, config: JsonLinesConfig) -> None:
+        self._config = config
+        self._file.limit(config)
+        for sink in self._sinks:
+            sink.use(config)
 
     def close(self) -> None:
         if self._worker.close():
             self._file.close()
 
     def _write(self, fields: dict[str, object]) -> None:
-        self._file.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json_line(fields).encode() + b"\n")
 
 
 class _FileSink(Sink):
@@ -108,9 +129,13 @@ class _FileSink(Sink):
         self, stream: Stream, config: JsonLinesConfig, worker: Worker[dict[str, object]]
     ) -> None:
         self._stream, self._worker = stream, worker
-        self._top = TopLabels(stream.labels, config.top)
-        self._level_every_s = config.level_every_s
-        self._next_level_s = 0.0
+        self._level_clock = LevelClock(config.level_every_s)
+        self.use(config)
+
+    def use(self, config: JsonLinesConfig) -> None:
+        """Goes on by other settings."""
+        self._top = TopLabels(self._stream.labels, config.top)
+        self._level_clock.every_s = config.level_every_s
 
     def on_event(self, event: Event) -> None:
         self._worker.put(event_record(self._stream, event))
@@ -119,8 +144,7 @@ class _FileSink(Sink):
         if self._top.n_top:
             top = [scored(label, score) for label, score in self._top(scores)]
             self._worker.put(record(self._stream, time_s, kind="scores", top=top))
-        if self._level_every_s and time_s >= self._next_level_s:
-            self._next_level_s = time_s + self._level_every_s
+        if self._level_clock.is_due(time_s):
             stats = self._stream.stats
             level, load = round(stats.level_dbfs, 1), round(stats.load, 4)
             fields = {"kind": "level", "level_dbfs": level, "load": load}
@@ -136,9 +160,13 @@ class _RotatedFile:
 
     def __init__(self, config: JsonLinesConfig) -> None:
         self._path = Path(config.path)
-        self._max_bytes, self._keep = round(config.max_mb * 1e6), config.keep
+        self.limit(config)
         self._descriptor: int | None = None
         self._open()
+
+    def limit(self, config: JsonLinesConfig) -> None:
+        """Other sizes from the next line on; from any thread."""
+        self._max_bytes, self._keep = round(config.max_mb * 1e6), config.keep
 
     def write(self, line: bytes) -> None:
         """Raises OSError; then nothing of the line is left in the file."""
@@ -156,7 +184,7 @@ class _RotatedFile:
     def _open(self) -> int:
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o644)
+            descriptor = os.open(self._path, flags, 0o600)  # it says who is at home when
             n_bytes = os.fstat(descriptor).st_size
             if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
                 os.write(descriptor, b"\n")

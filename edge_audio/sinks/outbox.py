@@ -39,6 +39,12 @@ class Outbox:
         """The next event costs the oldest one."""
         return len(self._events) >= self._capacity
 
+    def resize(self, capacity: int) -> None:
+        """More or fewer events may wait."""
+        with self._lock:
+            self._capacity = capacity
+            self._drop_oldest()
+
     def put(self, topic: str, payload: str) -> None:
         """An event, to be sent once."""
         with self._lock:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.metrics_server import Server
 from edge_audio.sources.stream import Stats, Stream
 from edge_audio.support.arrays import FloatArray
 
@@ -50,43 +54,43 @@ _OF_STREAMS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
 )
 
 
-class MetricsDestination:
+class MetricsDestination(Destination[MetricsConfig]):
     """A page of text at http://HOST:PORT/metrics, made when it is asked for: listening does
     nothing for it but count."""
 
-    problem = ""
-
-    def __init__(self, config: MetricsConfig, destinations: Iterable[Destination] = ()) -> None:
-        """destinations: whose problems are shown as well. Raises UsageError if the port
-        cannot be had or prometheus-client is not installed."""
-        try:
-            from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-        except ImportError as error:
-            hint = "pip install 'edge-audio[metrics]'"
-            raise UsageError(f"metrics need prometheus-client: {hint}") from error
-        self.name = f"metrics {config.host}:{config.port}"
+    def __init__(
+        self, config: MetricsConfig, destinations: Iterable[Destination[Any]] = ()
+    ) -> None:
+        """destinations: whose problems are shown as well. Raises UsageError if the port cannot be
+        had or prometheus-client is not installed."""
+        self._config = config
         self._sinks: list[_MetricsSink] = []
         self._destinations = destinations
-        registry = CollectorRegistry()  # the global one may belong to a program around us
-        ProcessCollector(registry=registry)
-        collector: Any = self  # has the one method of a Collector
-        registry.register(collector)
-        try:
-            self._server, self._thread = start_http_server(config.port, config.host, registry)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            where = f"port {config.port} of {config.host!r}"
-            hint = "choose another port or host under [metrics]"
-            raise UsageError(f"cannot answer on {where}: {reason}; {hint}") from error
+        self._server = Server(config.host, config.port, _application(self))
+
+    @property
+    def name(self) -> str:
+        return f"metrics {self._config.host}:{self._config.port}"
 
     def open(self, stream: Stream) -> Sink:
         self._sinks.append(_MetricsSink(stream))
         return self._sinks[-1]
 
+    def reconfigure(self, config: MetricsConfig, undo: ExitStack) -> Callable[[], None] | None:
+        """Counters go on, also where they are answered at another address."""
+        if self._server.is_at(config.host, config.port):
+            return partial(self._use, config, self._server)
+        server = Server(config.host, config.port, self._server.application, beside=self._server)
+        undo.callback(server.close)
+        return partial(self._use, config, server)
+
+    def _use(self, config: MetricsConfig, server: Server) -> None:
+        before, self._config, self._server = self._server, config, server
+        if before is not server:
+            threading.Thread(target=before.close, name="metrics", daemon=True).start()
+
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now; called by prometheus_client, in threads of the server."""
@@ -147,6 +151,19 @@ class _MetricsSink(Sink):
         watched, scores = self._watched, self._scores
         if len(scores):
             yield from ((label, float(scores[i])) for label, i in watched.items())
+
+
+def _application(collector: Any) -> Any:
+    """The page of a collector, as a WSGI application. Raises UsageError."""
+    try:
+        from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+    except ImportError as error:
+        hint = "pip install 'edge-audio[metrics]'"
+        raise UsageError(f"metrics need prometheus-client: {hint}") from error
+    registry = CollectorRegistry()  # the global one may belong to a program around us
+    ProcessCollector(registry=registry)
+    registry.register(collector)
+    return make_wsgi_app(registry)
 
 
 def _valid(text: str) -> str:

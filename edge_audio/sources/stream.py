@@ -65,6 +65,7 @@ class Stream:
     labels: of all scores. sample_rate_hz: of the blocks.
     live: the audio is of this moment, so that it has a time of day.
     stats: counters that the listening thread keeps up to date; read them at any time.
+    sounding: labels of events that have started and not yet ended; of the listening thread.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Stream:
     sample_rate_hz: int
     live: bool
     stats: Stats = field(default_factory=Stats)
+    sounding: set[str] = field(default_factory=set)
 
     def wall_time(self, time_s: float) -> datetime | None:
         """Time of day, with its zone, of an audio time that was just heard; None for recordings.

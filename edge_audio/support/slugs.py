@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from itertools import count
+from itertools import chain, count
 
 from slugify import slugify
 
@@ -36,8 +36,9 @@ def _slug(name: str, unwanted: str, lowercase: bool) -> str:
 
 class Slugs:
     """Gives every name a slug of its own, which differs from others by more than case: not all
-    disks tell a from A. The first of several names with the same slug has it as it is, each other
-    one with a part of its hash, which does not depend on what else has a name."""
+    disks tell a from A. The first of several names with the same slug has it as it is. Others are
+    numbered where they are ASCII, as installations know them, and else have a part of their hash,
+    which does not depend on what else has a name."""
 
     def __init__(self, slug_of: Callable[[str], str]) -> None:
         """slug_of: `topic_slug` or `file_slug`."""
@@ -47,8 +48,9 @@ class Slugs:
     def __call__(self, name: str) -> str:
         base = self._slug_of(name) or "unnamed"
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-        hashed = (f"{base}-{digest}" + (f"-{n}" if n > 1 else "") for n in count(1))
-        candidates = (slug for slugs in ([base], hashed) for slug in slugs)
+        stem = base if name.isascii() else f"{base}-{digest}"
+        numbered = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+        candidates = chain([base], numbered)
         slug = next(slug for slug in candidates if slug.casefold() not in self._taken)
         self._taken.add(slug.casefold())
         return slug

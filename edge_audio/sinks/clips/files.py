@@ -14,7 +14,6 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +22,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.sinks.clips.sidecar import Sidecar, read_sidecar
+from edge_audio.support.locks import Lock, LockedError
+from edge_audio.support.slugs import file_slug
 
 _AUDIO, _DRAFT = ".audio.part", ".draft.part"  # of the clip that is being recorded
 _SIDECAR, _BROKEN = ".sidecar.part", ".broken.part"
@@ -32,41 +33,7 @@ _CLIP = re.compile(r"(\d{6}|t\d+)-[\w-]+\.flac")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d|undated")
 _PIECE = 1024  # samples: at most so many are lost before the place where a file breaks off
 _MAX_SILENCE = 1 << 16  # samples written at once
-_MAX_NAME_CHARS = 40  # of four bytes at most, so that names of files stay below 255
-_UNREADABLE = (OSError, soundfile.SoundFileError, msgspec.DecodeError, ValueError)
-
-
-class ClipEvent(Spec, frozen=True):
-    """end_s: None if it still sounded when the clip ended. score: the highest."""
-
-    label: str
-    start_s: float
-    end_s: float | None
-    score: float
-
-
-class Sidecar(Spec, frozen=True, kw_only=True, omit_defaults=True):
-    """What is written beside a clip. Times are those of the stream, as in all records.
-
-    time_s, at, stream, label: of the first event, as in its record elsewhere. score: its highest.
-    start_s, end_s: of the audio. gaps: (start_s, end_s) of silence in place of audio that was
-        lost.
-    """
-
-    time_s: float
-    at: str | None = None
-    stream: str
-    label: str
-    score: float
-    start_s: float
-    end_s: float
-    events: tuple[ClipEvent, ...]
-    gaps: tuple[tuple[float, float], ...] = ()
-
-
-def slug(text: str) -> str:
-    """The text as part of a file's name: letters, digits, - and _ alone."""
-    return re.sub(r"[^\w]+", "-", text)[:_MAX_NAME_CHARS].strip("-_") or "unnamed"
+_UNREADABLE = (OSError, soundfile.SoundFileError, ValueError)
 
 
 class ClipFolder:
@@ -83,25 +50,33 @@ class ClipFolder:
         self.path = path
         self.error = ""
         self.n_lost = 0
-        self._quota_bytes, self._keep_s = quota_bytes, keep_s
+        self.limit(quota_bytes, keep_s)
         self._open: dict[Path, ClipFile] = {}  # by the folder of the stream
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(path / ".lock")
-            for folder in _folders(path):
-                self._recover(folder)
-        except BlockingIOError as error:
+            self._lock = Lock(path / ".lock")
+        except LockedError as error:
             hint = "name another folder under [clips]"
             raise UsageError(f"clips are being recorded in {path} already: {hint}") from error
         except OSError as error:
             raise UsageError(f"cannot record clips in {path}: {error.strerror}") from error
+        try:
+            for folder in _folders(path):
+                self._recover(folder)
+        except BaseException:
+            self._lock.release()
+            raise
         self.tidy()
+
+    def limit(self, quota_bytes: float, keep_s: float) -> None:
+        """Other limits from the next `tidy` on; from any thread."""
+        self._quota_bytes, self._keep_s = quota_bytes, keep_s
 
     def close(self) -> None:
         """Saves clips that were never finished, and lets others use the folder."""
         for clip in list(self._open.values()):
             clip.finish()
-        os.close(self._lock)
+        self._lock.release()
 
     def began(self, clip: ClipFile) -> None:
         """Only one clip is recorded of each stream: another one before it has ended by now."""
@@ -138,7 +113,7 @@ class ClipFolder:
         with contextlib.suppress(*_UNREADABLE):
             if not broken.exists():  # else this was tried before and killed as well
                 (folder / _AUDIO).rename(broken)
-            sidecar = msgspec.json.decode((folder / _DRAFT).read_bytes(), type=Sidecar)
+            sidecar = read_sidecar((folder / _DRAFT).read_bytes())
             with soundfile.SoundFile(broken) as file:
                 rate_hz = file.samplerate
                 clip = ClipFile(self, folder, rate_hz, 0, sidecar)
@@ -248,11 +223,11 @@ class ClipFile:
 
 def _publish(folder: Path, audio: Path, sidecar: Sidecar) -> None:
     """Gives a clip its name. The sidecar is there first, so that no clip is ever without."""
-    at = datetime.fromisoformat(sidecar.at) if sidecar.at else None
+    at = sidecar.moment
     day = folder / (f"{at:%Y-%m-%d}" if at else "undated")
     day.mkdir(mode=0o700, exist_ok=True)
     moment = f"{at:%H%M%S}" if at else f"t{int(sidecar.time_s)}"
-    path = _free_path(day, f"{moment}-{slug(sidecar.label)}")
+    path = _free_path(day, f"{moment}-{file_slug(sidecar.label) or 'unnamed'}")
     _write(folder / _SIDECAR, msgspec.json.format(msgspec.json.encode(sidecar)))
     (folder / _SIDECAR).replace(path.with_suffix(".json"))
     audio.replace(path)
@@ -306,20 +281,6 @@ def _as_far_as_readable(file: soundfile.SoundFile) -> Iterator[NDArray[np.int16]
     with contextlib.suppress(soundfile.SoundFileError):
         while len(samples := file.read(_PIECE, dtype="int16")):
             yield samples
-
-
-def _locked(path: Path) -> int:
-    """A descriptor of the file, locked as long as it is open. Raises BlockingIOError if it is
-    locked already."""
-    import fcntl  # which Windows lacks: listening without clips must not need it
-
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _create(path: Path) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +18,15 @@ from numpy.typing import NDArray
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
 from edge_audio.labels.find import find_label
-from edge_audio.sinks.base import Sink
-from edge_audio.sinks.clips.files import ClipEvent, ClipFile, ClipFolder, Sidecar, slug
+from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.clips.files import ClipFile, ClipFolder
+from edge_audio.sinks.clips.sidecar import ClipEvent, Sidecar
 from edge_audio.sinks.records import event_record
-from edge_audio.sinks.slugs import Slugs
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.slugs import Slugs, file_slug
 
 PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording
 # Audio is written this much later than it is heard, plus one block: events are reported up to
@@ -64,15 +67,19 @@ class ClipsConfig(Spec, frozen=True):
             raise ValueError("need 1 <= quota_mb and 0 <= keep_days, both finite")
 
 
-class ClipsDestination:
+class ClipsDestination(Destination[ClipsConfig]):
     """A folder of clips of all streams. While FOLDER/PAUSE exists nothing is recorded, and what
     waits in memory is forgotten."""
 
     def __init__(self, config: ClipsConfig) -> None:
         """Saves what an earlier process was recording when it was killed. Raises UsageError if
         the folder cannot be written or another process records there."""
-        self.name = f"clips {config.folder}"
+        self._folder = config.folder
         self._recorder = _Recorder(config) if config.record else None
+
+    @property
+    def name(self) -> str:
+        return f"clips {self._folder}"
 
     @property
     def problem(self) -> str:
@@ -80,9 +87,22 @@ class ClipsDestination:
             return "nothing is recorded: set record = true under [clips] to do so"
         return self._recorder.problem
 
+    @property
+    def n_lost(self) -> int:
+        """Clips that could not be written."""
+        return 0 if self._recorder is None else self._recorder.folder.n_lost
+
     def open(self, stream: Stream) -> Sink:
         """Raises UsageError if the model does not know one of the labels."""
         return Sink() if self._recorder is None else self._recorder.open(stream)
+
+    def reconfigure(self, config: ClipsConfig, undo: ExitStack) -> Callable[[], None] | None:
+        """The same folder stays locked, and a clip that is being recorded goes on."""
+        if self._recorder is None or not config.record:
+            return None
+        before = self._recorder.config
+        is_same = os.path.realpath(config.folder) == os.path.realpath(before.folder)
+        return self._recorder.reconfigure(config) if is_same else None
 
     def close(self) -> None:
         if self._recorder is not None:
@@ -97,10 +117,11 @@ class _Recorder:
 
     def __init__(self, config: ClipsConfig) -> None:
         self.config = config
+        self._sinks: list[_ClipSink] = []
         path = Path(config.folder)
-        self.folder = ClipFolder(path, config.quota_mb * 1e6, config.keep_days * 86_400.0)
+        self.folder = ClipFolder(path, *_limits(config))
         self._pause = path / PAUSE_NAME
-        self._slugs = Slugs(slug)
+        self._slugs = Slugs(file_slug)
         self._worker: Worker[Callable[[], None]] = Worker("clips", lambda do: do())
         self._has_closed = threading.Event()
         self.is_paused = self._sees_pause()
@@ -115,9 +136,21 @@ class _Recorder:
         return f"{error}; {n_lost} clips lost so far" if error and n_lost else error
 
     def open(self, stream: Stream) -> Sink:
-        wanted = {find_label(label, stream.labels) for label in self.config.labels}
+        wanted = _wanted(self.config, stream)
         folder = self.folder.path / self._slugs(stream.name)  # one for each stream
-        return _ClipSink(stream, self, frozenset(wanted or stream.labels), folder)
+        self._sinks.append(_ClipSink(stream, self, wanted, folder))
+        return self._sinks[-1]
+
+    def reconfigure(self, config: ClipsConfig) -> Callable[[], None]:
+        """Raises UsageError if the model does not know one of the labels."""
+        return partial(self._use, config, [_wanted(config, sink.stream) for sink in self._sinks])
+
+    def _use(self, config: ClipsConfig, wanted: Sequence[frozenset[str]]) -> None:
+        self.config = config
+        self.folder.limit(*_limits(config))
+        self.put(self.folder.tidy)
+        for sink, labels in zip(self._sinks, wanted, strict=True):
+            sink.use(config, labels)
 
     def put(self, do: Callable[[], None]) -> None:
         """To be done by the thread that writes."""
@@ -145,6 +178,17 @@ class _Recorder:
         except OSError:  # who cannot look does not record
             return True
         return True
+
+
+def _limits(config: ClipsConfig) -> tuple[float, float]:
+    """Bytes of all clips, and seconds that they are kept."""
+    return config.quota_mb * 1e6, config.keep_days * 86_400.0
+
+
+def _wanted(config: ClipsConfig, stream: Stream) -> frozenset[str]:
+    """Labels that are recorded. Raises UsageError for an unknown one."""
+    named = {find_label(label, stream.labels) for label in config.labels}
+    return frozenset(named or stream.labels)
 
 
 class _Clip:
@@ -207,14 +251,18 @@ class _ClipSink(Sink):
     def __init__(
         self, stream: Stream, recorder: _Recorder, wanted: frozenset[str], folder: Path
     ) -> None:
-        self._stream, self._recorder, self._wanted, self._folder = stream, recorder, wanted, folder
+        self.stream, self._recorder, self._folder = stream, recorder, folder
         self._rate_hz = stream.sample_rate_hz
-        config = recorder.config
-        self._n_pre, self._n_post = self._samples(config.pre_s), self._samples(config.post_s)
-        self._n_max, self._n_delay = self._samples(config.max_s), self._samples(DELAY_S)
-        self._n_piece = self._samples(_MIN_PIECE_S)
+        self._n_delay, self._n_piece = self._samples(DELAY_S), self._samples(_MIN_PIECE_S)
+        self.use(recorder.config, wanted)
         self._pieces: deque[tuple[int, NDArray[np.int16]]] = deque()  # with their positions
         self._clip: _Clip | None = None
+
+    def use(self, config: ClipsConfig, wanted: frozenset[str]) -> None:
+        """Goes on by other settings; a clip that has begun lasts as long as it would have."""
+        self._wanted = wanted
+        self._n_pre, self._n_post = self._samples(config.pre_s), self._samples(config.post_s)
+        self._n_max = self._samples(config.max_s)
 
     def on_audio(self, block: Block) -> None:
         if self._recorder.is_paused:
@@ -228,10 +276,12 @@ class _ClipSink(Sink):
             self._pieces.popleft()
 
     def on_event(self, event: Event) -> None:
-        if event.label not in self._wanted or not self._pieces:
+        if not self._pieces:
             return
         position = self._samples(event.time_s)
         if event.kind == "start":
+            if event.label not in self._wanted:
+                return
             if self._clip is not None and position > self._clip.end:
                 self._advance(self._clip.end)
             self._clip = self._clip or self._begin(event, position)
@@ -246,9 +296,9 @@ class _ClipSink(Sink):
 
     def _begin(self, event: Event, position: int) -> _Clip:
         begin = max(position - self._n_pre, self._pieces[0][0])
-        fields = event_record(self._stream, event)
+        fields = event_record(self.stream, event)
         del fields["kind"]
-        fields["stream"] = self._stream.name.encode("utf-8", "replace").decode()
+        fields["stream"] = self.stream.name.encode("utf-8", "replace").decode()
         start_s = round(begin / self._rate_hz, 3)
         fields |= {"start_s": start_s, "end_s": start_s, "events": ()}
         sidecar = msgspec.convert(fields, Sidecar)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 from types import ModuleType
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
-from edge_audio.sinks.mqtt.homeassistant import slug_of
+from edge_audio.sinks.level import check_level_every_s
 from edge_audio.support.secrets import Secret, read_secret
+from edge_audio.support.slugs import topic_slug
 from edge_audio.support.text import CONTROL
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class MqttConfig(Spec, frozen=True):
         self._check_security()
         if not (1 <= self.buffer <= 1_000_000 and 1 <= self.keepalive_s <= 65_535):
             raise ValueError("need 1 <= buffer <= 1000000 and 1 <= keepalive_s <= 65535")
-        if not 0.0 <= self.level_every_s < math.inf:
-            raise ValueError("level_every_s must be finite and not negative")
+        check_level_every_s(self.level_every_s)
 
     def _check_security(self) -> None:
         if self.password_env is not None and self.password_file is not None:
@@ -98,7 +97,9 @@ class ClientFactory:
         self._config = config
         self._password = read_secret(config.password_env, config.password_file)
         self._tls = _tls_context(config.ca_file) if config.tls else None
-        self._id = config.client_id or f"{slug_of(config.topic)}-{slug_of(socket.gethostname())}"
+        self._id = (
+            config.client_id or f"{topic_slug(config.topic)}-{topic_slug(socket.gethostname())}"
+        )
 
     def __call__(self) -> Client:
         client: Client = self._mqtt.Client(

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
-
-MAX_SLUG_CHARS = 64
-
-
-def slug_of(name: str) -> str:
-    """The name in the characters a-z, 0-9 and -, which mean nothing to brokers; may be empty."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower())[:MAX_SLUG_CHARS].strip("-")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import select
 import socket
 import ssl
@@ -15,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.outbox import Message, Outbox
+from edge_audio.support.backoff import Backoff
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
-FIRST_WAIT_S = 0.5
-MAX_WAIT_S = 30.0
+FIRST_WAIT_S, MAX_WAIT_S = 0.5, 30.0  # between two connections
 STEADY_S = 10.0  # after which a connection counts as well again
 MAX_IN_FLIGHT = 20  # messages sent and not yet confirmed
-MAX_INCOMING_BYTES = 1 << 16
+MAX_INCOMING_BYTES = 1 << 12
+MAX_READS_PER_PACKET = 16  # what was subscribed to has a few bytes
 _TICK_S = 1.0
+
+
+_Settings = tuple[MqttConfig, "Callable[[], Client]"]
 
 
 class MqttError(Exception):
@@ -38,17 +41,28 @@ class Link:
     """
 
     def __init__(self, config: MqttConfig, make_client: Callable[[], Client]) -> None:
-        """make_client: one for each connection."""
+        """make_client: one for each connection. Connects to nothing before `start`."""
         self.problem = ""
         self.outbox = Outbox(config.buffer)
-        self._config, self._make_client = config, make_client
+        self._settings: _Settings = (config, make_client)
         self._wake_end, self._waker = socket.socketpair()
         self._wake_end.setblocking(False)
         self._waker.setblocking(False)
-        self._closing = threading.Event()
+        self._is_closing = False
+        self._hurry = threading.Event()  # there is a reason not to wait for the next attempt
         self._leave_by_s = math.inf
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        """Begins to connect."""
         self._thread.start()
+
+    def use(self, config: MqttConfig, make_client: Callable[[], Client]) -> None:
+        """Goes on by other settings, over a new connection; what waits is sent there."""
+        self._settings = (config, make_client)
+        self.outbox.resize(config.buffer)
+        self._hurry.set()
+        self._wake()
 
     def put(self, topic: str, payload: str) -> None:
         """An event; never waits."""
@@ -63,9 +77,14 @@ class Link:
     def close(self, timeout_s: float = 3.0) -> None:
         """Sends what waits, for timeout_s at most; drops and counts the rest."""
         self._leave_by_s = time.monotonic() + timeout_s
-        self._closing.set()
+        self._is_closing = True
+        self._hurry.set()
         self._wake()
-        self._thread.join(timeout_s + 0.5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s + 0.5)
+        else:
+            self._wake_end.close()
+            self._waker.close()
         self.outbox.give_up()
 
     def _wake(self) -> None:
@@ -73,28 +92,29 @@ class Link:
             self._waker.send(b"\0")
 
     def _run(self) -> None:
-        wait_s = FIRST_WAIT_S
+        backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S, STEADY_S, jitter=0.2)
         with self._wake_end, self._waker:
             while True:
-                start_s = time.monotonic()
+                start_s, settings = time.monotonic(), self._settings
                 try:
-                    self._connection().serve()
+                    self._connection(settings).serve()
                 except Exception as error:  # whatever a broker does must not end this thread
                     self.problem = _reason(error)
-                if self._closing.is_set():
+                if self._is_closing and self._settings is settings:
                     return
-                if time.monotonic() - start_s > STEADY_S:
-                    wait_s = FIRST_WAIT_S
-                self._closing.wait(wait_s * random.uniform(0.8, 1.2))
-                wait_s = min(2.0 * wait_s, MAX_WAIT_S)
+                backoff.worked_for(time.monotonic() - start_s)
+                self._hurry.wait(backoff.next_s())
+                self._hurry.clear()
 
-    def _connection(self) -> _Connection:
+    def _connection(self, settings: _Settings) -> _Connection:
+        config, make_client = settings
         return _Connection(
-            self._config,
-            self._make_client(),
+            config,
+            make_client(),
             self.outbox,
             self._wake_end,
             is_up=self._is_up,
+            is_outdated=lambda: self._settings is not settings,
             leave_by_s=lambda: self._leave_by_s,
         )
 
@@ -112,28 +132,34 @@ class _Connection:
         outbox: Outbox,
         wake_end: socket.socket,
         is_up: Callable[[], None],
+        is_outdated: Callable[[], bool],
         leave_by_s: Callable[[], float],
     ) -> None:
-        """is_up: is told when the broker has accepted the connection. leave_by_s: the time by
-        which it must have ended, on the monotonic clock; inf = stay."""
+        """is_up: is told when the broker has accepted the connection. is_outdated: whether
+        another one is wanted. leave_by_s: the time by which it must have ended, on the monotonic
+        clock; inf = stay."""
         self._config, self._client, self._outbox = config, client, outbox
-        self._wake_end, self._tell_up, self._leave_by_s = wake_end, is_up, leave_by_s
+        self._wake_end, self._tell_up = wake_end, is_up
+        self._is_outdated, self._leave_by_s = is_outdated, leave_by_s
         self._is_accepted = False
         self._refusal = ""
         self._in_flight: dict[int, Message] = {}
         self._answer_s = time.monotonic()  # when the broker last did what it should
+        self._packet_s = self._answer_s  # when a packet, but for pings, was last complete
+        self._n_reads = 0  # since then
         client.on_connect = self._answered
         client.on_publish = self._confirmed
         client.on_message = self._heard
+        client.on_subscribe = lambda *_: self._note_packet()
 
     def serve(self) -> None:
-        """Until it is time to leave and all is delivered. Raises OSError, MqttError or whatever
-        paho makes of a broker's answers when it breaks off."""
+        """Until other settings hold, or it is time to leave and all is delivered. Raises OSError,
+        MqttError or whatever paho makes of a broker's answers when it breaks off."""
         host, port = self._config.address
         try:
             self._client.connect(host, port, self._config.keepalive_s)
             self._limit_incoming()
-            while not (self._is_accepted and self._is_leaving and self._is_idle):
+            while not (self._is_outdated() or self._has_delivered):
                 self._send_waiting()
                 self._turn()
         finally:
@@ -149,12 +175,11 @@ class _Connection:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MAX_INCOMING_BYTES)
 
     @property
-    def _is_leaving(self) -> bool:
-        return self._leave_by_s() < math.inf
-
-    @property
-    def _is_idle(self) -> bool:
-        return not self._in_flight and len(self._outbox) == 0
+    def _has_delivered(self) -> bool:
+        """All that is to be delivered before it leaves."""
+        is_leaving = self._leave_by_s() < math.inf
+        is_idle = not self._in_flight and len(self._outbox) == 0
+        return self._is_accepted and is_leaving and is_idle
 
     def _send_waiting(self) -> None:
         while self._is_accepted and len(self._in_flight) < MAX_IN_FLIGHT:
@@ -186,14 +211,23 @@ class _Connection:
         if self._wake_end in readable:
             self._wake_end.recv(4096)
         if has_more or peer in readable:
+            self._n_reads += 1
             self._check(client.loop_read())
-            # paho takes packets of up to 256 MiB; what was subscribed to has a few bytes
-            if client._in_packet["remaining_length"] > MAX_INCOMING_BYTES:
-                raise MqttError("the broker sends more than was asked for")
+            self._check_incoming()
         if writable:
             self._check(client.loop_write())
         self._check(client.loop_misc())
         self._check_times()
+
+    def _check_incoming(self) -> None:
+        """Paho takes packets of up to 256 MiB into memory, and only says when one is complete.
+        Answers to pings are complete unsaid: one in keepalive_s, sometimes in two reads."""
+        n_pings = (time.monotonic() - self._packet_s) / self._config.keepalive_s
+        if self._n_reads > MAX_READS_PER_PACKET + 2.0 * n_pings:
+            raise MqttError("the broker sends more than was asked for")
+
+    def _note_packet(self) -> None:
+        self._packet_s, self._n_reads = time.monotonic(), 0
 
     def _check(self, code: int) -> None:
         if code:
@@ -212,6 +246,7 @@ class _Connection:
     # Called by paho, within _turn
 
     def _answered(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._note_packet()
         if reason.is_failure:
             self._refusal = f"the broker says: {reason}"
             return
@@ -223,11 +258,13 @@ class _Connection:
 
     def _confirmed(self, client: Client, _: Any, mid: int, reason: Any, properties: Any) -> None:
         self._answer_s = time.monotonic()
+        self._note_packet()
         message = self._in_flight.pop(mid, None)
         if message is not None:
             self._outbox.delivered(message)
 
     def _heard(self, client: Client, _: Any, message: Any) -> None:
+        self._note_packet()
         if message.topic == self._config.birth_topic and message.payload == b"online":
             self._outbox.repeat()
 

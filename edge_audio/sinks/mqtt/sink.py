@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Sink
+from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.level import LevelClock
 from edge_audio.sinks.mqtt.config import ClientFactory, MqttConfig
-from edge_audio.sinks.mqtt.homeassistant import Discovery, slug_of
+from edge_audio.sinks.mqtt.homeassistant import Discovery
 from edge_audio.sinks.mqtt.link import Link
 from edge_audio.sinks.records import event_record
-from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.slugs import Slugs, topic_slug
 
-__all__ = ["MqttConfig", "MqttDestination"]
 
-
-class MqttDestination:
+class MqttDestination(Destination[MqttConfig]):
     """A broker for all streams. It may be away at any time, also at the start: events wait for
     it in memory, and states are told anew."""
 
     def __init__(self, config: MqttConfig) -> None:
         """Raises UsageError where paho-mqtt, the password or the certificates are missing."""
-        self.name = f"mqtt {config.host}"
         self._config = config
-        self._stream_slugs = Slugs(slug_of)
+        self._stream_slugs = Slugs(topic_slug)
+        self._sinks: list[_MqttSink] = []
         self._link = Link(config, ClientFactory(config))
         self._link.retain(config.status_topic, "online")
+
+    @property
+    def name(self) -> str:
+        return f"mqtt {self._config.host}"
 
     @property
     def n_lost(self) -> int:
@@ -45,7 +50,26 @@ class MqttDestination:
         return f"no connection to {host}, port {port}: {reason}; {fate}"
 
     def open(self, stream: Stream) -> Sink:
-        return _MqttSink(stream, self._stream_slugs(stream.name), self._config, self._link)
+        slug = self._stream_slugs(stream.name)
+        self._sinks.append(_MqttSink(stream, slug, self._config, self._link))
+        return self._sinks[-1]
+
+    def start(self) -> None:
+        """Connects, and says "online". Another connection of the same client would be thrown out
+        by the broker, and its will would say "offline" afterwards."""
+        self._link.start()
+
+    def reconfigure(self, config: MqttConfig, undo: ExitStack) -> Callable[[], None] | None:
+        """Where the topic stays, events that wait go to the broker that is named from now on."""
+        if config.topic != self._config.topic:
+            return None
+        return partial(self._use, config, ClientFactory(config))
+
+    def _use(self, config: MqttConfig, factory: ClientFactory) -> None:
+        self._config = config
+        for sink in self._sinks:
+            sink.use(config)
+        self._link.use(config, factory)
 
     def close(self) -> None:
         self._link.close()
@@ -54,26 +78,40 @@ class MqttDestination:
 class _MqttSink(Sink):
     def __init__(self, stream: Stream, slug: str, config: MqttConfig, link: Link) -> None:
         """slug: the stream's name in topics."""
-        self._stream, self._link = stream, link
+        self._stream, self._slug, self._link = stream, slug, link
         self._root = f"{config.topic}/{slug}"
-        label_slugs = Slugs(slug_of)
+        label_slugs = Slugs(topic_slug)
         self._slugs = {label: label_slugs(label) for label in stream.labels}
         self._sounding: dict[str, bool] = {}  # of the labels that are watched
-        self._discovery: Discovery | None = None
-        if config.discovery_prefix:
-            node = f"{slug_of(config.topic)}_{slug}"
-            names = (node, f"edge-audio {stream.name}")
-            self._discovery = Discovery(config.discovery_prefix, config.status_topic, *names)
-        self._level_every_s = config.level_every_s
-        self._next_level_s = 0.0
+        self._discovery = self._discovery_of(config)
+        self._level_clock = LevelClock(config.level_every_s)
+
+    def _discovery_of(self, config: MqttConfig) -> Discovery | None:
+        if not config.discovery_prefix:
+            return None
+        return Discovery(
+            prefix=config.discovery_prefix,
+            status_topic=config.status_topic,
+            node=f"{topic_slug(config.topic)}_{self._slug}",
+            device=f"edge-audio {self._stream.name}",
+        )
+
+    def use(self, config: MqttConfig) -> None:
+        """Goes on by other settings, of the same topic."""
+        before, self._discovery = self._discovery, self._discovery_of(config)
+        if before is not None and before != self._discovery:
+            for slug in self._slugs.values():
+                self._link.retain(before.topic("binary_sensor", slug), "")
+            self._link.retain(before.topic("sensor", "level"), "")
+        self._level_clock.every_s = config.level_every_s
+        self._announce()
 
     def on_watch(self, labels: Sequence[str]) -> None:
         """Announces these labels, and takes back all others: an earlier run may have left them."""
-        before = self._sounding
-        self._sounding = {label: before.get(label, False) for label in labels}
-        for label, slug in self._slugs.items():
-            self._tell_label(label, slug)
-        self._tell_level()
+        sounding = {label for label, sounds in self._sounding.items() if sounds}
+        sounding |= self._stream.sounding  # where this sink came while they did
+        self._sounding = {label: label in sounding for label in labels}
+        self._announce()
 
     def on_event(self, event: Event) -> None:
         self._sounding[event.label] = event.kind == "start"
@@ -81,9 +119,13 @@ class _MqttSink(Sink):
         self._link.put(f"{self._root}/event", json.dumps(event_record(self._stream, event)))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        if self._level_every_s and time_s >= self._next_level_s:
-            self._next_level_s = time_s + self._level_every_s
+        if self._level_clock.is_due(time_s):
             self._link.retain(f"{self._root}/level", f"{self._stream.stats.level_dbfs:.1f}")
+
+    def _announce(self) -> None:
+        for label, slug in self._slugs.items():
+            self._tell_label(label, slug)
+        self._tell_level()
 
     def _tell_label(self, label: str, slug: str) -> None:
         is_watched = label in self._sounding
@@ -94,7 +136,7 @@ class _MqttSink(Sink):
         self._link.retain(state_topic, self._state(label) if is_watched else "")
 
     def _tell_level(self) -> None:
-        topic, is_watched = f"{self._root}/level", self._level_every_s > 0
+        topic, is_watched = f"{self._root}/level", self._level_clock.every_s > 0
         if self._discovery is not None:
             description = self._discovery.level("level", topic) if is_watched else ""
             self._link.retain(self._discovery.topic("sensor", "level"), description)

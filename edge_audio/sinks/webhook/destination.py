@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import re
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 from msgspec import field
@@ -15,11 +16,12 @@ from msgspec import field
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Sink
+from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.webhook.post import DeadLetters, Poster
 from edge_audio.sources.stream import Stream
+from edge_audio.support.backoff import Backoff
 from edge_audio.support.secrets import read_secret
 
 MAX_WAIT_S = 60.0  # between two attempts
@@ -75,29 +77,31 @@ class WebhookConfig(Spec, frozen=True):
                 raise ValueError("headers must hold no secret: use bearer_env or bearer_file")
 
 
-class WebhookDestination:
+class WebhookDestination(Destination[WebhookConfig]):
     """One address for all streams. Events arrive in order, and twice where an answer was lost."""
 
     def __init__(self, config: WebhookConfig) -> None:
         """Raises UsageError where urllib3, the token or the certificates are missing, or dead
         letters cannot be written."""
-        self.name = f"webhook {urlsplit(config.url).hostname}"  # paths of webhooks are secrets
-        self.problem = ""
-        token = read_secret(config.bearer_env, config.bearer_file)
-        if token is not None and not _is_plain(token.reveal()):
-            raise UsageError("the token for the webhook must be ASCII, without control codes")
-        self._config = config
-        self._post = Poster(config.url, config.headers, token, config.ca_file, config.timeout_s)
-        path = config.dead_letter
-        self._dead_letters = None if path is None else DeadLetters(path)
+        self._problem = ""
+        self._use(config, _poster(config), _dead_letters(config))
         self._n_given_up = 0
         self._outbox = Outbox(config.queue)
         self._current = ""  # what is being delivered
-        self._has_work, self._closing = threading.Event(), threading.Event()
+        self._has_work, self._hurry = threading.Event(), threading.Event()
+        self._is_closing = False
         self._leave_by_s = math.inf
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
+
+    @property
+    def name(self) -> str:
+        return f"webhook {urlsplit(self._config.url).hostname}"  # paths of webhooks are secrets
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     @property
     def n_lost(self) -> int:
@@ -107,6 +111,20 @@ class WebhookDestination:
     def open(self, stream: Stream) -> Sink:
         return _WebhookSink(stream, self)
 
+    def reconfigure(self, config: WebhookConfig, undo: ExitStack) -> Callable[[], None] | None:
+        """Events that wait go to the address that is named from now on."""
+        post, dead_letters = _poster(config), _dead_letters(config)
+
+        def use() -> None:
+            self._use(config, post, dead_letters)
+            self._outbox.resize(config.queue)
+            self._hurry.set()
+
+        return use
+
+    def _use(self, config: WebhookConfig, post: Poster, dead_letters: DeadLetters | None) -> None:
+        self._config, self._post, self._dead_letters = config, post, dead_letters
+
     def put(self, record: dict[str, object]) -> None:
         """Never waits. Where the queue is full, its oldest event is dropped and counted."""
         self._outbox.put("", json.dumps(record))
@@ -115,7 +133,8 @@ class WebhookDestination:
     def close(self) -> None:
         """One more attempt for each event, for a few seconds; the rest become dead letters."""
         self._leave_by_s = time.monotonic() + CLOSE_LIMIT_S
-        self._closing.set()
+        self._is_closing = True
+        self._hurry.set()
         self._has_work.set()
         self._thread.join(CLOSE_LIMIT_S + 0.5)
         self._bury_current()  # the thread is stuck, as a server that dribbles can achieve
@@ -128,7 +147,7 @@ class WebhookDestination:
             if message is not None:
                 self._current = message.payload
                 self._deliver(message.payload)
-            elif self._closing.is_set():
+            elif self._is_closing:
                 return
             else:
                 self._has_work.wait()
@@ -136,20 +155,25 @@ class WebhookDestination:
 
     def _deliver(self, body: str) -> None:
         """Tries until it is taken, given up or time to leave."""
-        for attempt in range(self._config.retries + 1):
-            if time.monotonic() > self._leave_by_s:
-                break
+        config = None
+        while time.monotonic() <= self._leave_by_s:
+            if config is not self._config:  # at first, and after a change: all is open again
+                config, n_attempts = self._config, 0
+                backoff = Backoff(config.backoff_s, MAX_WAIT_S, jitter=0.2)
             outcome = self._post(body)
-            self.problem = outcome.problem
+            self._problem = outcome.problem
             if not outcome.problem:
                 with self._lock:
                     self._current = ""
                 return
-            is_last = attempt == self._config.retries
-            if self._closing.is_set() or is_last or not outcome.can_improve:
+            n_attempts += 1
+            is_over = n_attempts > config.retries or not outcome.can_improve or self._is_closing
+            if config is not self._config:
+                continue
+            if is_over:
                 break
-            usual_s = min(MAX_WAIT_S, self._config.backoff_s * 2.0 ** min(attempt, 30))
-            self._closing.wait(max(usual_s * random.uniform(0.8, 1.2), outcome.retry_after_s))
+            if self._hurry.wait(max(backoff.next_s(), outcome.retry_after_s)):
+                self._hurry.clear()
         self._bury_current()
 
     def _bury_current(self) -> None:
@@ -164,7 +188,7 @@ class WebhookDestination:
                 self._dead_letters.append(body)
                 return
         except OSError as error:
-            self.problem = f"dead letters are lost: {error.strerror or error}"
+            self._problem = f"dead letters are lost: {error.strerror or error}"
         self._n_given_up += 1
 
 
@@ -174,6 +198,19 @@ class _WebhookSink(Sink):
 
     def on_event(self, event: Event) -> None:
         self._destination.put(event_record(self._stream, event))
+
+
+def _poster(config: WebhookConfig) -> Poster:
+    """Raises UsageError where urllib3, the token or the certificates are missing."""
+    token = read_secret(config.bearer_env, config.bearer_file)
+    if token is not None and not _is_plain(token.reveal()):
+        raise UsageError("the token for the webhook must be ASCII, without control codes")
+    return Poster(config.url, config.headers, token, config.ca_file, config.timeout_s)
+
+
+def _dead_letters(config: WebhookConfig) -> DeadLetters | None:
+    """Raises UsageError if the file cannot be written."""
+    return None if config.dead_letter is None else DeadLetters(config.dead_letter)
 
 
 def _is_plain(text: str) -> bool:

@@ -106,10 +106,12 @@ def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> 
     wrong = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Unicorn",)))
     right = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Dog",)))
     destinations = Destinations()
+    destinations.add(stream, [])
     for config in (wrong, wrong):
         with pytest.raises(UsageError, match="Unicorn"):
-            destinations.sinks(config, [stream])
-    assert [len(sinks) for sinks in destinations.sinks(right, [stream])] == [1]
+            destinations.prepare(config)
+    destinations.prepare(right)()
+    assert [destination.name for destination in destinations] == [f"clips {tmp_path}"]
     destinations.close()
 
 

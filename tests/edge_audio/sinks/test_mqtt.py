@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.mqtt import link as mqtt_link
-from edge_audio.sinks.mqtt.homeassistant import slug_of
-from edge_audio.sinks.mqtt.sink import MqttConfig, MqttDestination
+from edge_audio.sinks.mqtt.config import MqttConfig
+from edge_audio.sinks.mqtt.sink import MqttDestination
 from edge_audio.sinks.outbox import Outbox
-from edge_audio.sinks.slugs import Slugs
 from edge_audio.sources.stream import Stream
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
 from tests.support.peers import DEADLINE_S, eventually, make_certificates, peer_of
@@ -58,6 +55,7 @@ def make_destination() -> Iterator[MakeDestination]:
 
     def make(port: int, **settings: Any) -> MqttDestination:
         made.append(MqttDestination(MqttConfig(**{"host": "127.0.0.1", "port": port, **settings})))
+        made[-1].start()
         return made[-1]
 
     yield make
@@ -191,6 +189,7 @@ def test_closing_delivers_what_waits_and_then_the_status_is_offline(
 ) -> None:
     subscriber = make_subscriber(broker.port, "edge-audio/#")
     destination = MqttDestination(MqttConfig(port=broker.port))
+    destination.start()
     sink = watching(destination)
     for i in range(200):
         sink.on_event(event(float(i)))
@@ -202,8 +201,10 @@ def test_closing_delivers_what_waits_and_then_the_status_is_offline(
 
 LISTENER = """
 import sys, time
-from edge_audio.sinks.mqtt.sink import MqttConfig, MqttDestination
+from edge_audio.sinks.mqtt.config import MqttConfig
+from edge_audio.sinks.mqtt.sink import MqttDestination
 destination = MqttDestination(MqttConfig(port=int(sys.argv[1])))
+destination.start()
 time.sleep(60)
 """
 
@@ -624,12 +625,3 @@ def test_paho_is_loaded_only_when_it_is_needed() -> None:
     code = "import sys, edge_audio.sinks.mqtt.sink; print('paho' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-@given(st.lists(st.text(), unique=True, max_size=20))
-def test_slugs_are_unique_and_mean_nothing_to_a_broker(names: list[str]) -> None:
-    slugs = Slugs(slug_of)
-    found = [slugs(name) for name in names]
-    assert len(set(found)) == len(found)
-    assert all(set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for slug in found)
-    assert all(found)

@@ -60,11 +60,18 @@ def test_slugs_are_unique_whatever_the_disk_thinks_of_case(
 
 def test_a_slug_that_is_taken_gets_a_suffix_that_depends_on_the_name_alone() -> None:
     one, other = Slugs(topic_slug), Slugs(topic_slug)
-    first = [one(name) for name in ("dog", "Dog!", "cat", "Dog?")]
-    second = [other(name) for name in ("dog", "Dog?", "Dog!")]
-    assert first[0] == second[0] == "dog"
+    first = [one(name) for name in ("mowe", "Möwe", "cat", "Möwe?")]
+    second = [other(name) for name in ("mowe", "Möwe?", "Möwe")]
+    assert first[0] == second[0] == "mowe"
     assert (first[1], first[3]) == (second[2], second[1])
-    assert re.fullmatch(r"dog-[0-9a-f]{6}", first[1])
+    assert re.fullmatch(r"mowe-[0-9a-f]{6}", first[1])
+
+
+def test_ascii_names_that_would_be_equal_are_numbered_as_installations_know_them() -> None:
+    slugs = Slugs(topic_slug)
+    assert [slugs(name) for name in ("Yard #1", "yard/1", "+", "yard-1", "*")] == [
+        *("yard-1", "yard-1-2", "unnamed", "yard-1-3", "unnamed-2")
+    ]
 
 
 def test_the_same_name_twice_is_two_streams() -> None:

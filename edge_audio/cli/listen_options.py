@@ -1,0 +1,235 @@
+"""The options of `edge-audio listen`, and what they make of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from click.core import ParameterSource
+
+from edge_audio.bundle.spec import Spec
+from edge_audio.cli.live.display import LIVE_TOP
+from edge_audio.cli.live.screen import FORMATS
+from edge_audio.cli.options import LabelChoice
+from edge_audio.errors import UsageError
+from edge_audio.listening.config import Config, EventsConfig, SourceConfig
+from edge_audio.sinks.clips.recorder import ClipsConfig
+from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.sinks.mqtt.config import MqttConfig
+from edge_audio.sinks.prometheus import MetricsConfig
+from edge_audio.sinks.webhook.destination import WebhookConfig
+from edge_audio.sources.audio_file import SAMPLE_FORMATS
+from edge_audio.support.address import parse_address
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def grouped(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help text."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+settings_options = grouped(
+    click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Settings in TOML (docs/config.md); SIGHUP reads them again. Flags that are given as "
+        "well replace what the file says, then too.",
+    ),
+    click.option("--check", "is_check", is_flag=True, help="Check the settings and stop."),
+)
+source_options = grouped(
+    click.option(
+        "--source",
+        "sources",
+        multiple=True,
+        default=("mic",),
+        show_default="mic",
+        metavar="mic|demo|auto|FILE|URL|-|serial:PORT",
+        help="What to listen to, repeatable: the microphone, a built-in synthetic scene, the "
+        "microphone if there is one and else the scene, an audio file, an rtsp:// or http:// "
+        "stream (needs ffmpeg), raw PCM on standard input, or a device that tags by itself on a "
+        "serial port (serial:PORT[@BAUD], alone; --model is then its own).",
+    ),
+    click.option(
+        "--device",
+        metavar="INDEX|NAME",
+        help="Input device of the microphone; see `edge-audio devices`.",
+    ),
+    click.option(
+        "--reconnect",
+        is_flag=True,
+        help="Open a microphone or stream again whenever it breaks, instead of stopping.",
+    ),
+)
+format_options = grouped(
+    click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(FORMATS),
+        default="live",
+        show_default=True,
+        help="live draws into the terminal (text where there is none), text prints one line per "
+        "event, jsonl one JSON object per line, none nothing.",
+    ),
+    click.option(
+        "--duration",
+        "duration_s",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Stop after this many seconds of audio.",
+    ),
+    click.option(
+        "--top",
+        "n_top",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help=f"Also report the K highest scores of every step (live: number of bars, {LIVE_TOP}).",
+    ),
+)
+destination_options = grouped(
+    click.option(
+        "--json", "json_path", metavar="FILE", help="Also append events to FILE, rotated."
+    ),
+    click.option("--mqtt", "mqtt_address", metavar="HOST[:PORT]", help="Also tell an MQTT broker."),
+    click.option("--webhook", "webhook_url", metavar="URL", help="Also post every event to URL."),
+    click.option(
+        "--clips", "clips_folder", metavar="DIR", help="Record audio around events, as FLAC."
+    ),
+    click.option(
+        "--metrics",
+        "metrics_address",
+        metavar="[HOST:]PORT",
+        help="Answer Prometheus, on localhost or another address.",
+    ),
+)
+pcm_options = grouped(
+    click.option(
+        "--rate",
+        "rate_hz",
+        type=click.IntRange(min=1),
+        help="Sample rate of `-` in Hz; default 16000.",
+    ),
+    click.option(
+        "--sample-format",
+        type=click.Choice(SAMPLE_FORMATS),
+        metavar="FORMAT",
+        help=f"Sample format of `-`: {', '.join(SAMPLE_FORMATS)}; default s16le.",
+    ),
+    click.option(
+        "--channels", "n_channels", type=click.IntRange(min=1), help="Channels of `-`; default 1."
+    ),
+)
+realtime_option = grouped(
+    click.option(
+        "--realtime/--no-realtime",
+        default=None,
+        help="Play a file or the demo at the speed of sound, or as fast as possible. Default: the "
+        "demo in real time, files as fast as possible.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What was given on the command line. values: of all options. given: those that the user
+    gave; others have defaults, which do not count beside a file of settings."""
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, context: click.Context) -> Flags:
+        source = context.get_parameter_source
+        names = (name for name in context.params if source(name) == ParameterSource.COMMANDLINE)
+        return cls(context.params, frozenset(names))
+
+    def over(self, base: Config) -> Config:
+        """The settings of `base` with those that were given in their place. Raises UsageError."""
+        given, values = self.given, self.values
+        changes = {name: values[flag] for flag, name in _PLAIN.items() if flag in given}
+        try:
+            if given & {"sources", "device"}:
+                changes["source"] = _sources(values["sources"], values["device"])
+            if given & {"only", "exclude", "thresholds"}:
+                choice = LabelChoice(values["only"], values["exclude"], values["thresholds"])
+                changes["events"] = _merged(base.events, choice.config)
+            return msgspec.structs.replace(base, **changes, **self._destinations())
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _destinations(self) -> dict[str, Spec]:
+        """Those that were asked for, each with defaults but for the one thing that a flag says;
+        docs/sinks.md has everything else. Raises ValueError."""
+        named = {name: self.values[name] for name in _DESTINATIONS if name in self.given}
+        return dict(_DESTINATIONS[name](value) for name, value in named.items())
+
+    @property
+    def pcm(self) -> dict[str, Any]:
+        """Format of raw PCM on standard input, as far as it was given."""
+        return {name: self.values[name] for name in _PCM if self.values[name] is not None}
+
+
+_PLAIN = {  # option -> field of Config
+    "model": "model",
+    "backend": "backend",
+    "reconnect": "reconnect",
+    "format_name": "format",
+    "n_top": "top",
+}
+_PCM = ("rate_hz", "sample_format", "n_channels")
+
+
+def _mqtt(text: str) -> MqttConfig:
+    try:
+        host, port = parse_address(text)
+    except ValueError as error:
+        raise ValueError(f"--mqtt {error}") from None
+    return MqttConfig(host=host, port=port)
+
+
+def _metrics(text: str) -> MetricsConfig:
+    try:
+        host, port = ("127.0.0.1", int(text)) if text.isdecimal() else parse_address(text)
+    except ValueError as error:
+        raise ValueError(f"--metrics {error}") from None
+    if port is None:
+        raise ValueError(f"--metrics {text!r} names no port, as in --metrics 9400")
+    return MetricsConfig(host=host, port=port)
+
+
+_DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> (field, settings)
+    "json_path": lambda path: ("json", JsonLinesConfig(path=path)),
+    "mqtt_address": lambda text: ("mqtt", _mqtt(text)),
+    "webhook_url": lambda url: ("webhook", WebhookConfig(url=url)),
+    "clips_folder": lambda path: ("clips", ClipsConfig(folder=path, record=True)),
+    "metrics_address": lambda text: ("metrics", _metrics(text)),
+}
+
+
+def _sources(urls: tuple[str, ...], device: str | None) -> tuple[SourceConfig, ...]:
+    if device is None:
+        return tuple(SourceConfig(url=url) for url in urls)
+    if set(urls) - {"mic", "auto"}:
+        raise UsageError("--device belongs to the microphone (--source mic)")
+    return (SourceConfig(url="mic", device=device),)
+
+
+def _merged(base: EventsConfig, given: EventsConfig) -> EventsConfig:
+    """`given`, where it says something, over `base`."""
+    empty = EventsConfig()
+    names = ("only", "exclude", "threshold", "thresholds")
+    told = {n: getattr(given, n) for n in names if getattr(given, n) != getattr(empty, n)}
+    return msgspec.structs.replace(base, **told)
