@@ -173,7 +173,8 @@ class Outputs:
     plot_dir: Path | None
 
     def check(self) -> None:
-        """What would fail after minutes of measuring fails now. Raises EdgeAudioError."""
+        """Checks before minutes of measuring that all outputs can be written. Raises
+        EdgeAudioError."""
         for path in (self.json_path, self.markdown_path):
             if path and not path.absolute().parent.is_dir():
                 raise UsageError(f"no folder to write {path} to: make it first")

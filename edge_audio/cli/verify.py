@@ -76,7 +76,8 @@ def check_can_compare(names: Sequence[str], backend: str) -> None:
 
 
 def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:
-    """Prints how the runtimes differ from the first on a recording; False if they do."""
+    """Prints how the other runtimes differ from the first on a recording. Returns whether they
+    agree."""
     rate_hz = bundle.manifest.model.frontend.sample_rate_hz
     traces = [trace(bundle, open_backend(bundle, x), recording(audio, rate_hz)) for x in names]
     table = Table("recording", "steps", "scores off by", "events", "result", box=None)

@@ -79,13 +79,14 @@ class ClipFolder:
         self._lock.release()
 
     def began(self, clip: ClipFile) -> None:
-        """Only one clip is recorded of each stream: another one before it has ended by now."""
+        """A clip of a stream begins. A stream records one at a time, so that an earlier one has
+        ended."""
         if before := self._open.get(clip.folder):
             before.finish()
         self._open[clip.folder] = clip
 
     def ended(self, clip: ClipFile, error: Exception | None) -> None:
-        """It was saved, or lost by an error."""
+        """A clip has ended: it was saved, or lost by an error."""
         self._open.pop(clip.folder, None)
         self.n_lost += error is not None
         self.error = _reason(error) if error else ""

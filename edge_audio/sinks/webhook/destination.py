@@ -214,5 +214,5 @@ def _dead_letters(config: WebhookConfig) -> DeadLetters | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether it may stand in a header."""
+    """Whether the text may stand in a header."""
     return text.isascii() and text.isprintable()
