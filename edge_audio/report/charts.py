@@ -1,12 +1,15 @@
-"""The charts of the HTML report, as SVG elements on one time axis."""
+"""The charts of the HTML report, as SVG elements on one time axis.
+
+Not drawn by matplotlib as picture.py is: a page needs no extra, its bars have hints and links to
+clips, follow the search field, and take their colours from the page, by day and by night.
+"""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement
 
 from edge_audio.report.contents import Report, name
-from edge_audio.report.series import Level, Span
+from edge_audio.report.series import Segment, unbroken
 from edge_audio.report.summary import Row, StreamReport
 
 WIDTH, LEFT, RIGHT = 1100, 190, 14
@@ -111,25 +114,23 @@ def _row(canvas: Canvas, row: Row, y: float, is_shaded: bool) -> None:
     label.text = short
     hint(label, f"{full}: {row.n_events:,} events")
     start_s, end_s = canvas.report.range_s
-    for span in row.spans.apart((end_s - start_s) / PLOT):
-        _bar(canvas, group, span, y + (ROW - BAR) / 2)
+    for segment in row.segments.apart((end_s - start_s) / PLOT):
+        _bar(canvas, group, segment, y + (ROW - BAR) / 2)
     _marks(canvas, group, row, y + ROW / 2)
 
 
-def _bar(canvas: Canvas, group: Element, span: Span, y: float) -> None:
-    x = canvas.x(span.start_s)
-    width = max(MIN_BAR, canvas.x(span.end_s) - x)
-    length_s = span.end_s - span.start_s
-    share = min(1.0, span.sounding_s / length_s) if length_s > 0 else 1.0
-    if span.state == "open":
+def _bar(canvas: Canvas, group: Element, segment: Segment, y: float) -> None:
+    x = canvas.x(segment.start_s)
+    width = max(MIN_BAR, canvas.x(segment.end_s) - x)
+    if segment.state == "open":
         points = [(x, y), (x + width, y), (x + width + 5, y + BAR / 2), (x + width, y + BAR)]
         corners = " ".join(f"{px:.1f},{py:.1f}" for px, py in [*points, (x, y + BAR)])
         bar = SubElement(group, "polygon", {"points": corners, "class": "open"})
     else:
         bar = canvas.rect(x, y, width, BAR, "bar", group)
         bar.set("rx", "1.5")
-    bar.set("fill-opacity", f"{0.4 + 0.6 * share:.2f}")
-    hint(bar, canvas.report.span_text(span))
+    bar.set("fill-opacity", f"{0.4 + 0.6 * segment.share:.2f}")
+    hint(bar, canvas.report.segment_text(segment))
 
 
 def _marks(canvas: Canvas, group: Element, row: Row, y: float) -> None:
@@ -187,20 +188,6 @@ def levels_chart(report: Report, stream: StreamReport, height: float = 110) -> E
             corners = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
             SubElement(canvas.root, tag, {"points": corners, "class": kind})
     return canvas.root
-
-
-def unbroken(levels: list[Level]) -> list[list[Level]]:
-    """The levels in stretches, cut where the next one comes much later than usual."""
-    if len(levels) < 2:
-        return [levels] if levels else []
-    distances = sorted(after.start_s - before.start_s for before, after in pairwise(levels))
-    usual_s = distances[len(distances) // 2]
-    stretches = [[levels[0]]]
-    for before, after in pairwise(levels):
-        if after.start_s - before.start_s > 4 * usual_s:
-            stretches.append([])
-        stretches[-1].append(after)
-    return stretches
 
 
 def hint(element: Element, text: str) -> None:

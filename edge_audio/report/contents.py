@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_audio.report.axis import DAY_S, Axis, duration, short_clock
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.clips import Clip, find_clips
-from edge_audio.report.series import Span
+from edge_audio.report.series import Segment
 from edge_audio.report.summary import QUARTER_S, Interruption, Row, Summary, summarise
 from edge_audio.sinks.log_reader import SessionLog
 from edge_audio.support.text import one_line
@@ -127,15 +127,15 @@ class Report:
         """A time as text, with its day if the report covers several."""
         return self.axis.text(time_s, self.is_of_days)
 
-    def span_text(self, span: Span) -> str:
+    def segment_text(self, segment: Segment) -> str:
         """One line on a bar."""
-        times = f"{self.time_text(span.start_s)} to {self.axis.text(span.end_s)}"
-        if span.n_events > 1:
-            text = f"{span.n_events} events, {times}, {duration(span.sounding_s)} in all"
+        times = f"{self.time_text(segment.start_s)} to {self.axis.text(segment.end_s)}"
+        if segment.n_events > 1:
+            text = f"{segment.n_events} events, {times}, {duration(segment.sounding_s)} in all"
         else:
-            text = f"{times}, {duration(span.sounding_s)}"
+            text = f"{times}, {duration(segment.sounding_s)}"
         ends = {"open": ", still sounding", "cut": ", end unknown", "ended": ""}
-        return f"{text}, score {span.score:.2f}{ends[span.state]}"
+        return f"{text}, score {segment.score:.2f}{ends[segment.state]}"
 
     def interruption_text(self, interruption: Interruption) -> str:
         """The period of an interruption, in words."""

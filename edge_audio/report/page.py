@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -17,68 +18,14 @@ from edge_audio.report.charts import counts_chart, levels_chart, patterns, timel
 from edge_audio.report.contents import MAX_LISTED_ROWS, Report, name
 from edge_audio.report.summary import Row
 
-STYLE = """
-:root { color-scheme: light dark; --ground: #fbfaf7; --card: #ffffff; --ink: #1e2329;
-  --soft: #5d6670; --line: #e3e0d8; --bar: #2a6fb0; --open: #b4560a; --level: #2f8f83;
-  --gap: #b9b4a8; --alert: #a33a1f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171b; --card: #1c2026; --ink: #e6e4df;
-  --soft: #9aa3ad; --line: #30363e; --bar: #74aee6; --open: #f0a35b; --level: #5cc4b5;
-  --gap: #59606a; --alert: #f08b6d; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--ground);
-  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1.25rem; }
-h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; }
-p, footer { color: var(--soft); font-size: .9rem; margin: .4rem 0; }
-.figures { display: flex; flex-wrap: wrap; gap: .75rem; margin: 0; }
-.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
-  padding: .6rem 1rem; min-width: 8rem; }
-.figures dt { color: var(--soft); font-size: .8rem; }
-.figures dd { margin: 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.chart, .table { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
-  border-radius: .5rem; padding: .5rem; }
-svg { display: block; width: 100%; min-width: 44rem; height: auto; }
-svg.patterns { position: absolute; width: 0; height: 0; min-width: 0; }
-svg text { fill: var(--ink); font-size: 11.5px; }
-svg .tick { fill: var(--soft); font-size: 11px; }
-svg .group { font-weight: 600; }
-svg .grid { stroke: var(--line); stroke-width: 1; }
-svg .lane { fill: var(--ink); fill-opacity: .035; }
-svg .bar { fill: var(--bar); }
-svg .open { fill: var(--open); }
-svg .gap { fill: url(#hatch); }
-svg .hatch { stroke: var(--gap); stroke-width: 2; }
-svg .range { fill: var(--level); fill-opacity: .25; }
-svg .mean { fill: none; stroke: var(--level); stroke-width: 1.4; }
-svg .clip { fill: var(--ground); stroke: var(--ink); stroke-width: 1.3; }
-.faint { opacity: .12; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line);
-  vertical-align: middle; }
-th { color: var(--soft); font-weight: 500; }
-tbody tr:last-child td { border-bottom: 0; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr:target { outline: 2px solid var(--open); }
-audio { height: 2rem; width: 16rem; vertical-align: middle; }
-input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--gap);
-  border-radius: .4rem; padding: .3rem .6rem; margin-left: .4rem; }
-.search { display: block; margin: 1.5rem 0 0; }
-[hidden] { display: none; }
-.gapped td:first-child { border-left: 3px solid var(--alert); }
-@media print { audio, .search { display: none; } body { max-width: none; padding: 0; } }
-"""
-SCRIPT = """
-const field = document.querySelector("input");
-field.parentElement.hidden = false;
-field.addEventListener("input", () => {
-  const wanted = field.value.trim().toLowerCase();
-  for (const part of document.querySelectorAll("[data-name]")) {
-    const fits = part.dataset.name.toLowerCase().includes(wanted);
-    if (part.tagName === "TR") part.hidden = !fits;
-    else part.classList.toggle("faint", !fits);
-  }
-});
-"""
+
+def _part(name: str) -> str:
+    """A file of this folder. The newline keeps the first line apart from its tag."""
+    return "\n" + (resources.files("edge_audio.report") / name).read_text(encoding="utf-8")
+
+
+STYLE = _part("page.css")
+SCRIPT = _part("page.js")
 
 
 def html_page(report: Report, path: Path) -> str:
@@ -147,7 +94,7 @@ def _timeline(main: Element, report: Report) -> None:
     add(main, "h2", "Timeline")
     add(main, "div", class_="chart").append(timeline(report))
     text = "A bar is paler where several events close together leave pauses between them."
-    if any(row.spans.apart(0)[-1].state == "open" for row in report.drawn_rows):
+    if any(row.segments.apart(0)[-1].state == "open" for row in report.drawn_rows):
         text += " An arrow marks what still sounded when the log ended."
     if report.summary.n_gaps:
         text += " Hatching: nobody listened."

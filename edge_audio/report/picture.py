@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_audio.report.axis import duration
-from edge_audio.report.charts import unbroken
 from edge_audio.report.contents import Report, name
-from edge_audio.report.series import Span
+from edge_audio.report.series import Segment, unbroken
 from edge_audio.report.summary import Row, StreamReport
 from edge_audio.support.text import one_line
 
@@ -96,8 +95,8 @@ def _timeline(axes: Any, report: Report, rows: Sequence[Row]) -> None:
         text = one_line(f"{where}{name(row.label)}", 34)
         axes.text(-0.01, y, text, size=8, ha="right", va="center", parse_math=False)
         axes.texts[-1].set_transform(axes.get_yaxis_transform())
-        for span in row.spans.apart(pixel_s):
-            _bar(axes, span, y, pixel_s)
+        for segment in row.segments.apart(pixel_s):
+            _bar(axes, segment, y, pixel_s)
         for gap in report.summary.interruptions:
             if gap.is_gap and gap.stream == row.stream:
                 edges = [gap.start_s, max(gap.end_s, gap.start_s + pixel_s)]
@@ -107,14 +106,13 @@ def _timeline(axes: Any, report: Report, rows: Sequence[Row]) -> None:
     axes.set_yticks([])
 
 
-def _bar(axes: Any, span: Span, y: int, pixel_s: float) -> None:
-    length_s = max(2 * pixel_s, span.end_s - span.start_s)
-    share = span.sounding_s / (span.end_s - span.start_s) if span.end_s > span.start_s else 1.0
-    color = OPEN if span.state == "open" else BAR
-    alpha = 0.4 + 0.6 * min(1.0, share)
-    axes.barh(y, length_s, 0.6, span.start_s, color=color, alpha=alpha, linewidth=0)
-    if span.state == "open":
-        axes.plot(span.start_s + length_s, y, ">", color=OPEN, markersize=5, clip_on=False)
+def _bar(axes: Any, segment: Segment, y: int, pixel_s: float) -> None:
+    length_s = max(2 * pixel_s, segment.end_s - segment.start_s)
+    color = OPEN if segment.state == "open" else BAR
+    alpha = 0.4 + 0.6 * segment.share
+    axes.barh(y, length_s, 0.6, segment.start_s, color=color, alpha=alpha, linewidth=0)
+    if segment.state == "open":
+        axes.plot(segment.start_s + length_s, y, ">", color=OPEN, markersize=5, clip_on=False)
 
 
 def _counts(axes: Any, report: Report) -> None:

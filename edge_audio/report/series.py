@@ -11,7 +11,7 @@ State = Literal["ended", "open", "cut"]
 
 
 @dataclass(frozen=True)
-class Span:
+class Segment:
     """One sounding of a label, or several that are too close together to be told apart.
 
     start_s, end_s: on the axis of the report. sounding_s: the sum over its n_events.
@@ -25,8 +25,14 @@ class Span:
     n_events: int = 1
     state: State = "ended"
 
-    def joined(self, later: Span) -> Span:
-        """This span joined with one that begins no earlier."""
+    @property
+    def share(self) -> float:
+        """Of the time from start to end, how much it sounded, up to 1."""
+        length_s = self.end_s - self.start_s
+        return min(1.0, self.sounding_s / length_s) if length_s > 0 else 1.0
+
+    def joined(self, later: Segment) -> Segment:
+        """This segment joined with one that begins no earlier."""
         return replace(
             later,
             start_s=self.start_s,
@@ -37,35 +43,35 @@ class Span:
         )
 
 
-def join_close(spans: list[Span], gap_s: float) -> list[Span]:
-    """The spans sorted by start, where those that are no more than gap_s apart become one."""
-    joined: list[Span] = []
-    for span in sorted(spans, key=lambda span: span.start_s):
-        if joined and span.start_s - joined[-1].end_s <= gap_s:
-            joined[-1] = joined[-1].joined(span)
+def join_close(segments: list[Segment], gap_s: float) -> list[Segment]:
+    """The segments sorted by start, where those that are no more than gap_s apart become one."""
+    joined: list[Segment] = []
+    for segment in sorted(segments, key=lambda segment: segment.start_s):
+        if joined and segment.start_s - joined[-1].end_s <= gap_s:
+            joined[-1] = joined[-1].joined(segment)
         else:
-            joined.append(span)
+            joined.append(segment)
     return joined
 
 
-class Spans:
+class Segments:
     """The soundings of one label. When there are too many, the closer half of all neighbours are
     joined."""
 
     def __init__(self, n_max: int = 1000) -> None:
         self._n_max = n_max
-        self._spans: list[Span] = []
+        self._segments: list[Segment] = []
 
-    def add(self, span: Span) -> None:
-        self._spans.append(span)
-        if len(self._spans) > self._n_max:
-            spans = join_close(self._spans, 0.0)
-            pauses_s = sorted(b.start_s - a.end_s for a, b in pairwise(spans))
-            self._spans = join_close(spans, pauses_s[len(pauses_s) // 2] if pauses_s else 0.0)
+    def add(self, segment: Segment) -> None:
+        self._segments.append(segment)
+        if len(self._segments) > self._n_max:
+            segments = join_close(self._segments, 0.0)
+            pauses_s = sorted(b.start_s - a.end_s for a, b in pairwise(segments))
+            self._segments = join_close(segments, pauses_s[len(pauses_s) // 2] if pauses_s else 0.0)
 
-    def apart(self, gap_s: float) -> list[Span]:
-        """The spans sorted by start, with more than gap_s between any two."""
-        return join_close(self._spans, gap_s)
+    def apart(self, gap_s: float) -> list[Segment]:
+        """The segments sorted by start, with more than gap_s between any two."""
+        return join_close(self._segments, gap_s)
 
 
 @dataclass
@@ -117,3 +123,17 @@ class Levels:
 
     def __len__(self) -> int:
         return len(self._bins)
+
+
+def unbroken(levels: list[Level]) -> list[list[Level]]:
+    """The levels in stretches, cut where the next one comes much later than usual."""
+    if len(levels) < 2:
+        return [levels] if levels else []
+    distances = sorted(after.start_s - before.start_s for before, after in pairwise(levels))
+    usual_s = distances[len(distances) // 2]
+    stretches = [[levels[0]]]
+    for before, after in pairwise(levels):
+        if after.start_s - before.start_s > 4 * usual_s:
+            stretches.append([])
+        stretches[-1].append(after)
+    return stretches

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from edge_audio.report.axis import Axis, duration
 from edge_audio.report.bounds import Bounds
-from edge_audio.report.series import Levels, Span, Spans, State
+from edge_audio.report.series import Levels, Segment, Segments, State
 from edge_audio.sinks.log_reader import LogRecord
 from edge_audio.support.text import one_line
 
@@ -34,16 +34,16 @@ class Row:
     top_score: float = 0.0
     first_s: float = float("inf")
     last_s: float = float("-inf")
-    spans: Spans = field(default_factory=Spans)
+    segments: Segments = field(default_factory=Segments)
 
-    def add(self, span: Span) -> None:
-        self.n_events += span.n_events
-        self.sounding_s += span.sounding_s
-        self.longest_s = max(self.longest_s, span.sounding_s)
-        self.top_score = max(self.top_score, span.score)
-        self.first_s = min(self.first_s, span.start_s)
-        self.last_s = max(self.last_s, span.end_s)
-        self.spans.add(span)
+    def add(self, segment: Segment) -> None:
+        self.n_events += segment.n_events
+        self.sounding_s += segment.sounding_s
+        self.longest_s = max(self.longest_s, segment.sounding_s)
+        self.top_score = max(self.top_score, segment.score)
+        self.first_s = min(self.first_s, segment.start_s)
+        self.last_s = max(self.last_s, segment.end_s)
+        self.segments.add(segment)
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ class _Reader:
             self.summary.end_s = max(self.summary.end_s, within[1])
         return within
 
-    def add_span(self, stream: str, label: str, span: Span) -> None:
-        within = self.clip(span.start_s, span.end_s)
+    def add_segment(self, stream: str, label: str, segment: Segment) -> None:
+        within = self.clip(segment.start_s, segment.end_s)
         row = self.summary.rows.get((stream, label))
         if within is None:
             self.summary.n_outside += 1
@@ -181,7 +181,7 @@ class _Reader:
             row = self.summary.rows.setdefault((stream, label), Row(stream, label))
             self.stream(stream)
             start_s, end_s = within
-            row.add(Span(start_s, end_s, end_s - start_s, span.score, 1, span.state))
+            row.add(Segment(start_s, end_s, end_s - start_s, segment.score, 1, segment.state))
             quarter = int(start_s // QUARTER_S)
             self.summary.quarters[quarter] = self.summary.quarters.get(quarter, 0) + 1
 
@@ -237,17 +237,17 @@ class _StreamReader:
         """Ends all that still sounds: the log says no more of it."""
         for label, (start_s, score) in self._open.items():
             end_s = max(start_s, self._last_s or start_s)
-            self._add_span(label, start_s, end_s, score, state)
+            self._add_segment(label, start_s, end_s, score, state)
         self._open.clear()
 
     def _take(self, record: LogRecord, time_s: float) -> None:
         if record.kind == "start":
             if (before := self._open.pop(record.label, None)) is not None:
-                self._add_span(record.label, before[0], time_s, before[1], "cut")
+                self._add_segment(record.label, before[0], time_s, before[1], "cut")
             self._open[record.label] = (time_s, record.score)
         elif record.kind == "end":
             start_s, score = self._open.pop(record.label, (time_s, 0.0))
-            self._add_span(record.label, start_s, time_s, max(score, record.score), "ended")
+            self._add_segment(record.label, start_s, time_s, max(score, record.score), "ended")
         elif record.kind == "notice":
             self._interrupt(time_s, time_s, record.text)
         elif record.kind == "level" and record.level_dbfs is not None:
@@ -315,11 +315,11 @@ class _StreamReader:
 
     # What is kept
 
-    def _add_span(
+    def _add_segment(
         self, label: str, start_s: float, end_s: float, score: float, state: State
     ) -> None:
-        span = Span(start_s, max(start_s, end_s), 0.0, score, 1, state)
-        self._reader.add_span(self._name, label, span)
+        segment = Segment(start_s, max(start_s, end_s), 0.0, score, 1, state)
+        self._reader.add_segment(self._name, label, segment)
 
     def _interrupt(self, start_s: float, end_s: float, text: str, is_gap: bool = False) -> None:
         self._reader.add_interruption(self._name, start_s, end_s, text, is_gap)

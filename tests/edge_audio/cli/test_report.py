@@ -23,7 +23,7 @@ from edge_audio.report.axis import Axis, duration
 from edge_audio.report.bounds import Bounds, parse_bound
 from edge_audio.report.contents import Report
 from edge_audio.report.page import html_page
-from edge_audio.report.series import Levels, Span, Spans
+from edge_audio.report.series import Levels, Segment, Segments
 from edge_audio.report.summary import Summary, summarise
 from edge_audio.sinks.log_reader import LogRecord, SessionLog
 from tests.support.command_line import error_line, run
@@ -61,8 +61,8 @@ def _decoded(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "at": datetime.fromisoformat(at)} if at else fields
 
 
-def spans(summary: Summary, label: str, stream: str = "hall") -> list[Span]:
-    return summary.rows[stream, label].spans.apart(0.0)
+def segments(summary: Summary, label: str, stream: str = "hall") -> list[Segment]:
+    return summary.rows[stream, label].segments.apart(0.0)
 
 
 class Page(HTMLParser):
@@ -116,8 +116,8 @@ def test_starts_are_paired_with_ends_and_summed_up() -> None:
 
 def test_what_still_sounds_at_the_end_of_the_log_is_open() -> None:
     summary = summary_of([record(1.0, "start", "Dog"), *levels(0, 30)])
-    (span,) = spans(summary, "Dog")
-    assert (span.state, span.end_s - span.start_s) == ("open", 19.0)
+    (segment,) = segments(summary, "Dog")
+    assert (segment.state, segment.end_s - segment.start_s) == ("open", 19.0)
 
 
 def test_a_restart_cuts_what_sounded_and_leaves_a_gap() -> None:
@@ -126,7 +126,7 @@ def test_a_restart_cuts_what_sounded_and_leaves_a_gap() -> None:
         for each in [*levels(500, 530), record(520, "start", "Dog"), record(525, "end", "Dog")]
     ]
     summary = summary_of([*levels(0, 110), record(95, "start", "Dog"), *again])
-    cut, whole = spans(summary, "Dog")
+    cut, whole = segments(summary, "Dog")
     assert (cut.state, round(cut.sounding_s)) == ("cut", 5)
     assert (whole.state, round(whole.sounding_s)) == ("ended", 5)
     (gap,) = summary.interruptions
@@ -158,14 +158,14 @@ def test_a_changed_clock_is_told_and_ends_no_run(jump_s: int, text: str, n_gaps:
     (told,) = summary.interruptions
     assert text in told.text
     assert summary.n_gaps == n_gaps
-    assert [span.state for span in spans(summary, "Dog")] == ["open"]
+    assert [segment.state for segment in segments(summary, "Dog")] == ["open"]
     assert summary.streams["hall"].heard_s == 180.0
 
 
 def test_an_end_whose_start_was_lost_counts_and_has_no_length() -> None:
     summary = summary_of([record(0, "level", level_dbfs=-40), record(9.0, "end", "Dog")])
-    (span,) = spans(summary, "Dog")
-    assert (span.n_events, span.sounding_s) == (1, 0.0)
+    (segment,) = segments(summary, "Dog")
+    assert (segment.n_events, segment.sounding_s) == (1, 0.0)
 
 
 def test_streams_are_kept_apart() -> None:
@@ -177,7 +177,7 @@ def test_streams_are_kept_apart() -> None:
             record(9, "end", "Dog", stream="hall"),
         ]
     )
-    assert [round(spans(summary, "Dog", s)[0].sounding_s) for s in ("hall", "yard")] == [8, 2]
+    assert [round(segments(summary, "Dog", s)[0].sounding_s) for s in ("hall", "yard")] == [8, 2]
 
 
 def test_recordings_have_audio_time_and_their_runs_follow_each_other() -> None:
@@ -185,7 +185,7 @@ def test_recordings_have_audio_time_and_their_runs_follow_each_other() -> None:
     run_1 = [*levels(0, 20), *dog, *levels(40, 100)]
     summary = summary_of(undated(each) for each in [*run_1, *run_1])
     assert not summary.axis.is_dated
-    first, second = spans(summary, "Dog")
+    first, second = segments(summary, "Dog")
     assert (first.start_s, second.start_s) == (20.0, 110.0)
     assert summary.streams["hall"].heard_s == 180.0
 
@@ -240,13 +240,13 @@ def test_durations_carry_over() -> None:
 
 def test_many_events_are_joined_without_losing_count_time_or_extent() -> None:
     rng = random.Random(0)
-    kept, starts_s = Spans(n_max=100), sorted(rng.uniform(0, 86_400) for _ in range(5000))
+    kept, starts_s = Segments(n_max=100), sorted(rng.uniform(0, 86_400) for _ in range(5000))
     for start_s in starts_s:
-        kept.add(Span(start_s, start_s + 2.0, 2.0, 0.5))
+        kept.add(Segment(start_s, start_s + 2.0, 2.0, 0.5))
     joined = kept.apart(0.0)
     assert 10 < len(joined) <= 100
-    assert sum(span.n_events for span in joined) == 5000
-    assert sum(span.sounding_s for span in joined) == pytest.approx(10_000)
+    assert sum(segment.n_events for segment in joined) == 5000
+    assert sum(segment.sounding_s for segment in joined) == pytest.approx(10_000)
     assert joined[0].start_s == min(starts_s)
     assert joined[-1].end_s == max(starts_s) + 2.0
     assert all(a.end_s < b.start_s for a, b in pairwise(joined))
