@@ -10,6 +10,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+C_SOURCES = $(shell find benchmarks edge_audio firmware_bridge tests -name "*.[ch]" -o -name "*.cpp")
 LISTEN_EXTRAS := mic,tflite
 TEST_EXTRAS := archive,cluster,metrics,mqtt,webhook,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,docs,dev
 
@@ -20,7 +21,7 @@ help:
 	@echo "make listen   install what listening needs (no torch) and listen: microphone, else demo"
 	@echo "              DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
 	@echo "make test     install everything, then ruff, mypy and all tests (ARGS goes to pytest)"
-	@echo "make lint     ruff and mypy alone"
+	@echo "make lint     ruff, clang-format and mypy alone"
 	@echo "make docs     the reference of the public Python names, build/reference/edge_audio.html"
 	@echo "make audit    look for known vulnerabilities in what is installed"
 	@echo "make clean    remove $(VENV), caches and build folders"
@@ -37,6 +38,7 @@ test: lint
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror $(C_SOURCES)
 	$(BIN)/mypy
 
 docs: $(VENV)/docs.stamp

@@ -31,7 +31,8 @@ extern "C" {
 #define EA_LINK_ALL 0xffffu       /* in SET_THRESHOLD: every label */
 #define EA_LINK_RING 512u         /* received bytes that may wait; a power of two */
 
-enum { /* types of frames; those of commands have the highest bit */
+/* Types of frames; those of commands have the highest bit. */
+enum {
     EA_LINK_HELLO = 0x01,
     EA_LINK_LABEL = 0x02,
     EA_LINK_EVENT = 0x03,
@@ -48,13 +49,15 @@ enum { /* types of frames; those of commands have the highest bit */
 
 enum { EA_LINK_QUERY_HELLO = 0, EA_LINK_QUERY_LABELS = 1, EA_LINK_QUERY_STATS = 2 };
 
-enum { /* flags of SET_STREAM */
+/* Flags of SET_STREAM. */
+enum {
     EA_LINK_WITH_EVENTS = 1,
     EA_LINK_WITH_PCM = 2,
     EA_LINK_TOP_OF_WATCHED = 4 /* rank only labels that have a threshold */
 };
 
-enum { /* status in an ACK */
+/* Status in an ACK. */
+enum {
     EA_LINK_DONE = 0,
     EA_LINK_BAD_ARGUMENT = 1,
     EA_LINK_UNKNOWN = 2,

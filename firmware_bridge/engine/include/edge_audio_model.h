@@ -79,7 +79,8 @@ typedef struct {
     ea_numbers skip; /* [D] */
 } ea_lti;
 
-typedef struct { /* selective state space, and mLSTM of both kinds */
+/* Selective state space, and mLSTM of both kinds. */
+typedef struct {
     uint32_t n_heads, n_keys;
     float max_decay, key_scale, max_logit;
     ea_linear project;
