@@ -112,8 +112,7 @@ typedef float output;
 #define TURNED_IM(re, im, c, s) ((im) * (c) - (re) * (s))
 #define SPLIT_EVEN(x) (x)
 #define BAND(below, total, upper) ((below) + ((total) - (upper)))
-#define NORMALISED(power) \
-    ((ea_log((power) * 0.25f + LOG_FLOOR) - LOG_MEAN) * LOG_GAIN)
+#define NORMALISED(power) ((ea_log((power) * 0.25f + LOG_FLOOR) - LOG_MEAN) * LOG_GAIN)
 
 static inline void add_bin(number re, number im, number weight, sum *total, sum *upper) {
     float power = re * re + im * im;
@@ -323,9 +322,10 @@ static inline uint32_t turned(uint32_t x, uint32_t turn) {
 #define HALVED(is_so, name, a, b) ((is_so) ? __sh##name(a, b) : __s##name(a, b))
 
 /* Divides by 2^shift, 1 to 3. */
-static inline __attribute__((always_inline)) uint32_t
-butterfly(uint32_t *a, uint32_t quarter, uint32_t turn, uint32_t turn2, uint32_t turn3,
-          uint32_t is_turned, uint32_t shift) {
+static inline __attribute__((always_inline)) uint32_t butterfly(uint32_t *a, uint32_t quarter,
+                                                                uint32_t turn, uint32_t turn2,
+                                                                uint32_t turn3, uint32_t is_turned,
+                                                                uint32_t shift) {
     uint32_t *b = a + quarter, *c = b + quarter, *d = c + quarter;
     uint32_t sum_ac = HALVED(shift > 1, add16, *a, *c), less_ac = HALVED(shift > 1, sub16, *a, *c);
     uint32_t sum_bd = HALVED(shift > 1, add16, *b, *d), less_bd = HALVED(shift > 1, sub16, *b, *d);
@@ -391,7 +391,7 @@ static inline __attribute__((always_inline)) void split(uint32_t is_halved) {
     uint32_t k;
     for (k = 1; k <= N_POINTS / 2; k++) {
         uint32_t *a = z + slot_of(k), *b = z + slot_of(N_POINTS - k), turn = split_turns[k];
-        uint32_t sum = HALVED(is_halved, add16, *a, *b); /* even, odd */
+        uint32_t sum = HALVED(is_halved, add16, *a, *b);  /* even, odd */
         uint32_t less = HALVED(is_halved, sub16, *b, *a); /* imaginary: odd, -even */
         uint32_t odd = packed((int32_t)sum >> 16, (int32_t)less);
         int32_t even = (int32_t)(int16_t)sum * (1 << 14) + (1 << 14);

@@ -173,11 +173,8 @@ static void call(const uint8_t *bytes) {
             forget(&twin);
             break;
         case 2:
-        case 3:
-            set_threshold(bytes[1], bytes[2]);
-            break;
-        default:
-            push_both(bytes[0] / 16, number % (MAX_SAMPLES + 1), capacity);
+        case 3: set_threshold(bytes[1], bytes[2]); break;
+        default: push_both(bytes[0] / 16, number % (MAX_SAMPLES + 1), capacity);
     }
 }
 

@@ -24,12 +24,12 @@ extern "C" {
 #endif
 
 #define EA_LINK_VERSION 1u
-#define EA_LINK_MAX_PAYLOAD 254u  /* bytes, header and CRC included: one group of COBS */
+#define EA_LINK_MAX_PAYLOAD 254u /* bytes, header and CRC included: one group of COBS */
 #define EA_LINK_MAX_FRAME (EA_LINK_MAX_PAYLOAD + 3u)
-#define EA_LINK_MAX_TOP 48u       /* scores in one frame */
-#define EA_LINK_PCM_SAMPLES 120u  /* samples in one frame */
-#define EA_LINK_ALL 0xffffu       /* in SET_THRESHOLD: every label */
-#define EA_LINK_RING 512u         /* received bytes that may wait; a power of two */
+#define EA_LINK_MAX_TOP 48u      /* scores in one frame */
+#define EA_LINK_PCM_SAMPLES 120u /* samples in one frame */
+#define EA_LINK_ALL 0xffffu      /* in SET_THRESHOLD: every label */
+#define EA_LINK_RING 512u        /* received bytes that may wait; a power of two */
 
 /* Types of frames; those of commands have the highest bit. */
 enum {
@@ -57,12 +57,7 @@ enum {
 };
 
 /* Status in an ACK. */
-enum {
-    EA_LINK_DONE = 0,
-    EA_LINK_BAD_ARGUMENT = 1,
-    EA_LINK_UNKNOWN = 2,
-    EA_LINK_BAD_LENGTH = 3
-};
+enum { EA_LINK_DONE = 0, EA_LINK_BAD_ARGUMENT = 1, EA_LINK_UNKNOWN = 2, EA_LINK_BAD_LENGTH = 3 };
 
 /* Takes one frame whole and returns nonzero, or, where it has no room, drops it whole and returns
  * 0. It should not wait: audio does not. */
@@ -83,13 +78,13 @@ typedef struct {
     ea_link_write write;
     void *context;
     ea_link_errors errors;
-    uint64_t stats_at;                  /* ea_n_samples at the latest STATS */
-    uint32_t scores_at, scores_every;   /* ea_n_steps at the latest SCORES; 0 = never */
-    uint32_t n_top, flags, n_events;    /* n_events: since the start of the stream */
-    uint32_t latest_command;            /* type and sequence */
-    volatile uint32_t n_received;       /* bytes put into the ring */
-    volatile uint32_t n_taken;          /* ... and taken out */
-    uint32_t n_rx;                      /* bytes of the frame that is being received */
+    uint64_t stats_at;                /* ea_n_samples at the latest STATS */
+    uint32_t scores_at, scores_every; /* ea_n_steps at the latest SCORES; 0 = never */
+    uint32_t n_top, flags, n_events;  /* n_events: since the start of the stream */
+    uint32_t latest_command;          /* type and sequence */
+    volatile uint32_t n_received;     /* bytes put into the ring */
+    volatile uint32_t n_taken;        /* ... and taken out */
+    uint32_t n_rx;                    /* bytes of the frame that is being received */
     uint8_t sequence;
     volatile uint8_t ring[EA_LINK_RING];
     uint8_t rx[EA_LINK_MAX_PAYLOAD + 1u];

@@ -54,8 +54,8 @@ typedef struct {
 /* y[o] = bias[o] + scale[o] * sum_i weight[o][i] * x[i]. Rows are padded with zeros. */
 typedef struct {
     uint32_t n_in, n_out, row; /* row: n_in, up to a multiple of 8 */
-    const int8_t *weight;    /* [n_out][row] */
-    ea_numbers scale, bias;  /* [n_out] */
+    const int8_t *weight;      /* [n_out][row] */
+    ea_numbers scale, bias;    /* [n_out] */
 } ea_linear;
 
 /* 3x3 depthwise, then 1x1 unless n_in is 1. Maps are int16, channels last: input and output with
@@ -64,12 +64,12 @@ typedef struct {
 typedef struct {
     uint32_t n_in, n_filters, n_out, row; /* row: n_filters, up to a multiple of 8 */
     uint32_t stride, n_bands, is_residual, in_bits, out_bits;
-    const int16_t *kernel;                        /* [3 times][3 bands][n_filters] */
-    ea_numbers kernel_gain, kernel_bias;          /* [n_filters] */
-    const int16_t *mix;                           /* [n_out][row]; null without 1x1 */
-    ea_numbers mix_gain, mix_bias;                /* [n_out] */
-    float filter_limit, out_limit;                /* 6 in the units of their maps */
-    uint32_t state;                               /* offset in bytes, of uint32 and 2 rows */
+    const int16_t *kernel;               /* [3 times][3 bands][n_filters] */
+    ea_numbers kernel_gain, kernel_bias; /* [n_filters] */
+    const int16_t *mix;                  /* [n_out][row]; null without 1x1 */
+    ea_numbers mix_gain, mix_bias;       /* [n_out] */
+    float filter_limit, out_limit;       /* 6 in the units of their maps */
+    uint32_t state;                      /* offset in bytes, of uint32 and 2 rows */
 } ea_conv;
 
 typedef struct {
@@ -104,7 +104,7 @@ typedef struct {
 } ea_tcn;
 
 typedef struct {
-    uint32_t kind, state; /* state: offset in bytes */
+    uint32_t kind, state;              /* state: offset in bytes */
     ea_numbers norm_scale, norm_shift; /* [D] */
     union {
 #if EA_HAS(EA_LTI)
@@ -130,15 +130,15 @@ typedef struct {
     uint32_t n_labels, channels, n_convs, n_blocks, embedding_dim, has_int16_state;
     uint32_t min_on_steps, min_off_steps;
     float smoothing, bound, log_floor, log_mean, log_gain;
-    const char *labels;                /* n_labels strings in a row */
-    const float *on, *off;             /* [n_labels] */
-    const float *window_half, *sine;   /* [window / 2 + 1], [fft_size / 4 + 1] */
-    const uint8_t *mel_band;           /* [fft_size / 2 + 1] */
-    ea_numbers mel_weight;             /* [fft_size / 2 + 1] */
+    const char *labels;              /* n_labels strings in a row */
+    const float *on, *off;           /* [n_labels] */
+    const float *window_half, *sine; /* [window / 2 + 1], [fft_size / 4 + 1] */
+    const uint8_t *mel_band;         /* [fft_size / 2 + 1] */
+    ea_numbers mel_weight;           /* [fft_size / 2 + 1] */
     ea_conv convs[EA_MAX_CONVS];
     ea_linear project, embed, head;
     ea_block blocks[EA_MAX_BLOCKS];
-    ea_numbers norm_scale, norm_shift; /* [D] */
+    ea_numbers norm_scale, norm_shift;            /* [D] */
     uint32_t network_bytes, scratch_bytes, batch; /* batch: frames transformed together */
 } ea_model;
 

@@ -6,12 +6,12 @@
 static float *lane_of(ea_vector *z, uint32_t lane) { return (float *)(void *)z + lane; }
 
 /* The window is symmetric around its middle: its second half is the first one backwards. */
-#define EA_LOAD_WINDOWED(value)                                              \
-    const float *half = model->window_half;                                  \
-    float *to = lane_of(z, lane);                                            \
-    uint32_t n = model->window, i;                                           \
-    for (i = 0; i <= n / 2; i++, to += EA_LANES) *to = (value) * half[i];     \
-    for (; i < n; i++, to += EA_LANES) *to = (value) * half[n - i];           \
+#define EA_LOAD_WINDOWED(value)                                           \
+    const float *half = model->window_half;                               \
+    float *to = lane_of(z, lane);                                         \
+    uint32_t n = model->window, i;                                        \
+    for (i = 0; i <= n / 2; i++, to += EA_LANES) *to = (value) * half[i]; \
+    for (; i < n; i++, to += EA_LANES) *to = (value) * half[n - i];       \
     for (; i < model->fft_size; i++, to += EA_LANES) *to = 0.0f
 
 void ea_load_samples(const ea_model *model, const float *samples, uint32_t lane, ea_vector *z) {
@@ -117,7 +117,7 @@ static uint32_t reversed_last(uint32_t reversed, uint32_t half) {
 /* Adds 4 |X|^2 of a bin to the two bands between whose peaks it lies, band[0] and band[1]: they
  * are triangles, whose weights add up to 1. */
 static inline void add_power(const ea_model *model, uint32_t bin, ea_vector re, ea_vector im,
-                      ea_vector *band) {
+                             ea_vector *band) {
     ea_vector power = re * re + im * im, upper = power * ea_number(&model->mel_weight, bin);
     band += model->mel_band[bin];
     band[0] = band[0] + (power - upper);

@@ -51,43 +51,43 @@ typedef int16_t ea_short4 __attribute__((vector_size(8)));
 
 /* The same functions for both widths: ea_load_float8, ea_load_float4 and so on. ea_min, ea_max and
  * ea_round are those of numbers.h in every lane. */
-#define EA_DEFINE_VECTORS(n)                                                                     \
-    static inline ea_int##n ea_load_int##n(const int32_t *at) {                                  \
-        ea_int##n integers;                                                                      \
-        __builtin_memcpy(&integers, at, sizeof integers);                                        \
-        return integers;                                                                         \
-    }                                                                                            \
-    static inline ea_int##n ea_load_short##n(const int16_t *at) {                                \
-        ea_short##n shorts;                                                                      \
-        __builtin_memcpy(&shorts, at, sizeof shorts);                                            \
-        return __builtin_convertvector(shorts, ea_int##n);                                       \
-    }                                                                                            \
-    static inline void ea_store_short##n(int16_t *at, ea_int##n integers) {                      \
-        ea_short##n shorts = __builtin_convertvector(integers, ea_short##n);                     \
-        __builtin_memcpy(at, &shorts, sizeof shorts);                                            \
-    }                                                                                            \
-    static inline ea_float##n ea_load_float##n(const float *at) {                                \
-        ea_float##n floats;                                                                      \
-        __builtin_memcpy(&floats, at, sizeof floats);                                            \
-        return floats;                                                                           \
-    }                                                                                            \
-    static inline void ea_store_float##n(float *at, ea_float##n floats) {                        \
-        __builtin_memcpy(at, &floats, sizeof floats);                                            \
-    }                                                                                            \
-    static inline ea_float##n ea_load_numbers##n(const ea_numbers *numbers, uint32_t i) {        \
-        ea_int##n integers = ea_load_short##n(numbers->values + i);                              \
-        return numbers->unit * __builtin_convertvector(integers, ea_float##n);                   \
-    }                                                                                            \
-    static inline ea_float##n ea_min##n(ea_float##n a, ea_float##n b) {                          \
-        ea_int##n is_less = a < b;                                                               \
-        return (ea_float##n)(((ea_int##n)a & is_less) | ((ea_int##n)b & ~is_less));              \
-    }                                                                                            \
-    static inline ea_float##n ea_max##n(ea_float##n a, ea_float##n b) {                          \
-        ea_int##n is_more = a > b;                                                               \
-        return (ea_float##n)(((ea_int##n)a & is_more) | ((ea_int##n)b & ~is_more));              \
-    }                                                                                            \
-    static inline ea_int##n ea_round##n(ea_float##n x) {                                         \
-        return (ea_int##n)(x + 12582912.0f) - 0x4b400000;                                        \
+#define EA_DEFINE_VECTORS(n)                                                              \
+    static inline ea_int##n ea_load_int##n(const int32_t *at) {                           \
+        ea_int##n integers;                                                               \
+        __builtin_memcpy(&integers, at, sizeof integers);                                 \
+        return integers;                                                                  \
+    }                                                                                     \
+    static inline ea_int##n ea_load_short##n(const int16_t *at) {                         \
+        ea_short##n shorts;                                                               \
+        __builtin_memcpy(&shorts, at, sizeof shorts);                                     \
+        return __builtin_convertvector(shorts, ea_int##n);                                \
+    }                                                                                     \
+    static inline void ea_store_short##n(int16_t *at, ea_int##n integers) {               \
+        ea_short##n shorts = __builtin_convertvector(integers, ea_short##n);              \
+        __builtin_memcpy(at, &shorts, sizeof shorts);                                     \
+    }                                                                                     \
+    static inline ea_float##n ea_load_float##n(const float *at) {                         \
+        ea_float##n floats;                                                               \
+        __builtin_memcpy(&floats, at, sizeof floats);                                     \
+        return floats;                                                                    \
+    }                                                                                     \
+    static inline void ea_store_float##n(float *at, ea_float##n floats) {                 \
+        __builtin_memcpy(at, &floats, sizeof floats);                                     \
+    }                                                                                     \
+    static inline ea_float##n ea_load_numbers##n(const ea_numbers *numbers, uint32_t i) { \
+        ea_int##n integers = ea_load_short##n(numbers->values + i);                       \
+        return numbers->unit * __builtin_convertvector(integers, ea_float##n);            \
+    }                                                                                     \
+    static inline ea_float##n ea_min##n(ea_float##n a, ea_float##n b) {                   \
+        ea_int##n is_less = a < b;                                                        \
+        return (ea_float##n)(((ea_int##n)a & is_less) | ((ea_int##n)b & ~is_less));       \
+    }                                                                                     \
+    static inline ea_float##n ea_max##n(ea_float##n a, ea_float##n b) {                   \
+        ea_int##n is_more = a > b;                                                        \
+        return (ea_float##n)(((ea_int##n)a & is_more) | ((ea_int##n)b & ~is_more));       \
+    }                                                                                     \
+    static inline ea_int##n ea_round##n(ea_float##n x) {                                  \
+        return (ea_int##n)(x + 12582912.0f) - 0x4b400000;                                 \
     }
 
 EA_DEFINE_VECTORS(4)
@@ -197,20 +197,20 @@ static inline __m128i ea_narrow(__m256i wide) {
     return _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
 }
 
-#define EA_WIDE_PART(type)                                            \
-    {                                                                 \
+#define EA_WIDE_PART(type)                                              \
+    {                                                                   \
         __m256i wa = _mm256_setzero_si256(), wb = wa, wc = wa, wd = wa; \
-        for (; i + 16 <= n; i += 16) {                                \
-            __m256i v = ea_sixteen_shorts(x + i);                     \
-            wa = ea_add_wide(wa, v, ea_sixteen_##type(weight + i));   \
-            wb = ea_add_wide(wb, v, ea_sixteen_##type(w1 + i));       \
-            wc = ea_add_wide(wc, v, ea_sixteen_##type(w2 + i));       \
-            wd = ea_add_wide(wd, v, ea_sixteen_##type(w3 + i));       \
-        }                                                             \
-        a = ea_narrow(wa);                                            \
-        b = ea_narrow(wb);                                            \
-        c = ea_narrow(wc);                                            \
-        d = ea_narrow(wd);                                            \
+        for (; i + 16 <= n; i += 16) {                                  \
+            __m256i v = ea_sixteen_shorts(x + i);                       \
+            wa = ea_add_wide(wa, v, ea_sixteen_##type(weight + i));     \
+            wb = ea_add_wide(wb, v, ea_sixteen_##type(w1 + i));         \
+            wc = ea_add_wide(wc, v, ea_sixteen_##type(w2 + i));         \
+            wd = ea_add_wide(wd, v, ea_sixteen_##type(w3 + i));         \
+        }                                                               \
+        a = ea_narrow(wa);                                              \
+        b = ea_narrow(wb);                                              \
+        c = ea_narrow(wc);                                              \
+        d = ea_narrow(wd);                                              \
     }
 
 #else
@@ -221,21 +221,21 @@ static inline __m128i ea_narrow(__m256i wide) {
  * sums[r] = sum over i of x[i] * weight[r][i]; n is a multiple of 8. */
 #if defined(EA_DOTS)
 
-#define EA_DEFINE_DOT(name, weight_type, type)                                                     \
-    static inline void name(const int16_t *x, const weight_type *weight, uint32_t n,               \
-                            int32_t *sums) {                                                       \
-        const weight_type *w1 = weight + n, *w2 = w1 + n, *w3 = w2 + n;                            \
-        ea_sum a = EA_NO_SUM, b = EA_NO_SUM, c = EA_NO_SUM, d = EA_NO_SUM;                         \
-        uint32_t i = 0;                                                                            \
-        EA_WIDE_PART(type)                                                                         \
-        for (; i < n; i += 8) {                                                                    \
-            ea_eight v = ea_eight_shorts(x + i);                                                   \
-            a = ea_add_products(a, v, ea_eight_##type(weight + i));                                \
-            b = ea_add_products(b, v, ea_eight_##type(w1 + i));                                    \
-            c = ea_add_products(c, v, ea_eight_##type(w2 + i));                                    \
-            d = ea_add_products(d, v, ea_eight_##type(w3 + i));                                    \
-        }                                                                                          \
-        ea_store_sums(a, b, c, d, sums);                                                           \
+#define EA_DEFINE_DOT(name, weight_type, type)                                       \
+    static inline void name(const int16_t *x, const weight_type *weight, uint32_t n, \
+                            int32_t *sums) {                                         \
+        const weight_type *w1 = weight + n, *w2 = w1 + n, *w3 = w2 + n;              \
+        ea_sum a = EA_NO_SUM, b = EA_NO_SUM, c = EA_NO_SUM, d = EA_NO_SUM;           \
+        uint32_t i = 0;                                                              \
+        EA_WIDE_PART(type)                                                           \
+        for (; i < n; i += 8) {                                                      \
+            ea_eight v = ea_eight_shorts(x + i);                                     \
+            a = ea_add_products(a, v, ea_eight_##type(weight + i));                  \
+            b = ea_add_products(b, v, ea_eight_##type(w1 + i));                      \
+            c = ea_add_products(c, v, ea_eight_##type(w2 + i));                      \
+            d = ea_add_products(d, v, ea_eight_##type(w3 + i));                      \
+        }                                                                            \
+        ea_store_sums(a, b, c, d, sums);                                             \
     }
 
 EA_DEFINE_DOT(ea_dot8, int8_t, bytes)
@@ -290,12 +290,12 @@ static inline void ea_dot16(const int16_t *x, const int16_t *weight, uint32_t n,
 
 #else
 
-#define EA_DEFINE_DOT(name, weight_type)                                                           \
-    static inline void name(const int16_t *x, const weight_type *weight, uint32_t n,               \
-                            int32_t *sums) {                                                       \
-        uint32_t r, i;                                                                             \
-        for (r = 0; r < 4; r++)                                                                    \
-            for (sums[r] = 0, i = 0; i < n; i++) sums[r] += (int32_t)x[i] * weight[r * n + i];     \
+#define EA_DEFINE_DOT(name, weight_type)                                                       \
+    static inline void name(const int16_t *x, const weight_type *weight, uint32_t n,           \
+                            int32_t *sums) {                                                   \
+        uint32_t r, i;                                                                         \
+        for (r = 0; r < 4; r++)                                                                \
+            for (sums[r] = 0, i = 0; i < n; i++) sums[r] += (int32_t)x[i] * weight[r * n + i]; \
     }
 
 EA_DEFINE_DOT(ea_dot8, int8_t)

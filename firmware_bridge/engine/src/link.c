@@ -9,9 +9,7 @@ enum { THRESHOLD_BYTES = 10, LABEL_HEAD_BYTES = 10, SCORES_HEAD_BYTES = 4, PCM_H
 
 /* ---- sending ---- */
 
-static uint8_t *body_of(ea_link *link) {
-    return link->tx + EA_FRAME_BODY_AT;
-}
+static uint8_t *body_of(ea_link *link) { return link->tx + EA_FRAME_BODY_AT; }
 
 /* Sends the frame whose body ends at `body_end`. One that is dropped takes its number along, so
  * that the host can count it as lost. */
@@ -192,19 +190,14 @@ static uint32_t query(ea_link *link, const uint8_t *body, uint32_t n) {
     }
     uint32_t first = ea_get(body + 1, 2), end = first + ea_get(body + 3, 2);
     switch (body[0]) {
-    case EA_LINK_QUERY_HELLO:
-        send_hello(link, 0);
-        return EA_LINK_DONE;
-    case EA_LINK_QUERY_LABELS:
-        for (; first < end && first < ea_n_labels(link->model); first++) {
-            send_label(link, first);
-        }
-        return EA_LINK_DONE;
-    case EA_LINK_QUERY_STATS:
-        ea_link_stats(link);
-        return EA_LINK_DONE;
-    default:
-        return EA_LINK_BAD_ARGUMENT;
+        case EA_LINK_QUERY_HELLO: send_hello(link, 0); return EA_LINK_DONE;
+        case EA_LINK_QUERY_LABELS:
+            for (; first < end && first < ea_n_labels(link->model); first++) {
+                send_label(link, first);
+            }
+            return EA_LINK_DONE;
+        case EA_LINK_QUERY_STATS: ea_link_stats(link); return EA_LINK_DONE;
+        default: return EA_LINK_BAD_ARGUMENT;
     }
 }
 
@@ -220,7 +213,8 @@ static uint32_t set_thresholds(ea_link *link, const uint8_t *body, uint32_t n) {
             end = ea_n_labels(link->model);
         }
         for (; label < end; label++) {
-            if (ea_set_threshold(link->stream, label, ea_get_float(body + 2), ea_get_float(body + 6))) {
+            if (ea_set_threshold(link->stream, label, ea_get_float(body + 2),
+                                 ea_get_float(body + 6))) {
                 return EA_LINK_BAD_ARGUMENT;
             }
         }
@@ -255,21 +249,11 @@ static int obey(ea_link *link, const uint8_t *payload, uint32_t n_body) {
     uint32_t command = type << 8 | sequence, status = EA_LINK_DONE;
     int is_reset = 0;
     switch (type) {
-    case EA_LINK_QUERY:
-        status = query(link, body, n_body);
-        break;
-    case EA_LINK_SET_THRESHOLD:
-        status = set_thresholds(link, body, n_body);
-        break;
-    case EA_LINK_SET_STREAM:
-        status = set_stream(link, body, n_body);
-        break;
-    case EA_LINK_RESET:
-        is_reset = command != link->latest_command && reset(link);
-        break;
-    default:
-        status = EA_LINK_UNKNOWN;
-        break;
+        case EA_LINK_QUERY: status = query(link, body, n_body); break;
+        case EA_LINK_SET_THRESHOLD: status = set_thresholds(link, body, n_body); break;
+        case EA_LINK_SET_STREAM: status = set_stream(link, body, n_body); break;
+        case EA_LINK_RESET: is_reset = command != link->latest_command && reset(link); break;
+        default: status = EA_LINK_UNKNOWN; break;
     }
     link->latest_command = command;
     uint8_t *at = ea_put(body_of(link), sequence, 1);

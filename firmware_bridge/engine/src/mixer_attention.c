@@ -8,7 +8,7 @@
 #if EA_HAS_ATTENTION
 
 typedef struct {
-    const float *query, *key;   /* [n_keys] */
+    const float *query, *key; /* [n_keys] */
     float decay[EA_MAX_HEADS], gain[EA_MAX_HEADS];
 } gates;
 
@@ -58,12 +58,13 @@ static void recall(const ea_model *model, const ea_attention *m, const gates *g,
             float gain = g->key[n] * g->gain[h];
 #if EA_STATES & 2u
             if (model->has_int16_state) {
-                recall_int16(integers + cell, memory + n * m->n_heads + h, width, g->decay[h],
-                             gain, g->query[n], u + first, y + first, scratch);
+                recall_int16(integers + cell, memory + n * m->n_heads + h, width, g->decay[h], gain,
+                             g->query[n], u + first, y + first, scratch);
                 continue;
             }
 #endif
-            recall_float(floats + cell, width, g->decay[h], gain, g->query[n], u + first, y + first);
+            recall_float(floats + cell, width, g->decay[h], gain, g->query[n], u + first,
+                         y + first);
         }
     }
 }

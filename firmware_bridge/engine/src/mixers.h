@@ -23,7 +23,9 @@ static inline uint8_t ea_exponent_of(float largest) {
 }
 
 static inline float ea_unit_of(uint8_t exponent) { return ea_from_bits((uint32_t)exponent << 23); }
-static inline float ea_inverse_unit_of(uint8_t exponent) { return ea_unit_of((uint8_t)(254 - exponent)); }
+static inline float ea_inverse_unit_of(uint8_t exponent) {
+    return ea_unit_of((uint8_t)(254 - exponent));
+}
 
 static inline int16_t ea_kept(float value, float inverse_unit) {
     return (int16_t)ea_round(value * inverse_unit);

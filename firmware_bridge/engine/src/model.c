@@ -5,7 +5,7 @@
  */
 #include "engine.h"
 
-#define MAGIC 0x31494145u /* "EAI1" */
+#define MAGIC 0x31494145u  /* "EAI1" */
 #define MAX_ROW_SUM 65535u /* of |weights|: times 32768 it still fits an int32 */
 
 typedef struct {
@@ -85,7 +85,7 @@ static uint32_t magnitude(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
 
 /* weights [n_rows][n], of 1 or 2 bytes; `step` apart within a row. */
 EA_COLD static const void *take_weights(cursor *c, uint32_t n_rows, uint32_t n, uint32_t item_bytes,
-                                uint32_t row_step, uint32_t step) {
+                                        uint32_t row_step, uint32_t step) {
     const void *weights = take(c, n_rows * n, item_bytes);
     uint32_t row, i, sum;
     if (!weights) return 0;
@@ -254,19 +254,13 @@ static void take_block(cursor *c, ea_block *block, uint32_t channels) {
     block->norm_shift = take_numbers(c, channels);
     switch (block->kind) {
 #if EA_HAS(EA_LTI)
-        case EA_LTI:
-            take_lti(c, &block->mixer.lti, channels);
-            break;
+        case EA_LTI: take_lti(c, &block->mixer.lti, channels); break;
 #endif
 #if EA_HAS(EA_SLSTM)
-        case EA_SLSTM:
-            take_slstm(c, &block->mixer.slstm, channels);
-            break;
+        case EA_SLSTM: take_slstm(c, &block->mixer.slstm, channels); break;
 #endif
 #if EA_HAS(EA_TCN)
-        case EA_TCN:
-            take_tcn(c, &block->mixer.tcn, channels);
-            break;
+        case EA_TCN: take_tcn(c, &block->mixer.tcn, channels); break;
 #endif
 #if EA_HAS_ATTENTION
         case EA_SELECTIVE:
@@ -275,8 +269,7 @@ static void take_block(cursor *c, ea_block *block, uint32_t channels) {
             take_attention(c, &block->mixer.attention, block->kind, channels);
             break;
 #endif
-        default:
-            break;
+        default: break;
     }
     take_linear(c, &block->mix, channels, 2 * channels);
 }
@@ -333,10 +326,10 @@ static ea_status read_image(cursor *c, ea_model *model) {
 
 /* The usual CRC-32 (that of zip and Ethernet), four bits at a time. */
 static uint32_t crc32(const uint8_t *bytes, uint32_t n) {
-    static const uint32_t table[16] = {
-        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
-        0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
-        0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
+    static const uint32_t table[16] = {0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu,
+                                       0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
+                                       0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+                                       0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
     uint32_t crc = 0xffffffffu, i;
     for (i = 0; i < n; i++) {
         crc ^= bytes[i];

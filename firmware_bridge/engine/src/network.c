@@ -8,7 +8,9 @@
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 /* y and the integers that it is computed from. */
-static uint32_t linear_bytes(const ea_linear *linear) { return 4 * linear->n_out + 2 * linear->row; }
+static uint32_t linear_bytes(const ea_linear *linear) {
+    return 4 * linear->n_out + 2 * linear->row;
+}
 
 uint32_t ea_network_scratch_bytes(const ea_model *model) {
     uint32_t n = larger(linear_bytes(&model->project), linear_bytes(&model->embed)), i;

@@ -184,8 +184,7 @@ static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, con
 #endif
 
 /* filtered [row] -> out [n_out], to which x [n_out] is added where the layer is residual. */
-static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x,
-                     int16_t *out) {
+static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x, int16_t *out) {
     int32_t sums[GROUP];
     uint32_t o;
     for (o = 0; o < conv->n_out; o += GROUP) {

@@ -11,10 +11,10 @@ struct ea_stream {
     uint64_t n_samples, n_steps;
     uint32_t n_waiting, is_ending; /* samples in pcm; whether ea_flush has begun */
     void *network, *scratch;
-    int16_t *pcm;                                    /* of `batch` windows */
-    float *scores, *smoothed, *peak, *on, *off;      /* [n_labels] */
-    uint32_t *crossed; /* [n_labels]: steps since the threshold was crossed, plus 1; or 0 */
-    uint8_t *is_active;                              /* [n_labels]: between start and end */
+    int16_t *pcm;                               /* of `batch` windows */
+    float *scores, *smoothed, *peak, *on, *off; /* [n_labels] */
+    uint32_t *crossed;  /* [n_labels]: steps since the threshold was crossed, plus 1; or 0 */
+    uint8_t *is_active; /* [n_labels]: between start and end */
 };
 
 typedef struct {

@@ -108,8 +108,8 @@ static int find_events(JNIEnv *env, jobject buffer, event_list *list) {
     int status = find_bytes(env, buffer, sizeof(ea_event), &address, &n_bytes);
     if (status != EA_OK) return status;
     list->events = (ea_event *)address;
-    list->capacity = n_bytes / sizeof(ea_event) < MORE_EVENTS ? n_bytes / sizeof(ea_event)
-                                                              : MORE_EVENTS - 1;
+    list->capacity =
+        n_bytes / sizeof(ea_event) < MORE_EVENTS ? n_bytes / sizeof(ea_event) : MORE_EVENTS - 1;
     list->count = 0;
     return EA_OK;
 }
@@ -168,12 +168,12 @@ NATIVE(jlong, Fact)(JNIEnv *env, jclass type, jobject model_buffer, jint which) 
     (void)type;
     if (status != EA_OK) return failure(status);
     switch (which) {
-    case FACT_LABELS: return (jlong)ea_n_labels(model);
-    case FACT_SAMPLE_RATE_HZ: return (jlong)ea_sample_rate_hz(model);
-    case FACT_STEP_SAMPLES: return (jlong)ea_step_samples(model);
-    case FACT_CRC32: return (jlong)ea_image_crc32(model);
-    case FACT_STREAM_BYTES: return (jlong)(sizeof(stream_memory) + ea_state_size(model));
-    default: return failure(EA_BAD_ARGUMENT);
+        case FACT_LABELS: return (jlong)ea_n_labels(model);
+        case FACT_SAMPLE_RATE_HZ: return (jlong)ea_sample_rate_hz(model);
+        case FACT_STEP_SAMPLES: return (jlong)ea_step_samples(model);
+        case FACT_CRC32: return (jlong)ea_image_crc32(model);
+        case FACT_STREAM_BYTES: return (jlong)(sizeof(stream_memory) + ea_state_size(model));
+        default: return failure(EA_BAD_ARGUMENT);
     }
 }
 
@@ -245,8 +245,8 @@ static int push_array(JNIEnv *env, ea_stream *stream, jshortArray samples, jint 
 }
 
 /* samples[offset : offset + length] -> the number of events, which are in `events`. */
-NATIVE(jint, PushArray)(JNIEnv *env, jobject self, jobject stream, jshortArray samples,
-                        jint offset, jint length, jobject events) {
+NATIVE(jint, PushArray)(JNIEnv *env, jobject self, jobject stream, jshortArray samples, jint offset,
+                        jint length, jobject events) {
     stream_memory *memory;
     event_list list;
     int status = find_stream(env, stream, &memory);

@@ -11,7 +11,7 @@
 #define SYSTICK_RELOAD (*(volatile uint32_t *)0xe000e014u)
 #define SYSTICK_COUNT (*(volatile uint32_t *)0xe000e018u)
 
-#define INTERVAL_TICKS 23u    /* not a multiple of any loop's length */
+#define INTERVAL_TICKS 23u     /* not a multiple of any loop's length */
 #define CODE_BYTES (48u << 10) /* from address 0 */
 
 static uint32_t counts[CODE_BYTES / 4u];

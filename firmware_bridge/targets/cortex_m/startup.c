@@ -20,8 +20,8 @@ void *memcpy(void *to, const void *from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int value, size_t n);
 
-__attribute__((optimize("no-tree-loop-distribute-patterns")))
-void *memcpy(void *to, const void *from, size_t n) {
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *
+memcpy(void *to, const void *from, size_t n) {
     uint8_t *target = to;
     const uint8_t *source = from;
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
@@ -33,8 +33,8 @@ void *memcpy(void *to, const void *from, size_t n) {
     return to;
 }
 
-__attribute__((optimize("no-tree-loop-distribute-patterns")))
-void *memmove(void *to, const void *from, size_t n) {
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *
+memmove(void *to, const void *from, size_t n) {
     uint8_t *target = to;
     const uint8_t *source = from;
     if (target <= source || target >= source + n) return memcpy(to, from, n);
@@ -42,8 +42,8 @@ void *memmove(void *to, const void *from, size_t n) {
     return to;
 }
 
-__attribute__((optimize("no-tree-loop-distribute-patterns")))
-void *memset(void *to, int value, size_t n) {
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memset(void *to, int value,
+                                                                           size_t n) {
     uint8_t *target = to;
     uint32_t word = (uint8_t)value * 0x01010101u;
     if (((uintptr_t)to & 3u) == 0) {

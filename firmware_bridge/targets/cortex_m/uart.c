@@ -45,9 +45,7 @@ int serial_write(void *context, const uint8_t *bytes, size_t n) {
     return 1;
 }
 
-int serial_read(void) {
-    return UART_STATE & 2u ? (int)(UART_DATA & 0xffu) : -1;
-}
+int serial_read(void) { return UART_STATE & 2u ? (int)(UART_DATA & 0xffu) : -1; }
 
 uint32_t serial_clock_ms(void) {
     if (INTERRUPT_CONTROL & SYSTICK_IS_PENDING) {

@@ -134,8 +134,7 @@ EXPORT(int32_t, edge_audio_flush)(void) {
 EXPORT(void, edge_audio_reset)(void) {
     uint32_t i;
     for (i = 0; i < n_heard; i++) heard[i] = 0.0f;
-    if (stream != NULL)
-        ea_reset(stream);
+    if (stream != NULL) ea_reset(stream);
 }
 
 /* Log-mel frames [edge_audio_n_frames][edge_audio_n_mels], as the network takes them, of the

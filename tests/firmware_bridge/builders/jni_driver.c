@@ -13,12 +13,12 @@
 #include <string.h>
 
 #define MORE_EVENTS 0x40000000
-#define FAILS(condition) \
-    do { \
-        if (condition) { \
+#define FAILS(condition)                                                      \
+    do {                                                                      \
+        if (condition) {                                                      \
             fprintf(stderr, "failed in line %d: %s\n", __LINE__, #condition); \
-            exit(1); \
-        } \
+            exit(1);                                                          \
+        }                                                                     \
     } while (0)
 
 /* A Java array or direct buffer: what a jobject points at here. */
