@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from distill.evaluation.clips import evaluate
 from distill.evaluation.metrics import Estimate
 from distill.evaluation.tables import format_estimate
+from distill.training.distill import distill
 from distill.training.recipe import read_recipe
-from distill.training.trainer import distill
 from edge_audio.bundle.spec import Spec
 
 RECIPE = Path("distill/recipes/esc_free.toml")

@@ -39,8 +39,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import read_clip, read_manifest
 from distill.evaluation.folds import log_mean_exp
 from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
@@ -160,7 +161,7 @@ def run_stream(model: Model, spec: ModelSpec, rows: FloatArray) -> None:
 
 def fold_clips(n_clips: int, spec: ModelSpec) -> list[tuple[str, FloatArray]]:
     """Class and log-mel frames of clips spread over the fold."""
-    clips = [clip for clip in read_manifest(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    clips = [clip for clip in read_clip_list(data_dir()) if clip.is_esc and clip.fold == FOLD]
     positions = np.linspace(0, len(clips) - 1, min(n_clips, len(clips))).astype(int)
     chosen = [clips[position] for position in positions]
     return [(clip.esc50_class, _clip_frames(data_dir() / clip.path, spec)) for clip in chosen]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import read_clip, read_manifest
 
 SAMPLE_RATE_HZ = 16_000
 N_CLIPS = 400
@@ -21,7 +22,7 @@ def long_stream(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
     in white noise of -70 to -40 dBFS; after every clip a pause of up to five seconds.
     """
     folder = data_dir()
-    clips = [clip for clip in read_manifest(folder) if clip.fold == 5]
+    clips = [clip for clip in read_clip_list(folder) if clip.fold == 5]
     clips = clips[:: max(1, len(clips) // N_CLIPS)]
     sounds = [read_clip(folder / clip.path, SAMPLE_RATE_HZ) for clip in clips]
     rng = np.random.default_rng(seed)

@@ -29,11 +29,13 @@ from long_stream import long_stream
 from rich.console import Console
 from rich.table import Table
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import read_clip, read_manifest
-from distill.evaluation.folds import FineTuning, FoldData, clip_logits, fold_classifier
+from distill.evaluation.fold_data import FineTuning, FoldData
+from distill.evaluation.folds import clip_logits, fold_classifier
 from distill.evaluation.metrics import wilson
-from distill.runs.checkpoints import read_toml
+from distill.runs.toml import read_toml
 from distill.scoring.clips import BundleScorer
 from distill.training.trainer import load_student
 from edge_audio.backends import Backend, backends_for, open_backend
@@ -105,7 +107,7 @@ def exported(checkpoint: Path, scheme: str) -> Bundle:
 
 def count_right(bundle: Bundle) -> tuple[int, int]:
     """Clips of the fold that get the right one of the 50 classes, and all of them."""
-    clips = [clip for clip in read_manifest(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    clips = [clip for clip in read_clip_list(data_dir()) if clip.is_esc and clip.fold == FOLD]
     scorer, labels = BundleScorer(bundle), bundle.manifest.labels
     found = (
         labels[int(clip_logits(scorer, read_clip(data_dir() / clip.path, 16_000)).argmax())]

@@ -3,7 +3,7 @@
     python benchmarks/student_training.py [--size tiny] [--batch-size 32] [--duration-s 10]
 
 Forward and backward pass, CPU seconds of one thread, the least of --repeats rounds, since other
-work on a machine only ever adds time. "Mixer" is the sequence mixer of one block alone; the
+work on a machine only ever adds time. "SequenceMixer" is the sequence mixer of one block alone; the
 student has four, between a stem and a head that all families share.
 """
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from distill.students.cost import count_mmac_per_s, count_parameters
-from distill.students.sequence_mixer import Mixer
+from distill.students.sequence_mixer import SequenceMixer
 from distill.students.sizes import MIXERS, SIZES, student_config
 from distill.students.student import Student
 
@@ -48,7 +48,7 @@ def step_student(student: Student, frames: Tensor) -> Tensor:
     return torch.stack(logits, 1)
 
 
-def step_mixer(mixer: Mixer, u: Tensor) -> Tensor:
+def step_mixer(mixer: SequenceMixer, u: Tensor) -> Tensor:
     """[B, T, D] -> [B, T, D], token by token."""
     state = [u.new_zeros(len(u), *shape) for shape in mixer.state_shapes.values()]
     rows = []

@@ -5,7 +5,7 @@ What makes it a student is that `forward`, over a whole sequence, equals repeate
 import torch
 from torch import Tensor, nn
 
-from distill.students.sequence_mixer import Mixer
+from distill.students.sequence_mixer import SequenceMixer
 from distill.students.student import Student, StudentConfig
 
 
@@ -16,7 +16,7 @@ class LeakyConfig:
         return LeakyAverage(channels)
 
 
-class LeakyAverage(Mixer):
+class LeakyAverage(SequenceMixer):
     """y[t] = h[t] = decay * h[t - 1] + (1 - decay) * u[t], state h [D]."""
 
     def __init__(self, channels: int) -> None:

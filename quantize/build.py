@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.calibration.thresholds import CalibrationConfig
+from distill.data.audio import read_clip
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
-from distill.data.manifest import read_clip, read_manifest
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
@@ -159,7 +160,7 @@ def _calibration_streams(config: BuildConfig, recipe: Recipe) -> Iterator[NDArra
     """Log-mel frames of one long stream: clips that the student was trained on, evenly spread
     over the manifest, one after the other."""
     folder = config.activations or data_dir()
-    clips = recipe.split.divide(read_manifest(folder))[0]
+    clips = recipe.split.divide(read_clip_list(folder))[0]
     chosen = clips[:: max(1, len(clips) // _CALIBRATION_CLIPS)]
     frontend = recipe.student.frontend
     samples = [read_clip(folder / clip.path, frontend.sample_rate_hz) for clip in chosen]

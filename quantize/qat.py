@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.student import Student
-from distill.training.trainer import distill, load_student
+from distill.training.distill import distill
+from distill.training.trainer import load_student
 from quantize.graph.int8 import MAX_INT8
 
 LEARNING_RATE_FACTOR = 0.1

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from distill.data.clip_list import Clip
 from distill.data.companions import Company
-from distill.data.manifest import Clip
 from distill.mixing.soundscapes import (
     Scene,
     Sound,
@@ -19,7 +19,7 @@ from distill.mixing.soundscapes import (
     soundscapes,
 )
 from distill.progress import tracked
-from distill.scoring.streams import Detection, Listener, ScoreStream
+from distill.scoring.streams import Detection, ScoreTrack, StreamScorer
 
 LATENESS_S = 1.0
 """An event may be reported this long after its end and still counts as found."""
@@ -39,9 +39,9 @@ class Rehearsal(NamedTuple):
     """
 
     events: Sequence[Sequence[TrueEvent]]
-    scenes: Sequence[ScoreStream]
+    scenes: Sequence[ScoreTrack]
     sounds: Sequence[Sequence[TrueEvent]]
-    negatives: Sequence[ScoreStream]
+    negatives: Sequence[ScoreTrack]
 
     @property
     def durations_s(self) -> list[float]:
@@ -71,7 +71,7 @@ def fold_sounds(folder: Path, clips: Sequence[Clip], n_folds: int) -> list[Fold]
 
 
 def rehearse(
-    listeners: Sequence[Listener],
+    listeners: Sequence[StreamScorer],
     labels: Sequence[str],
     folds: Sequence[Fold],
     config: SoundscapeConfig,
@@ -90,7 +90,7 @@ def rehearse(
 
 
 def _rehearse_fold(
-    listeners: Sequence[Listener],
+    listeners: Sequence[StreamScorer],
     labels: Sequence[str],
     sounds: Fold,
     config: SoundscapeConfig,
@@ -117,17 +117,17 @@ def _rehearse_fold(
 
 
 def _listen(
-    listeners: Sequence[Listener], labels: Sequence[str], scenes: Iterable[Scene]
-) -> tuple[list[tuple[TrueEvent, ...]], list[list[ScoreStream]]]:
+    listeners: Sequence[StreamScorer], labels: Sequence[str], scenes: Iterable[Scene]
+) -> tuple[list[tuple[TrueEvent, ...]], list[list[ScoreTrack]]]:
     """The events of every scene, and the streams of every listener, scene by scene."""
     columns = [[listener.labels.index(label) for label in labels] for listener in listeners]
     truth: list[tuple[TrueEvent, ...]] = []
-    heard: list[list[ScoreStream]] = [[] for _ in listeners]
+    heard: list[list[ScoreTrack]] = [[] for _ in listeners]
     for scene in scenes:
         truth.append(scene.events)
         for listener, chosen, streams in zip(listeners, columns, heard, strict=True):
             times_s, scores = listener.stream(scene.samples)
-            streams.append(ScoreStream(times_s, scores[:, chosen]))
+            streams.append(ScoreTrack(times_s, scores[:, chosen]))
     return truth, heard
 
 

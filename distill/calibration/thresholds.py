@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
+from distill.data.clip_list import Clip
 from distill.data.companions import Company, companions
-from distill.data.manifest import Clip
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.progress import tracked
-from distill.scoring.streams import Listener, detect_swept
+from distill.scoring.streams import StreamScorer, detect_swept
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import HYSTERESIS
@@ -69,7 +69,7 @@ class Sweep(NamedTuple):
 
 def calibrate(
     config: CalibrationConfig,
-    listener: Listener,
+    listener: StreamScorer,
     folder: Path,
     chosen: Sequence[Clip],
     clips: Sequence[Clip],

@@ -68,17 +68,17 @@ for _layout, _text in {
 
 
 def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) -> None:
+    from distill.data.clip_list import CLIP_LIST_NAME, write_clip_list
     from distill.data.datasets import LAYOUTS, display_names, survey
-    from distill.data.manifest import MANIFEST_NAME, write_manifest
     from edge_audio.errors import UsageError
 
-    out = folder / MANIFEST_NAME if out is None else out
-    if out.name != MANIFEST_NAME:
-        raise UsageError(f"name it {MANIFEST_NAME}, not {out.name}: every command looks for that")
+    out = folder / CLIP_LIST_NAME if out is None else out
+    if out.name != CLIP_LIST_NAME:
+        raise UsageError(f"name it {CLIP_LIST_NAME}, not {out.name}: every command looks for that")
     names = display_names(_class_map(folder, classes))
     listed = LAYOUTS[layout](folder.resolve(), names)
     found = survey(_progress(listed, "opening clips"), out.parent.resolve())
-    write_manifest(out.parent, found.rows)
+    write_clip_list(out.parent, found.rows)
     click.echo(found.summary(names.values()))
     click.echo(out)
 
@@ -93,13 +93,13 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
     Errors are missing files, paths listed twice, misspelt labels and groups that are split
     between folds; the exit code is 1 if there are any.
     """
-    from distill.data.checks import check_audio, check_manifest
+    from distill.data.checks import check_audio, check_clip_list
+    from distill.data.clip_list import read_clip_list
     from distill.data.datasets import display_names
-    from distill.data.manifest import read_manifest
 
-    clips = read_manifest(folder)
+    clips = read_clip_list(folder)
     labels = set(display_names(_class_map(folder, classes)).values())
-    problems = check_manifest(folder, clips, labels)
+    problems = check_clip_list(folder, clips, labels)
     if decode:
         results = _progress(check_audio(folder, clips), "decoding clips", len(clips))
         problems += [problem for problem in results if problem is not None]

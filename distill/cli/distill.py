@@ -56,8 +56,8 @@ def distill(
     """
     import torch
 
+    from distill.training.distill import distill as run
     from distill.training.recipe import read_recipe, trust_teachers
-    from distill.training.trainer import distill as run
 
     torch.set_num_threads(n_processes)
     recipe = read_recipe(recipe_path, settings)

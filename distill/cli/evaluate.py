@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from importlib.metadata import entry_points
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -10,12 +13,18 @@ import click
 @click.command()
 @click.argument("targets", metavar="CHECKPOINT_OR_BUNDLE...", nargs=-1, required=True)
 @click.option(
+    "--peer",
     "--baseline",
-    "baselines",
+    "peers",
     type=click.Choice(["teacher", "yamnet"]),
     multiple=True,
     help="Score it beside the others; repeatable. With --soundscapes the teacher, which hears "
     "every second four times, takes an hour.",
+)
+@click.option(
+    "--beside/--no-beside",
+    "with_bundles",
+    help="Also score the bundles in folders beside a checkpoint.  [default: no-beside]",
 )
 @click.option(
     "--out",
@@ -45,7 +54,8 @@ import click
 )
 def evaluate(
     targets: tuple[str, ...],
-    baselines: tuple[str, ...],
+    peers: tuple[str, ...],
+    with_bundles: bool,
     out_dir: Path | None,
     soundscapes: bool,
     fold_recipe: Path | None,
@@ -54,28 +64,30 @@ def evaluate(
     """Score a student or bundle on clips it never heard.
 
     The training recipe inside the first CHECKPOINT_OR_BUNDLE says which clips those are; it is
-    an error if any other has heard one of them. Bundles beside a checkpoint are scored too.
+    an error if any other has heard one of them.
     """
     import torch
     from rich.console import Console
 
     from distill.evaluation.clips import evaluate as run
-    from distill.evaluation.clips import write_report
+    from distill.evaluation.figures import draw_clips
+    from distill.evaluation.results import write_results
     from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
     if fold_recipe is not None:
         _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
         return
-    report = run(targets, baselines, soundscapes)
+    results = run(targets, peers, soundscapes, with_bundles)
     if out_dir is not None:
-        write_report(report, out_dir)
+        write_results(results, out_dir / "metrics.json")
+        draw_clips(results, out_dir)
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
         console.width = 170
-    console.print(describe(report), to_table(report), sep="\n", highlight=False)
-    if report.streaming is not None:
-        facts, table = describe_streaming(report.streaming), to_streaming_table(report.streaming)
+    console.print(describe(results), to_table(results), sep="\n", highlight=False)
+    if results.streaming is not None:
+        facts, table = describe_streaming(results.streaming), to_streaming_table(results.streaming)
         console.print(facts, table, sep="\n", highlight=False)
 
 
@@ -84,12 +96,32 @@ def _evaluate_folds(
 ) -> None:
     from rich.console import Console
 
-    from distill.evaluation.fold_tables import describe, to_table, write_report
+    from distill.evaluation.figures import draw_folds
+    from distill.evaluation.fold_tables import describe, to_table
     from distill.evaluation.folds import evaluate_folds
+    from distill.evaluation.results import write_results
 
     if len(targets) != 1:
         raise click.UsageError("--folds takes one checkpoint at a time")
-    report = evaluate_folds(Path(targets[0]), fold_recipe, runs_dir, n_processes=1)
+    results = evaluate_folds(Path(targets[0]), fold_recipe, runs_dir, 1, export_classifier)
     if out_dir is not None:
-        write_report(report, out_dir)
-    Console().print(describe(report), to_table(report), sep="\n", highlight=False)
+        write_results(results, out_dir / "folds.json")
+        draw_folds(results, out_dir)
+    Console().print(describe(results), to_table(results), sep="\n", highlight=False)
+
+
+def export_classifier(classifier: Path) -> Path:
+    """The int8 bundle that `edge-audio quantize` makes of a checkpoint, in its folder.
+
+    The command is found like any other of `edge-audio`, by its entry point: distill stands below
+    quantize, and may not import it. What the command prints is no result of this one.
+    """
+    (entry,) = entry_points(group="edge_audio.commands", name="quantize")
+    command: click.Command = entry.load()
+    options = ["--name", "int8", "--out", str(classifier.parent), "--no-thresholds"]
+    with (
+        command.make_context("quantize", [str(classifier), *options]) as context,
+        redirect_stdout(StringIO()),
+    ):
+        command.invoke(context)
+    return classifier.parent / "int8"

@@ -69,7 +69,7 @@ def pretrain(
         return
     from distill.pretraining.pretrain import pretrain as run
     from distill.pretraining.recipe import PretrainRecipe
-    from distill.runs.checkpoints import read_toml
+    from distill.runs.toml import read_toml
 
     assert recipe_path is not None
     click.echo(run(read_toml(recipe_path, PretrainRecipe), runs_dir, n_workers))

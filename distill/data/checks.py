@@ -9,7 +9,8 @@ from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from distill.data.manifest import Clip, first_few, read_clip
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip, first_few
 from distill.data.tars import exists
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
@@ -28,15 +29,15 @@ class Problem(Spec, frozen=True):
 
 
 def require_sound(folder: Path, clips: Sequence[Clip], labels: Collection[str]) -> list[Problem]:
-    """The warnings of `check_manifest`; if there are errors, UsageError with all of them."""
-    problems = check_manifest(folder, clips, labels)
+    """The warnings of `check_clip_list`; if there are errors, UsageError with all of them."""
+    problems = check_clip_list(folder, clips, labels)
     errors = [problem.message for problem in problems if problem.severity == "error"]
     if errors:
         raise UsageError(f"the manifest in {folder} cannot be used: {'; '.join(errors)}")
     return problems
 
 
-def check_manifest(folder: Path, clips: Sequence[Clip], labels: Collection[str]) -> list[Problem]:
+def check_clip_list(folder: Path, clips: Sequence[Clip], labels: Collection[str]) -> list[Problem]:
     """Everything that is wrong with the rows of a manifest: paths, labels, groups, numbers.
 
     labels: the known ones, normally AudioSet's. Files are looked for, but not opened.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from distill.data.manifest import Clip
+from distill.data.clip_list import Clip
 from edge_audio.labels.ontology import relatives
 
 Company = Mapping[str, frozenset[str]]

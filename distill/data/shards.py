@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from distill.data.manifest import MANIFEST_NAME, manifest_rows, write_manifest
+from distill.data.clip_list import CLIP_LIST_NAME, clip_list_rows, write_clip_list
 from distill.data.tars import TAR_SUFFIX, read_bytes, tar_members
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 
@@ -34,7 +34,7 @@ class ShardWriter:
     ) -> None:
         """Raises UsageError if `out_folder` already is a data folder or holds other shards."""
         self.data_folder, self.out_folder = data_folder, out_folder
-        rows = list(manifest_rows(data_folder))
+        rows = list(clip_list_rows(data_folder))
         order = np.random.default_rng(seed).permutation(len(rows))
         shuffled = [rows[index] for index in order]
         self._shards: dict[Path, list[Row]] = {}
@@ -42,7 +42,7 @@ class ShardWriter:
             path = out_folder / f"shard-{number:05d}{TAR_SUFFIX}"
             self._shards[path] = shuffled[start : start + clips_per_shard]
         foreign = set(out_folder.glob(f"*{TAR_SUFFIX}")) - self._shards.keys()
-        if foreign or (out_folder / MANIFEST_NAME).exists():
+        if foreign or (out_folder / CLIP_LIST_NAME).exists():
             raise UsageError(f"{out_folder} already holds data: name another folder or empty it")
 
     def __len__(self) -> int:
@@ -56,12 +56,12 @@ class ShardWriter:
         for path, rows in self._shards.items():
             named = {_key(row): row for row in rows}
             if len(named) < len(rows):
-                raise UsageError(f"{self.data_folder / MANIFEST_NAME} holds a row twice")
+                raise UsageError(f"{self.data_folder / CLIP_LIST_NAME} holds a row twice")
             if not _holds(path, named):
                 self._write(path, named)
             manifest += [{**row, "path": _member(path, key, row)} for key, row in named.items()]
             yield path
-        write_manifest(self.out_folder, manifest)
+        write_clip_list(self.out_folder, manifest)
 
     def _write(self, path: Path, named: dict[str, Row]) -> None:
         from webdataset import TarWriter  # loads torch

@@ -1,24 +1,22 @@
-"""Scores a student, its exported bundle and the peers on clips that the student never heard."""
+"""Clips that were never heard in training, scored by students, bundles and peers."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from scipy.special import expit
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import data_dir
 from distill.data.labels import shared_labels
-from distill.data.manifest import Clip, read_clip, read_manifest
+from distill.data.split import require_unheard
+from distill.evaluation.held_out import held_out_clips
 from distill.evaluation.metrics import (
     REGRESSION_C,
     Estimate,
@@ -32,40 +30,15 @@ from distill.evaluation.metrics import (
     precision_at_recalls,
     reliability,
 )
-from distill.evaluation.results import ModelReport, Report
+from distill.evaluation.models import open_models, open_peers
+from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
 from distill.evaluation.streaming import evaluate_streaming
-from distill.runs.checkpoints import CHECKPOINT_NAME
-from distill.scoring.clips import (
-    SAMPLE_RATE_HZ,
-    BundleScorer,
-    Scorer,
-    StudentScorer,
-    TeacherScorer,
-    YamnetScorer,
-)
-from distill.teachers import open_teacher
+from distill.progress import tracked
+from distill.scoring.clips import SAMPLE_RATE_HZ, Scorer, TeacherScorer
 from distill.training.recipe import Recipe
-from distill.training.trainer import load_student
-from edge_audio.bundle.manifest import MANIFEST_NAME
-from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.support.folders import peers_dir
 
-HITS_AT = (1, 5)
 N_CURVES = 6
 """Of how many labels the report has precision-recall curves."""
-
-TWINS = (("3-151080-A", "5-151085-A"),)
-"""Clips of different groups that are nearly the same recording."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be scored, and the recipe that says what it has heard."""
-
-    name: str
-    scorer: Scorer
-    recipe: Recipe
 
 
 @dataclass
@@ -90,105 +63,33 @@ class ModelScores:
 
 
 def evaluate(
-    paths: Sequence[str], baselines: Collection[str] = (), with_soundscapes: bool = False
-) -> Report:
-    """Scores checkpoints and bundles, the first of which decides on which clips. baselines: see
-    `open_baselines`.
+    paths: Sequence[str],
+    peers: Collection[str] = (),
+    with_soundscapes: bool = False,
+    with_bundles: bool = False,
+) -> ClipResults:
+    """Scores checkpoints and bundles, the first of which decides on which clips. peers: see
+    `open_peers`. with_bundles: see `open_models`.
 
-    Raises UsageError for a target that is neither, and EdgeAudioError if any target has heard
-    a scored clip in training.
+    Raises UsageError for a path that is neither, and EdgeAudioError if any of the models has
+    heard a scored clip in training.
     """
-    targets = [target for path in paths for target in open_targets(path)]
-    recipe, folder = targets[0].recipe, data_dir()
-    clips = read_manifest(folder)
+    models = [model for path in paths for model in open_models(path, with_bundles)]
+    recipe, folder = models[0].recipe, data_dir()
+    clips = read_clip_list(folder)
     scored = held_out_clips(recipe, clips)
-    for target in targets:
-        check_never_heard(target, clips, scored)
-    scorers = [target.scorer for target in targets]
-    scorers += open_baselines(recipe, baselines)
-    results = score_clips(scorers, folder, scored)
-    names = tuple(target.name for target in targets)
-    report = summarise(names, recipe, clips, scored, results)
-    if not with_soundscapes:
-        return report
-    streaming = evaluate_streaming(scorers, folder, clips, scored)
-    return msgspec.structs.replace(report, streaming=streaming)
-
-
-def open_targets(path: str) -> list[Target]:
-    """A bundle (directory or shipped name), or a checkpoint (or its folder) together with the
-    bundles that lie beside it."""
-    if Path(path).is_dir() and (Path(path) / CHECKPOINT_NAME).is_file():
-        path = str(Path(path) / CHECKPOINT_NAME)
-    if not Path(path).is_file():
-        return [_open_bundle(path)]
-    student, recipe = load_student(Path(path))
-    scorer = StudentScorer(f"{recipe.name} (step {_read_step(Path(path))})", student)
-    beside = sorted(Path(path).parent.glob(f"*/{MANIFEST_NAME}"))
-    return [
-        Target(path, scorer, recipe),
-        *(_open_bundle(str(manifest.parent)) for manifest in beside),
-    ]
-
-
-def _open_bundle(path: str) -> Target:
-    bundle = load_bundle(path)
-    return Target(path, BundleScorer(bundle), bundle_recipe(bundle))
-
-
-def bundle_recipe(bundle: Bundle) -> Recipe:
-    """The training recipe in the bundle's provenance; EdgeAudioError if there is none."""
-    try:
-        return msgspec.convert(bundle.manifest.provenance["recipe"], Recipe)
-    except (KeyError, msgspec.ValidationError) as error:
-        raise EdgeAudioError(
-            f"{bundle.path} does not say what it was trained on (provenance.recipe): "
-            "export it again with edge-audio quantize"
-        ) from error
-
-
-def _read_step(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
-
-
-def open_baselines(recipe: Recipe, names: Collection[str]) -> list[Scorer]:
-    """Those that are named: teacher, all of the recipe that have labels; yamnet, by its windows
-    even if it is a teacher."""
-    chosen: list[Scorer] = []
-    if "teacher" in names:
-        opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)
-        chosen += [TeacherScorer(teacher) for teacher in opened if teacher.labels]
-    if "yamnet" in names:
-        others = [scorer for scorer in chosen if scorer.name.casefold() != "yamnet"]
-        chosen = [*others, YamnetScorer(peers_dir())]
-    return chosen
-
-
-def held_out_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
-    """What the split keeps out, less the twins of training clips. UsageError if nothing is."""
-    train, held_out = recipe.split.divide(clips)
-    heard = {Path(clip.path).stem for clip in train}
-    twins = {one for pair in TWINS for one in pair if heard & set(pair)}
-    scored = [clip for clip in held_out if Path(clip.path).stem not in twins]
-    if not scored:
-        raise UsageError(f"recipe {recipe.name} holds no clips out: nothing can be scored")
-    return scored
-
-
-def calibration_clips(recipe: Recipe, clips: Sequence[Clip]) -> list[Clip]:
-    """What thresholds are chosen on: of the held-out clips those of tiers that it may use."""
-    return [clip for clip in held_out_clips(recipe, clips) if clip.tier in recipe.split.tiers]
-
-
-def check_never_heard(target: Target, clips: Sequence[Clip], scored: Sequence[Clip]) -> None:
-    """Raises EdgeAudioError if a scored clip, or another clip of its group, was trained on."""
-    heard = {clip.group for clip in target.recipe.split.divide(clips)[0]}
-    leaks = [clip.path for clip in scored if clip.group in heard]
-    if leaks:
-        raise EdgeAudioError(
-            f"{target.name} has heard {len(leaks)} of {len(scored)} clips in training, such as "
-            f"{leaks[0]}: score it by itself"
+    for model in models:
+        require_unheard(
+            model.recipe.split, clips, scored, who=model.name, advice="score it by itself"
         )
+    scorers = [model.scorer for model in models]
+    scorers += open_peers(recipe, peers)
+    found = score_clips(scorers, folder, scored)
+    results = summarise(tuple(model.name for model in models), recipe, clips, scored, found)
+    if not with_soundscapes:
+        return results
+    streaming = evaluate_streaming(scorers, folder, clips, scored)
+    return msgspec.structs.replace(results, streaming=streaming)
 
 
 def score_clips(
@@ -199,7 +100,7 @@ def score_clips(
         ModelScores(scorer.name, scorer.labels, isinstance(scorer, TeacherScorer))
         for scorer in scorers
     ]
-    for clip in track(clips, description="scoring clips", console=Console(stderr=True)):
+    for clip in tracked(clips, "scoring clips"):
         samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
         for scorer, result in zip(scorers, results, strict=True):
             result.add(scorer, samples)
@@ -212,17 +113,17 @@ def summarise(
     clips: Sequence[Clip],
     scored: Sequence[Clip],
     results: Sequence[ModelScores],
-) -> Report:
+) -> ClipResults:
     """All figures of all models, over the labels that every model knows."""
     names = shared_labels([result.labels for result in results])
     listed = label_matrix(scored, names)
     teacher = next((result for result in results if result.is_teacher), None)
-    progress = track(results, description="fitting regressions", console=Console(stderr=True))
     models = tuple(
-        _report_model(result, teacher, scored, names, listed, recipe.seed) for result in progress
+        _figures_of(result, teacher, scored, names, listed, recipe.seed)
+        for result in tracked(results, "fitting regressions")
     )
     esc = [clip for clip in scored if clip.is_esc]
-    return Report(
+    return ClipResults(
         targets=targets,
         recipe=recipe.name,
         n_training_clips=len(recipe.split.divide(clips)[0]),
@@ -245,20 +146,20 @@ def label_matrix(clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.bool
     return listed
 
 
-def _report_model(
+def _figures_of(
     result: ModelScores,
     teacher: ModelScores | None,
     clips: Sequence[Clip],
     names: Sequence[str],
     listed: NDArray[np.bool_],
     seed: int,
-) -> ModelReport:
+) -> ModelResults:
     scores = result.of_labels(names)
     groups = [clip.group for clip in clips]
     labelled = np.flatnonzero(listed.any(1))
     ours, true, kept = scores[labelled], listed[labelled], [groups[row] for row in labelled]
     frequent = np.argsort(-true.sum(0), kind="stable")[:N_CURVES].tolist()
-    return ModelReport(
+    return ModelResults(
         name=result.name,
         esc50=_cross_validate(result, clips, lambda clip: clip.esc50_class),
         esc10=_cross_validate(result, clips, lambda clip: clip.esc10_class),
@@ -305,16 +206,3 @@ def _cross_validate(
         name: cross_validate(np.stack(values)[rows], classes, folds)
         for name, values in result.features.items()
     }
-
-
-def write_report(report: Report, folder: Path, arguments: Sequence[str] = ()) -> None:
-    """Writes metrics.json and its figures (see `figures.draw`) into `folder`."""
-    from distill.evaluation.figures import draw
-
-    folder.mkdir(parents=True, exist_ok=True)
-    content: dict[str, Any] = {
-        "command": list(arguments or sys.argv),
-        **msgspec.to_builtins(report),
-    }
-    (folder / "metrics.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
-    draw(report, folder)

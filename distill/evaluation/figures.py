@@ -1,4 +1,4 @@
-"""Figures of an evaluation."""
+"""Figures of an evaluation, drawn into its folder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from distill.evaluation.fold_results import FoldResults
 from distill.evaluation.metrics import RECALLS, Estimate
-from distill.evaluation.results import ModelReport, Report
+from distill.evaluation.results import ClipResults, ModelResults
 from distill.evaluation.streaming import StreamingModel
+from distill.evaluation.tables import format_estimate
 
 _MARKERS = ("o", "D", "s", "^", "v", "P")
 _MAX_LATENCY_S = 5.0
 
 
-def draw(report: Report, folder: Path) -> None:
+def draw_clips(results: ClipResults, folder: Path) -> None:
     """average_precision.png, precision_recall.png and reliability.png; latency.png and
     false_alarms.png if soundscapes were heard; confusion.png of the first model if all folds of
     ESC-50 were held out."""
-    draw_average_precision(report.models, folder / "average_precision.png")
-    draw_precision_recall(report.models, folder / "precision_recall.png")
-    draw_reliability(report.models, folder / "reliability.png")
-    if report.streaming is not None:
-        draw_latency(report.streaming.models, folder / "latency.png")
-        draw_false_alarms(report.streaming.models, folder / "false_alarms.png")
-    first = report.models[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_average_precision(results.models, folder / "average_precision.png")
+    draw_precision_recall(results.models, folder / "precision_recall.png")
+    draw_reliability(results.models, folder / "reliability.png")
+    if results.streaming is not None:
+        draw_latency(results.streaming.models, folder / "latency.png")
+        draw_false_alarms(results.streaming.models, folder / "false_alarms.png")
+    first = results.models[0]
     if first.esc50:
         features, accuracy = next(iter(first.esc50.items()))
         classes = sorted(accuracy.confusion)
@@ -39,7 +42,14 @@ def draw(report: Report, folder: Path) -> None:
         draw_confusion(counts, classes, title, folder / "confusion.png")
 
 
-def draw_average_precision(models: Sequence[ModelReport], path: Path) -> None:
+def draw_folds(results: FoldResults, folder: Path) -> None:
+    """confusion.png, of the int8 bundles of all folds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{results.recipe}: ESC-50 {format_estimate(results.bundle.esc50)} %, int8 streaming"
+    draw_confusion(np.array(results.confusion), results.classes, title, folder / "confusion.png")
+
+
+def draw_average_precision(models: Sequence[ModelResults], path: Path) -> None:
     """One line per class, sorted by the first model's average precision, one mark per model."""
     first = models[0].average_precision.classes
     names = sorted(first, key=first.__getitem__)
@@ -57,7 +67,7 @@ def draw_average_precision(models: Sequence[ModelReport], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_precision_recall(models: Sequence[ModelReport], path: Path) -> None:
+def draw_precision_recall(models: Sequence[ModelResults], path: Path) -> None:
     """One panel per label, one curve per model."""
     labels = list(models[0].precision)
     n_columns = 3
@@ -79,7 +89,7 @@ def draw_precision_recall(models: Sequence[ModelReport], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_reliability(models: Sequence[ModelReport], path: Path) -> None:
+def draw_reliability(models: Sequence[ModelResults], path: Path) -> None:
     """One curve per model; a mark's area is how many scores it stands for."""
     figure = Figure(figsize=(6.0, 6.2), layout="constrained")
     axes = figure.subplots()

@@ -1,141 +1,30 @@
-"""What fold-wise fine-tuning gives: accuracies with confidence intervals, and confusions."""
+"""Fold-wise results as a table, and what is said above it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
-from distill.data.manifest import Clip
-from distill.evaluation.clips import TWINS
-from distill.evaluation.figures import draw_confusion
-from distill.evaluation.metrics import Estimate, wilson
+from distill.evaluation.fold_results import FOLDS, LEAKY_GROUPS, FoldResults
 from distill.evaluation.tables import format_estimate
-from edge_audio.bundle.spec import Spec
-
-FOLDS = (1, 2, 3, 4, 5)
-
-LEAKY_GROUPS = ("fs:131943", "fs:209698", "fs:134049", "fs:234879", "fs:14262")
-"""Recordings that the official folds share among them."""
 
 
-class FoldScores(NamedTuple):
-    """Of one fold's clips: their positions in the manifest, and clip logits f32[n, C] of the
-    float student and of its int8 bundle."""
-
-    positions: NDArray[np.int64]
-    student: NDArray[np.float32]
-    bundle: NDArray[np.float32]
-
-
-class FoldReport(Spec, frozen=True):
-    """Accuracies of one way of running the five students. leak_aware: without the clips whose
-    recording is in several folds."""
-
-    esc50: Estimate
-    esc50_folds: tuple[float, ...]
-    esc50_leak_aware: Estimate
-    esc10: Estimate
-    esc10_leak_aware: Estimate
-
-
-class Report(Spec, frozen=True):
-    """What `evaluate --folds` measured. confusion[i][j]: clips of class i that the bundles took
-    for class j; held_out_groups[k]: the recordings that the student of fold k + 1 never heard, but
-    for those that several folds share."""
-
-    checkpoint: str
-    recipe: str
-    held_out_groups: tuple[tuple[str, ...], ...]
-    n_leaky_clips: int
-    bundle: FoldReport
-    student: FoldReport
-    classes: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-
-
-def summarise(
-    checkpoint: str,
-    recipe: str,
-    manifest: Sequence[Clip],
-    classes: tuple[str, ...],
-    scores: Sequence[FoldScores],
-) -> Report:
-    """Accuracies over all folds."""
-    clips = [manifest[index] for fold in scores for index in fold.positions]
-    truth = np.array([classes.index(clip.esc50_class) for clip in clips])
-    answers = np.concatenate([fold.bundle for fold in scores])
-    confusion = np.zeros((len(classes), len(classes)), int)
-    np.add.at(confusion, (truth, answers.argmax(1)), 1)
-    floats = np.concatenate([fold.student for fold in scores])
-    groups = [sorted({manifest[index].group for index in fold.positions}) for fold in scores]
-    return Report(
-        checkpoint=checkpoint,
-        recipe=recipe,
-        held_out_groups=tuple(map(tuple, groups)),
-        n_leaky_clips=int(is_leaky(clips).sum()),
-        bundle=accuracies(answers, truth, clips, classes),
-        student=accuracies(floats, truth, clips, classes),
-        classes=classes,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-    )
-
-
-def is_leaky(clips: Sequence[Clip]) -> NDArray[np.bool_]:
-    """Whether another fold has a clip of the same recording."""
-    twins = {name for pair in TWINS for name in pair}
-    return np.array([c.group in LEAKY_GROUPS or Path(c.path).stem in twins for c in clips])
-
-
-def accuracies(
-    logits: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    clips: Sequence[Clip],
-    classes: Sequence[str],
-) -> FoldReport:
-    """ESC-10: the same students, their answers limited to its ten classes."""
-    clean, is_esc10 = ~is_leaky(clips), np.array([bool(clip.esc10_class) for clip in clips])
-    esc10_classes = {clip.esc50_class for clip in clips if clip.esc10_class}
-    others = [name not in esc10_classes for name in classes]
-    right = logits.argmax(1) == truth
-    right10 = np.where(others, -np.inf, logits).argmax(1) == truth
-    folds = np.array([clip.fold for clip in clips])
-    return FoldReport(
-        esc50=_share(right),
-        esc50_folds=tuple(float(right[folds == fold].mean()) for fold in FOLDS),
-        esc50_leak_aware=_share(right[clean]),
-        esc10=_share(right10[is_esc10]),
-        esc10_leak_aware=_share(right10[is_esc10 & clean]),
-    )
-
-
-def _share(right: NDArray[np.bool_]) -> Estimate:
-    return wilson(int(right.sum()), len(right))
-
-
-def describe(report: Report) -> str:
+def describe(results: FoldResults) -> str:
     """What was held out, and how the figures came about: printed above the table."""
     groups = ", ".join(
         f"fold {fold}: {len(names)}"
-        for fold, names in zip(FOLDS, report.held_out_groups, strict=True)
+        for fold, names in zip(FOLDS, results.held_out_groups, strict=True)
     )
     return (
-        f"{report.checkpoint} ({report.recipe}), fine-tuned on four ESC folds and scored on the "
+        f"{results.checkpoint} ({results.recipe}), fine-tuned on four ESC folds and scored on the "
         f"fifth.\nRecordings held out from distillation and fine-tuning, {groups}; "
         f"folds.json names them.\n"
-        f"Leak-aware: without the {report.n_leaky_clips} clips of recordings that several folds "
+        f"Leak-aware: without the {results.n_leaky_clips} clips of recordings that several folds "
         f"share ({', '.join(LEAKY_GROUPS)}; and twins).\n"
         f"ESC-10: the same students, answering among its ten classes."
     )
 
 
-def to_table(report: Report) -> Table:
+def to_table(results: FoldResults) -> Table:
     """One row per figure; the int8 bundle, streaming, beside the float student."""
     table = Table(caption="per cent (95 % Wilson interval)")
     for column in ("", "int8, streaming", "float, whole clips"):
@@ -147,19 +36,10 @@ def to_table(report: Report) -> Table:
         "ESC-10, leak-aware": "esc10_leak_aware",
     }
     for title, field in rows.items():
-        cells = [getattr(one, field) for one in (report.bundle, report.student)]
+        cells = [getattr(one, field) for one in (results.bundle, results.student)]
         table.add_row(title, *(format_estimate(cell) for cell in cells))
         if field == "esc50":
-            folds = (report.bundle.esc50_folds, report.student.esc50_folds)
+            folds = (results.bundle.esc50_folds, results.student.esc50_folds)
             shares = (" ".join(f"{100 * share:.1f}" for share in one) for one in folds)
             table.add_row("  folds 1-5", *shares)
     return table
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Writes folds.json and confusion.png into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"command": sys.argv, **msgspec.to_builtins(report)}
-    (folder / "folds.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
-    title = f"{report.recipe}: ESC-50 {format_estimate(report.bundle.esc50)} %, int8 streaming"
-    draw_confusion(np.array(report.confusion), report.classes, title, folder / "confusion.png")

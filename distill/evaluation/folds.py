@@ -9,70 +9,36 @@ distillation and fine-tuning are drawn fold by fold, so that one cache serves al
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
-from distill.data.manifest import ClipStore, Split, read_manifest
-from distill.evaluation.fold_tables import FOLDS, FoldScores, Report, summarise
-from distill.evaluation.metrics import REGRESSION_C
-from distill.mixing.mixtures import Mixer, MixtureConfig
-from distill.runs.checkpoints import read_toml, save_atomically
+from distill.data.split import Split, require_unheard
+from distill.evaluation.fold_data import FineTuning, FoldData
+from distill.evaluation.fold_results import FOLDS, FoldResults, FoldScores, summarise
+from distill.progress import tracked
+from distill.runs.checkpoints import save_atomically
+from distill.runs.toml import read_toml
 from distill.scoring.clips import BundleScorer, StudentScorer, log_odds
 from distill.students.student import Student, StudentOutput
-from distill.teachers import open_teacher
+from distill.training.distill import SAMPLE_SIZE
 from distill.training.objective import Batch, Objective
-from distill.training.recipe import LossConfig, Recipe, TrainingConfig
-from distill.training.targets import (
-    Arrays,
-    CachedTargets,
-    TargetCache,
-    TargetMaker,
-    cache_key,
-    teach,
-)
-from distill.training.trainer import Trainer, load_student, open_accelerator, training_clips
+from distill.training.recipe import Recipe
+from distill.training.trainer import Trainer, load_student, open_accelerator
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.support.folders import peers_dir
+from edge_audio.support.arrays import FloatArray
 
-OTHERS = 0
-"""Stands for audio outside ESC where folds are numbered."""
-
-
-class FineTuning(Spec, frozen=True):
-    """How a distilled student becomes a classifier of a fold.
-
-    training.n_mixtures is per fold; n_other_mixtures more, of clips outside ESC, are shared by
-    all folds and have no class but what the teacher makes of them. class_weight: weight of the
-    cross-entropy over the classes, beside the distillation terms of `loss`. teacher_share: part
-    of its target that a regression on the teacher's embeddings gives, fitted on the four folds;
-    the rest are the true classes.
-    """
-
-    seed: int
-    training: TrainingConfig
-    mixture: MixtureConfig
-    loss: LossConfig = LossConfig()
-    n_other_mixtures: int = 6_144
-    class_weight: float = 10.0
-    teacher_share: float = 0.5
+Export = Callable[[Path], Path]
+"""Makes the int8 bundle of a classifier's checkpoint, and returns the bundle's folder. It is
+handed in because students are exported by a package that stands above this one."""
 
 
 class FoldRecipe(Spec, frozen=True):
@@ -107,117 +73,9 @@ def log_mean_exp(logits: Tensor) -> Tensor:
     return torch.logsumexp(logits, 1) - float(np.log(logits.shape[1]))
 
 
-class FoldData:
-    """The ESC clips, their teacher targets fold by fold, and the teacher's embeddings."""
-
-    def __init__(
-        self, recipe: Recipe, fine_tuning: FineTuning, cache_dir: Path, n_processes: int
-    ) -> None:
-        self.recipe, self.fine_tuning = recipe, fine_tuning
-        self.clips = read_manifest(data_dir())
-        rate_hz = recipe.student.frontend.sample_rate_hz
-        self.store = ClipStore.open(data_dir(), self.clips, rate_hz, cache_dir)
-        self.positions = np.array([i for i, clip in enumerate(self.clips) if clip.is_esc])
-        esc = [self.clips[i] for i in self.positions]
-        self.classes = tuple(sorted({clip.esc50_class for clip in esc}))
-        self.folds = np.array([clip.fold for clip in esc])
-        if missing := set(FOLDS) - set(self.folds.tolist()):
-            raise UsageError(f"the manifest has no ESC clips in folds {sorted(missing)}")
-        self.truth = np.array([self.classes.index(clip.esc50_class) for clip in esc])
-        n_mixtures = fine_tuning.training.n_mixtures
-        self.targets = {
-            fold: self._targets(
-                self.positions[self.folds == fold], fold, n_mixtures, cache_dir, n_processes
-            )
-            for fold in FOLDS
-        }
-        others = np.array(training_clips(recipe, self.clips))
-        if n_others := fine_tuning.n_other_mixtures:
-            self.targets[OTHERS] = self._targets(others, OTHERS, n_others, cache_dir, n_processes)
-        self.embeddings = self._embeddings(cache_dir)
-
-    def training_targets(self, held_out_fold: int) -> CachedTargets:
-        """Those of the other folds and of other audio, with each mixture's class distribution."""
-        parts = [part for fold, part in self.targets.items() if fold != held_out_fold]
-        fields = parts[0].arrays
-        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in fields}
-        arrays["classes"] = self._class_targets(arrays, held_out_fold)
-        return CachedTargets(parts[0].teachers, arrays)
-
-    def heard_groups(self, held_out_fold: int) -> set[str]:
-        """Recordings that the student of this fold has heard: those of its first distillation
-        and the training folds."""
-        training = self.recipe.split.divide(self.clips)[0]
-        return {clip.group for clip in training} | {
-            self.clips[i].group
-            for i, fold in zip(self.positions, self.folds, strict=True)
-            if fold != held_out_fold
-        }
-
-    def _targets(
-        self,
-        indices: NDArray[np.int64],
-        part: int,
-        n_mixtures: int,
-        cache_dir: Path,
-        n_processes: int,
-    ) -> CachedTargets:
-        config, frontend = self.fine_tuning, self.recipe.student.frontend
-        teachers, seed = self.recipe.teachers, (config.seed + 1) * 100 + part
-
-        def open_maker() -> TargetMaker:
-            rate_hz = frontend.sample_rate_hz
-            n_samples = round(config.mixture.duration_s * rate_hz) + frontend.overlap_samples
-            mixer = Mixer(self.store, indices.tolist(), config.mixture, rate_hz, n_samples)
-            opened = [open_teacher(teacher, peers_dir()) for teacher in teachers]
-            return TargetMaker(mixer, opened, frontend, seed, n_mixtures)
-
-        heard = [self.clips[index] for index in indices]
-        key = cache_key(heard, config.mixture, teachers, frontend, seed)
-        cache = TargetCache(cache_dir / f"targets-{key}", n_mixtures)
-        cache.build(open_maker, n_processes)
-        return cache.load()
-
-    def _embeddings(self, cache_dir: Path) -> NDArray[np.float32]:
-        """[n_clips, D]: the first teacher's deepest layer, averaged over each ESC clip."""
-        config = self.recipe.teachers[0]
-        key = cache_key([self.clips[i] for i in self.positions], config)
-        path = cache_dir / f"embeddings-{key}.npy"
-        if not path.exists():
-            teacher = open_teacher(config, peers_dir())
-            rate_hz = self.recipe.student.frontend.sample_rate_hz
-            rows = []
-            for index in track(self.positions, description="teacher embeddings"):
-                hidden = teach(teacher, self.store[int(index)][None], rate_hz).hidden
-                rows.append(hidden[-1][0].mean(0).numpy())
-            np.save(path, np.stack(rows))
-        embeddings: NDArray[np.float32] = np.load(path)
-        return embeddings
-
-    def _class_targets(self, arrays: Arrays, held_out_fold: int) -> NDArray[np.float32]:
-        """f32[N, C]: the true classes in equal parts, mixed with what a regression on the
-        teacher's embeddings of the training folds makes of each mixture; that alone where there
-        is no class."""
-        class_of = np.full((len(self.clips) + 1, len(self.classes)), 0.0, np.float32)
-        class_of[self.positions, self.truth] = 1.0  # source -1: the last row, no class
-        true = class_of[arrays["sources"]].sum(1)
-        true /= np.maximum(true.sum(1, keepdims=True), 1.0)
-        teacher = self.targets[FOLDS[0]].teachers[0]
-        mixed = arrays[f"{teacher.name}.hidden.{len(teacher.layers) - 1}"].astype(np.float32)
-        regression = make_pipeline(
-            StandardScaler(), LogisticRegression(C=REGRESSION_C, max_iter=1000, random_state=0)
-        )
-        train = self.folds != held_out_fold
-        regression.fit(self.embeddings[train], self.truth[train])
-        soft = regression.predict_proba(mixed.mean(1)).astype(np.float32)
-        has_class = true.any(1, keepdims=True)
-        share = np.where(has_class, self.fine_tuning.teacher_share, 1.0).astype(np.float32)
-        return (1.0 - share) * true + share * soft
-
-
 def evaluate_folds(
-    checkpoint: Path, fine_tuning_path: Path, runs_dir: Path, n_processes: int
-) -> Report:
+    checkpoint: Path, fine_tuning_path: Path, runs_dir: Path, n_processes: int, export: Export
+) -> FoldResults:
     """Fine-tunes, exports and scores the five students; runs that are done are not repeated.
 
     Raises EdgeAudioError if the checkpoint's student has heard an ESC clip.
@@ -225,8 +83,11 @@ def evaluate_folds(
     recipe = load_student(checkpoint)[1]
     fine_tuning = read_toml(fine_tuning_path, FineTuning)
     data = FoldData(recipe, fine_tuning, runs_dir / "cache", n_processes)
+    # All are trained before the first is exported: exporters change the process that they run in.
+    classifiers = [fold_classifier(checkpoint, data, runs_dir, fold) for fold in FOLDS]
     scores = [
-        score_fold(fold_classifier(checkpoint, data, runs_dir, fold), data, fold) for fold in FOLDS
+        score_fold(classifier, data, fold, export)
+        for fold, classifier in zip(FOLDS, classifiers, strict=True)
     ]
     return summarise(str(checkpoint), recipe.name, data.clips, data.classes, scores)
 
@@ -236,7 +97,7 @@ def fold_classifier(checkpoint: Path, data: FoldData, runs_dir: Path, fold: int)
 
     Raises EdgeAudioError if the student has heard one of that fold's clips.
     """
-    check_never_heard(data, fold)
+    require_fold_unheard(data, fold)
     student, recipe = load_student(checkpoint)
     fold_recipe = FoldRecipe(
         name=f"{recipe.name}-fold-{fold}",
@@ -248,18 +109,17 @@ def fold_classifier(checkpoint: Path, data: FoldData, runs_dir: Path, fold: int)
     return fine_tune(student, recipe, fold_recipe, data, run_dir)
 
 
-def check_never_heard(data: FoldData, fold: int) -> None:
+def require_fold_unheard(data: FoldData, fold: int) -> None:
     """Raises EdgeAudioError if the student heard a clip of this fold before fine-tuning, or
     another clip of its recording, the known leaks of the official folds aside."""
-    training = data.recipe.split.divide(data.clips)[0]
-    heard = {clip.group for clip in training}
-    held_out = [data.clips[i] for i in data.positions[data.folds == fold]]
-    leaks = [clip.path for clip in held_out if clip.group in heard]
-    if leaks:
-        raise EdgeAudioError(
-            f"the student of {data.recipe.name} has heard {len(leaks)} clips of fold {fold}, such "
-            f"as {leaks[0]}: distil it with split.hold_out_esc = true"
-        )
+    require_unheard(
+        data.recipe.split,
+        data.clips,
+        [data.clips[i] for i in data.positions[data.folds == fold]],
+        who=f"the student of {data.recipe.name}",
+        what=f"clips of fold {fold}",
+        advice="distil it with split.hold_out_esc = true",
+    )
 
 
 def fine_tune(
@@ -267,7 +127,6 @@ def fine_tune(
 ) -> Path:
     """Trains, or goes on training, the classifier of one fold; returns its checkpoint, which
     `edge-audio quantize` reads like any other."""
-    path = run_dir / "classifier.pt"
     settings = fold_recipe.fine_tuning
     targets = data.training_targets(fold_recipe.fold)
     torch.manual_seed(settings.seed)
@@ -280,52 +139,55 @@ def fine_tune(
         settings.loss,
         targets.teachers,
         audioset_labels(),
-        targets.batch(np.arange(256)),
+        targets.batch(np.arange(min(len(targets), SAMPLE_SIZE))),
     )
-    accelerator = open_accelerator(settings.training)
     Trainer(
-        accelerator,
-        fold_recipe,
-        settings.seed,
-        settings.training,
-        run_dir,
-        objective,
-        targets,
+        accelerator=open_accelerator(settings.training),
+        recipe=fold_recipe,
+        seed=settings.seed,
+        config=settings.training,
+        run_dir=run_dir,
+        objective=objective,
+        targets=targets,
     ).run()
-    classifier = msgspec.structs.replace(recipe.student, n_classes=len(data.classes))
-    split = Split(tiers=("A", "B", "C", "E"), held_out_folds=(fold_recipe.fold,))
-    described = msgspec.structs.replace(
-        recipe, name=fold_recipe.name, student=classifier, labels=data.classes, split=split
-    )
-    weights = {name: value for name, value in copy.state_dict().items() if "head." not in name}
-    for name, value in objective.class_head.state_dict().items():
-        weights[f"head.{name}"] = value
-    described_json = msgspec.json.encode(described).decode()
-    step = settings.training.n_steps
-    save_atomically({"recipe": described_json, "step": step, "student": weights}, path)
+    path = run_dir / "classifier.pt"
+    save_atomically(_classifier_state(objective, recipe, fold_recipe, data.classes), path)
     return path
 
 
-def score_fold(classifier: Path, data: FoldData, fold: int) -> FoldScores:
+def _classifier_state(
+    objective: FoldObjective, recipe: Recipe, fold_recipe: FoldRecipe, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """A checkpoint of the student with the fold's classes as its labels."""
+    shape = msgspec.structs.replace(recipe.student, n_classes=len(classes))
+    split = Split(tiers=("A", "B", "C", "E"), held_out_folds=(fold_recipe.fold,))
+    described = msgspec.structs.replace(
+        recipe, name=fold_recipe.name, student=shape, labels=classes, split=split
+    )
+    state = objective.student.state_dict()
+    weights = {name: value for name, value in state.items() if "head." not in name}
+    for name, value in objective.class_head.state_dict().items():
+        weights[f"head.{name}"] = value
+    return {
+        "recipe": msgspec.json.encode(described).decode(),
+        "step": fold_recipe.fine_tuning.training.n_steps,
+        "student": weights,
+    }
+
+
+def score_fold(classifier: Path, data: FoldData, fold: int, export: Export) -> FoldScores:
     """Exports the classifier and scores the fold's clips with both."""
-    command = [sys.executable, "-m", "edge_audio", "quantize", str(classifier)]
-    command += ["--name", "int8", "--out", str(classifier.parent), "--no-thresholds"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise EdgeAudioError(f"export of {classifier} failed: {done.stderr.strip()[-500:]}")
     student = StudentScorer("student", load_student(classifier)[0], data.classes)
-    bundle = BundleScorer(load_bundle(str(classifier.parent / "int8")))
+    bundle = BundleScorer(load_bundle(str(export(classifier))))
     positions = data.positions[data.folds == fold]
-    rows: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    for index in track(positions, description=f"scoring fold {fold}", console=Console(stderr=True)):
+    rows: list[tuple[FloatArray, FloatArray]] = []
+    for index in tracked(positions, f"scoring fold {fold}"):
         samples = data.store[int(index)]
         rows.append((clip_logits(student, samples), clip_logits(bundle, samples)))
     return FoldScores(positions, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def clip_logits(
-    scorer: StudentScorer | BundleScorer, samples: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def clip_logits(scorer: StudentScorer | BundleScorer, samples: FloatArray) -> FloatArray:
     """f32[n_classes], pooled as in training."""
     tokens = torch.from_numpy(log_odds(scorer.steps(samples)))
     return log_mean_exp(tokens[None])[0].numpy()

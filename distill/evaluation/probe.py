@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import Clip, read_clip, read_manifest
+from distill.data.split import require_unheard
 from distill.evaluation.metrics import FoldAccuracy, cross_validate
 from distill.evaluation.tables import format_estimate
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.pretrain import load_encoder
-from distill.pretraining.recipe import PretrainRecipe
+from distill.progress import tracked
 from distill.teachers.base import Teacher
 from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.bundle.spec import Spec
-from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.errors import UsageError
 
 N_LAYERS = 3
 """Blocks that are probed, spread over the depth, the last among them."""
@@ -42,11 +42,18 @@ def probe(checkpoint: Path) -> tuple[LayerProbe, ...]:
     the data folder has none."""
     encoder, recipe = load_encoder(checkpoint)
     folder = data_dir()
-    clips = read_manifest(folder)
+    clips = read_clip_list(folder)
     esc = [clip for clip in clips if clip.is_esc]
     if not esc:
         raise UsageError(f"{folder} has no ESC clips to probe with")
-    _require_unheard(recipe, clips, esc)
+    require_unheard(
+        recipe.split,
+        clips,
+        esc,
+        who=recipe.name,
+        what="ESC clips",
+        advice="pretrain with split.hold_out_esc = true to probe it",
+    )
     torch.manual_seed(recipe.seed)
     encoders = (encoder, PatchEncoder(recipe.encoder).eval())
     numbers = probed_blocks(len(encoder.blocks))
@@ -63,27 +70,14 @@ def probed_blocks(n_blocks: int) -> tuple[int, ...]:
     return tuple(sorted({-(-n_blocks * part // N_LAYERS) for part in range(1, N_LAYERS + 1)}))
 
 
-def _require_unheard(recipe: PretrainRecipe, clips: Sequence[Clip], esc: Sequence[Clip]) -> None:
-    heard = {clip.group for clip in recipe.split.divide(clips)[0]}
-    leaks = [clip.path for clip in esc if clip.group in heard]
-    if leaks:
-        raise EdgeAudioError(
-            f"{recipe.name} was pretrained on {len(leaks)} of the {len(esc)} ESC clips, such as "
-            f"{leaks[0]}: pretrain with split.hold_out_esc = true to probe it"
-        )
-
-
 def _accuracies(teacher: Teacher, folder: Path, clips: Sequence[Clip]) -> list[FoldAccuracy]:
     """One per layer of the teacher."""
-    console = Console(stderr=True)
     rows = [
         _features(teacher, read_clip(folder / clip.path, teacher.sample_rate_hz))
-        for clip in track(clips, description="encoding ESC-50", console=console)
+        for clip in tracked(clips, "encoding ESC-50")
     ]
     classes, folds = [clip.esc50_class for clip in clips], [clip.fold for clip in clips]
-    layers = track(
-        zip(*rows, strict=True), "fitting regressions", len(teacher.layers), console=console
-    )
+    layers = tracked(zip(*rows, strict=True), "fitting regressions", len(teacher.layers))
     return [cross_validate(np.stack(features), classes, folds) for features in layers]
 
 

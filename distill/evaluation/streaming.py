@@ -17,9 +17,9 @@ from distill.calibration.thresholds import (
     leave_one_out,
     sweep,
 )
+from distill.data.clip_list import Clip
 from distill.data.companions import Company, companions
 from distill.data.labels import shared_labels
-from distill.data.manifest import Clip
 from distill.evaluation.metrics import Estimate
 from distill.evaluation.psds import PSDS1, PSDS2, Intervals, psds
 from distill.evaluation.streaming_metrics import (
@@ -36,11 +36,11 @@ from distill.progress import tracked
 from distill.scoring.clips import Scorer
 from distill.scoring.streams import (
     Detection,
-    Listener,
-    ScoreStream,
+    ScoreTrack,
+    StreamScorer,
     detect,
     detect_swept,
-    open_listener,
+    open_stream_scorer,
 )
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.events.sweep import SweptDetector
@@ -69,7 +69,7 @@ class StreamingModel(Spec, frozen=True):
     false_alarms: FalseAlarms
 
 
-class StreamingReport(Spec, frozen=True):
+class StreamingResults(Spec, frozen=True):
     """What was heard and found. n_sounds: different clips behind the soundscapes;
     n_negative_sounds: how many sounded in all negatives."""
 
@@ -85,7 +85,7 @@ class Contender(NamedTuple):
     """A listener, what it heard in each fold, and its thresholds there, which were chosen on the
     other folds."""
 
-    listener: Listener
+    listener: StreamScorer
     folds: Sequence[Rehearsal]
     specs: Sequence[EventSpec]
 
@@ -96,7 +96,7 @@ def evaluate_streaming(
     clips: Sequence[Clip],
     scored: Sequence[Clip],
     config: CalibrationConfig | None = None,
-) -> StreamingReport:
+) -> StreamingResults:
     """Compares the scorers over the labels that all of them know and that have clips enough.
 
     Everybody's thresholds are chosen in the same way, for each fold of the `scored` clips on the
@@ -104,7 +104,7 @@ def evaluate_streaming(
     UsageError if no label is left.
     """
     config = config or CalibrationConfig()
-    listeners = [open_listener(scorer) for scorer in scorers]
+    listeners = [open_stream_scorer(scorer) for scorer in scorers]
     folds = fold_sounds(folder, scored, config.n_folds)
     n_clips = frequent_labels(
         config, shared_labels([listener.labels for listener in listeners]), folds
@@ -114,11 +114,11 @@ def evaluate_streaming(
 
 def compare(
     config: CalibrationConfig,
-    listeners: Sequence[Listener],
+    listeners: Sequence[StreamScorer],
     n_clips: Mapping[str, int],
     folds: Sequence[Fold],
     company: Company,
-) -> StreamingReport:
+) -> StreamingResults:
     """Lets all hear the same scenes, made of the sounds of each fold, and scores them. n_clips:
     of each label that is compared."""
     labels = tuple(n_clips)
@@ -128,7 +128,7 @@ def compare(
         specs = cross_fit(config, listener, n_clips, heard, company)
         models.append(_report(Contender(listener, heard, specs), labels, company, config))
     first = rehearsals[0]
-    return StreamingReport(
+    return StreamingResults(
         config=config,
         labels=labels,
         n_events=sum(len(events) for one in first for events in one.events),
@@ -145,7 +145,7 @@ def _count_sounds(events: Sequence[TrueEvent]) -> int:
 
 def cross_fit(
     config: CalibrationConfig,
-    listener: Listener,
+    listener: StreamScorer,
     n_clips: Mapping[str, int],
     heard: Sequence[Rehearsal],
     company: Company,
@@ -159,7 +159,7 @@ def cross_fit(
 
 
 def operating_points(
-    streams: Sequence[ScoreStream],
+    streams: Sequence[ScoreTrack],
     labels: Sequence[str],
     config: CalibrationConfig,
     step_s: float,
@@ -214,7 +214,7 @@ def _report(
 
 
 def _detect(
-    streams: Iterable[ScoreStream], labels: Sequence[str], spec: EventSpec, step_s: float
+    streams: Iterable[ScoreTrack], labels: Sequence[str], spec: EventSpec, step_s: float
 ) -> list[list[Detection]]:
     return [detect(one, tuple(labels), spec, step_s) for one in streams]
 

@@ -7,71 +7,70 @@ from collections.abc import Callable, Iterator
 from rich.table import Table
 
 from distill.calibration.scenes import LATENESS_S
-from distill.evaluation.clips import HITS_AT
 from distill.evaluation.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
-from distill.evaluation.results import ModelReport, Report
-from distill.evaluation.streaming import StreamingModel, StreamingReport
+from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
+from distill.evaluation.streaming import StreamingModel, StreamingResults
 from distill.evaluation.streaming_metrics import SUDDEN
 
-Cell = Callable[[ModelReport], str]
+Cell = Callable[[ModelResults], str]
 StreamingCell = Callable[[StreamingModel], str]
 _SETS = {"all": "all held-out clips", "ESC": "ESC clips", "other": "other clips"}
 
 
-def describe(report: Report) -> str:
+def describe(results: ClipResults) -> str:
     """What was scored, and why it may be: printed above the table."""
     return (
-        f"{report.n_clips} held-out clips in {report.n_groups} groups, {report.n_esc_clips} of "
-        f"them ESC; recipe {report.recipe} trains on {report.n_training_clips} clips, none of "
+        f"{results.n_clips} held-out clips in {results.n_groups} groups, {results.n_esc_clips} of "
+        f"them ESC; recipe {results.recipe} trains on {results.n_training_clips} clips, none of "
         f"them from these groups.\n"
-        f"hit@k and mAP: {report.n_labels} labels known to all models; {report.n_unlabelled} "
+        f"hit@k and mAP: {results.n_labels} labels known to all models; {results.n_unlabelled} "
         f"clips have none of them and are skipped; a clip's score is the maximum over its steps "
         f"(mn: clip logits; YAMNet: mean over its windows).\n"
-        f"LR: logistic regression on standardised features, C = {report.regression_c:g}, "
+        f"LR: logistic regression on standardised features, C = {results.regression_c:g}, "
         f"official folds; embedding and scores (log-odds) pooled by mean and maximum over steps."
     )
 
 
-def to_table(report: Report) -> Table:
+def to_table(results: ClipResults) -> Table:
     """One column per model, one row per figure: per cent, with 95 % confidence intervals."""
     table = Table(caption="per cent, but for d-prime (95 % interval)")
     table.add_column("")
-    for model in report.models:
+    for model in results.models:
         table.add_column(model.name, justify="right")
-    for title, cell in _rows(report):
-        table.add_row(title, *(cell(model) for model in report.models))
+    for title, cell in _rows(results):
+        table.add_row(title, *(cell(model) for model in results.models))
     return table
 
 
-def _rows(report: Report) -> Iterator[tuple[str, Cell]]:
+def _rows(results: ClipResults) -> Iterator[tuple[str, Cell]]:
     for title, field in (("ESC-50", "esc50"), ("ESC-10", "esc10")):
         for features in ("embedding", "scores"):
-            if any(features in getattr(model, field) for model in report.models):
+            if any(features in getattr(model, field) for model in results.models):
                 yield f"{title}, LR on {features}", _mean_cell(field, features)
                 yield "  folds 1-5", _folds_cell(field, features)
     for position, k in enumerate(HITS_AT):
         for name, clips in _SETS.items():
-            if estimates := report.models[0].hits.get(name):
+            if estimates := results.models[0].hits.get(name):
                 yield f"hit@{k}, {clips} ({estimates[0].n})", _hit_cell(name, position)
-    n_classes = report.models[0].average_precision.mean.n
+    n_classes = results.models[0].average_precision.mean.n
     title = f"mAP, {n_classes} classes with >= {MIN_POSITIVES} clips"
     yield title, lambda model: format_estimate(model.average_precision.mean)
     yield "lwlrap, all labels", lambda model: format_estimate(model.lwlrap)
     yield f"d-prime, {n_classes} classes", lambda model: format_estimate(model.d_prime, "{:.2f}", 1)
-    if all(model.reliability for model in report.models):
+    if all(model.reliability for model in results.models):
         yield "calibration error of scores >= 0.05", _calibration_cell
-    taught = [model.agreement for model in report.models if model.agreement]
+    taught = [model.agreement for model in results.models if model.agreement]
     if taught:
         yield f"top-1 agreement with {taught[0].teacher}", _agreement_cell("top1")
         yield f"rank correlation with {taught[0].teacher}", _agreement_cell("rank_correlation")
 
 
-def _calibration_cell(model: ModelReport) -> str:
+def _calibration_cell(model: ModelResults) -> str:
     return "-" if model.reliability is None else f"{100 * model.reliability.error:.1f}"
 
 
 def _mean_cell(field: str, features: str) -> Cell:
-    def cell(model: ModelReport) -> str:
+    def cell(model: ModelResults) -> str:
         result: FoldAccuracy | None = getattr(model, field).get(features)
         return format_estimate(result.mean) if result else "-"
 
@@ -79,7 +78,7 @@ def _mean_cell(field: str, features: str) -> Cell:
 
 
 def _folds_cell(field: str, features: str) -> Cell:
-    def cell(model: ModelReport) -> str:
+    def cell(model: ModelResults) -> str:
         result: FoldAccuracy | None = getattr(model, field).get(features)
         return " ".join(f"{100 * fold:.1f}" for fold in result.folds) if result else ""
 
@@ -96,17 +95,17 @@ def _agreement_cell(field: str) -> Cell:
     )
 
 
-def describe_streaming(report: StreamingReport) -> str:
+def describe_streaming(results: StreamingResults) -> str:
     """What was composed, and how it was scored: printed above the streaming table."""
-    config, scenes = report.config, report.config.scenes
-    first = report.models[0]
+    config, scenes = results.config, results.config.scenes
+    first = results.models[0]
     return (
         f"{config.n_folds} x {scenes.n_scenes} soundscapes of {scenes.scene_s:g} s with "
-        f"{report.n_events} events of {len(report.labels)} labels, all that the models share and "
-        f"that have {config.min_positives} held-out clips; made of {report.n_sounds} clips, "
+        f"{results.n_events} events of {len(results.labels)} labels, all that the models share and "
+        f"that have {config.min_positives} held-out clips; made of {results.n_sounds} clips, "
         f"{scenes.snr_db[0]:g} to {scenes.snr_db[1]:g} dB above noise, at most two at a time.\n"
         f"False alarms: {first.false_alarms.hours:.1f} h of noise and silence in which "
-        f"{report.n_negative_sounds} sounds of any kind are heard; a start is false unless its "
+        f"{results.n_negative_sounds} sounds of any kind are heard; a start is false unless its "
         f"label, one that stands beside it in any clip, or kin in the ontology sounds, or did "
         f"{LATENESS_S:g} s ago. What else sounds in these clips nobody has checked.\n"
         f"Thresholds: of every model alike, for each fold of recordings on the others, for at most "
@@ -118,21 +117,21 @@ def describe_streaming(report: StreamingReport) -> str:
     )
 
 
-def to_streaming_table(report: StreamingReport) -> Table:
+def to_streaming_table(results: StreamingResults) -> Table:
     """One column per model, one row per figure, with 95 % confidence intervals."""
     table = Table(caption="95 % interval in brackets")
     table.add_column("")
-    for model in report.models:
+    for model in results.models:
         table.add_column(model.name, justify="right")
-    for title, cell in _streaming_rows(report):
-        table.add_row(title, *(cell(model) for model in report.models))
+    for title, cell in _streaming_rows(results):
+        table.add_row(title, *(cell(model) for model in results.models))
     return table
 
 
-def _streaming_rows(report: StreamingReport) -> Iterator[tuple[str, StreamingCell]]:
+def _streaming_rows(results: StreamingResults) -> Iterator[tuple[str, StreamingCell]]:
     yield "a score every, s", lambda model: f"{model.step_s:g}"
     yield "lag, s", lambda model: f"{model.lag_s:g}"
-    for position, score in enumerate(report.models[0].event_f1):
+    for position, score in enumerate(results.models[0].event_f1):
         title = f"event F1, {1000 * score.collar_s:.0f} ms collar"
         yield f"{title}, per cent", _f1_cell(position, "micro")
         yield "  mean over labels", _f1_cell(position, "macro")
@@ -141,7 +140,7 @@ def _streaming_rows(report: StreamingReport) -> Iterator[tuple[str, StreamingCel
     yield "events found, per cent", lambda model: format_estimate(model.latency.found)
     yield "onset latency, median, s", lambda model: _seconds(model.latency.median_s)
     yield "onset latency, 95th percentile, s", lambda model: _seconds(model.latency.p95_s)
-    if all(model.sudden for model in report.models):
+    if all(model.sudden for model in results.models):
         yield "  of sudden sounds, median, s", _sudden_cell
     yield "labels on", lambda model: f"{model.n_on:.0f}"
     yield "false alarms per hour, all labels", _alarm_cell("total")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import oaconvolve
 
-from distill.data.manifest import ClipSource
+from distill.data.clip_store import ClipSource
 from distill.mixing.bouts import find_bouts
 from distill.mixing.codecs import CODECS, transcode
 from edge_audio.bundle.spec import Spec

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from distill.data.manifest import Clip, read_clip
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip
 from distill.mixing.bouts import longest_bout
 from distill.mixing.mixtures import coloured_noise, level_gain
 from distill.progress import tracked

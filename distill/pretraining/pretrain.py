@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from distill.data.clip_list import read_clip_list
+from distill.data.clip_store import ClipStore
 from distill.data.folders import data_dir
-from distill.data.manifest import ClipStore, read_manifest
 from distill.mixing.mixtures import Mixer
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.masking import visible_patches
@@ -30,20 +31,16 @@ from distill.pretraining.objective import (
 )
 from distill.pretraining.recipe import PretrainRecipe
 from distill.pretraining.watch import examine, warn_of_collapse
+from distill.progress import format_figures, progress
 from distill.runs.checkpoints import (
     CHECKPOINT_NAME,
-    METRICS_NAME,
-    MetricsLog,
     describe_run,
-    draw_curves,
-    format_figures,
     load_state,
     load_to_resume,
-    progress,
-    require_finite,
     save_atomically,
-    warmup_cosine,
 )
+from distill.runs.metrics_log import METRICS_NAME, MetricsLog, draw_curves
+from distill.runs.schedule import require_finite, warmup_cosine
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel, n_frames
 
@@ -88,7 +85,7 @@ class Mixtures(Dataset[Batch]):
     def open(cls, recipe: PretrainRecipe, cache_dir: Path) -> Mixtures:
         """Mixtures of the clips in $EDGE_AUDIO_DATA that the recipe's split may train on."""
         folder = data_dir()
-        clips = read_manifest(folder)
+        clips = read_clip_list(folder)
         frontend = recipe.encoder.frontend
         store = ClipStore.open(folder, clips, frontend.sample_rate_hz, cache_dir)
         n_samples = int(recipe.mixture.duration_s * frontend.sample_rate_hz)

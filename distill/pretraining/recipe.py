@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from distill.data.manifest import Split
+from distill.data.split import Split
 from distill.mixing.mixtures import MixtureConfig
 from edge_audio.bundle.spec import FrontendSpec, Spec
 

@@ -1,105 +1,35 @@
-"""What every training run shares: its TOML recipe, its folder, its schedule and its progress bar.
+"""The folder of a training run and its checkpoint, saved whole and read without running code.
 
 A run folder holds `recipe.json`, `checkpoint.pt`, `metrics.csv` and `curves.png`.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.errors import EdgeAudioError
 
 if sys.version_info >= (3, 11):
-    import tomllib
+    pass
 else:
-    import tomli as tomllib
+    pass
 
 CHECKPOINT_NAME = "checkpoint.pt"
-METRICS_NAME = "metrics.csv"
-CURVES_NAME = "curves.png"
 RECIPE_NAME = "recipe.json"
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("edge-audio", "torch", "numpy", "scipy")
-
-RecipeT = TypeVar("RecipeT", bound=msgspec.Struct)
-
-
-def read_toml(path: Path, kind: type[RecipeT], settings: Sequence[str] = ()) -> RecipeT:
-    """`read_table` as a struct; UsageError, naming the field, if it does not fit `kind`."""
-    return convert(path, read_table(path, settings), kind)
-
-
-def convert(path: Path, table: dict[str, Any], kind: type[RecipeT]) -> RecipeT:
-    """The table read from `path` as a struct; UsageError, naming the field, if it does not fit."""
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"recipe {path}: {error}") from error
-
-
-def read_table(path: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
-    """A TOML file, changed by `settings` such as "student.delay_ms=80"; `extends = "other.toml"`
-    takes over that file's fields. UsageError if a file is missing or is no TOML."""
-    table = _read_file(path)
-    for setting in settings:
-        table = merge(table, _parse_setting(setting))
-    return table
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UsageError(f"there is no recipe {path}: see distill/recipes") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {path}: {error}") from error
-    base: str | None = table.pop("extends", None)
-    return table if base is None else merge(_read_file(path.parent / str(base)), table)
-
-
-def _parse_setting(setting: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(setting)
-    except tomllib.TOMLDecodeError:
-        pass
-    name, separator, value = setting.partition("=")  # a bare word is a string
-    if not separator:
-        raise UsageError(f"setting {setting!r} is not of the form field.name=value")
-    try:
-        return tomllib.loads(f"{name} = {msgspec.json.encode(value.strip()).decode()}")
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"setting {setting!r} is not of the form field.name=value") from error
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` over `base`, table by table; a table of another `kind` replaces the whole."""
-    merged: dict[str, Any] = dict(base)
-    for name, value in changes.items():
-        old: Any = base.get(name)
-        is_table = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = merge(old, value) if is_table and _same_kind(old, value) else value
-    return merged
-
-
-def _same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "kind" not in new or new["kind"] == old.get("kind")
 
 
 def describe_run(run_dir: Path, recipe: msgspec.Struct) -> None:
@@ -180,97 +110,3 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not isinstance(state, dict) or "recipe" not in state:
         raise EdgeAudioError(f"{path} is not a checkpoint of edge-audio: it names no recipe")
     return state
-
-
-def require_finite(loss: Tensor, step: int, run_dir: Path) -> None:
-    """Raises EdgeAudioError if the loss is NaN or infinite."""
-    if not torch.isfinite(loss):
-        raise EdgeAudioError(
-            f"the loss is {loss.item()} at step {step}: the last good checkpoint is kept in "
-            f"{run_dir}; lower training.learning_rate and run again"
-        )
-
-
-def warmup_cosine(step: int, n_warmup: int, n_steps: int) -> float:
-    """Factor of the learning rate: linear warm-up, and half a cosine down to zero at n_steps."""
-    warmup = min(1.0, (step + 1) / max(1, n_warmup))
-    return warmup * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
-
-
-class MetricsLog:
-    """`metrics.csv`: one row per logged step. A resumed run drops the rows that the interrupted
-    one wrote at and after the first step logged anew."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._columns: list[str] = []  # as in the file; none until the first write has read it
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row, in the disk's hands when this returns. Values may differ from row to
-        row: a new column is empty further up, a missing one stays empty."""
-        if not self._columns or not values.keys() <= set(self._columns):
-            self._rewrite(step, values)
-        row = [f"{values[name]:.6g}" if name in values else "" for name in self._columns[1:]]
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow([step, *row])
-
-    def _rewrite(self, step: int, values: Mapping[str, float]) -> None:
-        """Keeps the rows before `step`, under a header that has all columns."""
-        rows = [row for row in read_metrics(self.path) if row["step"] < step]
-        known = dict.fromkeys(["step", *self._columns, *(name for row in rows for name in row)])
-        self._columns = list({**known, **dict.fromkeys(values)})
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows({**row, "step": int(row["step"])} for row in rows)
-        partial.replace(self.path)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a `metrics.csv`, without their empty fields; a last row that was cut off is left
-    out, and a missing file has none."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
-    return [{name: float(text) for name, text in row.items() if text} for row in rows]
-
-
-def draw_curves(run_dir: Path) -> None:
-    """Draws `curves.png` from `metrics.csv`, one panel per column."""
-    from matplotlib.figure import Figure
-
-    rows = read_metrics(run_dir / METRICS_NAME)
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
-    if not names:
-        return
-    n_columns = min(3, len(names))
-    n_rows = -(-len(names) // n_columns)
-    figure = Figure(figsize=(4.0 * n_columns, 2.4 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
-    for panel in panels[len(names) :]:
-        panel.remove()
-    for panel, name in zip(panels, names, strict=False):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        panel.plot(*zip(*points, strict=True), linewidth=1.0)
-        panel.set_title(name, fontsize="medium")
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("step", fontsize="medium")
-    figure.savefig(run_dir / CURVES_NAME, dpi=120)
-
-
-def progress() -> Progress:
-    """A bar on stderr whose description shows the latest figures."""
-    return Progress(
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-    )
-
-
-def format_figures(values: Mapping[str, float]) -> str:
-    """`loss 0.412  rank 31.2`, for the progress bar."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -30,7 +30,7 @@ TEACHER_WINDOW_S, TEACHER_HOP_S = 2.0, 0.5
 _N_WINDOWS = 8  # at a time: more are slower on one core
 
 
-class ScoreStream(NamedTuple):
+class ScoreTrack(NamedTuple):
     """scores f32[n_steps, n_labels], probabilities; times_s f64[n_steps], how much audio was
     heard when each row came out."""
 
@@ -38,7 +38,7 @@ class ScoreStream(NamedTuple):
     scores: FloatArray
 
 
-class Listener(Protocol):
+class StreamScorer(Protocol):
     """Scores one stream, f32[n > 0] mono at SAMPLE_RATE_HZ, from a fresh state.
 
     step_s: time between two scores. lag_s: how far a score trails the sound that it speaks of,
@@ -50,10 +50,10 @@ class Listener(Protocol):
     step_s: float
     lag_s: float
 
-    def stream(self, samples: FloatArray) -> ScoreStream: ...
+    def stream(self, samples: FloatArray) -> ScoreTrack: ...
 
 
-class StepListener:
+class StepStreamScorer:
     """A student or bundle, which carries its state from step to step."""
 
     def __init__(self, scorer: StudentScorer | BundleScorer) -> None:
@@ -61,16 +61,16 @@ class StepListener:
         self.step_s, self.lag_s = scorer.spec.step_s, scorer.spec.latency_ms / 1e3
         self._scorer = scorer
 
-    def stream(self, samples: FloatArray) -> ScoreStream:
+    def stream(self, samples: FloatArray) -> ScoreTrack:
         frontend = self._scorer.spec.frontend
         scores = self._scorer.steps(samples)
-        return ScoreStream(
+        return ScoreTrack(
             frontend.overlap_samples / frontend.sample_rate_hz + _step_ends_s(scores, self.step_s),
             scores,
         )
 
 
-class WindowListener:
+class WindowStreamScorer:
     """A model that hears the latest window_s every hop_s, silence before the stream began.
 
     classify: windows f32[B, n] at rate_hz -> probabilities f32[B, n_labels].
@@ -90,27 +90,27 @@ class WindowListener:
         self._window, self._hop = round(window_s * rate_hz), round(hop_s * rate_hz)
         self._rate_hz, self._classify = rate_hz, classify
 
-    def stream(self, samples: FloatArray) -> ScoreStream:
+    def stream(self, samples: FloatArray) -> ScoreTrack:
         samples = at_rate(samples, self._rate_hz)
         padded = np.pad(samples, (self._window - self._hop, -len(samples) % self._hop))
         windows = np.lib.stride_tricks.sliding_window_view(padded, self._window)[:: self._hop]
         starts = range(0, len(windows), _N_WINDOWS)
         batches = (windows[start : start + _N_WINDOWS].copy() for start in starts)
         scores = np.concatenate([self._classify(batch) for batch in batches])
-        return ScoreStream(_step_ends_s(scores, self.step_s), scores)
+        return ScoreTrack(_step_ends_s(scores, self.step_s), scores)
 
 
 def _step_ends_s(scores: FloatArray, step_s: float) -> NDArray[np.float64]:
     return np.asarray(step_s * np.arange(1, len(scores) + 1), np.float64)
 
 
-def open_listener(scorer: Scorer) -> Listener:
+def open_stream_scorer(scorer: Scorer) -> StreamScorer:
     """The scorer as it would listen; UsageError if it cannot."""
     if isinstance(scorer, StudentScorer | BundleScorer):
-        return StepListener(scorer)
+        return StepStreamScorer(scorer)
     if isinstance(scorer, TeacherScorer):
         name = f"{scorer.name}, {TEACHER_WINDOW_S:g} s windows"
-        return WindowListener(
+        return WindowStreamScorer(
             name,
             scorer.labels,
             TEACHER_WINDOW_S,
@@ -119,7 +119,7 @@ def open_listener(scorer: Scorer) -> Listener:
             scorer.probabilities,
         )
     if isinstance(scorer, YamnetScorer):
-        return WindowListener(
+        return WindowStreamScorer(
             scorer.name,
             scorer.labels,
             yamnet.WINDOW_SAMPLES / SAMPLE_RATE_HZ,
@@ -148,14 +148,14 @@ class Detector(Protocol):
 
 
 def detect(
-    stream: ScoreStream, labels: tuple[str, ...], spec: EventSpec, step_s: float
+    stream: ScoreTrack, labels: tuple[str, ...], spec: EventSpec, step_s: float
 ) -> list[Detection]:
     """The events of one stream, in the order in which they end."""
     return list(detected(stream, EventDetector(labels, spec, step_s)))
 
 
 def detect_swept(
-    stream: ScoreStream, detector: SweptDetector, labels: Sequence[str]
+    stream: ScoreTrack, detector: SweptDetector, labels: Sequence[str]
 ) -> Iterator[tuple[int, int, Detection]]:
     """(row, column, detection) of one stream at every threshold of a detector whose rows are
     the labels, in the order in which they end."""
@@ -164,7 +164,7 @@ def detect_swept(
         yield row, column, one._replace(label=labels[row])
 
 
-def detected(stream: ScoreStream, detector: Detector) -> Iterator[Detection]:
+def detected(stream: ScoreTrack, detector: Detector) -> Iterator[Detection]:
     """What a fresh detector says of one stream; it is fresh again afterwards."""
     seen: dict[str, tuple[Event, float]] = {}
 

@@ -12,7 +12,7 @@ from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
-from distill.students.sequence_mixer import Mixer, State
+from distill.students.sequence_mixer import SequenceMixer, State
 from distill.students.slstm import SLSTMConfig
 
 MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig
@@ -31,11 +31,11 @@ def bounded_hardswish(x: Tensor) -> Tensor:
     return functional.hardswish(x).clamp(max=BOUND)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """x + GLU(act(mixer(norm(x)))). The norm is a BatchNorm: in a stream it is a constant scale
     and shift, so nothing has to be normalised at run time."""
 
-    def __init__(self, channels: int, mixer: Mixer) -> None:
+    def __init__(self, channels: int, mixer: SequenceMixer) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(channels)
         self.mixer = mixer

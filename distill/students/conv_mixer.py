@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.causal_conv import convolve
-from distill.students.sequence_mixer import Mixer, State
+from distill.students.sequence_mixer import SequenceMixer, State
 from edge_audio.bundle.spec import Spec
 
 
@@ -55,7 +55,7 @@ class DilatedConv(nn.Module):
         return y, heard[:, 1:]
 
 
-class CausalTCN(Mixer):
+class CausalTCN(SequenceMixer):
     """State context_0, context_1, ... [taps * dilation - 1, D], one per convolution."""
 
     def __init__(self, channels: int, layers: Sequence[tuple[int, int]]) -> None:

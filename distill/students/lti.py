@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.students.causal_conv import convolve
-from distill.students.sequence_mixer import Mixer, State
+from distill.students.sequence_mixer import SequenceMixer, State
 from edge_audio.bundle.spec import Spec
 
 
@@ -31,7 +31,7 @@ class LTIConfig(Spec, frozen=True, tag_field="kind", tag="ssm-lti"):
         return DiagonalSSM(channels, self.n_modes, self.max_time_constant_s / token_s)
 
 
-class DiagonalSSM(Mixer):
+class DiagonalSSM(SequenceMixer):
     """State h [D, 2 N], real parts first.
 
     max_time_constant: longest memory in steps; bounds r, so the state stays bounded too.

@@ -26,7 +26,7 @@ from distill.students.chunked import (
     pad_to_chunks,
     running_maximum,
 )
-from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 10.0
@@ -48,7 +48,7 @@ class MLSTMConfig(Spec, frozen=True, tag_field="kind", tag="mlstm"):
         return kind(channels, self.n_heads, self.key_dim, time_constant)
 
 
-class MLSTM(Mixer):
+class MLSTM(SequenceMixer):
     """What both gates share: projections, forget gate, skip. State c [N, H, P]: key_dim, heads,
     channels per head."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.chunked import decayed_attention, decayed_attention_step, pad_to_chunks
-from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 
@@ -34,7 +34,7 @@ class SelectiveSSMConfig(Spec, frozen=True, tag_field="kind", tag="ssm-selective
         return SelectiveSSM(channels, self.n_heads, self.state_dim, time_constant)
 
 
-class SelectiveSSM(Mixer):
+class SelectiveSSM(SequenceMixer):
     """State h [N, H, P]: state_dim, heads, channels per head."""
 
     def __init__(

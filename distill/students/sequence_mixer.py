@@ -14,11 +14,11 @@ from edge_audio.errors import UsageError
 State = tuple[Tensor, ...]
 
 
-class Mixer(nn.Module, ABC):
+class SequenceMixer(nn.Module, ABC):
     """u [B, T, D] -> y [B, T, D], causal: `forward` equals repeated `step` from a zero state.
 
     state_shapes: shape of every state tensor by name, without the batch dimension. Its settings
-    are a Spec with `build(channels, token_s) -> Mixer`, told apart in recipes by their `kind`.
+    are a Spec with `build(channels, token_s) -> SequenceMixer`, in recipes told apart by `kind`.
     """
 
     state_shapes: dict[str, tuple[int, ...]]

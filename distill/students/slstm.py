@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.sequence_mixer import Mixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 8.0
@@ -41,7 +41,7 @@ class SLSTMConfig(Spec, frozen=True, tag_field="kind", tag="slstm"):
         return SLSTM(channels, self.head_dim, self.max_time_constant_s / token_s)
 
 
-class SLSTM(Mixer):
+class SLSTM(SequenceMixer):
     """State c, n and h [H, P]: heads, channels per head."""
 
     def __init__(self, channels: int, head_dim: int, max_time_constant: float) -> None:

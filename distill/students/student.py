@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from distill.students.blocks import Block, MixerConfig, bounded_hardswish, bounded_norm
+from distill.students.blocks import MixerConfig, ResidualBlock, bounded_hardswish, bounded_norm
 from distill.students.lti import LTIConfig
 from distill.students.sequence_mixer import State
 from distill.students.stem import ConvStem
@@ -61,7 +61,7 @@ class Student(nn.Module):
         self.config = config
         self.stem = ConvStem(config.frontend.n_mels, config.stem, config.channels)
         self.blocks = nn.ModuleList(
-            Block(config.channels, config.mixer.build(config.channels, self.token_s))
+            ResidualBlock(config.channels, config.mixer.build(config.channels, self.token_s))
             for _ in range(config.n_blocks)
         )
         self.norm = nn.BatchNorm1d(config.channels)
@@ -128,8 +128,8 @@ class Student(nn.Module):
         embedding = self._embedding(x)
         return StudentOutput(self.head(embedding), embedding), tuple(next_state)
 
-    def _blocks(self) -> Sequence[Block]:
-        return cast("Sequence[Block]", self.blocks)
+    def _blocks(self) -> Sequence[ResidualBlock]:
+        return cast("Sequence[ResidualBlock]", self.blocks)
 
     def model_spec(self) -> ModelSpec:
         """What the exported step looks like from outside."""

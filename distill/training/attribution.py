@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import read_manifest
 from distill.training.recipe import read_recipe
 
 Source = tuple[str, str]  # repository, licence
@@ -22,7 +22,7 @@ def credits_by_source(recipe_path: Path) -> dict[Source, list[str]]:
     """Attributions of all training clips, each once, by source and licence, sorted."""
     folder = data_dir()
     trained = {
-        clip.path for clip in read_recipe(recipe_path).split.divide(read_manifest(folder))[0]
+        clip.path for clip in read_recipe(recipe_path).split.divide(read_clip_list(folder))[0]
     }
     found: dict[Source, set[str]] = defaultdict(set)
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:

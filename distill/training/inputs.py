@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from distill.data.clip_list import Clip
 from distill.data.companions import companions
-from distill.data.manifest import Clip
 from distill.students.student import Student
 from distill.training.recipe import MaskingConfig
 from distill.training.targets import Arrays

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from distill.data.manifest import Split
+from distill.data.clip_feed import FeedConfig
+from distill.data.split import Split
 from distill.mixing.mixtures import MixtureConfig
-from distill.mixing.stream_mixer import StreamConfig
-from distill.runs.checkpoints import convert, merge, read_table
+from distill.runs.toml import convert, merge, read_table
 from distill.students.sizes import student_config
 from distill.students.student import StudentConfig
-from distill.teachers import TeacherConfig, TransformersConfig
+from distill.teachers.config import TeacherConfig, TransformersConfig
 from edge_audio.bundle.spec import Spec
 
 
@@ -97,7 +97,7 @@ class Recipe(Spec, frozen=True):
     masking: MaskingConfig = MaskingConfig()
     student: StudentConfig = StudentConfig()
     loss: LossConfig = LossConfig()
-    stream: StreamConfig | None = None
+    stream: FeedConfig | None = None
     start_from: str = ""
     blend: float = 0.0
     labels: tuple[str, ...] = ()

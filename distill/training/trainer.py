@@ -1,9 +1,8 @@
-"""One distillation run: make targets, train the student, checkpoint, resume."""
+"""The training loop: batches, steps, checkpoints, resuming."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +14,25 @@ from accelerate.utils import DistributedDataParallelKwargs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.data.checks import require_sound
-from distill.data.folders import data_dir
-from distill.data.labels import audioset_labels
-from distill.data.manifest import Clip, ClipStore, read_manifest
-from distill.mixing.mixtures import Mixer
-from distill.mixing.stream_mixer import ClipStream, StreamMixer
+from distill.progress import format_figures, progress
 from distill.runs.checkpoints import (
     CHECKPOINT_NAME,
-    METRICS_NAME,
-    MetricsLog,
     describe_run,
-    draw_curves,
-    format_figures,
     load_state,
     load_to_resume,
-    progress,
-    require_finite,
     save_atomically,
-    warmup_cosine,
 )
+from distill.runs.metrics_log import METRICS_NAME, MetricsLog, draw_curves
+from distill.runs.schedule import require_finite, warmup_cosine
 from distill.students.student import Student
-from distill.teachers import open_teacher
-from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
+from distill.training.inputs import Input
 from distill.training.objective import Objective
 from distill.training.recipe import Recipe, TrainingConfig
-from distill.training.targets import (
-    SHARD_SIZE,
-    DrawsMixtures,
-    TargetCache,
-    TargetMaker,
-    Targets,
-    cache_key,
-)
+from distill.training.targets import Targets
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.support.folders import peers_dir
 
 _LOG_EVERY_STEPS = 25
-_SAMPLE_SIZE = 256
 _SLOW_PARAMETERS = ("log_decay", "angle")  # the recurrence: lower rate, no weight decay
-
-Prepare = Callable[[Student], None]
-
-
-def distill(
-    recipe: Recipe, runs_dir: Path, n_processes: int, prepare: Prepare | None = None
-) -> Path:
-    """Runs or resumes `recipe` in `runs_dir / recipe.name`; returns the checkpoint's path.
-
-    n_processes: how many make the cached targets. prepare: is given the student before training
-    begins; quantization-aware training hooks its fake quantizers in here.
-    """
-    accelerator = open_accelerator(recipe.training)
-    clips = read_manifest(data_dir())
-    for problem in require_sound(data_dir(), clips, audioset_labels()):
-        accelerator.print(f"note: {problem.message}", file=sys.stderr)
-    with accelerator.main_process_first():
-        targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
-    labels = audioset_labels()
-    if recipe.start_from:
-        check_start(recipe, clips)
-    student = start_student(recipe)
-    sample = targets.batch(np.arange(min(len(targets), _SAMPLE_SIZE)))
-    objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
-    if prepare is not None:
-        prepare(student)
-    inputs: list[Input] = []
-    if recipe.loss.human:
-        inputs.append(HumanLabels(clips, labels))
-    if recipe.loss.strong:
-        inputs.append(StrongLabels(clips, labels, student))
-    if recipe.masking.share:
-        inputs.append(Masks(recipe.masking, student, recipe.seed))
-    run_dir = runs_dir / recipe.name
-    trainer = Trainer(
-        accelerator, recipe, recipe.seed, recipe.training, run_dir, objective, targets, inputs
-    )
-    return trainer.run()
 
 
 def open_accelerator(config: TrainingConfig) -> Accelerator:
@@ -104,88 +45,16 @@ def open_accelerator(config: TrainingConfig) -> Accelerator:
     )
 
 
-def training_clips(recipe: Recipe, clips: list[Clip]) -> list[int]:
-    """Positions in `clips` of those that the recipe may train on."""
-    chosen = {clip.path for clip in recipe.split.divide(clips)[0]}
-    return [index for index, clip in enumerate(clips) if clip.path in chosen]
-
-
-def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
-    """The recipe's teacher targets; what of a cache is missing is made."""
-    indices, frontend = training_clips(recipe, clips), recipe.student.frontend
-
-    def open_maker() -> TargetMaker:
-        rate_hz = frontend.sample_rate_hz
-        n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
-        odds = balance([clips[index] for index in indices])
-        mixing = recipe.mixture, rate_hz, n_samples, odds
-        mixer: DrawsMixtures
-        if recipe.stream is None:
-            store = ClipStore.open(data_dir(), clips, rate_hz, cache_dir)
-            mixer = Mixer(store, indices, *mixing)
-        else:
-            streamed = ClipStream(data_dir(), clips, indices, rate_hz, recipe.seed, recipe.stream)
-            mixer = StreamMixer(streamed, *mixing, mixtures_per_pool=SHARD_SIZE)
-        teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        n_mixtures = recipe.training.n_mixtures
-        return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
-
-    if not recipe.training.cache:
-        return open_maker()
-    heard = [clips[index] for index in indices]
-    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed)
-    key = cache_key(*parts, *([recipe.stream] if recipe.stream else []))
-    cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
-    cache.build(open_maker, n_processes)
-    return cache.load()
-
-
-def balance(clips: list[Clip]) -> NDArray[np.float64]:
-    """Odds of drawing each clip: one over the square root of its rarest label's count."""
-    counts: dict[str, int] = {}
-    for clip in clips:
-        for label in clip.labels:
-            counts[label] = counts.get(label, 0) + 1
-    rarest = [min((counts[label] for label in clip.labels), default=1) for clip in clips]
-    return 1.0 / np.sqrt(np.array(rarest, float))
-
-
-def check_start(recipe: Recipe, clips: list[Clip]) -> None:
-    """Raises UsageError if the student that this run goes on with has heard what it holds out."""
-    earlier = load_student(Path(recipe.start_from))[1]
-    heard = {clips[index].group for index in training_clips(earlier, clips)}
-    leaks = [clip.path for clip in recipe.split.divide(clips)[1] if clip.group in heard]
-    if leaks:
-        raise UsageError(
-            f"{recipe.start_from} has heard {len(leaks)} clips that {recipe.name} holds out, such "
-            f"as {leaks[0]}: start from a student whose split holds out as much"
-        )
-
-
-def start_student(recipe: Recipe) -> Student:
-    """The recipe's student, new or with the weights of `start_from`."""
-    torch.manual_seed(recipe.seed)
-    student = Student(recipe.student)
-    if recipe.start_from:
-        weights = load_state(Path(recipe.start_from))["student"]
-        try:
-            student.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UsageError(f"{recipe.start_from} holds a student of another shape") from error
-    return student
-
-
 class Trainer:
     """Training state of one run; everything that a resume needs is in its checkpoint.
 
-    recipe: what a checkpoint must have been made by to be resumed. objective: a module with a
-    `student`, whose
-    forward gives the terms of the loss. inputs: add arrays to each batch of targets.
+    recipe: what a checkpoint must have been made by to be resumed. objective: has the student,
+    and gives the terms of the loss. inputs: add arrays to each batch of targets.
     """
 
     def __init__(
         self,
+        *,
         accelerator: Accelerator,
         recipe: msgspec.Struct,
         seed: int,

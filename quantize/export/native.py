@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.students.blocks import BOUND, Block
+from distill.students.blocks import BOUND, ResidualBlock
 from distill.students.conv_mixer import CausalTCN, DilatedConv
 from distill.students.lti import DiagonalSSM
 from distill.students.mlstm import MAX_LOGIT as MLSTM_MAX_LOGIT
 from distill.students.mlstm import MLSTM, ExponentialMLSTM
 from distill.students.selective import SelectiveSSM
-from distill.students.sequence_mixer import Mixer
+from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import MAX_LOGIT as SLSTM_MAX_LOGIT
 from distill.students.slstm import OUTPUT_SCALE, SLSTM
 from distill.students.stem import CausalConv
@@ -56,7 +56,7 @@ def export_native(graph: StepGraph, scheme: Scheme) -> bytes:
     fold_batch_norms(student)
     writer = _Writer()
     writer.stem(student, graph.spec.frontend)
-    for index, block in enumerate(cast("Sequence[Block]", student.blocks)):
+    for index, block in enumerate(cast("Sequence[ResidualBlock]", student.blocks)):
         writer.block(f"block {index}", block)
     writer.norm(student.norm)
     writer.linear("embed", student.embed)
@@ -145,7 +145,7 @@ class _Writer:
         added = np.zeros(len(weight), np.float32) if bias is None else _values(bias)
         self._numbers(added * 2.0**out_bits)
 
-    def block(self, name: str, block: Block) -> None:
+    def block(self, name: str, block: ResidualBlock) -> None:
         mixer = block.mixer
         self._words(KINDS.index(_kind(mixer)))
         self.norm(block.norm)
@@ -226,7 +226,7 @@ class _Writer:
         self.pieces.append(padded(np.ascontiguousarray(little).tobytes()))
 
 
-def _kind(mixer: Mixer) -> str:
+def _kind(mixer: SequenceMixer) -> str:
     if isinstance(mixer, MLSTM):
         return "mlstm-exponential" if isinstance(mixer, ExponentialMLSTM) else "mlstm-sigmoid"
     kinds = {DiagonalSSM: "lti", SelectiveSSM: "selective", SLSTM: "slstm", CausalTCN: "tcn"}

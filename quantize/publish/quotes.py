@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from distill.evaluation import fold_tables as fold_report
-from distill.evaluation.clips import HITS_AT
+from distill.evaluation.fold_results import FoldResults
 from distill.evaluation.metrics import Estimate
-from distill.evaluation.results import ModelReport, Report
+from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
 from distill.evaluation.streaming import StreamingModel
 from edge_audio.errors import UsageError
 
@@ -24,34 +23,34 @@ def quote_metrics(path: Path) -> dict[str, str]:
     try:
         content = msgspec.json.decode(path.read_bytes())
         command = content.pop("command")
-        quote = _quote_folds if "confusion" in content else _quote_report
+        quote = _quote_folds if "confusion" in content else _quote_clips
         figures = quote(content)
     except (OSError, AttributeError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is no metrics.json of edge-audio evaluate: {error}") from error
     return {"measured by": "`" + " ".join(["edge-audio", *command[1:]]) + "`", **figures}
 
 
-def _quote_report(content: dict[str, Any]) -> dict[str, str]:
-    report = msgspec.convert(content, Report)
+def _quote_clips(content: dict[str, Any]) -> dict[str, str]:
+    results = msgspec.convert(content, ClipResults)
     rows: dict[str, list[str]] = {}
-    for model in report.models:
+    for model in results.models:
         for name, estimate in _figures(model).items():
             rows.setdefault(name, []).append(f"{model.name} {_percent(estimate)}")
-    for heard in report.streaming.models if report.streaming else ():
+    for heard in results.streaming.models if results.streaming else ():
         for name, text in _streaming_figures(heard).items():
             rows.setdefault(name, []).append(f"{heard.name} {text}")
     return {
-        "measured on": f"{report.n_clips} clips of {report.n_groups} recordings held out by the "
-        f"recipe {report.recipe}, {report.n_esc_clips} of them ESC clips",
+        "measured on": f"{results.n_clips} clips of {results.n_groups} recordings held out by the "
+        f"recipe {results.recipe}, {results.n_esc_clips} of them ESC clips",
         **{name: "; ".join(values) for name, values in rows.items()},
     }
 
 
 def _quote_folds(content: dict[str, Any]) -> dict[str, str]:
-    report = msgspec.convert(content, fold_report.Report)
-    bundle = report.bundle
+    results = msgspec.convert(content, FoldResults)
+    bundle = results.bundle
     return {
-        "measured on": f"the ESC folds: {report.checkpoint}, which heard none of them, fine-tuned "
+        "measured on": f"the ESC folds: {results.checkpoint}, which heard none of them, fine-tuned "
         "on four and scored on the fifth, int8 and streaming; not this bundle's own weights",
         "ESC-50": _percent(bundle.esc50),
         "ESC-50 without recordings that several folds share": _percent(bundle.esc50_leak_aware),
@@ -59,7 +58,7 @@ def _quote_folds(content: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _figures(model: ModelReport) -> dict[str, Estimate]:
+def _figures(model: ModelResults) -> dict[str, Estimate]:
     accuracy = {
         f"{name}, 5-fold accuracy of a logistic regression on {features}": folds.mean
         for name, kinds in (("ESC-50", model.esc50), ("ESC-10", model.esc10))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig, calibrate
+from distill.data.clip_list import read_clip_list
 from distill.data.folders import data_dir
-from distill.data.manifest import read_manifest
-from distill.evaluation.clips import bundle_recipe, calibration_clips
+from distill.evaluation.held_out import calibration_clips
+from distill.evaluation.models import bundle_recipe
 from distill.scoring.clips import BundleScorer
-from distill.scoring.streams import open_listener
+from distill.scoring.streams import open_stream_scorer
 from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
@@ -20,9 +21,9 @@ from quantize.publish.card import CARD_NAME, model_card
 
 def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
     """What the bundle should report, by its own scores."""
-    clips = read_manifest(data_dir())
+    clips = read_clip_list(data_dir())
     chosen = calibration_clips(recipe, clips)
-    return calibrate(config, open_listener(BundleScorer(bundle)), data_dir(), chosen, clips)
+    return calibrate(config, open_stream_scorer(BundleScorer(bundle)), data_dir(), chosen, clips)
 
 
 def recalibrate(

@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from distill.data.labels import LABELS_NAME, read_class_map  # noqa: E402
 from distill.runs.checkpoints import CHECKPOINT_NAME  # noqa: E402
-from distill.training.trainer import distill, load_student  # noqa: E402
+from distill.training.distill import distill  # noqa: E402
+from distill.training.trainer import load_student  # noqa: E402
 from edge_audio.bundle.manifest import Manifest, Tolerance  # noqa: E402
 from edge_audio.bundle.spec import EventSpec  # noqa: E402
 from edge_audio.bundle.store import Bundle, save_bundle  # noqa: E402

@@ -11,17 +11,21 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from distill.data.manifest import Split
+from distill.data.clip_list import Clip
+from distill.data.split import Split
 from distill.mixing.mixtures import MixtureConfig
 from distill.students.lti import LTIConfig
 from distill.students.student import StudentConfig
-from distill.teachers import EfficientATConfig
+from distill.teachers.config import EfficientATConfig
 from distill.teachers.efficientat import EfficientAT
 from distill.training.recipe import Recipe, TrainingConfig
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 
 RATE_HZ = 16_000
+CLIPS_PER_SHARD = 7
+LEAKING_GROUPS = {"fs:131943", "fs:209698", "fs:134049", "fs:234879", "fs:14262"}
+"""Recordings of which ESC-50's official folds share clips."""
 TEACHER_NAME = "small.pt"
 COLUMNS = (
     *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
@@ -79,7 +83,7 @@ def row(path: str, kind: str, fold: int, group: str, **changes: Any) -> dict[str
     return {**dict.fromkeys(COLUMNS, ""), **values, **changes}
 
 
-def write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
+def write_clip_list(folder: Path, rows: list[dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -100,7 +104,7 @@ def make_data(folder: Path, n_per_fold: int = 2) -> None:
                     n_samples = int(rng.uniform(0.4, 1.0) * RATE_HZ)
                     sf.write(folder / name, sound(kind, n_samples, rng), RATE_HZ)
                     rows.append(row(name, kind, fold, f"{origin}-{fold}-{kind}"))
-    write_manifest(folder, rows)
+    write_clip_list(folder, rows)
 
 
 def save_rain_detector(folder: Path) -> Bundle:
@@ -122,3 +126,25 @@ def make_peers(folder: Path) -> None:
     (folder / "audioset_labels.csv").write_text(text + "\n")
     torch.manual_seed(0)
     torch.save(EfficientAT(TINY_TEACHER.width).state_dict(), folder / TEACHER_NAME)
+
+
+def damage(folder: Path) -> dict[str, str]:
+    """Files that no clip can be read from, with a part of the error that each must give."""
+    sf.write(folder / "empty.wav", np.zeros(0), 16_000)
+    sf.write(folder / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    (folder / "text.ogg").write_bytes(b"no audio")
+    (folder / "nothing.flac").write_bytes(b"")
+    return {
+        "empty.wav": "no samples",
+        "nan.wav": "NaN",
+        "text.ogg": "Format not recognised",
+        "nothing.flac": "Format not recognised",
+        "absent.wav": "no such file",
+    }
+
+
+def clip_at(path: str, **changes: Any) -> Clip:
+    values = {**row(path, "rain", 1, path), **changes}
+    fields = {name: values[name] for name in Clip.__struct_fields__}
+    labels = tuple(label for label in values["labels"].split(";") if label)
+    return Clip(**{**fields, "labels": labels})

@@ -17,8 +17,8 @@ from scipy.stats import poisson
 
 from distill.calibration.scenes import Negatives, fold_sounds
 from distill.calibration.thresholds import CalibrationConfig
+from distill.data.clip_list import read_clip_list
 from distill.data.companions import companions
-from distill.data.manifest import read_manifest
 from distill.evaluation.clips import calibration_clips
 from distill.evaluation.streaming_metrics import onset_latency
 from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
@@ -114,7 +114,7 @@ def test_other_scenes_have_as_many_right_and_false_events_as_the_manifest_says(
     manifest = load_bundle("tiny-int8").manifest
     recipe = msgspec.convert(manifest.provenance["recipe"], Recipe)
     thresholds = manifest.events.thresholds
-    clips = read_manifest(data_dir)
+    clips = read_clip_list(data_dir)
     (fold,) = fold_sounds(data_dir, calibration_clips(recipe, clips), n_folds=1)
     tagger = Tagger.open("tiny-int8")
     scenes = list(negatives(SCENES, fold.clips, (99,)))

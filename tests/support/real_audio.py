@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from distill.data.manifest import read_manifest
+from distill.data.clip_list import read_clip_list
 
 
 def soundscape(data_dir: Path, duration_s: float) -> np.ndarray:
     """int16 at 16 kHz: clips of fold 5, which no shipped model was trained on, evenly spread
     over the manifest, one after the other."""
-    clips = [clip for clip in read_manifest(data_dir) if clip.fold == 5]
+    clips = [clip for clip in read_clip_list(data_dir) if clip.fold == 5]
     total_s = sum(clip.duration_s for clip in clips)
     chosen = clips[:: max(1, int(total_s / duration_s))]
     pieces = [soundfile.read(data_dir / clip.path, dtype="int16")[0] for clip in chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from distill.students.blocks import Block, MixerConfig
+from distill.students.blocks import MixerConfig, ResidualBlock
 from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
@@ -53,7 +53,7 @@ def make_mixed_student() -> Student:
     student = Student(CONFIGS["ssm-lti"])
     width = student.config.channels
     mixers = [config.build(width, student.token_s) for config in MIXERS.values()]
-    student.blocks = nn.ModuleList(Block(width, mixer) for mixer in mixers)
+    student.blocks = nn.ModuleList(ResidualBlock(width, mixer) for mixer in mixers)
     return enliven(student)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import soundfile as sf
 
-from distill.data.manifest import Clip, first_few, to_row, undecodable
+from distill.data.audio import undecodable
+from distill.data.clip_list import Clip, first_few, to_row
 from distill.data.tars import open_audio
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError

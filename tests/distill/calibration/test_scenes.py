@@ -9,11 +9,11 @@ import pytest
 import soundfile as sf
 
 from distill.calibration.scenes import LATENESS_S, Negatives, expected_spans, fold_sounds
+from distill.data.clip_list import read_clip_list
 from distill.data.companions import companions
-from distill.data.manifest import read_manifest
 from distill.mixing.soundscapes import TrueEvent
 from distill.scoring.streams import Detection
-from tests.distill.workshop import RATE_HZ, row, write_manifest
+from tests.distill.workshop import RATE_HZ, row, write_clip_list
 
 
 def test_folds_share_no_recording_and_have_a_like_part_of_every_label(tmp_path: Path) -> None:
@@ -25,8 +25,8 @@ def test_folds_share_no_recording_and_have_a_like_part_of_every_label(tmp_path: 
                 name = f"{label}-{group}-{take}.wav"
                 sf.write(tmp_path / name, rng.uniform(-0.5, 0.5, RATE_HZ), RATE_HZ)
                 rows.append(row(name, "rain", 1, f"{label}-{group}", labels=label))
-    write_manifest(tmp_path, rows)
-    clips = read_manifest(tmp_path)
+    write_clip_list(tmp_path, rows)
+    clips = read_clip_list(tmp_path)
     folds = fold_sounds(tmp_path, clips, 3)
     for sounds, bouts in folds:
         assert len(bouts) == len(sounds)
@@ -38,10 +38,10 @@ def test_folds_share_no_recording_and_have_a_like_part_of_every_label(tmp_path: 
 
 def test_company_is_what_stands_beside_a_label_and_its_kin(tmp_path: Path) -> None:
     labels = ["Dog;Howl", "Howl", "Engine", "Dog", "", "Engine;Wind"]
-    write_manifest(
+    write_clip_list(
         tmp_path, [row(f"{i}.wav", "rain", 1, f"g{i}", labels=x) for i, x in enumerate(labels)]
     )
-    company = companions(read_manifest(tmp_path), ("Dog", "Wind"))
+    company = companions(read_clip_list(tmp_path), ("Dog", "Wind"))
     assert {"Dog", "Howl", "Bark"} <= company["Dog"]
     assert company["Dog"].isdisjoint({"Engine", "Wind", "Cat"})
     assert {"Wind", "Engine"} <= company["Wind"]

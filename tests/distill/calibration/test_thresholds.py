@@ -19,7 +19,7 @@ from distill.calibration.thresholds import (
 )
 from distill.data.companions import Company
 from distill.mixing.soundscapes import Sound, TrueEvent
-from distill.scoring.streams import ScoreStream, detect
+from distill.scoring.streams import ScoreTrack, detect
 from edge_audio.bundle.spec import Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import HYSTERESIS
@@ -98,12 +98,12 @@ SOUNDS = [TrueEvent("Bark", 2.0, 4.0), TrueEvent("Siren", 10.0, 12.0)]
 EVENTS = [TrueEvent("Dog", 1.0, 2.0), TrueEvent("Dog", 6.0, 7.0), TrueEvent("Cat", 3.0, 5.0)]
 
 
-def random_stream(seed: int) -> ScoreStream:
+def random_stream(seed: int) -> ScoreTrack:
     """20 s of scores that come and go."""
     rng = np.random.default_rng(seed)
     logits = np.cumsum(rng.normal(0.0, 0.8, (250, len(LABELS))), axis=0)
     scores = 1.0 / (1.0 + np.exp(-logits))
-    return ScoreStream(STEP_S * np.arange(1, 251), scores.astype(np.float32))
+    return ScoreTrack(STEP_S * np.arange(1, 251), scores.astype(np.float32))
 
 
 @settings(deadline=None, max_examples=10)

@@ -15,11 +15,13 @@ import webdataset
 from click.testing import CliRunner
 
 from distill.cli.dataset import dataset
-from distill.data.checks import check_manifest
+from distill.data.checks import check_clip_list
+from distill.data.clip_list import Clip, read_clip_list, write_clip_list
+from distill.data.clip_store import ClipStore
 from distill.data.datasets import LAYOUTS, display_names, esc50, survey, urbansound8k
 from distill.data.datasets.base import licence_tier
 from distill.data.datasets.fsd50k import licence_name
-from distill.data.manifest import Clip, ClipStore, Split, read_manifest, write_manifest
+from distill.data.split import Split
 from edge_audio.errors import SourceError, UsageError
 
 NAMES = {
@@ -49,8 +51,8 @@ def class_map(folder: Path, names: Mapping[str, str] = NAMES) -> Path:
 
 def manifest_of(layout: str, folder: Path) -> dict[str, Clip]:
     """What the layout makes of the folder, by file name."""
-    write_manifest(folder, survey(LAYOUTS[layout](folder, NAMES), folder).rows)
-    return {Path(clip.path).name: clip for clip in read_manifest(folder)}
+    write_clip_list(folder, survey(LAYOUTS[layout](folder, NAMES), folder).rows)
+    return {Path(clip.path).name: clip for clip in read_clip_list(folder)}
 
 
 @pytest.fixture
@@ -199,13 +201,13 @@ def test_esc50_leak_across_folds_is_held_out_whole_and_warned_of(esc: Path) -> N
     clips = list(manifest_of("esc50", esc).values())
     _, held_out = Split(tiers=("A", "E"), held_out_folds=(2,)).divide(clips)
     assert {clip.fold for clip in held_out} == {2, 3}
-    (problem,) = check_manifest(esc, clips, {"Dog", "Bark", "Drip", "Water"})
+    (problem,) = check_clip_list(esc, clips, {"Dog", "Bark", "Drip", "Water"})
     assert problem.severity == "warning"
     assert "fs:131943 (folds [2, 3])" in problem.message
 
 
 def test_esc50_labels_are_those_of_the_shared_data(data_dir: Path) -> None:
-    listed = {c.esc50_class: c.labels for c in read_manifest(data_dir) if c.is_esc}
+    listed = {c.esc50_class: c.labels for c in read_clip_list(data_dir) if c.is_esc}
     assert listed == esc50.LABELS
 
 
@@ -255,7 +257,7 @@ def test_webdataset_reads_the_json_beside_each_clip(tars: Path, tmp_path: Path) 
         ("a.tar/sub/0.flac", ("Speech", "Gush"), 5, "a:sub/0", "C"),
         ("a.tar/sub/1.flac", ("Guitar",), 1, "a:sub/1", "A"),
     ]
-    assert check_manifest(tars, clips, NAMES.values()) == []
+    assert check_clip_list(tars, clips, NAMES.values()) == []
     store = ClipStore.open(tars, clips, 16_000, tmp_path / "cache")
     assert [len(store[index]) for index in range(len(store))] == [4_000, 4_000]
 
@@ -302,7 +304,7 @@ def test_command_writes_a_manifest_above_the_dataset_and_says_what_is_in_it(esc:
     assert done.exit_code == 0, done.output
     assert "3 clips" in done.stdout
     assert "1 not on disk: 5-9032-A-0.wav" in done.stdout
-    (first, *_) = read_manifest(esc.parent)
+    (first, *_) = read_clip_list(esc.parent)
     assert first.path == f"{esc.name}/audio/1-100032-A-0.wav"
     assert (esc.parent / first.path).is_file()
     assert classes.is_file()

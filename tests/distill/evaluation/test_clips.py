@@ -15,17 +15,13 @@ from rich.console import Console
 
 from distill.calibration.thresholds import CalibrationConfig
 from distill.cli.evaluate import evaluate as command
-from distill.data.manifest import read_manifest
-from distill.evaluation.clips import (
-    TWINS,
-    check_never_heard,
-    evaluate,
-    held_out_clips,
-    label_matrix,
-    open_targets,
-    write_report,
-)
-from distill.evaluation.results import Report
+from distill.data.clip_list import read_clip_list
+from distill.data.split import require_unheard
+from distill.evaluation.clips import evaluate, label_matrix
+from distill.evaluation.figures import draw_clips
+from distill.evaluation.held_out import TWINS, held_out_clips
+from distill.evaluation.models import open_models
+from distill.evaluation.results import ClipResults, write_results
 from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.training.recipe import Recipe
@@ -37,7 +33,7 @@ from tests.distill.workshop import (
     TINY_TEACHER,
     row,
     save_rain_detector,
-    write_manifest,
+    write_clip_list,
 )
 from tests.support.paths import REPOSITORY
 
@@ -48,7 +44,7 @@ def checkpoint(in_workshop: Path) -> str:
 
 
 @pytest.fixture
-def report(checkpoint: str) -> Report:
+def report(checkpoint: str) -> ClipResults:
     return evaluate([checkpoint])
 
 
@@ -64,13 +60,13 @@ def save_as(recipe: Recipe, checkpoint: str, path: Path) -> str:
     return str(path)
 
 
-def test_report_counts_the_held_out_clips_and_groups(report: Report) -> None:
+def test_report_counts_the_held_out_clips_and_groups(report: ClipResults) -> None:
     assert (report.n_clips, report.n_groups, report.n_esc_clips) == (36, 18, 30)
     assert (report.n_training_clips, report.n_unlabelled) == (24, 0)
     assert (report.recipe, report.n_labels) == (TINY_RECIPE.name, 527)
 
 
-def test_every_figure_is_reported_over_its_own_clips(report: Report) -> None:
+def test_every_figure_is_reported_over_its_own_clips(report: ClipResults) -> None:
     (model,) = report.models
     assert {name: hits[0].n for name, hits in model.hits.items()} == {
         "all": 36, "ESC": 30, "other": 6,
@@ -84,7 +80,7 @@ def test_every_figure_is_reported_over_its_own_clips(report: Report) -> None:
     assert model.agreement is None
 
 
-def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: Report) -> None:
+def test_embedding_of_even_a_hardly_trained_student_beats_chance(report: ClipResults) -> None:
     assert report.models[0].esc50["embedding"].mean.low > 1 / len(KINDS)
 
 
@@ -93,11 +89,10 @@ def test_teacher_column_is_scored_on_the_same_clips(
 ) -> None:
     from distill.evaluation import clips as module
     from distill.scoring.clips import TeacherScorer
-    from distill.teachers import open_teacher
-    from edge_audio.support.folders import peers_dir
+    from distill.teachers.opening import open_teacher
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
-    monkeypatch.setattr(module, "open_baselines", lambda recipe, names: [scorer] if names else [])
+    monkeypatch.setattr(module, "open_peers", lambda recipe, names: [scorer] if names else [])
     report = evaluate([checkpoint], {"teacher"})
     student, peer = report.models
     assert peer.name == "small"
@@ -140,8 +135,8 @@ def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
         row("esc/5-1-A.ogg", "rain", 5, "g3"),
         row("a.ogg", "rain", 1, "g4"),
     ]
-    write_manifest(tmp_path, rows)
-    clips = read_manifest(tmp_path)
+    write_clip_list(tmp_path, rows)
+    clips = read_clip_list(tmp_path)
     partly = held_out_clips(with_split(hold_out_esc=False), clips)
     assert [clip.path for clip in partly] == ["esc/5-1-A.ogg"]
     wholly = held_out_clips(with_split(hold_out_esc=True), clips)
@@ -149,18 +144,16 @@ def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
 
 
 def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) -> None:
-    from distill.evaluation.clips import Target
     from distill.training.recipe import read_recipe
 
-    clips = read_manifest(data_dir)
+    clips = read_clip_list(data_dir)
     for name in ("ship", "esc_free"):
         recipe = read_recipe(REPOSITORY / "distill" / "recipes" / f"{name}.toml")
-        target = Target(name, None, recipe)  # type: ignore[arg-type]
         scored = held_out_clips(recipe, clips)
-        check_never_heard(target, clips, scored)
+        require_unheard(recipe.split, clips, scored, who=name, advice="")
         trained = [clip for clip in clips if clip not in scored and clip.tier in "AB"]
         with pytest.raises(EdgeAudioError, match="has heard"):
-            check_never_heard(target, clips, [*scored, trained[0]])
+            require_unheard(recipe.split, clips, [*scored, trained[0]], who=name, advice="")
 
 
 def test_labels_that_no_model_knows_are_dropped(tmp_path: Path) -> None:
@@ -168,12 +161,12 @@ def test_labels_that_no_model_knows_are_dropped(tmp_path: Path) -> None:
         row("a.wav", "rain", 1, "g", labels="Rain;Mouse click"),
         row("b.wav", "rain", 1, "g", labels="Mouse click"),
     ]
-    write_manifest(tmp_path, rows)
-    listed = label_matrix(read_manifest(tmp_path), ["Siren", "Rain"])
+    write_clip_list(tmp_path, rows)
+    listed = label_matrix(read_clip_list(tmp_path), ["Siren", "Rain"])
     assert listed.tolist() == [[False, True], [False, False]]
 
 
-def test_bundle_beside_a_checkpoint_is_scored_with_it(
+def test_bundle_beside_a_checkpoint_is_scored_with_it_if_asked_for(
     checkpoint: str, float_bundle: Bundle, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -181,7 +174,8 @@ def test_bundle_beside_a_checkpoint_is_scored_with_it(
     (run / "checkpoint.pt").write_bytes(Path(checkpoint).read_bytes())
     files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
     save_bundle(run / "exported", float_bundle.manifest, files)
-    report = evaluate([str(run)])
+    assert [model.name for model in open_models(str(run))] == [str(run / "checkpoint.pt")]
+    report = evaluate([str(run)], with_bundles=True)
     student, exported = report.models
     assert exported.name == float_bundle.manifest.name
     assert set(exported.esc50) == {"scores"}
@@ -194,16 +188,16 @@ def test_bundle_without_its_recipe_cannot_be_scored(float_bundle: Bundle, tmp_pa
     manifest = msgspec.structs.replace(float_bundle.manifest, provenance={})
     save_bundle(tmp_path / "orphan", manifest, files)
     with pytest.raises(EdgeAudioError, match="does not say what it was trained on"):
-        open_targets(str(tmp_path / "orphan"))
+        open_models(str(tmp_path / "orphan"))
 
 
 def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
     with pytest.raises(UsageError, match="no model 'nothing'"):
-        open_targets("nothing")
+        open_models("nothing")
 
 
 @pytest.fixture
-def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClipResults:
     """Of the shipped weights, on few and short soundscapes."""
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
     from distill.evaluation import clips as module
@@ -218,7 +212,7 @@ def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return evaluate([path], with_soundscapes=True)
 
 
-def test_soundscapes_are_made_of_held_out_clips(heard_report: Report) -> None:
+def test_soundscapes_are_made_of_held_out_clips(heard_report: ClipResults) -> None:
     streaming = heard_report.streaming
     assert streaming is not None
     assert streaming.labels == ("Rain", "Siren")  # clocks tick too briefly for a bout
@@ -227,13 +221,13 @@ def test_soundscapes_are_made_of_held_out_clips(heard_report: Report) -> None:
 
 
 def test_written_report_can_be_read_back(
-    report: Report, heard_report: Report, tmp_path: Path
+    report: ClipResults, heard_report: ClipResults, tmp_path: Path
 ) -> None:
     whole = msgspec.structs.replace(report, streaming=heard_report.streaming)
-    write_report(whole, tmp_path / "out", ["edge-audio", "evaluate"])
+    write_results(whole, tmp_path / "out" / "metrics.json", ["edge-audio", "evaluate"])
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content.pop("command") == ["edge-audio", "evaluate"]
-    assert msgspec.convert(content, Report) == whole
+    assert msgspec.convert(content, ClipResults) == whole
 
 
 def pictures(folder: Path) -> set[str]:
@@ -244,16 +238,16 @@ def pictures(folder: Path) -> set[str]:
 
 
 def test_report_has_a_picture_of_everything_it_measured(
-    report: Report, heard_report: Report, tmp_path: Path
+    report: ClipResults, heard_report: ClipResults, tmp_path: Path
 ) -> None:
     always = {"average_precision", "precision_recall", "reliability"}
-    write_report(report, tmp_path / "all folds")
+    draw_clips(report, tmp_path / "all folds")
     assert pictures(tmp_path / "all folds") == {*always, "confusion"}
-    write_report(heard_report, tmp_path / "heard")
+    draw_clips(heard_report, tmp_path / "heard")
     assert pictures(tmp_path / "heard") == {*always, "latency", "false_alarms"}
 
 
-def test_streaming_table_shows_every_figure(heard_report: Report) -> None:
+def test_streaming_table_shows_every_figure(heard_report: ClipResults) -> None:
     streaming = heard_report.streaming
     assert streaming is not None
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
@@ -269,7 +263,7 @@ def test_streaming_table_shows_every_figure(heard_report: Report) -> None:
     assert f"{model.false_alarms.each.value:.2f} (" in text
 
 
-def test_table_shows_every_figure_with_its_interval(report: Report) -> None:
+def test_table_shows_every_figure_with_its_interval(report: ClipResults) -> None:
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(describe(report), to_table(report))
     text = console.export_text()

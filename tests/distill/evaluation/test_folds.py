@@ -10,32 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data.manifest import Clip
-from distill.evaluation.fold_tables import (
-    FOLDS,
-    FoldScores,
-    accuracies,
-    describe,
-    is_leaky,
-    summarise,
-    to_table,
-    write_report,
-)
+from distill.cli.evaluate import export_classifier
+from distill.data.clip_list import Clip
+from distill.evaluation.figures import draw_folds
+from distill.evaluation.fold_data import FineTuning, FoldData
+from distill.evaluation.fold_results import FOLDS, FoldScores, accuracies, is_leaky, summarise
+from distill.evaluation.fold_tables import describe, to_table
 from distill.evaluation.folds import (
-    FineTuning,
-    FoldData,
     FoldRecipe,
-    check_never_heard,
     fine_tune,
     log_mean_exp,
+    require_fold_unheard,
     score_fold,
 )
+from distill.evaluation.results import write_results
 from distill.mixing.mixtures import MixtureConfig
-from distill.runs.checkpoints import read_toml
+from distill.runs.toml import read_toml
+from distill.training.distill import training_clips
 from distill.training.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
-from distill.training.trainer import load_student, training_clips
+from distill.training.trainer import load_student
 from edge_audio.errors import EdgeAudioError, UsageError
-from tests.distill.workshop import KINDS, TINY_RECIPE, write_manifest
+from tests.distill.workshop import KINDS, TINY_RECIPE, write_clip_list
 from tests.support.paths import REPOSITORY
 
 RECIPES = REPOSITORY / "distill" / "recipes"
@@ -96,12 +91,12 @@ def test_held_out_clips_do_not_reach_the_teachers_regression(data: FoldData) -> 
 
 
 def test_a_student_that_heard_esc_is_refused(data: FoldData) -> None:
-    check_never_heard(data, fold=1)
+    require_fold_unheard(data, fold=1)
     split = msgspec.structs.replace(TINY_RECIPE.split, hold_out_esc=False)
     kept, data.recipe = data.recipe, msgspec.structs.replace(TINY_RECIPE, split=split)
     try:
-        with pytest.raises(EdgeAudioError, match=r"has heard 6 clips of fold 1.*hold_out_esc"):
-            check_never_heard(data, fold=1)
+        with pytest.raises(EdgeAudioError, match=r"has heard 6 of 6 clips of fold 1.*hold_out_esc"):
+            require_fold_unheard(data, fold=1)
     finally:
         data.recipe = kept
 
@@ -110,7 +105,7 @@ def test_a_fold_without_clips_is_named(
     in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(csv.DictReader((in_workshop / "data" / "manifest.csv").open()))
-    write_manifest(tmp_path, [row for row in rows if row["fold"] != "2"])
+    write_clip_list(tmp_path, [row for row in rows if row["fold"] != "2"])
     (tmp_path / "esc").symlink_to(in_workshop / "data" / "esc")
     (tmp_path / "other").symlink_to(in_workshop / "data" / "other")
     monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path))
@@ -143,7 +138,7 @@ def test_int8_bundle_of_a_fold_answers_like_its_float_student(
 ) -> None:
     for module in ("onnxruntime", "litert_torch"):
         pytest.importorskip(module, reason="needs the onnx and export extras")
-    scores = score_fold(classifier, data, fold=4)
+    scores = score_fold(classifier, data, 4, export_classifier)
     clips = [data.clips[index] for index in scores.positions]
     assert len(clips) == 6
     assert {clip.fold for clip in clips} == {4}
@@ -209,7 +204,8 @@ def test_summary_counts_confusions_and_writes_its_files(tmp_path: Path) -> None:
     assert report.n_leaky_clips == 2
     assert to_table(report).row_count == 5
     assert "fold 1: 1, fold 2: 1" in describe(report)
-    write_report(report, tmp_path)
+    write_results(report, tmp_path / "folds.json")
+    draw_folds(report, tmp_path)
     assert (tmp_path / "confusion.png").stat().st_size > 10_000
     assert msgspec.json.decode((tmp_path / "folds.json").read_bytes())["n_leaky_clips"] == 2
 

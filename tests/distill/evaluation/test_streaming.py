@@ -10,21 +10,21 @@ import pytest
 
 from distill.calibration.scenes import Fold
 from distill.calibration.thresholds import CalibrationConfig
+from distill.data.clip_list import read_clip_list
 from distill.data.companions import companions
 from distill.data.labels import shared_labels
-from distill.data.manifest import read_manifest
 from distill.evaluation.psds import Intervals
 from distill.evaluation.streaming import (
     N_POINTS,
     StreamingModel,
-    StreamingReport,
+    StreamingResults,
     compare,
     evaluate_streaming,
     operating_points,
 )
 from distill.mixing.soundscapes import Sound, SoundscapeConfig
 from distill.scoring.clips import BundleScorer
-from distill.scoring.streams import Listener, WindowListener
+from distill.scoring.streams import StreamScorer, WindowStreamScorer
 from edge_audio.errors import UsageError
 from tests.distill.workshop import RATE_HZ, save_rain_detector
 
@@ -71,15 +71,17 @@ def hear_tones(windows: np.ndarray) -> np.ndarray:
     return np.stack(is_heard, 1).astype(np.float32)
 
 
-def listener(name: str, classify: object, labels: tuple[str, ...] = tuple(TONES_HZ)) -> Listener:
-    return WindowListener(name, labels, 0.1, 0.05, RATE_HZ, classify)  # type: ignore[arg-type]
+def listener(
+    name: str, classify: object, labels: tuple[str, ...] = tuple(TONES_HZ)
+) -> StreamScorer:
+    return WindowStreamScorer(name, labels, 0.1, 0.05, RATE_HZ, classify)  # type: ignore[arg-type]
 
 
 N_CLIPS = dict.fromkeys(TONES_HZ, 6)
 COMPANY = companions([], tuple(TONES_HZ))
 
 
-def compared(*listeners: Listener, config: CalibrationConfig = CONFIG) -> StreamingReport:
+def compared(*listeners: StreamScorer, config: CalibrationConfig = CONFIG) -> StreamingResults:
     return compare(config, listeners, N_CLIPS, [Fold(SOUNDS, SOUNDS)] * 3, COMPANY)
 
 
@@ -193,7 +195,7 @@ def test_labels_are_those_that_all_models_know() -> None:
 def test_bundle_is_evaluated_on_held_out_clips(in_workshop: Path, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
     folder = in_workshop / "data"
-    clips = read_manifest(folder)
+    clips = read_clip_list(folder)
     scorer = BundleScorer(save_rain_detector(tmp_path))
     config = msgspec.structs.replace(CONFIG, min_positives=4)
     report = evaluate_streaming([scorer], folder, clips, clips, config)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill.data.manifest import ClipStore
+from distill.data.clip_store import ClipStore
 from distill.mixing.codecs import CODECS, Codec, transcode
 from distill.mixing.mixtures import Mixer, MixtureConfig
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.data.manifest import read_manifest
+from distill.data.clip_list import read_clip_list
 from distill.mixing.bouts import longest_bout
 from distill.mixing.soundscapes import (
     SAMPLE_RATE_HZ,
@@ -22,7 +22,7 @@ from distill.mixing.soundscapes import (
     soundscapes,
 )
 from edge_audio.errors import UsageError
-from tests.distill.workshop import row, write_manifest
+from tests.distill.workshop import row, write_clip_list
 
 LABELS = ("Dog", "Cat", "Bell")
 CONFIG = SoundscapeConfig(
@@ -191,8 +191,8 @@ def test_sounds_are_cut_to_their_bouts_and_unlabelled_clips_are_left_out(
     sf.write(folder / "b.wav", silence(1.0), 16_000)
     rows = [row(f"{name}.wav", "rain", 1, name, labels="Dog;Howl") for name in "ab"]
     rows.append(row("a.wav", "rain", 1, "c", labels=""))
-    write_manifest(folder, rows)
-    (a, b) = read_sounds(folder, read_manifest(folder))
+    write_clip_list(folder, rows)
+    (a, b) = read_sounds(folder, read_clip_list(folder))
     assert len(a.samples) / SAMPLE_RATE_HZ == pytest.approx(2.0)
     assert not b.samples.any()
     (sound,) = cut_bouts([a, b])

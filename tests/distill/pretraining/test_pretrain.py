@@ -11,17 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data.manifest import read_manifest
+from distill.data.clip_list import read_clip_list
 from distill.pretraining.pretrain import Batch, Mixtures, Pretrainer, load_encoder, pretrain
 from distill.pretraining.recipe import CollapseFloor, PretrainRecipe
 from distill.pretraining.watch import CollapseWarning
-from distill.runs.checkpoints import (
-    CHECKPOINT_NAME,
-    CURVES_NAME,
-    METRICS_NAME,
-    read_metrics,
-    read_toml,
-)
+from distill.runs.checkpoints import CHECKPOINT_NAME
+from distill.runs.metrics_log import CURVES_NAME, METRICS_NAME, read_metrics
+from distill.runs.toml import read_toml
 from edge_audio.errors import EdgeAudioError
 from tests.distill import workshop
 from tests.support.paths import REPOSITORY
@@ -219,7 +215,7 @@ def test_batches_start_anywhere_up_to_the_last_known_position(dataset: Mixtures)
 
 
 def test_only_clips_of_the_split_are_heard(dataset: Mixtures, cache: Path) -> None:
-    clips = read_manifest(cache.parent / "data")
+    clips = read_clip_list(cache.parent / "data")
     heard = [clips[index] for index in np.unique(dataset.mixer.indices)]
     assert len(heard) == 30
     assert not any(clip.is_esc for clip in heard)

@@ -13,20 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.runs.checkpoints import (
+from distill.runs.checkpoints import describe_run, load_state, load_to_resume, save_atomically
+from distill.runs.metrics_log import (
     CURVES_NAME,
     METRICS_NAME,
     MetricsLog,
-    describe_run,
     draw_curves,
-    load_state,
-    load_to_resume,
     read_metrics,
-    read_toml,
-    require_finite,
-    save_atomically,
-    warmup_cosine,
 )
+from distill.runs.schedule import require_finite, warmup_cosine
+from distill.runs.toml import read_toml
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.support.paths import REPOSITORY

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.data.manifest import read_clip, read_manifest
+from distill.data.audio import read_clip
+from distill.data.clip_list import read_clip_list
 from distill.scoring.clips import (
     BundleScorer,
     Scorer,
@@ -19,7 +20,7 @@ from distill.scoring.clips import (
     whole_steps,
 )
 from distill.students.student import Student
-from distill.teachers import open_teacher
+from distill.teachers.opening import open_teacher
 from edge_audio.bundle.store import Bundle
 from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT, TINY_TEACHER, sound
 
@@ -115,7 +116,7 @@ def test_yamnet_names_most_clips(peers_dir: Path, data_dir: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
     scorer = YamnetScorer(peers_dir)
     assert len(scorer.labels) == len(set(scorer.labels)) == 521
-    clips = [clip for clip in read_manifest(data_dir) if clip.esc10_class]
+    clips = [clip for clip in read_clip_list(data_dir) if clip.esc10_class]
     chosen = [clips[i] for i in np.random.default_rng(0).permutation(len(clips))[:20]]
     n_right = 0
     for clip in chosen:

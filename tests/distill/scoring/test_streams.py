@@ -7,11 +7,11 @@ import pytest
 
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import (
-    ScoreStream,
-    StepListener,
-    WindowListener,
+    ScoreTrack,
+    StepStreamScorer,
+    WindowStreamScorer,
     detect,
-    open_listener,
+    open_stream_scorer,
 )
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec, Threshold
@@ -29,8 +29,8 @@ def last_and_mean(windows: np.ndarray) -> np.ndarray:
     return np.stack([windows[:, -1], windows.mean(1)], axis=1)
 
 
-def window_listener(window_s: float, hop_s: float, rate_hz: int = RATE_HZ) -> WindowListener:
-    return WindowListener("windows", ("last", "mean"), window_s, hop_s, rate_hz, last_and_mean)
+def window_listener(window_s: float, hop_s: float, rate_hz: int = RATE_HZ) -> WindowStreamScorer:
+    return WindowStreamScorer("windows", ("last", "mean"), window_s, hop_s, rate_hz, last_and_mean)
 
 
 @pytest.mark.parametrize(("window_s", "hop_s"), [(0.975, 0.4875), (0.5, 0.5), (2.0, 0.1)])
@@ -57,7 +57,7 @@ def test_window_is_cut_at_the_rate_of_its_model() -> None:
         lengths.append(windows.shape[1])
         return last_and_mean(windows)
 
-    listener = WindowListener("windows", ("last", "mean"), 0.5, 0.25, 32_000, classify)
+    listener = WindowStreamScorer("windows", ("last", "mean"), 0.5, 0.25, 32_000, classify)
     times_s, _ = listener.stream(np.ones(RATE_HZ, np.float32))
     assert set(lengths) == {16_000}
     assert times_s.tolist() == [0.25, 0.5, 0.75, 1.0]
@@ -73,7 +73,7 @@ def bundle() -> Bundle:
 def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
     """Scores, times and events, with the time of their report."""
     samples = demo_samples(bundle.manifest.model.frontend, 0.0, 13.0)[: 240 + 150 * 1280]
-    listener = open_listener(BundleScorer(bundle))
+    listener = open_stream_scorer(BundleScorer(bundle))
     stream = listener.stream(samples)
     events = select_events(bundle.manifest.events, bundle.manifest.labels, threshold=0.05)
     found = detect(stream, listener.labels, events, listener.step_s)
@@ -94,12 +94,12 @@ def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
 
 
 def test_listener_starts_every_stream_afresh(bundle: Bundle) -> None:
-    listener = open_listener(BundleScorer(bundle))
+    listener = open_stream_scorer(BundleScorer(bundle))
     samples = sound("siren", 16_000, np.random.default_rng(0))
     first = listener.stream(samples)
     listener.stream(sound("rain", 16_000, np.random.default_rng(1)))
     np.testing.assert_array_equal(first.scores, listener.stream(samples).scores)
-    assert isinstance(listener, StepListener)
+    assert isinstance(listener, StepStreamScorer)
     assert listener.lag_s == bundle.manifest.model.latency_ms / 1e3
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_listen_is_refused() -> None:
         name, labels = "other", ("Dog",)
 
     with pytest.raises(UsageError, match="other scores whole clips only"):
-        open_listener(Other())  # type: ignore[arg-type]
+        open_stream_scorer(Other())  # type: ignore[arg-type]
 
 
 def test_detection_knows_when_it_was_reported() -> None:
@@ -116,6 +116,6 @@ def test_detection_knows_when_it_was_reported() -> None:
     spec = EventSpec(min_on_s=0.2, min_off_s=0.1, thresholds={"Dog": threshold})
     scores = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.float32)[:, None]
     times_s = 0.1 * np.arange(1, len(scores) + 1)
-    first, second = detect(ScoreStream(times_s, scores), ("Dog",), spec, step_s=0.1)
+    first, second = detect(ScoreTrack(times_s, scores), ("Dog",), spec, step_s=0.1)
     assert (first.start_s, first.end_s, first.seen_s) == pytest.approx((0.3, 0.7, 0.5))
     assert (second.start_s, second.end_s, second.seen_s) == pytest.approx((1.0, 1.2, 1.2))

@@ -17,7 +17,7 @@ from distill.students.conv_mixer import DilatedConv
 from distill.students.lti import DiagonalSSM
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
-from distill.students.sequence_mixer import Mixer
+from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import SLSTM, SLSTMConfig
 from tests.support.student_zoo import MIXERS
 
@@ -25,16 +25,16 @@ CHANNELS = 8
 TOKEN_S = 0.08
 
 
-def make_mixer(family: str, seed: int = 0) -> Mixer:
+def make_mixer(family: str, seed: int = 0) -> SequenceMixer:
     torch.manual_seed(seed)
     return MIXERS[family].build(CHANNELS, TOKEN_S)
 
 
-def zero_state(mixer: Mixer, like: Tensor) -> list[Tensor]:
+def zero_state(mixer: SequenceMixer, like: Tensor) -> list[Tensor]:
     return [like.new_zeros(len(like), *shape) for shape in mixer.state_shapes.values()]
 
 
-def run_steps(mixer: Mixer, u: Tensor) -> Tensor:
+def run_steps(mixer: SequenceMixer, u: Tensor) -> Tensor:
     """[B, T, D] -> [B, T, D] with one step after the other."""
     state: Sequence[Tensor] = zero_state(mixer, u)
     rows = []

@@ -9,8 +9,9 @@ import pytest
 import soxr
 import torch
 
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip, read_clip_list
 from distill.data.labels import audioset_labels
-from distill.data.manifest import Clip, read_clip, read_manifest
 from distill.teachers.efficientat import (
     SAMPLE_RATE_HZ,
     EfficientAT,
@@ -101,7 +102,7 @@ def test_mn04_names_the_class_of_at_least_85_of_100_esc10_clips(
     mn04: EfficientATTeacher, data_dir: Path
 ) -> None:
     """Zero-shot: the ESC-10 class whose AudioSet labels hold the highest score."""
-    clips = [clip for clip in read_manifest(data_dir) if clip.esc10_class]
+    clips = [clip for clip in read_clip_list(data_dir) if clip.esc10_class]
     chosen = np.random.default_rng(0).permutation(len(clips))[:100]
     names = audioset_labels()
     columns = {

@@ -16,9 +16,10 @@ transformers = pytest.importorskip("transformers", reason="needs the teachers ex
 
 from safetensors.torch import load_file, save_file  # noqa: E402 - comes with transformers
 
-from distill.teachers import TransformersConfig, open_teacher  # noqa: E402
+from distill.teachers.config import TransformersConfig  # noqa: E402
 from distill.teachers.huggingface import TransformersTeacher  # noqa: E402
 from distill.teachers.layouts import ASTLayout, ClapLayout, ConvolutionalLayout  # noqa: E402
+from distill.teachers.opening import open_teacher  # noqa: E402
 from edge_audio.errors import UsageError  # noqa: E402
 
 SPEECH: dict[str, Any] = {

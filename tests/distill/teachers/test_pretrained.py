@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from distill.cli.pretrain import pretrain
-from distill.data.manifest import Split
+from distill.data.split import Split
 from distill.evaluation.probe import probe, probed_blocks, to_table
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.recipe import (
@@ -22,7 +22,8 @@ from distill.pretraining.recipe import (
     TrainingConfig,
 )
 from distill.runs.checkpoints import CHECKPOINT_NAME, save_atomically
-from distill.teachers import SelfSupervisedConfig, open_teacher
+from distill.teachers.config import SelfSupervisedConfig
+from distill.teachers.opening import open_teacher
 from distill.teachers.pretrained import SelfSupervisedTeacher
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill import workshop
@@ -178,7 +179,7 @@ def test_untrained_encoder_of_the_recipes_seed_scores_as_the_baseline(tmp_path: 
 @pytest.mark.usefixtures("data")
 def test_encoder_that_has_heard_esc_is_not_probed(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, split=Split(tiers=("A",)))
-    with pytest.raises(EdgeAudioError, match=r"30 of the 30 ESC clips.*hold_out_esc"):
+    with pytest.raises(EdgeAudioError, match=r"30 of 30 ESC clips.*hold_out_esc"):
         probe(save_encoder(tmp_path / CHECKPOINT_NAME, recipe))
 
 

@@ -10,7 +10,8 @@ import torch
 
 from distill.data.labels import LABELS_NAME, label_columns, read_class_map
 from distill.scoring.clips import YamnetScorer
-from distill.teachers import YamnetConfig, open_teacher
+from distill.teachers.config import YamnetConfig
+from distill.teachers.opening import open_teacher
 from distill.teachers.yamnet import (
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,

@@ -9,7 +9,7 @@ import pytest
 
 from distill.students.lti import LTIConfig
 from distill.students.sizes import student_config
-from distill.teachers import TransformersConfig, YamnetConfig
+from distill.teachers.config import TransformersConfig, YamnetConfig
 from distill.training.recipe import read_recipe, trust_teachers
 from edge_audio.errors import UsageError
 from tests.support.paths import REPOSITORY

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.data.manifest import ClipStore, read_manifest
+from distill.data.clip_list import read_clip_list
+from distill.data.clip_store import ClipStore
 from distill.mixing.mixtures import Mixer, MixtureConfig
-from distill.teachers import open_teacher
+from distill.teachers.opening import open_teacher
 from distill.training.targets import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.errors import UsageError
@@ -25,7 +26,7 @@ N_SAMPLES = 240 + 64 * 160  # 64 frames
 
 @pytest.fixture
 def maker(in_workshop: Path, tmp_path: Path) -> TargetMaker:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     store = ClipStore.open(in_workshop / "data", clips, 16_000, tmp_path)
     mixer = Mixer(store, range(len(clips)), MixtureConfig(duration_s=0.64), 16_000, N_SAMPLES)
     teacher = open_teacher(workshop.TINY_TEACHER, in_workshop / "peers")

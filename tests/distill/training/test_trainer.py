@@ -14,31 +14,23 @@ import pytest
 import torch
 from torch import nn
 
+from distill.data.clip_feed import FeedConfig
+from distill.data.clip_list import read_clip_list
 from distill.data.labels import audioset_labels
-from distill.data.manifest import read_manifest
-from distill.mixing.stream_mixer import StreamConfig
 from distill.students.student import Student, StudentConfig
+from distill.training.distill import balance, distill, open_targets, start_student, training_clips
 from distill.training.inputs import HumanLabels, Masks, StrongLabels
 from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
 from distill.training.targets import CachedTargets
-from distill.training.trainer import (
-    Trainer,
-    balance,
-    distill,
-    load_student,
-    open_accelerator,
-    open_targets,
-    start_student,
-    training_clips,
-)
+from distill.training.trainer import Trainer, load_student, open_accelerator
 from edge_audio.errors import EdgeAudioError, UsageError
-from tests.distill.workshop import TINY_RECIPE, write_manifest
+from tests.distill.workshop import TINY_RECIPE, write_clip_list
 
 
 @pytest.fixture
 def targets(in_workshop: Path) -> CachedTargets:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     cached = open_targets(TINY_RECIPE, clips, in_workshop / "runs" / "cache", 1)
     assert isinstance(cached, CachedTargets)
     return cached
@@ -80,7 +72,16 @@ def make_trainer(folder: Path, targets: CachedTargets, recipe: Recipe = TINY_REC
     objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
     inputs = [Masks(recipe.masking, student, recipe.seed)] if recipe.masking.share else []
     accelerator, config = open_accelerator(recipe.training), recipe.training
-    return Trainer(accelerator, recipe, recipe.seed, config, folder, objective, targets, inputs)
+    return Trainer(
+        accelerator=accelerator,
+        recipe=recipe,
+        seed=recipe.seed,
+        config=config,
+        run_dir=folder,
+        objective=objective,
+        targets=targets,
+        inputs=inputs,
+    )
 
 
 @pytest.mark.parametrize("n_steps", [3, 5])
@@ -138,14 +139,14 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_checkpoint(
 
 
 def test_only_clips_of_the_split_are_trained_on(in_workshop: Path) -> None:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     chosen = [clips[index] for index in training_clips(TINY_RECIPE, clips)]
     assert len(chosen) == 24
     assert all(clip.fold != 5 and not clip.is_esc for clip in chosen)
 
 
 def test_cache_of_another_split_lies_elsewhere(in_workshop: Path, tmp_path: Path) -> None:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4,))
     for recipe in (TINY_RECIPE, msgspec.structs.replace(TINY_RECIPE, split=split)):
         open_targets(recipe, clips, tmp_path, 1)
@@ -160,7 +161,7 @@ def on_the_fly(recipe: Recipe) -> Recipe:
 def test_targets_on_the_fly_are_those_of_the_cache(
     in_workshop: Path, targets: CachedTargets
 ) -> None:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     made = open_targets(on_the_fly(TINY_RECIPE), clips, in_workshop / "runs" / "cache", 1)
     indices = np.array([3, 60, 17, 4, 5, 6, 7, 8, 9])
     cached, fresh = targets.batch(indices), made.batch(indices)
@@ -182,14 +183,14 @@ def test_a_run_on_the_fly_needs_no_target_cache(in_workshop: Path, tmp_path: Pat
 def test_streamed_mixtures_come_from_a_pool_per_shard_and_train_a_student(
     in_workshop: Path, tmp_path: Path
 ) -> None:
-    stream = StreamConfig(pool_size=6, n_interleaved=2)
+    stream = FeedConfig(pool_size=6, n_interleaved=2)
     recipe = msgspec.structs.replace(TINY_RECIPE, stream=stream)
     recipe = msgspec.structs.replace(
         recipe, training=msgspec.structs.replace(recipe.training, n_mixtures=128)
     )
     checkpoint = distill(recipe, tmp_path, n_processes=1)
     assert load_student(checkpoint)[1].stream == stream
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     targets = open_targets(recipe, clips, tmp_path / "cache", 1)
     allowed = set(training_clips(recipe, clips))
     sources = targets.batch(np.arange(128))["sources"]
@@ -207,7 +208,7 @@ def test_an_unsound_manifest_is_refused_before_anything_is_trained(
     in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(csv.DictReader((in_workshop / "data" / "manifest.csv").open()))
-    write_manifest(tmp_path / "data", [{**rows[0], "labels": "Clocks"}, *rows[1:]])
+    write_clip_list(tmp_path / "data", [{**rows[0], "labels": "Clocks"}, *rows[1:]])
     monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
     with pytest.raises(UsageError, match=r"files are missing.*'Clocks'.*did you mean 'Clock'"):
         distill(TINY_RECIPE, tmp_path / "runs", n_processes=1)
@@ -244,7 +245,7 @@ def test_masks_blank_spans_and_bands_in_their_share_of_the_rows(targets: CachedT
 
 
 def test_human_labels_are_those_of_all_sources(in_workshop: Path) -> None:
-    clips, labels = read_manifest(in_workshop / "data"), audioset_labels()
+    clips, labels = read_clip_list(in_workshop / "data"), audioset_labels()
     siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
     rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
     sources = np.array([[siren, rain, -1], [-1, -1, -1], [rain, rain, -1]])
@@ -254,7 +255,7 @@ def test_human_labels_are_those_of_all_sources(in_workshop: Path) -> None:
 
 
 def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop: Path) -> None:
-    clips, labels = read_manifest(in_workshop / "data"), audioset_labels()
+    clips, labels = read_clip_list(in_workshop / "data"), audioset_labels()
     siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
     rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
     student = Student(StudentConfig(delay_ms=40.0))
@@ -287,7 +288,7 @@ def test_start_from_a_student_that_heard_the_held_out_clips_is_refused(
     checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
     split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4, 5))
     recipe = msgspec.structs.replace(TINY_RECIPE, split=split, start_from=str(checkpoint))
-    with pytest.raises(UsageError, match=r"has heard 6 clips that miniature holds out"):
+    with pytest.raises(UsageError, match=r"has heard 6 of \d+ clips that miniature holds out"):
         distill(recipe, tmp_path, n_processes=1)
 
 
@@ -322,7 +323,7 @@ import sys, msgspec, torch
 from pathlib import Path
 from torch import nn
 from distill.training.recipe import Recipe
-from distill.training.trainer import distill
+from distill.training.distill import distill
 
 def remove_batch_norm(module):
     for name, child in module.named_children():
@@ -361,7 +362,7 @@ def test_two_processes_train_the_same_student_as_one(in_workshop: Path, tmp_path
 
 
 def test_balance_favours_rare_labels(in_workshop: Path) -> None:
-    clips = read_manifest(in_workshop / "data")
+    clips = read_clip_list(in_workshop / "data")
     n_sirens = sum("Siren" in clip.labels for clip in clips)
     common = [clip for clip in clips if "Siren" in clip.labels]
     rare = next(clip for clip in clips if "Rain" in clip.labels)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.students.sequence_mixer import Mixer
+from distill.students.sequence_mixer import SequenceMixer
 from edge_audio.backends.native import NativeBackend, is_available, load_engine
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, FrontendSpec
@@ -325,7 +325,7 @@ def test_a_student_that_is_not_finite_is_refused(name: str, value: float) -> Non
 
 
 def test_an_unknown_mixer_is_refused_by_name() -> None:
-    class Silence(Mixer):
+    class Silence(SequenceMixer):
         def __init__(self) -> None:
             super().__init__()
             self.state_shapes = {}

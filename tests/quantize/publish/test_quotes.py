@@ -6,17 +6,17 @@ import msgspec
 import pytest
 
 from distill.calibration.thresholds import CalibrationConfig
-from distill.evaluation import fold_tables as fold_report
+from distill.evaluation.fold_results import FoldAccuracies, FoldResults
 from distill.evaluation.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
-from distill.evaluation.results import ModelReport, Report
-from distill.evaluation.streaming import StreamingModel, StreamingReport
+from distill.evaluation.results import ClipResults, ModelResults
+from distill.evaluation.streaming import StreamingModel, StreamingResults
 from distill.evaluation.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError
 from quantize.publish.quotes import quote_metrics
 
 
-def _report() -> Report:
-    model = ModelReport(
+def _report() -> ClipResults:
+    model = ModelResults(
         name="student",
         esc50={"embedding": FoldAccuracy(mean=wilson(70, 100), folds=(0.7,) * 5)},
         esc10={},
@@ -25,7 +25,7 @@ def _report() -> Report:
         d_prime=Estimate(value=1.5, low=1.2, high=1.8, n=10),
         lwlrap=wilson(50, 80),
     )
-    return Report(
+    return ClipResults(
         targets=("student",),
         recipe="miniature",
         n_training_clips=1,
@@ -69,7 +69,7 @@ def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
             n_over=0,
         ),
     )
-    streaming = StreamingReport(
+    streaming = StreamingResults(
         config=CalibrationConfig(),
         labels=("Dog",),
         n_events=10,
@@ -89,14 +89,14 @@ def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
 
 
 def test_fold_figures_say_that_other_weights_were_measured(tmp_path: Path) -> None:
-    accuracies = fold_report.FoldReport(
+    accuracies = FoldAccuracies(
         esc50=wilson(1_600, 2_000),
         esc50_folds=(0.8,) * 5,
         esc50_leak_aware=wilson(1_550, 1_950),
         esc10=wilson(380, 400),
         esc10_leak_aware=wilson(370, 390),
     )
-    report = fold_report.Report(
+    report = FoldResults(
         checkpoint="runs/x/checkpoint.pt",
         recipe="x",
         held_out_groups=(("a",),) * 5,

@@ -1,9 +1,9 @@
-"""Clips streamed pool by pool, for data that is too large to decode as a whole.
+"""Clips fed to training pool by pool, for data that is too large to decode as a whole.
 
 An epoch is a shuffled sequence of all clips, cut into pools. A pool is read whole, so memory is
 bounded by its size, and its clips come from a few shards, each of which is read front to back.
 Everything follows from (seed, epoch, pool): any process can make any pool, in any order, and a
-stream goes on at any position without reading what lies before.
+feed goes on at any position without reading what lies before.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.data.manifest import Clip, first_few, from_pcm, read_pcm
+from distill.data.audio import from_pcm, read_pcm
+from distill.data.clip_list import Clip, first_few
 from distill.data.tars import shard_of
-from distill.mixing.mixtures import Mixer, Mixture, MixtureConfig
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 _log = logging.getLogger(__name__)
 
 
-class StreamConfig(Spec, frozen=True):
+class FeedConfig(Spec, frozen=True):
     """pool_size: clips in memory at once, 320 kB each for 10 s at 16 kHz.
     n_interleaved: how many shards are read in turn, a clip from each."""
 
@@ -49,7 +49,7 @@ WHOLE = Part()
 
 
 class ClipPool:
-    """Some decoded clips, by their position in the manifest; a `ClipSource` of distill.data.
+    """Some decoded clips, by their position in the clip list; a `clip_store.ClipSource`.
 
     indices: which clips those are, shuffled. n_unreadable: how many others were left out.
     """
@@ -62,20 +62,20 @@ class ClipPool:
         return len(self._pcm)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Clip `index` of the manifest as f32[n] in [-1, 1]; KeyError if another pool has it."""
+        """Clip `index` of the clip list as f32[n] in [-1, 1]; KeyError if another pool has it."""
         return from_pcm(self._pcm[index])
 
 
-class StreamedClip(NamedTuple):
-    """position: where in its epoch the clip comes; clip_index: where in the manifest."""
+class FedClip(NamedTuple):
+    """position: where in its epoch the clip comes; clip_index: where in the clip list."""
 
     position: int
     clip_index: int
     samples: NDArray[np.float32]
 
 
-class ClipStream:
-    """An endless sequence of pools of the clips `indices` of a manifest."""
+class ClipFeed:
+    """An endless sequence of pools of the clips `indices` of a clip list."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class ClipStream:
         indices: Sequence[int],
         sample_rate_hz: int,
         seed: int,
-        config: StreamConfig,
+        config: FeedConfig,
         part: Part = WHOLE,
     ) -> None:
         """Readers with the same arguments but `part` share every epoch: each clip is in exactly
@@ -123,7 +123,7 @@ class ClipStream:
         shuffled = {int(index): readable[index] for index in indices if index in readable}
         return ClipPool(shuffled, len(unreadable))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[StreamedClip]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[FedClip]:
         """The clips of one epoch from position `start` on. A clip that cannot be decoded leaves
         its position out."""
         position = 0
@@ -137,7 +137,7 @@ class ClipStream:
             held = set(pool.indices.tolist())
             for at, index in zip(positions, indices.tolist(), strict=True):
                 if at >= start and index in held:
-                    yield StreamedClip(at, index, pool[index])
+                    yield FedClip(at, index, pool[index])
 
     def _pool_indices(self, number: int) -> Indices:
         epoch, number = divmod(number, self.n_pools)
@@ -176,36 +176,3 @@ def _places(paths: Sequence[str]) -> tuple[Indices, Indices]:
         places[:, row] = shard, sizes[shard]
         sizes[shard] += 1
     return places[0], places[1]
-
-
-class StreamMixer:
-    """Draws what `Mixer` draws, but mixture i from pool i // mixtures_per_pool of a stream.
-
-    weights: relative odds of the stream's clips `indices`; they hold within each pool.
-    """
-
-    def __init__(
-        self,
-        stream: ClipStream,
-        config: MixtureConfig,
-        sample_rate_hz: int,
-        n_samples: int,
-        weights: NDArray[np.floating[Any]],
-        mixtures_per_pool: int,
-    ) -> None:
-        self._stream, self._weights = stream, np.zeros(stream.indices.max() + 1)
-        self._weights[stream.indices] = weights
-        self._mixing = config, sample_rate_hz, n_samples
-        self._mixtures_per_pool = mixtures_per_pool
-        self._last: tuple[int, Mixer] | None = None
-
-    def draw(self, seed: Sequence[int]) -> Mixture:
-        """The mixture of this seed, whose last number is the mixture's index."""
-        return self._mixer(seed[-1] // self._mixtures_per_pool).draw(seed)
-
-    def _mixer(self, number: int) -> Mixer:
-        if self._last is None or self._last[0] != number:
-            pool = self._stream.pool(number)
-            weights = self._weights[pool.indices]
-            self._last = number, Mixer(pool, pool.indices.tolist(), *self._mixing, weights)
-        return self._last[1]

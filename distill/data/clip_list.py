@@ -1,0 +1,105 @@
+"""The manifest of labelled clips, group-safe splits, and one decoded store of their samples."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edge_audio.bundle.spec import Spec
+from edge_audio.errors import UsageError
+
+CLIP_LIST_NAME = "manifest.csv"
+COLUMNS = (
+    *("path", "source_repo", "original_path", "licence", "attribution", "tier", "labels"),
+    *("esc10_class", "esc50_class", "fold", "group", "duration_s", "orig_sr", "note"),
+)
+
+
+class Clip(Spec, frozen=True):
+    """One row of `manifest.csv`; `path` is relative to the data folder, and may lead into a tar
+    (`shard-00000.tar/ab12.flac`)."""
+
+    path: str
+    tier: str
+    labels: tuple[str, ...]
+    esc10_class: str
+    esc50_class: str
+    fold: int
+    group: str
+    duration_s: float
+    licence: str
+
+    @property
+    def is_esc(self) -> bool:
+        """Whether the clip belongs to ESC-10 / ESC-50."""
+        return bool(self.esc50_class)
+
+
+def read_clip_list(folder: Path) -> list[Clip]:
+    """All clips of `folder/manifest.csv`; a malformed row is a UsageError naming its line."""
+    return [_read_row(row, number) for number, row in enumerate(clip_list_rows(folder), start=2)]
+
+
+def clip_list_rows(folder: Path) -> Iterator[dict[str, str]]:
+    """The rows of `folder/manifest.csv` with all their columns, as text.
+
+    Raises UsageError if the file is missing, is no UTF-8 CSV or lists no clips.
+    """
+    path = folder / CLIP_LIST_NAME
+    row = None
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                yield row
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}; edge-audio dataset makes manifests"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is no UTF-8 CSV file: {error}") from error
+    if row is None:
+        raise UsageError(f"{path} lists no clips")
+
+
+def to_row(clip: Clip, **others: object) -> dict[str, object]:
+    """The manifest's columns for a clip, and `others` beside them."""
+    fields = {name: getattr(clip, name) for name in clip.__struct_fields__}
+    return {**fields, "labels": ";".join(clip.labels), **others}
+
+
+def write_clip_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Writes `folder/manifest.csv`, whole or not at all; absent columns stay empty, and
+    others than COLUMNS are dropped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / CLIP_LIST_NAME
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return partial.replace(path)
+
+
+def _read_row(row: dict[str, str], line: int) -> Clip:
+    try:
+        return Clip(
+            path=row["path"],
+            tier=sys.intern(row["tier"]),  # few distinct texts, and maybe millions of rows
+            labels=tuple(sys.intern(label) for label in row["labels"].split(";") if label),
+            esc10_class=row["esc10_class"],
+            esc50_class=row["esc50_class"],
+            fold=int(row["fold"]),
+            group=row["group"],
+            duration_s=float(row["duration_s"]),
+            licence=sys.intern(row["licence"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"manifest.csv line {line}: bad or missing field {error}") from error
+
+
+def first_few(items: Sequence[str], n: int = 5) -> str:
+    """The first items, and how many there are beyond them."""
+    beyond = f" and {len(items) - n} more" if len(items) > n else ""
+    return ", ".join(items[:n]) + beyond

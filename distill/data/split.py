@@ -1,0 +1,65 @@
+"""Which clips train and which are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from distill.data.clip_list import Clip
+from edge_audio.bundle.spec import Spec
+from edge_audio.errors import EdgeAudioError, UsageError
+
+
+class Split(Spec, frozen=True):
+    """Which clips may be heard in training.
+
+    tiers: licence tiers that may train.
+    held_out_folds: clips of these folds are kept for calibration and scoring.
+    hold_out_esc: keep every ESC clip out as well.
+    """
+
+    tiers: tuple[str, ...]
+    held_out_folds: tuple[int, ...] = ()
+    hold_out_esc: bool = False
+
+    def divide(self, clips: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
+        """(training clips, held-out clips). A group with one held-out clip is held out whole,
+        so that no recording is heard on both sides.
+
+        Raises UsageError if a held-out fold is empty or no clip is left to train on.
+        """
+        clips = list(clips)
+        folds = {clip.fold for clip in clips}
+        if not folds.issuperset(self.held_out_folds):
+            absent = sorted(set(self.held_out_folds) - folds)
+            raise UsageError(
+                f"held_out_folds: no clip is in {absent}, the folds are {sorted(folds)}"
+            )
+        groups = {clip.group for clip in clips if self._holds_out(clip)}
+        train = [c for c in clips if c.group not in groups and c.tier in self.tiers]
+        if not train:
+            raise UsageError("the split leaves no training clips: check tiers and held_out_folds")
+        return train, [clip for clip in clips if clip.group in groups]
+
+    def _holds_out(self, clip: Clip) -> bool:
+        return clip.fold in self.held_out_folds or (self.hold_out_esc and clip.is_esc)
+
+
+def require_unheard(
+    split: Split,
+    clips: Sequence[Clip],
+    scored: Sequence[Clip],
+    *,
+    who: str,
+    advice: str,
+    what: str = "clips",
+    error: type[EdgeAudioError] = EdgeAudioError,
+) -> None:
+    """Raises `error` if training on `split` of all `clips` hears one of `scored`, or another clip
+    of its group. who: was trained so; what: the scored clips are; advice: what to do about it."""
+    heard = {clip.group for clip in split.divide(clips)[0]}
+    leaks = [clip.path for clip in scored if clip.group in heard]
+    if leaks:
+        raise error(
+            f"{who} has heard {len(leaks)} of {len(scored)} {what} in training, such as "
+            f"{leaks[0]}: {advice}"
+        )

@@ -1,0 +1,163 @@
+"""One distillation run: targets made, student and objective opened, trained."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distill.data.checks import require_sound
+from distill.data.clip_feed import ClipFeed
+from distill.data.clip_list import Clip, read_clip_list
+from distill.data.clip_store import ClipStore
+from distill.data.folders import data_dir
+from distill.data.labels import audioset_labels
+from distill.data.split import require_unheard
+from distill.mixing.feed_mixer import FeedMixer
+from distill.mixing.mixtures import Mixer
+from distill.runs.checkpoints import load_state
+from distill.students.student import Student
+from distill.teachers.opening import open_teacher
+from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
+from distill.training.objective import Objective
+from distill.training.recipe import Recipe
+from distill.training.targets import (
+    SHARD_SIZE,
+    DrawsMixtures,
+    TargetCache,
+    TargetMaker,
+    Targets,
+    cache_key,
+)
+from distill.training.trainer import Trainer, load_student, open_accelerator
+from edge_audio.errors import UsageError
+from edge_audio.support.folders import peers_dir
+
+SAMPLE_SIZE = 256
+"""Mixtures whose targets standardise the teachers' layers."""
+
+Prepare = Callable[[Student], None]
+
+
+def distill(
+    recipe: Recipe, runs_dir: Path, n_processes: int, prepare: Prepare | None = None
+) -> Path:
+    """Runs or resumes `recipe` in `runs_dir / recipe.name`; returns the checkpoint's path.
+
+    n_processes: how many make the cached targets. prepare: is given the student before training
+    begins; quantization-aware training hooks its fake quantizers in here.
+    """
+    accelerator = open_accelerator(recipe.training)
+    clips, labels = read_clip_list(data_dir()), audioset_labels()
+    for problem in require_sound(data_dir(), clips, labels):
+        accelerator.print(f"note: {problem.message}", file=sys.stderr)
+    with accelerator.main_process_first():
+        targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
+    if recipe.start_from:
+        check_start(recipe, clips)
+    student = start_student(recipe)
+    sample = targets.batch(np.arange(min(len(targets), SAMPLE_SIZE)))
+    objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
+    if prepare is not None:
+        prepare(student)
+    return Trainer(
+        accelerator=accelerator,
+        recipe=recipe,
+        seed=recipe.seed,
+        config=recipe.training,
+        run_dir=runs_dir / recipe.name,
+        objective=objective,
+        targets=targets,
+        inputs=_inputs(recipe, student, clips, labels),
+    ).run()
+
+
+def _inputs(
+    recipe: Recipe, student: Student, clips: Sequence[Clip], labels: Sequence[str]
+) -> list[Input]:
+    """What the recipe's loss and masking need of each batch beside the targets."""
+    inputs: list[Input] = []
+    if recipe.loss.human:
+        inputs.append(HumanLabels(clips, labels))
+    if recipe.loss.strong:
+        inputs.append(StrongLabels(clips, labels, student))
+    if recipe.masking.share:
+        inputs.append(Masks(recipe.masking, student, recipe.seed))
+    return inputs
+
+
+def training_clips(recipe: Recipe, clips: list[Clip]) -> list[int]:
+    """Positions in `clips` of those that the recipe may train on."""
+    chosen = {clip.path for clip in recipe.split.divide(clips)[0]}
+    return [index for index, clip in enumerate(clips) if clip.path in chosen]
+
+
+def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
+    """The recipe's teacher targets; what of a cache is missing is made."""
+    indices, frontend = training_clips(recipe, clips), recipe.student.frontend
+
+    def open_maker() -> TargetMaker:
+        rate_hz = frontend.sample_rate_hz
+        n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
+        odds = balance([clips[index] for index in indices])
+        mixing = recipe.mixture, rate_hz, n_samples, odds
+        mixer: DrawsMixtures
+        if recipe.stream is None:
+            store = ClipStore.open(data_dir(), clips, rate_hz, cache_dir)
+            mixer = Mixer(store, indices, *mixing)
+        else:
+            feed = ClipFeed(data_dir(), clips, indices, rate_hz, recipe.seed, recipe.stream)
+            mixer = FeedMixer(feed, *mixing, mixtures_per_pool=SHARD_SIZE)
+        teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        n_mixtures = recipe.training.n_mixtures
+        return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
+
+    if not recipe.training.cache:
+        return open_maker()
+    heard = [clips[index] for index in indices]
+    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed)
+    key = cache_key(*parts, *([recipe.stream] if recipe.stream else []))
+    cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
+    cache.build(open_maker, n_processes)
+    return cache.load()
+
+
+def balance(clips: list[Clip]) -> NDArray[np.float64]:
+    """Odds of drawing each clip: one over the square root of its rarest label's count."""
+    counts: dict[str, int] = {}
+    for clip in clips:
+        for label in clip.labels:
+            counts[label] = counts.get(label, 0) + 1
+    rarest = [min((counts[label] for label in clip.labels), default=1) for clip in clips]
+    return 1.0 / np.sqrt(np.array(rarest, float))
+
+
+def check_start(recipe: Recipe, clips: list[Clip]) -> None:
+    """Raises UsageError if the student that this run goes on with has heard what it holds out."""
+    require_unheard(
+        load_student(Path(recipe.start_from))[1].split,
+        clips,
+        recipe.split.divide(clips)[1],
+        who=recipe.start_from,
+        what=f"clips that {recipe.name} holds out",
+        advice="start from a student whose split holds out as much",
+        error=UsageError,
+    )
+
+
+def start_student(recipe: Recipe) -> Student:
+    """The recipe's student, new or with the weights of `start_from`."""
+    torch.manual_seed(recipe.seed)
+    student = Student(recipe.student)
+    if recipe.start_from:
+        weights = load_state(Path(recipe.start_from))["student"]
+        try:
+            student.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UsageError(f"{recipe.start_from} holds a student of another shape") from error
+    return student

@@ -1,0 +1,29 @@
+"""Clips are decoded whole, or the error names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from distill.data.audio import read_clip
+from edge_audio.errors import SourceError
+from tests.distill.workshop import damage
+
+
+def test_clips_are_decoded_to_mono_at_the_wanted_rate(tmp_path: Path) -> None:
+    time_s = np.arange(44_100) / 44_100
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time_s)
+    sf.write(tmp_path / "stereo.wav", np.stack([tone, np.zeros_like(tone)], 1), 44_100, "FLOAT")
+    samples = read_clip(tmp_path / "stereo.wav", 16_000)
+    expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    assert (samples.dtype, samples.shape) == (np.float32, (16_000,))
+    np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=1e-3)
+
+
+def test_file_without_usable_samples_is_named(tmp_path: Path) -> None:
+    for name, reason in damage(tmp_path).items():
+        with pytest.raises(SourceError, match=f"{name}.*{reason}"):
+            read_clip(tmp_path / name, 16_000)

@@ -1,0 +1,77 @@
+"""Clip lists are read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.data.clip_list import COLUMNS, clip_list_rows, read_clip_list, to_row, write_clip_list
+from distill.data.folders import data_dir as find_data_dir
+from edge_audio.errors import UsageError
+from tests.distill import workshop
+from tests.distill.workshop import clip_at
+
+
+def test_manifest_keeps_labels_and_origin(tmp_path: Path) -> None:
+    rows = [
+        workshop.row("esc/a.wav", "rain", 2, "g1", labels="Rain;Thunder"),
+        workshop.row("b.wav", "siren", 5, "g2", labels=""),
+    ]
+    workshop.write_clip_list(tmp_path, rows)
+    first, second = read_clip_list(tmp_path)
+    assert (first.labels, first.fold, first.is_esc) == (("Rain", "Thunder"), 2, True)
+    assert (second.labels, second.group, second.is_esc) == ((), "g2", False)
+
+
+@pytest.mark.parametrize("column", ["fold", "duration_s"])
+def test_bad_number_names_its_line(tmp_path: Path, column: str) -> None:
+    good = workshop.row("a.wav", "rain", 1, "g")
+    workshop.write_clip_list(tmp_path, [good, {**good, column: "five"}])
+    with pytest.raises(UsageError, match=r"line 3: .*five"):
+        read_clip_list(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["labels", "fold", "group", "licence"])
+def test_missing_column_is_named_with_its_line(tmp_path: Path, column: str) -> None:
+    workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g")])
+    path = tmp_path / "manifest.csv"
+    path.write_text(path.read_text().replace(column, "other", 1))
+    with pytest.raises(UsageError, match=f"line 2: .*{column}"):
+        read_clip_list(tmp_path)
+
+
+def test_row_that_was_cut_off_names_its_line(tmp_path: Path) -> None:
+    workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g")])
+    with (tmp_path / "manifest.csv").open("a") as file:
+        file.write("b.wav,,\n")
+    with pytest.raises(UsageError, match="line 3"):
+        read_clip_list(tmp_path)
+
+
+def test_manifest_without_clips_is_refused(tmp_path: Path) -> None:
+    workshop.write_clip_list(tmp_path, [])
+    with pytest.raises(UsageError, match="lists no clips"):
+        read_clip_list(tmp_path)
+
+
+def test_folder_without_manifest_says_which_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path))
+    with pytest.raises(UsageError, match="set EDGE_AUDIO_DATA"):
+        find_data_dir()
+
+
+def test_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    clips = [clip_at(f"{index}.wav", labels=f"Rain;Label, {index}") for index in range(3)]
+    write_clip_list(tmp_path, [to_row(clip, note='a "note"', unknown="x") for clip in clips])
+    assert read_clip_list(tmp_path) == clips
+    rows = list(clip_list_rows(tmp_path))
+    assert all(tuple(row) == COLUMNS and row["note"] == 'a "note"' for row in rows)
+
+
+def test_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes(b"path,labels\n\xff\xfe,Rain\n")
+    with pytest.raises(UsageError, match="no UTF-8"):
+        read_clip_list(tmp_path)
