@@ -90,6 +90,7 @@ def test_teacher_column_is_scored_on_the_same_clips(
     from distill.evaluation import clips as module
     from distill.scoring.clips import TeacherScorer
     from distill.teachers.opening import open_teacher
+    from edge_audio.support.folders import peers_dir
 
     scorer = TeacherScorer(open_teacher(TINY_TEACHER, peers_dir()))
     monkeypatch.setattr(module, "open_peers", lambda recipe, names: [scorer] if names else [])
