@@ -338,7 +338,9 @@ def test_an_unknown_mixer_is_refused_by_name() -> None:
 
     graph = fresh_graph()
     graph.student.blocks[0].mixer = Silence()
-    with pytest.raises(EdgeAudioError, match=r"no code for the mixer Silence: give it a file .*mixers"):
+    with pytest.raises(
+        EdgeAudioError, match=r"no code for the mixer Silence: give it a file .*mixers"
+    ):
         exported(graph)
 
 
