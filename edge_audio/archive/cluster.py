@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, printable, tag_file
+from edge_audio.archive.job import MAX_REASON_CHARS, FileTags, Job, failed, tag_file
 from edge_audio.archive.pool import Tagged, finished
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.text import encodable, one_line
 
 N_IN_FLIGHT = 1000  # enough for hundreds of workers; workers may come while a run goes on
 CONNECT_S = 10
@@ -37,12 +38,11 @@ def tag_on_cluster(job: Job, paths: Iterable[str], address: str) -> Iterator[Tag
             return future
 
         for path, future in finished(submit, iter(paths), N_IN_FLIGHT, {}):
-            shown = printable(path)
             try:
-                tags = msgspec.structs.replace(future.result(), path=shown)
+                tags = msgspec.structs.replace(future.result(), path=encodable(path))
             except KilledWorker as error:
-                problem = f"{shown}: all workers that tagged it died ({error})"
-                tags = FileTags(path=shown, error=" ".join(problem.split()))
+                reason = one_line(str(error), MAX_REASON_CHARS)
+                tags = failed(path, f"{path}: all workers that tagged it died ({reason})")
             except CancelledError as error:
                 raise EdgeAudioError(
                     f"the cluster at {address} went away: give the same command again once it is "

@@ -17,18 +17,21 @@ from edge_audio.errors import BundleError, EdgeAudioError
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sources.audio_file import AudioFile
+from edge_audio.support.text import encodable, one_line, printable
 from edge_audio.tagging.tagger import Tagger
 
 _BLOCK_MS = 5000.0
+MAX_REASON_CHARS = 200
 
-Heard = Callable[[float], None]  # is told how many more seconds of audio have been heard
+OnProgress = Callable[[float], None]  # is told how many more seconds of audio have been tagged
 
 
 class FileTags(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file holds.
+    """What was found in a file.
 
+    path: with escapes for what UTF-8 cannot hold, else as it is.
     top: labels with the highest score that each reached in any step.
-    error: why it could not be read; "" if it could.
+    error: why it could not be read, on one line; "" if it could.
     """
 
     path: str
@@ -99,8 +102,8 @@ def model_sha256(bundle: Bundle) -> str:
 _opened = threading.local()  # a tagger follows one stream: each thread has its own
 
 
-def tag_file(job: bytes, path: str, heard: Heard | None = None) -> FileTags:
-    """Hears one file from start to end; a file that cannot be read is a result with an error.
+def tag_file(job: bytes, path: str, on_progress: OnProgress | None = None) -> FileTags:
+    """Tags one file from start to end; a file that cannot be read is a result with an error.
 
     job: an encoded `Job`; the thread keeps its model for the next file.
     Raises BundleError, BackendError or UsageError if the model cannot be opened.
@@ -111,15 +114,21 @@ def tag_file(job: bytes, path: str, heard: Heard | None = None) -> FileTags:
         top = TopLabels(tagger.labels, decoded.n_top, frozenset(decoded.ranked))
         _opened.job, _opened.tagger, _opened.top = job, tagger, top
     try:
-        return _tag(path, _opened.tagger, _opened.top, heard)
+        return _tag(path, _opened.tagger, _opened.top, on_progress)
     except (EdgeAudioError, OSError) as error:
-        return FileTags(path=printable(path), error=printable(str(error)))
-    except UnicodeEncodeError:  # by soundfile
-        problem = "its name is not UTF-8: rename it"
-        return FileTags(path=printable(path), error=f"{printable(path)}: {problem}")
+        problem = str(error)
+    except Exception as error:  # no decoder says which errors it has; the next file may be fine
+        reason = one_line(str(error), MAX_REASON_CHARS)
+        problem = f"{path}: unexpected {type(error).__name__}: {reason}"
+    return failed(path, problem)
 
 
-def _tag(path: str, tagger: Tagger, top: TopLabels, heard: Heard | None) -> FileTags:
+def failed(path: str, problem: str) -> FileTags:
+    """The result for a file that could not be tagged."""
+    return FileTags(path=encodable(path), error=printable(problem))
+
+
+def _tag(path: str, tagger: Tagger, top: TopLabels, on_progress: OnProgress | None) -> FileTags:
     tagger.reset()
     highest = np.zeros(len(tagger.labels), np.float32)
     sink = SegmentSink()
@@ -129,19 +138,14 @@ def _tag(path: str, tagger: Tagger, top: TopLabels, heard: Heard | None) -> File
                 np.maximum(highest, scores, out=highest)
                 for event in events:
                     sink.on_event(event)
-            if heard:
-                heard(len(block.samples) / tagger.sample_rate_hz)
+            if on_progress:
+                on_progress(len(block.samples) / tagger.sample_rate_hz)
     for event in tagger.flush():
         sink.on_event(event)
     np.maximum(highest, tagger.scores, out=highest)  # a last step that flush completed
     return FileTags(
-        path=printable(path),
+        path=encodable(path),
         duration_s=tagger.time_s,
         top=top(highest),
         segments=sink.segments,
     )
-
-
-def printable(text: str) -> str:
-    """File names may hold bytes that are not UTF-8; they become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -13,8 +12,10 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, printable
+from edge_audio.archive.job import FileTags, Job
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.locks import Lock, LockedError
+from edge_audio.support.text import encodable
 
 PART_VERSION = 1
 SYNC_S = 1.0  # how much work a power failure may cost
@@ -61,36 +62,35 @@ class PartFile:
     def __init__(self, path: Path, job: Job, restart: bool = False) -> None:
         self.path = path
         self._lines: dict[str, tuple[int, int, int]] = {}  # path -> n_bytes, mtime_ns, offset
-        try:
-            self._file: BinaryIO = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {path}: {error.strerror}; give --out a folder that exists and "
-                "can be written"
-            ) from error
-        try:
-            self._lock()
+        self._is_done = False
+        with contextlib.ExitStack() as stack:
+            stack.callback(_locked(path).release)
+            self._file = stack.enter_context(_opened(path))
             if restart:
                 self._file.truncate(0)
             self._load(job)
-        except BaseException:
-            self._file.close()
-            raise
+            self._rest = stack.pop_all()
 
     def __enter__(self) -> PartFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._lines and not self._is_gone():
-            self.path.unlink()
-        self._file.close()
+        """Keeps the file for the next run, unless there is nothing to go on from."""
+        with self._rest:
+            self._file.close()  # before it is deleted: Windows deletes no open file
+            if self._is_done or not self._lines:
+                self.path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Nothing is left to do: the file goes when the block ends."""
+        self._is_done = True
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def holds(self, file: Found) -> bool:
         """Whether the file has been tagged, and is still as it was then."""
-        return self._lines.get(printable(file.path), ())[:2] == (file.n_bytes, file.mtime_ns)
+        return self._lines.get(encodable(file.path), ())[:2] == (file.n_bytes, file.mtime_ns)
 
     def append(self, file: Found, tags: FileTags) -> None:
         offset = self._end
@@ -99,7 +99,7 @@ class PartFile:
 
     def read(self, path: str) -> FileTags | None:
         """What was found in the file of this path, None if it has not been tagged."""
-        line = self._lines.get(printable(path))
+        line = self._lines.get(encodable(path))
         if line is None:
             return None
         with self._file_at(line[2]) as file:
@@ -110,18 +110,6 @@ class PartFile:
         with open(os.dup(self._file.fileno()), "rb") as file:
             file.seek(offset)
             yield file
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_taken = self._is_gone()  # another run finished in this moment
-        except BlockingIOError:
-            is_taken = True
-        if is_taken:
-            raise UsageError(f"another run writes {self.path}: wait for it, or give another --out")
-
-    def _is_gone(self) -> bool:
-        return os.fstat(self._file.fileno()).st_nlink == 0
 
     def _load(self, job: Job) -> None:
         wanted = _Header(PART_VERSION, job.model, job.model_sha256, job.settings_sha256)
@@ -144,7 +132,7 @@ class PartFile:
         again = "give the same options as then, or --restart to begin again"
         try:
             header = msgspec.json.decode(first, type=_Header)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self.path} is damaged at its start: give --restart") from error
         if header.part_version != PART_VERSION:
             raise UsageError(f"{self.path} is of another version of edge-audio: give --restart")
@@ -180,3 +168,26 @@ class PartFile:
                 f"cannot write {self.path}: {error.strerror}; what was tagged so far is kept in "
                 "it: make room, then give the same command again"
             ) from error
+
+
+def _locked(path: Path) -> Lock:
+    """The right to write the part file at `path`, by a hidden file beside it."""
+    try:
+        return Lock(path.with_name(f".{path.name}.lock"))
+    except LockedError:
+        cure = "wait for it, or give another --out"
+        raise UsageError(f"another run writes {path}: {cure}") from None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("a+b", buffering=0)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    cure = "give --out a folder that exists and can be written"
+    return UsageError(f"cannot write {path}: {error.strerror}; {cure}")

@@ -15,7 +15,7 @@ from itertools import islice
 
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, printable, tag_file
+from edge_audio.archive.job import FileTags, Job, failed, tag_file
 
 Tagged = tuple[str, FileTags]  # with the path as it was handed in
 
@@ -51,7 +51,7 @@ def tag_in_processes(job: Job, paths: Iterable[str], n_jobs: int) -> Iterator[Ta
         for path in suspects:
             if (yield from _until_crash(encoded, iter([path]), n_jobs=1)):
                 problem = "its worker died twice: out of memory, or a decoder that crashes on it"
-                yield path, FileTags(path=printable(path), error=f"{printable(path)}: {problem}")
+                yield path, failed(path, f"{path}: {problem}")
 
 
 def _until_crash(

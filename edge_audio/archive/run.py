@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from edge_audio.archive.job import FileTags, Job
 from edge_audio.archive.part_file import Found, PartFile
 from edge_audio.archive.tables import TABLES, import_pyarrow, table_paths
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.files import file_draft
 
 
 class Archive:
@@ -46,26 +46,20 @@ class Archive:
 
     def finish(self) -> None:
         """Writes OUT, sorted by path, whole or not at all; then deletes the part file."""
-        drafts = [path.with_name(f".{path.name}.tmp") for path in self._paths]
         try:
-            table = TABLES[self._out.suffix](drafts)
-            with contextlib.closing(table):
-                for name in sorted(self.files):
-                    if tags := self.part.read(name):
-                        table.write(tags)
-            for draft, path in zip(reversed(drafts), reversed(self._paths), strict=True):
-                _sync(draft)
-                os.replace(draft, path)
+            self._write_tables()
         except OSError as error:
-            for draft in drafts:
-                draft.unlink(missing_ok=True)
             raise EdgeAudioError(
                 f"cannot write {self._out}: {error.strerror or error}; {self.part.path} has all "
                 "results: make room, then give the same command again"
             ) from error
-        self.part.path.unlink()
+        self.part.finish()
 
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    def _write_tables(self) -> None:
+        with contextlib.ExitStack() as stack:
+            # Left in reverse: OUT, by which a run is known to be done, gets its place last
+            drafts = [stack.enter_context(file_draft(path)) for path in self._paths]
+            with contextlib.closing(TABLES[self._out.suffix](drafts)) as table:
+                for name in sorted(self.files):
+                    if tags := self.part.read(name):
+                        table.write(tags)

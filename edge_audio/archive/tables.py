@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from edge_audio.archive.job import FileTags
 from edge_audio.errors import UsageError
 from edge_audio.sinks.base import scored
 from edge_audio.sinks.segments import Segment
+from edge_audio.support.text import json_line, printable
 
 ROWS_PER_GROUP = 65_536
 EVENT_COLUMNS = ("path", "start_s", "end_s", "label", "score")
@@ -47,6 +47,12 @@ def file_record(tags: FileTags) -> dict[str, object]:
     }
 
 
+def event_row(path: str, segment: Segment) -> list[object]:
+    """The fields of `EVENT_COLUMNS` for CSV, where text stays on its line."""
+    cells = [path, *rounded(segment).values()]
+    return [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
 def _file_row(tags: FileTags) -> dict[str, Any]:
     return {
         "path": tags.path,
@@ -65,7 +71,7 @@ class JsonLinesTable:
         self._file = path.open("w", encoding="utf-8")
 
     def write(self, tags: FileTags) -> None:
-        self._file.write(json.dumps(file_record(tags), ensure_ascii=False) + "\n")
+        self._file.write(json_line(file_record(tags)) + "\n")
 
     def close(self) -> None:
         self._file.close()
@@ -81,9 +87,10 @@ class CsvTable:
         self._recordings.writerow(["path", "duration_s", "n_events", "top", "error"])
 
     def write(self, tags: FileTags) -> None:
-        self._events.writerows([tags.path, *rounded(s).values()] for s in tags.segments)
+        self._events.writerows(event_row(tags.path, s) for s in tags.segments)
         row = _file_row(tags)
-        row["top"] = json.dumps(row["top"], ensure_ascii=False)
+        row["path"] = printable(tags.path)
+        row["top"] = json_line(row["top"])
         self._recordings.writerow(row.values())
 
     def close(self) -> None:

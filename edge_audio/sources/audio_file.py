@@ -22,6 +22,7 @@ from edge_audio.sources.microphone import (
     list_devices,
 )
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import one_line
 
 __all__ = [
     "SAMPLE_FORMATS",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
+_MAX_REASON_CHARS = 200
 _MAX_BLOCK_VALUES = 1 << 22  # of all channels: 16 MB
 _UNKNOWN_RIFF_BYTES = 0x7FFF_F000  # encoders that write to a pipe put such sizes or 0
 
@@ -67,7 +69,7 @@ class AudioFile:
             raise UsageError(f"no such audio file: {self.path}")
         try:
             self._file = soundfile.SoundFile(self.path)
-        except soundfile.SoundFileError as error:
+        except Exception as error:  # soundfile has several of its own, and TypeError for .raw
             raise SourceError(f"cannot read {self.path} as audio: {_reason(error)}") from error
         rate_hz = self._file.samplerate
         if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:  # hours of nothing, or blocks of gigabytes
@@ -107,7 +109,7 @@ class AudioFile:
         while True:
             try:
                 frames = self._file.read(n_frames, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
+            except Exception as error:
                 reason = _reason(error)
                 raise SourceError(f"{self.path} is damaged or truncated: {reason}") from error
             if len(frames) == 0:
@@ -117,8 +119,13 @@ class AudioFile:
 
 def _reason(error: Exception) -> str:
     """libsndfile's own words, without the path that soundfile puts before them."""
+    if isinstance(error, UnicodeEncodeError):
+        return "its name is not UTF-8: rename it"
+    if isinstance(error, TypeError) and "samplerate" in str(error):  # RAW, by the file's name
+        return "raw samples have no header: convert it to WAV, or pipe it into listen --source -"
     text: str = getattr(error, "error_string", None) or str(error)
-    return text.strip().rstrip(".").removeprefix("Error : ")
+    text = one_line(text, _MAX_REASON_CHARS).rstrip(".").removeprefix("Error : ")
+    return text or type(error).__name__
 
 
 def _is_cut_short(path: Path) -> bool:

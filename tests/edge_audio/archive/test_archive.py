@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 import soundfile
 
+from edge_audio.archive.job import FileTags, make_job, tag_file
+from edge_audio.archive.part_file import Found, PartFile
+from edge_audio.archive.run import Archive
+from edge_audio.archive.tables import CsvTable
+from edge_audio.archive.writers import WRITERS
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import load_bundle
+from edge_audio.cli.tag import duration_s
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.sinks.segments import Segment
 from tests.support import toy
 from tests.support.command_line import COMMAND, error_line, records, run
 
@@ -181,6 +196,149 @@ def test_bad_files_are_listed_and_the_others_tagged(folder: Path, tmp_path: Path
         "gone.wav",
         "\\udcff.wav",
     }
+
+
+def test_a_raw_file_is_passed_over_in_a_folder_and_fails_by_its_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    raw = folder / "dump.raw"
+    raw.write_bytes(bytes(32_000))
+    assert len(printed(folder)) == N_FILES
+    for options in ((), ("--jobs", 2)):
+        done = run("tag", raw, folder, "--format", "jsonl", *options, ok=False)
+        assert done.returncode == 1
+        assert len(records(done.stdout)) == N_FILES
+        assert f"cannot read {raw} as audio: raw samples have no header" in done.stderr
+    out = tmp_path / "out.jsonl"
+    assert run("tag", raw, folder, "--out", out, ok=False).returncode == 1
+    found = {Path(tags["path"]).name: tags for tags in records(out.read_text())}
+    assert "raw samples" in found.pop("dump.raw")["error"]
+    assert list(found.values()) == printed(folder)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError, RuntimeError, ValueError, MemoryError, RecursionError]
+)
+@pytest.mark.parametrize("method", ["__init__", "read"])
+def test_whatever_a_decoder_raises_fails_its_file_alone(
+    folder: Path, error: type[Exception], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = str(folder / "0.wav"), str(folder / "1.wav")
+    job = msgspec.msgpack.encode(
+        make_job(load_bundle("tiny-int8"), "auto", EventSpec(), n_top=1, ranked=())
+    )
+    real = getattr(soundfile.SoundFile, method)
+
+    def choke(self: soundfile.SoundFile, *arguments: Any, **options: Any) -> Any:
+        if "1.wav" in str(arguments[0] if method == "__init__" else self.name):
+            self._file = None
+            raise error("what nobody\nexpected")
+        return real(self, *arguments, **options)
+
+    before = tag_file(job, good)
+    assert not before.error
+    with monkeypatch.context() as patch:
+        patch.setattr(soundfile.SoundFile, method, choke)
+        found = tag_file(job, bad)
+        assert duration_s(Path(bad)) == (0.0 if method == "__init__" else 2.0)
+    assert found.path == bad
+    assert bad in found.error
+    assert "what nobody expected" in found.error
+    assert tag_file(job, good) == before
+
+
+def test_names_of_files_do_nothing_to_a_terminal_a_table_or_a_label_track(
+    folder: Path, tmp_path: Path
+) -> None:
+    name = "a\x1b[31m\n1.000\t2.000\tforged\x9b\u202e[bold]:dog:.wav"
+    shutil.copy(folder / "5.wav", folder / name)
+    bad = folder / f"bad{name}"
+    bad.write_bytes(b"not audio")
+    shown = r"a\x1b[31m\n1.000\t2.000\tforged\x9b\u202e[bold]:dog:.wav"
+    for n_jobs in (1, 2):
+        for format_name in ("text", "csv", "jsonl"):
+            options = ("--format", format_name, "--threshold", "0.001", "--jobs", n_jobs)
+            done = run("tag", folder / name, bad, *options, ok=False)
+            for output in (done.stdout, done.stderr):
+                assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", output)
+            assert done.stderr.count("\n") == 1
+            assert f"bad{shown}" in done.stderr
+            if format_name != "jsonl":
+                assert shown in done.stdout
+            else:
+                assert records(done.stdout)[0]["path"] == str(folder / name)
+    run("tag", folder / name, "--out", tmp_path / "out.csv", "--threshold", "0.001")
+    for table in ("out.csv", "out-files.csv"):
+        with (tmp_path / table).open(newline="") as file:
+            paths = {row["path"] for row in csv.DictReader(file)}
+        assert paths == {str(folder / shown)}
+
+
+def test_labels_and_names_stay_on_their_line_of_a_track() -> None:
+    out = io.StringIO()
+    segment = Segment(1.0, 2.0, "Dog\n9.000\t9.500\tforged\x1b[2J", 0.5)
+    for name, writer in WRITERS.items():
+        writer(out).write(FileTags(path="x\n.wav", segments=[segment], top=[("Do\rg", 0.5)]))
+        assert not set(out.getvalue()) & set("\x1b\r"), name
+    assert "1.000\t2.000\tDog\\n9.000\\t9.500\\tforged\\x1b[2J\n" in out.getvalue()
+
+
+def test_two_threads_of_one_process_do_not_write_the_same_part_file(tmp_path: Path) -> None:
+    job = make_job(load_bundle("tiny-int8"), "auto", EventSpec(), n_top=1, ranked=())
+    path = tmp_path / "part"
+    with PartFile(path, job) as part:
+        with pytest.raises(UsageError, match="another run"):
+            PartFile(path, job)
+        part.append(Found("a.wav", 1, 2), FileTags(path="a.wav"))
+    with PartFile(path, job) as part:
+        assert len(part) == 1
+        assert part.holds(Found("a.wav", 1, 2))
+        part.finish()
+    assert not list(tmp_path.iterdir())
+
+
+def test_tag_can_be_imported_where_there_is_no_fcntl() -> None:
+    code = (
+        "import builtins, sys\n"
+        "from types import ModuleType\n"
+        "import filelock\n"  # which on Windows takes msvcrt
+        "for name in ('fcntl', 'termios', 'resource', 'pwd', 'grp'): sys.modules[name] = None\n"
+        "import edge_audio.cli.tag, edge_audio.archive.run, edge_audio.support.locks\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_table_that_cannot_be_finished_leaves_the_older_one_and_the_part_file(
+    tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(load_bundle("tiny-int8"), "auto", EventSpec(), n_top=1, ranked=())
+    out = tmp_path / "out.csv"
+    out.write_text("older")
+    (tmp_path / "out-files.csv").write_text("older")
+    files = [Found(f"{i}.wav", 1, 2) for i in range(2)]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with Archive(out, job, files, restart=True) as archive:
+        for file in files:
+            archive.add(file.path, FileTags(path=file.path))
+        with monkeypatch.context() as patch:
+            patch.setattr(CsvTable, "close", fail)
+            with pytest.raises((EdgeAudioError, KeyboardInterrupt)):
+                archive.finish()
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.csv")} == {
+        "out.csv": "older",
+        "out-files.csv": "older",
+    }
+    assert n_lines(tmp_path / "out.csv.part") == 3
+    assert len(list(tmp_path.iterdir())) == 3
+    with Archive(out, job, files) as archive:
+        assert not archive.waiting
+        archive.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-files.csv", "out.csv"]
+    assert n_lines(tmp_path / "out-files.csv") == 3
 
 
 def test_a_missing_folder_for_the_table_is_one_line(folder: Path, tmp_path: Path) -> None:
