@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from distill.data.clip_list import Clip
-from edge_audio.labels.ontology import relatives
+from edge_audio.labels.ontology import related_labels
 
 Company = Mapping[str, frozenset[str]]
 """label -> labels whose sounds may contain it, itself included."""
@@ -19,4 +19,4 @@ def companions(clips: Sequence[Clip], labels: Sequence[str]) -> Company:
         for label in clip.labels:
             if label in beside:
                 beside[label].update(clip.labels)
-    return {label: frozenset(others | relatives(label)) for label, others in beside.items()}
+    return {label: frozenset(others | related_labels(label)) for label, others in beside.items()}

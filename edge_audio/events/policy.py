@@ -15,7 +15,7 @@ import msgspec
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
-from edge_audio.labels.ontology import relatives
+from edge_audio.labels.ontology import related_labels
 
 Related = Literal["all", "first"]
 
@@ -48,11 +48,11 @@ class _Sound:
     """A label from its start to its real end.
 
     fate: "open" was reported; "cut" was, and its end too, for it was too long; "cooling" came
-        within the cooldown; "kin" of another that sounded.
+        within the cooldown; "related" to another that sounded.
     """
 
     start: Event
-    fate: Literal["open", "cut", "cooling", "kin"]
+    fate: Literal["open", "cut", "cooling", "related"]
 
 
 class EventPolicy:
@@ -103,8 +103,8 @@ class EventPolicy:
     def _start(self, event: Event) -> Iterable[Event]:
         label = event.label
         sound = self._sounds[label] = _Sound(event, "open")
-        if self.spec.related == "first" and self._is_kin_sounding(label):
-            sound.fate = "kin"
+        if self.spec.related == "first" and self._is_related_sounding(label):
+            sound.fate = "related"
         elif event.time_s < self._quiet_until_s.get(label, -math.inf):
             sound.fate = "cooling"
         else:
@@ -120,10 +120,12 @@ class EventPolicy:
                 event = msgspec.structs.replace(event, time_s=self._limit_s(sound))
             yield self._leave(event)
 
-    def _is_kin_sounding(self, label: str) -> bool:
+    def _is_related_sounding(self, label: str) -> bool:
         """Whether a related label sounds that is not held back itself."""
-        kin = relatives(label)
-        return any(other in kin and sound.fate != "kin" for other, sound in self._sounds.items())
+        related = related_labels(label)
+        return any(
+            other in related and sound.fate != "related" for other, sound in self._sounds.items()
+        )
 
     def _cut(self, time_s: float) -> Iterable[Event]:
         for sound in self._open_sounds():

@@ -10,16 +10,16 @@ from pathlib import Path
 _TREE = Path(__file__).with_name("audioset_tree.txt")
 
 
-def relatives(label: str) -> frozenset[str]:
+def related_labels(label: str) -> frozenset[str]:
     """Ancestors and descendants of a label, at any distance; none for labels of others.
 
-    Categories that only group others, such as Human sounds, have no relatives and are none.
+    Categories that only group others, such as Human sounds, have no related labels and are none.
     """
-    return _relatives().get(label, frozenset())
+    return _related().get(label, frozenset())
 
 
 @lru_cache(maxsize=1)
-def _relatives() -> dict[str, frozenset[str]]:
+def _related() -> dict[str, frozenset[str]]:
     parents: dict[str, set[str]] = defaultdict(set)
     for name, parent in _links():
         parents[name].add(parent)
@@ -29,7 +29,7 @@ def _relatives() -> dict[str, frozenset[str]]:
             if not (_is_group(name) or _is_group(ancestor)):
                 found[name].add(ancestor)
                 found[ancestor].add(name)
-    return {name: frozenset(kin) for name, kin in found.items()}
+    return {name: frozenset(related) for name, related in found.items()}
 
 
 def _links() -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What benchmarks/compressor.py makes of layers, configurations and failures."""
+"""What benchmarks/experiments/compressor.py makes of layers, configurations and failures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from tests.support.paths import REPOSITORY
 
-BENCHMARKS = REPOSITORY / "benchmarks"
+EXPERIMENTS = REPOSITORY / "benchmarks" / "experiments"
 
 
 @pytest.fixture(scope="module")
 def compressor() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)  # where it finds the module beside it
-        path = BENCHMARKS / "compressor.py"
+        patch.syspath_prepend(EXPERIMENTS)  # where it finds the module beside it
+        path = EXPERIMENTS / "compressor.py"
         module_spec = importlib.util.spec_from_file_location("compressor", path)
         assert module_spec is not None
         assert module_spec.loader is not None
@@ -29,31 +29,37 @@ def compressor() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def runtimes(compressor: ModuleType) -> ModuleType:
+    """The module beside it, which it has imported."""
+    return sys.modules["compressor_runtimes"]
+
+
 def test_layers_that_cost_most_stay_float(compressor: ModuleType) -> None:
     assert compressor.in_sets(["head", "embed", "mix"], 1) == (["head"], ["embed", "mix"])
     assert compressor.in_sets(["head", "embed"], 8) == (["head", "embed"], [])
 
 
-def test_the_same_failure_is_one_note(compressor: ModuleType) -> None:
-    notes = compressor.Notes()
+def test_the_same_failure_is_one_note(runtimes: ModuleType) -> None:
+    notes = runtimes.Notes()
     assert [notes.number(line) for line in ("a", "b", "a")] == ["no [1]", "no [2]", "no [1]"]
     assert notes.lines == ["a", "b"]
 
 
-def test_a_failure_is_its_first_line(compressor: ModuleType) -> None:
-    assert compressor.first_line(KeyError("getitem")) == "KeyError: 'getitem'"
-    assert compressor.first_line(ValueError("\n  one\ntwo\n")) == "ValueError: one"
-    assert compressor.first_line(ValueError()) == "ValueError: "
+def test_a_failure_is_its_first_line(runtimes: ModuleType) -> None:
+    assert runtimes.first_line(KeyError("getitem")) == "KeyError: 'getitem'"
+    assert runtimes.first_line(ValueError("\n  one\ntwo\n")) == "ValueError: one"
+    assert runtimes.first_line(ValueError()) == "ValueError: "
 
 
-def test_a_set_in_a_failure_is_sorted(compressor: ModuleType) -> None:
+def test_a_set_in_a_failure_is_sorted(runtimes: ModuleType) -> None:
     error = RuntimeError("Missing out variants: {'b', 'a'}")
-    assert compressor.first_line(error) == "RuntimeError: Missing out variants: {'a', 'b'}"
+    assert runtimes.first_line(error) == "RuntimeError: Missing out variants: {'a', 'b'}"
 
 
-def test_of_a_long_explanation_the_cause_is_taken(compressor: ModuleType) -> None:
+def test_of_a_long_explanation_the_cause_is_taken(runtimes: ModuleType) -> None:
     text = "Failed.\n\x1b[96mNext steps\x1b[0m\n<class 'errors.DispatchError'>: No function for x"
-    assert compressor.first_line(RuntimeError(text)) == "RuntimeError: No function for x"
+    assert runtimes.first_line(RuntimeError(text)) == "RuntimeError: No function for x"
 
 
 @pytest.mark.skipif(find_spec("neural_compressor") is not None, reason="it is installed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.labels.ontology import _TREE, relatives
+from edge_audio.labels.ontology import _TREE, related_labels
 
 
 def names_in_order() -> list[str]:
@@ -40,8 +40,8 @@ def test_the_tree_has_as_many_names_as_the_published_ontology() -> None:
     ],
 )
 def test_a_label_and_what_it_is_a_kind_of_are_kin(parent: str, child: str) -> None:
-    assert child in relatives(parent)
-    assert parent in relatives(child)
+    assert child in related_labels(parent)
+    assert parent in related_labels(child)
 
 
 @pytest.mark.parametrize(
@@ -56,21 +56,21 @@ def test_a_label_and_what_it_is_a_kind_of_are_kin(parent: str, child: str) -> No
     ],
 )
 def test_others_are_not(label: str, other: str) -> None:
-    assert other not in relatives(label)
+    assert other not in related_labels(label)
 
 
 def test_kin_are_mutual() -> None:
     for name in names_in_order():
-        assert all(name in relatives(other) for other in relatives(name))
+        assert all(name in related_labels(other) for other in related_labels(name))
 
 
 @pytest.mark.parametrize("label", ["Human sounds", "[Human sounds]", "Band 6", "Fridge", ""])
 def test_groups_and_labels_of_others_have_no_relatives(label: str) -> None:
-    assert relatives(label) == frozenset()
+    assert related_labels(label) == frozenset()
 
 
 def test_kin_of_a_label_are_all_of_its_line() -> None:
-    assert relatives("Dog") == {
+    assert related_labels("Dog") == {
         "Animal",
         "Domestic animals, pets",
         *("Bark", "Yip", "Howl", "Bow-wow", "Growling", "Whimper (dog)", "Bay"),

@@ -1,6 +1,6 @@
 """Fixed point or float: what one frame of log-mel takes on a Cortex-M4F, and how far off it is.
 
-    python benchmarks/fixed_point_frontend.py [--audio RECORDING.wav] [--seconds 4]
+    python benchmarks/experiments/fixed_point_frontend.py [--audio RECORDING.wav] [--seconds 4]
 
 Runs the programs of fixed_point_frontend.c in QEMU. Instructions are counted there; cycles are
 estimated from a trace of one frame with the timings of Arm's Cortex-M4 manual (r0p1, chapters 3 and

@@ -11,6 +11,8 @@
  * Q15     a complex number in a word, two at a time by the DSP instructions; block floating point:
  *         each stage divides by 2, 4 or 8, by how much room the one before left
  *
+ * The four stand in one file so that they can be read side by side.
+ *
  * Reads the raw recording that the command line names, writes a line of results per frame.
  */
 #include <string.h>
