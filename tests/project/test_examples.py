@@ -20,7 +20,7 @@ from tests.support.virtual_sound_card import VirtualSoundCard
 
 EXAMPLES = REPOSITORY / "examples"
 RATE_HZ = 16_000
-MAX_LINES = 45
+MAX_LINES = 40
 TIMEOUT_S = 240
 
 
@@ -67,7 +67,8 @@ def test_every_example_is_short_listed_and_tested() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert {name for name in names if f'"{name}"' not in tested} == set()
     assert {name for name in names if f"({name})" not in listed} == set()
-    lengths = {name: len((EXAMPLES / name).read_text().splitlines()) for name in names}
+    texts = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in names}
+    lengths = {name: sum(map(bool, text.splitlines())) for name, text in texts.items()}
     assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
 
 
@@ -147,4 +148,4 @@ def test_the_engine_tags_a_wav_file(tmp_path: Path, street: Path) -> None:
 
 def test_a_student_with_a_mixer_of_ones_own() -> None:
     pytest.importorskip("torch", reason="needs the train extra")
-    assert "torch.Size([1, 10, 527])" in python("own_mixer.py")
+    assert python("own_mixer.py").startswith("10 steps as in training")
