@@ -203,7 +203,8 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
 
 
 def engine_error(student: Student, by_step: NDArray[np.float32]) -> float:
-    """What of the largest error of each step is held against ENGINE_TOLERANCE."""
+    """The error that ENGINE_TOLERANCE limits: the largest of all steps or, with exponential gates,
+    the quantile EXPONENTIAL_SHARE of them. by_step f32[n_steps]: largest error of each."""
     is_exponential = any(isinstance(module, ExponentialMLSTM) for module in student.modules())
     return float(np.quantile(by_step, EXPONENTIAL_SHARE) if is_exponential else by_step.max())
 

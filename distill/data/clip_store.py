@@ -54,7 +54,7 @@ class ClipStore:
 
 
 def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path, starts_path: Path) -> None:
-    """One clip in memory at a time."""
+    """Decodes the clips into the file; one of them is in memory at a time."""
     pcm_path.parent.mkdir(parents=True, exist_ok=True)
     partial = pcm_path.with_suffix(".partial.npy")
     lengths, unreadable = [0], []
@@ -78,6 +78,6 @@ def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path, starts_path:
 
 
 def _write_header(file: BinaryIO, n_samples: int) -> None:
-    """Of a .npy file; numpy pads it to the same length for any `n_samples`."""
+    """Writes the header of a .npy file, which numpy pads to the same length for any `n_samples`."""
     header = {"descr": "<i2", "fortran_order": False, "shape": (n_samples,)}
     np.lib.format.write_array_header_1_0(file, header)

@@ -12,8 +12,9 @@ Company = Mapping[str, frozenset[str]]
 
 
 def companions(clips: Sequence[Clip], labels: Sequence[str]) -> Company:
-    """Of each label those that stand beside it in any clip (Howl beside Dog), and its kin in
-    the ontology (Bark): where one of them sounds, it may be right to report the label."""
+    """The companions of each label: labels that stand beside it in any clip (Howl beside Dog), and
+    its related labels in the ontology (Bark). Where one of them sounds, it may be right to report
+    the label."""
     beside: dict[str, set[str]] = {label: {label} for label in labels}
     for clip in clips:
         for label in clip.labels:

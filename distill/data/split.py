@@ -10,7 +10,7 @@ from edge_audio.errors import EdgeAudioError, UsageError
 
 
 class Split(Spec, frozen=True):
-    """Which clips may be heard in training.
+    """Which clips training may use.
 
     tiers: licence tiers that may train.
     held_out_folds: clips of these folds are kept for calibration and scoring.

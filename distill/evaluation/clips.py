@@ -182,7 +182,8 @@ def _figures_of(
 def _hits(
     scores: NDArray[np.float32], listed: NDArray[np.bool_], is_esc: NDArray[np.bool_]
 ) -> dict[str, tuple[Estimate, ...]]:
-    """Over the clips that have a label, all of them and by origin; empty sets are left out."""
+    """hit@k over the clips that have a label: all of them, and by origin; empty sets are left
+    out."""
     labelled = listed.any(1)
     subsets = {"all": labelled, "ESC": labelled & is_esc, "other": labelled & ~is_esc}
     return {
@@ -195,8 +196,8 @@ def _hits(
 def _cross_validate(
     result: ModelScores, clips: Sequence[Clip], class_of: Callable[[Clip], str]
 ) -> dict[str, FoldAccuracy]:
-    """Over the clips with a class, for each kind of features; nothing unless all five official
-    folds are held out."""
+    """Accuracy over the clips with a class, for each kind of features; nothing unless all five
+    official folds are held out."""
     rows = [index for index, clip in enumerate(clips) if class_of(clip)]
     classes = [class_of(clips[row]) for row in rows]
     folds = [clips[row].fold for row in rows]

@@ -70,7 +70,8 @@ class StreamingModel(Spec, frozen=True):
 
 
 class StreamingResults(Spec, frozen=True):
-    """What was heard and found. n_sounds: different clips behind the soundscapes;
+    """Scenes that were listened to, and the events that were found in them. n_sounds: different
+    clips behind the soundscapes;
     n_negative_sounds: how many sounded in all negatives."""
 
     config: CalibrationConfig

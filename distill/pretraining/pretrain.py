@@ -196,7 +196,7 @@ class Pretrainer:
         }
 
     def losses(self, batch: Batch) -> Losses:
-        """What the student makes of a batch, and the teacher."""
+        """The loss terms of a batch, with the student's prediction and the teacher's features."""
         objective = self.recipe.objective
         mels, first_position, kept = (part.to(self.device, non_blocking=True) for part in batch)
         is_bf16 = self.recipe.training.precision == "bf16"

@@ -59,7 +59,7 @@ class StrongLabels:
         return {"strong": strong}
 
     def _tokens(self, start: int, stop: int) -> slice:
-        """Those that speak, at least in part, of samples start to stop."""
+        """The tokens that speak, at least in part, of samples start to stop."""
         first, last = (
             int((sample + self._delay_samples) // self._token_samples) for sample in (start, stop)
         )

@@ -104,8 +104,8 @@ class Recipe(Spec, frozen=True):
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe in a TOML file, changed by `settings` (see `runs.read_table`). A `preset` in
-    [student] stands for a shape of `students.sizes`, which the other fields of it change.
+    """The recipe in a TOML file, changed by `settings` (see `read_table`). A `preset` in [student]
+    stands for a shape of `distill.students.sizes`, which the other fields of it change.
 
     Raises UsageError, naming the field, if a file is missing, is no TOML, or does not fit.
     """

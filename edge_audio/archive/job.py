@@ -57,12 +57,13 @@ class Job(Spec, frozen=True):
 
     @property
     def settings_sha256(self) -> str:
-        """Changes with all but the model."""
+        """A hash of all settings but the model."""
         settings = msgspec.structs.replace(self, model="", model_sha256="")
         return hashlib.sha256(msgspec.msgpack.encode(settings)).hexdigest()
 
     def open(self) -> Tagger:
-        """Raises BundleError where the model is another than that of whoever wrote the job."""
+        """The job's tagger. Raises BundleError if the model found here is not the one that the job
+        was written for."""
         bundle = load_bundle(self.model)
         if model_sha256(bundle) != self.model_sha256:
             raise BundleError(
@@ -95,7 +96,7 @@ def _name_or_folder(bundle: Bundle) -> str:
 
 
 def model_sha256(bundle: Bundle) -> str:
-    """Of the manifest, which has the hash of every other file."""
+    """SHA-256 of the manifest, which has the hash of every other file."""
     return hashlib.sha256(msgspec.json.encode(bundle.manifest)).hexdigest()
 
 

@@ -30,7 +30,8 @@ class Found(NamedTuple):
 
 
 def look_at(path: Path) -> Found:
-    """Size and time of change: by them a later run knows whether a file is still the same."""
+    """The file's size and modification time, by which a later run knows whether it is still the
+    same."""
     try:
         status = path.stat()
     except OSError:

@@ -14,7 +14,7 @@ from edge_audio.support.files import file_draft
 
 
 class Archive:
-    """A run that writes OUT, by way of `OUT.part`. To be closed by `with`.
+    """A run that writes OUT, by way of `OUT.part`. Use it in a `with` statement.
 
     files: what to tag; a path that comes twice is tagged once.
     Raises what `PartFile` does, and UsageError if OUT is there and no run is to be gone on with.

@@ -26,7 +26,7 @@ class Table(Protocol):
 
 
 def rounded(segment: Segment) -> dict[str, object]:
-    """A segment's fields in their order, numbers at the precision that means something."""
+    """The fields of a segment in order, with numbers rounded to the precision that they have."""
     return {
         "start_s": round(segment.start_s, 3),
         "end_s": round(segment.end_s, 3),
@@ -140,7 +140,7 @@ class ParquetTable:
 
 
 def import_pyarrow() -> Any:
-    """The module. Raises UsageError where it is not installed."""
+    """The pyarrow module. Raises UsageError if it is not installed."""
     try:
         import pyarrow
     except ImportError as error:

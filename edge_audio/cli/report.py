@@ -1,4 +1,4 @@
-"""`edge-audio report`: a picture of what was heard in hours or months."""
+"""`edge-audio report`: a picture of the events of hours or months."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def report(
     first: str | None,
     last: str | None,
 ) -> None:
-    """Draw a timeline of what was heard, from a log.
+    """Draw a timeline of the events in a log.
 
     Reads what `edge-audio listen --json FILE` or `--format jsonl` wrote: rotated files in any
     order, also packed by gzip. Damaged lines are counted and passed over. The page is one file that

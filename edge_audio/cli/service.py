@@ -160,6 +160,6 @@ def check_config(config: Path) -> None:
 
 
 def print_steps(title: str, for_system: bool, steps: tuple[list[str], ...]) -> None:
-    """The commands of systemctl, for somebody to read or to copy."""
+    """Prints the commands of systemctl, to be read or copied."""
     for step in steps:
         click.echo(f"{title}: {' '.join(systemctl_command(for_system, *step))}")

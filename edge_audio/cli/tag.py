@@ -247,7 +247,8 @@ def expand(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Also where nobody may look, so that it is reported and not passed over."""
+    """Whether it is a file; also true of what must not be looked at, so that it is reported and not
+    passed over."""
     try:
         return path.is_file()
     except OSError:

@@ -60,7 +60,7 @@ class Destinations:
         return self._fan_outs[-1]
 
     def __iter__(self) -> Iterator[Destination[Any]]:
-        """From any thread: those that are open at this moment."""
+        """The destinations that are open at this moment. May be called from any thread."""
         return iter([opened.destination for opened in self._open.values()])
 
     @property

@@ -69,7 +69,7 @@ class StreamReport:
 
 @dataclass
 class Summary:
-    """What was heard.
+    """A log, aggregated.
 
     start_s, end_s: the first and last time within the bounds. quarters: events that began, by
         quarter of an hour. n_outside, n_undated, n_unlisted: records outside the bounds, without

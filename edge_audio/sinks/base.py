@@ -88,7 +88,7 @@ class Destination(Generic[ConfigT]):
 
 
 class TopLabels:
-    """Picks the highest scores among the labels somebody wants to hear about."""
+    """Picks the highest scores among the wanted labels."""
 
     def __init__(
         self, labels: Sequence[str], n_top: int, wanted: frozenset[str] | None = None

@@ -77,7 +77,7 @@ class _QuietHandler(WSGIRequestHandler):
     timeout = 10.0  # of a client that opens a connection and says nothing
 
     def log_message(self, *_: Any) -> None:
-        """Who asks is nobody else's business."""
+        """Writes no log of requests."""
 
 
 def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:

@@ -244,7 +244,7 @@ def _stem(path: Path) -> str:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """A name that nobody else has."""
+    """A path beside it that nothing else has."""
     return path.with_name(f".{_stem(path)}.{secrets.token_hex(4)}.{kind}")
 
 

@@ -56,7 +56,7 @@ def _recording(
 
 
 def labels_in_play(spec: EventSpec, recordings: Iterable[Recording]) -> list[str]:
-    """Those that are watched, and those that were recorded."""
+    """Labels that are watched, and labels that were recorded."""
     recorded = sorted({label for recording in recordings for label in recording.labels})
     return list(dict.fromkeys([*spec.thresholds, *recorded]))
 

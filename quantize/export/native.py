@@ -286,5 +286,5 @@ def _exact_int8(name: str, weight: FloatArray) -> tuple[NDArray[np.int8], FloatA
 def _is_exact(
     integers: NDArray[np.int8], scale: FloatArray, weight: FloatArray
 ) -> NDArray[np.bool_]:
-    """Per row."""
+    """Whether each row is exact: bool[n_rows]."""
     return cast("NDArray[np.bool_]", (integers * scale[:, None] == weight).all(1))

@@ -59,6 +59,6 @@ def _rewrite(
 
 
 def events_of(labels: Sequence[str], events: EventSpec) -> EventSpec:
-    """Those of these labels alone."""
+    """The event settings of these labels alone."""
     kept = {label: t for label, t in events.thresholds.items() if label in labels}
     return msgspec.structs.replace(events, thresholds=kept)
