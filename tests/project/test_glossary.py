@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from tests.support.floors import modules
 from tests.support.paths import REPOSITORY
@@ -12,6 +13,7 @@ from tests.support.paths import REPOSITORY
 GLOSSARY = (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8")
 
 
+@cache
 def banned() -> set[str]:
     """What stands between "Never" and the end of the sentence, in backticks."""
     sentences = re.findall(r"\bNever\s+((?:`\w+`,?\s*)+)\.", GLOSSARY)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,11 @@ def python_files() -> list[Path]:
     return [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 
-def docstrings(path: Path) -> Iterator[str]:
+@cache
+def docstrings(path: Path) -> list[str]:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, documented):
-            yield ast.get_docstring(node) or ""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [ast.get_docstring(node) or "" for node in nodes if isinstance(node, documented)]
 
 
 def test_every_path_that_a_docstring_names_exists() -> None:
@@ -111,6 +112,7 @@ def test_every_path_that_a_docstring_names_exists() -> None:
     assert not wrong
 
 
+@cache
 def names_of(module: Path) -> set[str]:
     """What a module defines or imports at its top level."""
     found: set[str] = set()
