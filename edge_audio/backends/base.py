@@ -18,7 +18,11 @@ Signature = Mapping[str, TensorSpec]  # tensor name -> what the model file says 
 
 class Backend(Protocol):
     """One loaded model. It holds no stream: any number of streams may share it, each passing
-    its own state, from any thread."""
+    its own state, from any thread.
+
+    name: as `open_backend` takes it.
+    spec: the tensors that `step` takes and returns.
+    """
 
     name: str
     spec: ModelSpec
@@ -33,7 +37,9 @@ class Backend(Protocol):
         ...
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        """frames f32[1, frames_per_step, n_mels] -> (scores f32[n_labels], next state).
+        """frames, of the shape that `spec.frames` has: log-mel f32[1, frames_per_step, n_mels] or,
+        for a model with its own front end, samples f32[1, step_samples] in [-1, 1]
+        -> (scores f32[n_labels], next state).
 
         Does not modify its inputs; what it returns belongs to the caller.
         """

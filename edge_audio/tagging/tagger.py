@@ -24,8 +24,9 @@ _DTYPES = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
 class Step(NamedTuple):
     """What one step brought.
 
-    time_s: audio seconds from the start of the stream to the end of the step. scores:
-    f32[n_labels], probabilities. events: those that began or ended with it.
+    time_s: audio seconds from the start of the stream to the end of the step.
+    scores: f32[n_labels], probabilities in the order of `Tagger.labels`.
+    events: starts and ends that the step brought to light, at its time or a little earlier.
     """
 
     time_s: float
@@ -34,7 +35,11 @@ class Step(NamedTuple):
 
 
 class Tagger:
-    """Listens to one stream; taggers may share a backend.
+    """Listens to one stream, in one thread. Taggers may share a backend.
+
+    bundle, backend: as given.
+    labels: names of the scores, in their order.
+    sample_rate_hz: of the samples that are pushed.
 
     Pushing the samples in any chunks gives the same scores and events: the front end is fed
     whole steps only, so that every step is computed by calls of the same shapes. (The bits
@@ -52,9 +57,15 @@ class Tagger:
         gate_dbfs: float | None = None,
         explained: Collection[str] = (),
     ) -> None:
-        """events: what to report, by default what the bundle's manifest says. gate_dbfs: skip
-        what is quieter than this, see `LevelGate`; None = hear everything. explained: labels
-        whose `label_state` is asked for, watched or not."""
+        """A tagger at the start of a stream.
+
+        events: what to report; None = what the bundle's manifest says.
+        gate_dbfs: skips long silence below this RMS level of a step, in dB relative to full
+            scale, see `edge_audio.features.gate.LevelGate`; None = skips nothing.
+        explained: labels whose `label_state` will be asked for, watched or not.
+
+        Raises UsageError for a gate_dbfs out of range.
+        """
         manifest = bundle.manifest
         frontend = manifest.model.frontend
         self.bundle = bundle
@@ -81,8 +92,14 @@ class Tagger:
         events: EventSpec | None = None,
         gate_dbfs: float | None = None,
     ) -> Tagger:
-        """Loads a shipped model by name or a bundle by directory. Raises BundleError,
-        BackendError or UsageError, each saying what to do."""
+        """Loads a model and makes a tagger of it.
+
+        model: a name of `shipped_bundles`, or the folder of a bundle.
+        backend: as `open_backend` takes it.
+        events, gate_dbfs: as for the constructor.
+
+        Raises BundleError, BackendError or UsageError, each saying what to do.
+        """
         bundle = load_bundle(model)
         return cls(bundle, open_backend(bundle, backend), events, gate_dbfs)
 
@@ -103,12 +120,13 @@ class Tagger:
 
     @property
     def n_skipped_steps(self) -> int:
-        """Steps that the model did not hear, because the gate was closed."""
+        """Steps that were not computed, because the gate was closed."""
         return self._n_skipped_steps
 
     @property
     def gate_dbfs(self) -> float | None:
-        """Level of the gate, which may be changed at any time: the next step is judged by it."""
+        """Level of the gate in dB relative to full scale, None = always open. It may be set at any
+        time and counts from the next step on. Raises UsageError for a level out of range."""
         return self._gate.dbfs
 
     @gate_dbfs.setter
@@ -130,15 +148,16 @@ class Tagger:
         return [event for _, _, events in self.steps(pcm) for event in events]
 
     def steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
-        """Like `push`, but yields (time_s, scores f32[n_labels], events) for every step, where
-        time_s is the end of the step. To be exhausted: samples not reached are not heard."""
+        """Like `push`, but yields a `Step` for every step that these samples complete. Iterate to
+        the end: the work is done on the way, and samples that are not reached are lost. Raises
+        UsageError at once for a wrong dtype or shape."""
         pcm = _checked(pcm)
         if self._has_ended:
             self.reset()
         return self._steps(pcm)
 
     def flush(self) -> list[Event]:
-        """Ends the stream: hears the last incomplete step, padded with zeros, and ends every
+        """Ends the stream: computes the last incomplete step, padded with zeros, and ends every
         open event. `scores`, `time_s` and `n_steps` can be read until the next push, which
         starts a new stream."""
         if self._has_ended:
@@ -152,8 +171,8 @@ class Tagger:
         return events + self._detector.flush(self.time_s)
 
     def change_events(self, events: EventSpec) -> list[Event]:
-        """Reports by other settings from the next step on, without losing what was heard.
-        Returns the ends of events whose labels are no longer watched."""
+        """Reports by other settings from the next step on; the model's state stays. Returns the
+        ends of open events whose labels are no longer watched."""
         return self._detector.change(events, self._step_end_s())
 
     def reset(self) -> None:
