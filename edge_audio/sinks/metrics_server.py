@@ -57,18 +57,19 @@ class _PageServer(ThreadingMixIn, WSGIServer):
 
     def __init__(self, family: int, address: tuple[Any, ...], beside: socket.socket | None) -> None:
         self.address_family, self.asked_for = family, address
-        self._beside = beside
-        super().__init__(address, _QuietHandler)
+        self._may_share = beside is not None
+        _share_port(beside, True)
+        try:
+            super().__init__(address, _QuietHandler)  # binds and listens
+        finally:
+            _share_port(beside, False)
+        _share_port(self.socket, False)
 
     def server_bind(self) -> None:
         """Without looking up a name for the address, as the base class does: that can take long.
         Two sockets share a port only while one takes over from the other."""
-        shared = () if self._beside is None else (self._beside, self.socket)
-        try:
-            _share_port(shared, True)
-            TCPServer.server_bind(self)
-        finally:
-            _share_port(shared, False)
+        _share_port(self.socket, self._may_share)
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
@@ -86,7 +87,6 @@ def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
     return found[0][0], found[0][4]
 
 
-def _share_port(sockets: tuple[socket.socket, ...], may_share: bool) -> None:
-    if hasattr(socket, "SO_REUSEPORT"):  # Windows has none
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, may_share)
+def _share_port(one: socket.socket | None, may_share: bool) -> None:
+    if one is not None and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, may_share)
