@@ -19,13 +19,14 @@ from edge_audio.backends import (
     open_backend,
 )
 from edge_audio.backends.registry import NATIVE
-from edge_audio.bench.windows import FloatArray, WindowModel, WindowStream, open_file
+from edge_audio.bench.windows import WindowModel, WindowStream, open_file
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import EventDetector
 from edge_audio.features.frontend import open_frontend
+from edge_audio.support.arrays import FloatArray
 from edge_audio.support.folders import PEERS_ENV, peers_dir
 from edge_audio.tagging.tagger import Tagger
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from edge_audio.bench.candidates import Candidate, Facts, OpenCandidate
 from edge_audio.bench.machine import peak_resident_mb
-from edge_audio.bench.windows import FloatArray
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import paced
+from edge_audio.support.arrays import FloatArray
 
 FILE_BLOCK_MS, LIVE_BLOCK_MS = 1000.0, 80.0  # as `edge-audio listen` reads files and microphones
 MAX_PASS_S = 4.0

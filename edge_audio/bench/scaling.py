@@ -12,11 +12,11 @@ import numpy as np
 from edge_audio.backends import open_backend
 from edge_audio.bench.candidates import BundleCandidate
 from edge_audio.bench.machine import resident_mb
-from edge_audio.bench.windows import FloatArray
 from edge_audio.bundle.spec import Spec
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events.choice import select_events
 from edge_audio.sources.demo import DemoScene
+from edge_audio.support.arrays import FloatArray
 from edge_audio.tagging.tagger import Tagger
 
 BLOCK_MS = 80.0

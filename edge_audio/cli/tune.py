@@ -29,7 +29,7 @@ from edge_audio.tuning.text import settings
 @click.command()
 @click.argument(
     "sources",
-    metavar="MANIFEST.csv|LOG.jsonl...",
+    metavar="RECORDINGS.csv|LOG.jsonl...",
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
@@ -64,7 +64,7 @@ def tune(
 ) -> None:
     """Choose thresholds for your place: few false alarms, and what you recorded is found.
 
-    MANIFEST.csv has the columns path and labels (separated by ; and empty where nothing should be
+    RECORDINGS.csv has the columns path and labels (separated by ; and empty where nothing should be
     reported). LOG.jsonl is what `edge-audio listen --json` wrote; put "correct": false or true
     into events that you know. A log can only make labels less sensitive. The table goes to
     standard error, the settings to standard output or --out.
@@ -74,12 +74,12 @@ def tune(
     edge-audio tune sounds.jsonl* --all-false     # nobody was at home
     """
     bundle = load_bundle(model)
-    is_manifest = [path.suffix == ".csv" for path in sources]
-    if any(is_manifest) and len(sources) > 1:
-        raise UsageError("tune takes one manifest, or the files of one log")
-    if any(is_manifest):
+    is_list = [path.suffix == ".csv" for path in sources]
+    if any(is_list) and len(sources) > 1:
+        raise UsageError("tune takes one list of recordings, or the files of one log")
+    if any(is_list):
         if all_false:
-            raise UsageError("--all-false belongs to logs: leave the labels of a manifest empty")
+            raise UsageError("--all-false belongs to logs: leave the labels of recordings empty")
         evidence = from_recordings(bundle, backend, sources[0])
     else:
         evidence = from_log(bundle, sources, all_false)
@@ -93,7 +93,7 @@ def tune(
 
 
 def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
-    """Runs the model over all recordings of a manifest, with progress on standard error."""
+    """Runs the model over all recordings of a list, with progress on standard error."""
     events = bundle.manifest.events
     recordings = read_recordings(path, bundle.manifest.labels)
     evidence = Evidence(labels_in_play(events, recordings), events)

@@ -23,7 +23,7 @@ class SweptDetector:
     def __init__(self, thresholds: NDArray[np.float64], spec: EventSpec, step_s: float) -> None:
         """thresholds f64[n_labels, n_thresholds]: values of `on`, brought within 1e-6 and 1.
         spec: smoothing and durations; its own thresholds do not count."""
-        self._n_columns = thresholds.shape[1]
+        self._n_columns = int(thresholds.shape[1])
         ons = np.clip(thresholds.ravel(), _LOWEST_ON, 1.0).tolist()
         tried = {str(i): Threshold(on=on, off=HYSTERESIS * on) for i, on in enumerate(ons)}
         spec = msgspec.structs.replace(spec, thresholds=tried)
