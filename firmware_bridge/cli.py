@@ -14,6 +14,7 @@ from firmware_bridge.target_table import TARGETS
 if TYPE_CHECKING:
     from edge_audio.engine.image import StateType
     from firmware_bridge.folder.codegen import Firmware
+    from firmware_bridge.folder.edits import Edits
 
 STATE_HELP = (
     "How the recurrent state is kept in memory. int16 takes half the RAM and changes scores by "
@@ -68,7 +69,8 @@ def targets() -> None:
     "out_dir",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder to write: a new or empty one, or an older one of this command.",
+    help="Folder to write: a new or empty one, or an older one of this command, in which files of "
+    "your own and what you changed in port/, examples/ and its Makefile are kept.",
 )
 @click.option(
     "--flash-kib", type=click.FloatRange(0, min_open=True), help="Fail if it takes more flash."
@@ -116,12 +118,25 @@ def describe(made: Firmware, console: Console) -> None:
         console.print(f"  {program.relative_to(made.path)}  {program.stat().st_size:,} bytes")
     if made.missing:
         console.print(f"not compiled, sources are there: {made.missing}")
+    describe_edits(made.edits, console)
     if made.silent_labels and len(made.silent_labels) < len(made.labels):
         names = ", ".join(made.silent_labels[:5])
         more = f" and {len(made.silent_labels) - 5} more" if len(made.silent_labels) > 5 else ""
         console.print(
             f"without a calibrated threshold, so off until ea_set_threshold: {names}{more}"
         )
+
+
+def describe_edits(edits: Edits, console: Console) -> None:
+    """Says what became of the files that a user had changed or added."""
+    for words, paths in (
+        ("kept as you changed them", edits.kept),
+        ("of these, what is new lies beside them as NAME.new", edits.renewed),
+        ("replaced; what you had changed lies beside them as NAME.old", edits.set_aside),
+        ("your own files, kept", edits.added),
+    ):
+        if paths:
+            console.print(f"{words}: {', '.join(paths)}", highlight=False, markup=False)
 
 
 def fits(made: Firmware, flash_kib: float | None, ram_kib: float | None, console: Console) -> bool:

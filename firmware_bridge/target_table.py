@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edge_audio.engine.image import StateType
 from firmware_bridge.toolchains import TOOLCHAINS, Toolchain
+
+BuilderName = Literal["programs", "web", "android"]
 
 
 @dataclass(frozen=True)
@@ -16,31 +19,39 @@ class Program:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """What a folder holds and what is built in it.
 
+    state: how the recurrent state is kept, unless a user says otherwise.
+    guides: files below targets/ that say how to build it, for README.md.
     files: pattern below targets/ -> folder of the output, besides src; those that end in .in are
-        templates. programs: built at once where the toolchain of that name is installed.
-    state: by default. link_flags: beside the toolchain's. has_golden: with test/, the self-test.
-    how_to_build: for README.md.
+        templates.
+    has_golden: with test/, the self-test.
+    takes_flags: whether its build system can pass flags to the compiler; otherwise
+        edge_audio_config.h has those that scores depend on.
+    toolchain: name of the compiler; None = one of the user's own, and nothing is built here.
+    builder: what is made with the toolchain. programs: of the builder "programs".
+    link_flags: beside the toolchain's.
     """
 
     name: str
     description: str
     state: StateType
-    how_to_build: str
+    guides: tuple[str, ...]
     files: tuple[tuple[str, str], ...] = ()
+    has_golden: bool = True
+    takes_flags: bool = True
     toolchain: str | None = None
+    builder: BuilderName = "programs"
     programs: tuple[Program, ...] = ()
     link_flags: tuple[str, ...] = ()
-    has_golden: bool = True
 
     def compiler(self) -> Toolchain | None:
         return TOOLCHAINS[self.toolchain] if self.toolchain else None
 
 
-COMMON = ("port/listen.c", "port/report.c")
+LISTEN = ("port/listen.c", "port/report.c")
 SELF_TEST = ("test/self_test.c", "test/edge_audio_golden.c")
 COMMON_FILES = (
     ("common/listen.[ch]", "port"),
@@ -58,29 +69,29 @@ SERIAL_FILES = (
     ("cortex_m/serial_main.c", "port"),
     ("cortex_m/uart.c", "port"),
 )
-SERIAL = " serial.elf reports over the UART of QEMU's mps2 boards what it hears, to `edge-audio "
-SERIAL += "listen --source serial:PORT`; for a board, put its UART into port/uart.c."
 
 
 def _cortex_m(name: str, flash: str, ram: str, has_serial: bool = True) -> Target:
-    port = (*COMMON, "port/startup.c", "port/semihosting.c")
-    serial = Program("serial.elf", (*port, "port/serve.c", "port/uart.c", "port/serial_main.c"))
+    port = (*LISTEN, "port/startup.c", "port/semihosting.c")
+    programs = [
+        Program("edge_audio.elf", (*port, "port/main.c")),
+        Program("self_test.elf", (*port, *SELF_TEST)),
+    ]
+    guides = ["cortex_m/BUILDING.md"]
+    files = [*COMMON_FILES, *CORTEX_M_FILES]
+    if has_serial:
+        serial = ("port/serve.c", "port/uart.c", "port/serial_main.c")
+        programs.append(Program("serial.elf", (*port, *serial)))
+        guides.append("cortex_m/SERIAL.md")
+        files += SERIAL_FILES
     return Target(
         name=name,
         description=f"{TOOLCHAINS[name].description}: ELF files without a system",
         state="int16",
-        how_to_build="`make` builds edge_audio.elf, which hears a recording through semihosting "
-        "(a debugger or QEMU), and self_test.elf; `make run FILE=sound.pcm` and `make test` run "
-        "them in QEMU. For a board, set flash_bytes and ram_bytes in the Makefile to its sizes, "
-        "and replace port/semihosting.c by functions that read your microphone."
-        + (SERIAL if has_serial else ""),
-        files=(*COMMON_FILES, *CORTEX_M_FILES, *(SERIAL_FILES if has_serial else ())),
+        guides=tuple(guides),
+        files=tuple(files),
         toolchain=name,
-        programs=(
-            Program("edge_audio.elf", (*port, "port/main.c")),
-            Program("self_test.elf", (*port, *SELF_TEST)),
-            *((serial,) if has_serial else ()),
-        ),
+        programs=tuple(programs),
         link_flags=(
             "-Wl,-T,port/link.ld",
             f"-Wl,--defsym=flash_bytes={flash}",
@@ -90,13 +101,12 @@ def _cortex_m(name: str, flash: str, ram: str, has_serial: bool = True) -> Targe
 
 
 def _linux(name: str) -> Target:
-    port = (*COMMON, "port/port.c")
+    port = (*LISTEN, "port/port.c")
     return Target(
         name=name,
         description=f"{TOOLCHAINS[name].description}: static executable",
         state="float",
-        how_to_build="`make` builds edge_audio and self_test. `arecord -q -t raw -f S16_LE "
-        "-r 16000 -c 1 | ./edge_audio` prints a JSON line for each event.",
+        guides=("linux/BUILDING.md",),
         files=(*COMMON_FILES, ("linux/*.c", "port")),
         toolchain=name,
         programs=(
@@ -111,33 +121,28 @@ _TARGETS = (
         name="c",
         description="C99 sources, for a build system of your own",
         state="float",
-        how_to_build="Compile src/*.c with -Isrc and -ffp-contract=off; nothing else is needed, "
-        "not even a libc. test/ and port/ make a self-test: `cc -O2 -ffp-contract=off -Isrc "
-        "-Iport -Itest src/*.c port/*.c test/*.c -o self_test && ./self_test`.",
+        guides=("c/BUILDING.md",),
         files=(*COMMON_FILES, ("linux/port.c", "port")),
     ),
     Target(
         name="cmake",
         description="CMake project: a library and its self-test",
         state="float",
-        how_to_build="`cmake -B build && cmake --build build && ctest --test-dir build` builds "
-        "libedge_audio, edge_audio_listen and the self-test, and runs it. In a project of yours: "
-        "`add_subdirectory(...)` and `target_link_libraries(app PRIVATE edge_audio)`.",
+        guides=("cmake/BUILDING.md",),
         files=(*COMMON_FILES, ("linux/*.c", "port"), ("cmake/CMakeLists.txt.in", "")),
     ),
     Target(
         name="arduino",
         description="Arduino library with an example",
         state="int16",
-        how_to_build="Put this folder into the `libraries` folder of the Arduino IDE (or zip it: "
-        "Sketch, Include Library, Add .ZIP Library) and open File, Examples, EdgeAudio, Listen. "
-        "The board needs an FPU and room for the sizes that the example's first lines give.",
+        guides=("arduino/BUILDING.md",),
         files=(
             ("arduino/library.properties.in", ""),
             ("arduino/EdgeAudio.h", "src"),
             ("arduino/Listen.ino.in", "examples/Listen"),
         ),
         has_golden=False,
+        takes_flags=False,
     ),
     _cortex_m("cortex-m4", "4M", "256K"),
     _cortex_m("cortex-m7", "4M", "256K"),
@@ -148,25 +153,21 @@ _TARGETS = (
         name="wasm",
         description=f"{TOOLCHAINS['wasm'].description}: a page, a module, a program for Node",
         state="float",
-        how_to_build="Open index.html: it is whole, needs no server and asks for the microphone. "
-        "hosted.html is the same page for a server, with edge_audio.wasm, edge_audio_image.bin and "
-        "the scripts beside it; edge_audio.js is the interface for pages of your own. `node "
-        "run.mjs sound.pcm` prints a JSON line for each event. The module was built from src/ and "
-        "port/wasm.c, whose first lines say how.",
+        guides=("wasm/BUILDING.md",),
         files=(("wasm/wasm.c", "port"),),
-        toolchain="wasm",
         has_golden=False,
+        toolchain="wasm",
+        builder="web",
     ),
     Target(
         name="android",
         description="Android 10 and later: JNI libraries, Java and Kotlin sources, the model",
         state="float",
-        how_to_build="Copy jniLibs/ and assets/ into src/main of an app, java/ and kotlin/ beside "
-        "its sources; no NDK is needed. The libraries were built from src/ and jni/, without the "
-        "limits of src/edge_audio_config.h, so they take any other model.bin too.",
+        guides=("android/BUILDING.md",),
         files=(("android/*.c", "jni"), ("android/include/*.h", "jni/include")),
-        toolchain="android",
         has_golden=False,
+        toolchain="android",
+        builder="android",
     ),
 )
 TARGETS: dict[str, Target] = {target.name: target for target in _TARGETS}

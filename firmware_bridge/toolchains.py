@@ -70,10 +70,6 @@ class Toolchain:
             raise EdgeAudioError(f"target {self.name} {self.missing}")
         return command
 
-    def can_run(self) -> bool:
-        """Whether `run_command` will work here."""
-        return not self.emulator or shutil.which(self.emulator[0]) is not None
-
     def run_command(self, program: Path, arguments: Iterable[object] = ()) -> list[str]:
         """The command that runs a program of this target on this machine."""
         texts = [str(argument) for argument in arguments]

@@ -1,5 +1,5 @@
 """The Android target's folder: the engine as a JNI library for each kind of phone, its Java and
-Kotlin sources, and the image as an asset."""
+Kotlin sources, and the engine image as an asset."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_audio.errors import EdgeAudioError
+from firmware_bridge.builders.base import BuildJob, Built
 from firmware_bridge.toolchains import (
     COMMON_FLAGS,
     INCLUDE_DIR,
@@ -97,10 +98,18 @@ def build_library(
     compile_program(toolchain, library_sources(), output, include_dirs, extra_flags)
 
 
+def build_android(job: BuildJob) -> Built:
+    """What `write_android_folder` writes, unless there is no JDK. Raises EdgeAudioError."""
+    if find_jni_dirs() is None:
+        return Built(missing=JNI_MISSING)
+    write_android_folder(job.folder, job.image)
+    return Built(tuple(job.folder / "jniLibs" / abi / LIBRARY_NAME for abi in ABIS))
+
+
 def write_android_folder(folder: Path, image: bytes, abis: Sequence[str] = ABIS) -> None:
     """Compiles and writes jniLibs/ABI/libedge_audio.so, java/, kotlin/ and assets/model.bin.
 
-    image: as of build_image. Raises EdgeAudioError, if zig or a JDK is missing too, or OSError.
+    image: the engine image. Raises EdgeAudioError, if zig or a JDK is missing too, or OSError.
     """
     for abi in abis:
         build_library(abi_toolchain(abi), folder / "jniLibs" / abi / LIBRARY_NAME)

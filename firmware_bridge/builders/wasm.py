@@ -9,10 +9,13 @@ import shutil
 from pathlib import Path
 
 from edge_audio.errors import UsageError
+from firmware_bridge.builders.base import BuildJob, Built
+from firmware_bridge.toolchains import compile_program
 
 WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
 MODULE_NAME = "edge_audio.wasm"
 IMAGE_NAME = "edge_audio_image.bin"
+ALIGNMENT_BYTES = 64  # lost between the parts of the arena, at most
 PARTS = ("page.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
 
 _HOSTED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'"
@@ -21,8 +24,21 @@ _SCRIPT_LINK = '<script type="module" src="page.js"></script>'
 _IMPORT = 'from "./edge_audio.js";\n'
 
 
+def build_web(job: BuildJob) -> Built:
+    """Compiles the module, which has just the memory that it needs with this image, and writes
+    the page around it. Raises EdgeAudioError with what the compiler said."""
+    folder, src = job.folder, job.folder / "src"
+    engine = [path for path in sorted(src.glob("*.c")) if path.name != "edge_audio_image.c"]
+    n_bytes = len(job.image) + job.stream_bytes + ALIGNMENT_BYTES
+    flags = [f"-DEDGE_AUDIO_ARENA_BYTES={-(-n_bytes // 4096) * 4096}u"]
+    module = folder / MODULE_NAME
+    compile_program(job.toolchain, [*engine, folder / "port" / "wasm.c"], module, [src], flags)
+    write_web_folder(folder, module.read_bytes(), job.image)
+    return Built((module, folder / IMAGE_NAME))
+
+
 def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
-    """module: the compiled engine, without the image; image: as of build_image.
+    """module: the compiled engine, without an image; image: the engine image.
 
     Writes index.html, which is whole; hosted.html, the same page for a server, with its parts;
     run.mjs for Node. Raises OSError.

@@ -1,11 +1,11 @@
-"""The C texts of a folder: the model's image as an array, sizes, labels, a self-test's recording,
-a Makefile. The same bundle and options give the same bytes.
+"""The C texts of a folder: the engine image as an array, sizes, labels, a self-test's recording, a
+Makefile. Templates are the files *.in of targets/. The same bundle and options give the same bytes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +15,25 @@ from numpy.typing import NDArray
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType
-from firmware_bridge.folder.probe import ImageFacts
+from firmware_bridge.folder.edits import NO_EDITS, Edits
+from firmware_bridge.folder.probe import LANES, ImageFacts
 from firmware_bridge.folder.size import MemoryReport
 from firmware_bridge.target_table import Target
-from firmware_bridge.toolchains import Toolchain
+from firmware_bridge.toolchains import TARGETS_DIR, Toolchain
 
 MAX_GOLDEN_S = 1.5
 BYTES_PER_LINE = 24
+IMAGE_HEADER = TARGETS_DIR / "common" / "edge_audio_image.h.in"
 
 
 @dataclass(frozen=True)
 class Firmware:
     """A generated folder.
 
-    facts: by number of lanes (see probe.LANES). silent_labels: those without a threshold, which
-    are off until ea_set_threshold is called. programs: those that were built. memory: of the
-    first program, where it can be told. missing: what to install for them, if anything.
+    image: the engine image. facts: by number of lanes (see probe.LANES). silent_labels: those
+    without a threshold, which are off until ea_set_threshold is called. programs: those that were
+    built. memory: of the first program, where it can be told. missing: what to install for them,
+    if anything. edits: what a user had changed in the folder that this one replaces.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class Firmware:
     programs: tuple[Path, ...] = ()
     memory: MemoryReport | None = None
     missing: str = ""
+    edits: Edits = NO_EDITS
 
 
 def template_words(firmware: Firmware, bundle: Bundle) -> dict[str, str]:
@@ -54,7 +58,7 @@ def template_words(firmware: Firmware, bundle: Bundle) -> dict[str, str]:
         "DESCRIPTION": manifest.description,
         "TARGET": firmware.target.name,
         "TARGET_DESCRIPTION": firmware.target.description,
-        "HOW_TO_BUILD": firmware.target.how_to_build,
+        "HOW_TO_BUILD": how_to_build(firmware.target),
         "STATE": state,
         "N_LABELS": str(len(firmware.labels)),
         "IMAGE_BYTES": f"{len(firmware.image):,}",
@@ -63,6 +67,12 @@ def template_words(firmware: Firmware, bundle: Bundle) -> dict[str, str]:
         "SAMPLE_RATE_HZ": str(facts.sample_rate_hz),
         "STEP_MS": f"{1000 * facts.step_samples / facts.sample_rate_hz:g}",
     }
+
+
+def how_to_build(target: Target) -> str:
+    """The target's guides, for README.md."""
+    guides = [(TARGETS_DIR / guide).read_text(encoding="utf-8").strip() for guide in target.guides]
+    return "\n\n".join(guides)
 
 
 def config_header(firmware: Firmware) -> str:
@@ -79,10 +89,10 @@ def config_header(firmware: Firmware) -> str:
         f"#define EA_MIXERS {facts.mixers:#x}u",
         f"#define EA_STATES {2 if firmware.state == 'int16' else 1}u",
     ]
-    if firmware.target.name == "arduino":
+    if not firmware.target.takes_flags:
         lines += [
             "",
-            "/* The Arduino IDE has no place for flags. Products and sums have to be rounded each",
+            "/* The build system has no place for flags. Products and sums have to be rounded each",
             "   by itself for scores to have the same bits as elsewhere. */",
             "#if defined(__clang__)",
             "#pragma STDC FP_CONTRACT OFF",
@@ -96,52 +106,25 @@ def config_header(firmware: Firmware) -> str:
 def image_header(firmware: Firmware, bundle: Bundle) -> str:
     """Sizes, labels and the declaration of the image."""
     facts = firmware.facts
-    names = _enumerators(firmware.labels)
-    entries = [f"    {name} = {i}," for i, name in enumerate(names)]
-    quad = "defined(__SSE2__) || defined(__wasm_simd128__) || defined(__aarch64__)"
-    lines = [
-        f"/* {bundle.manifest.name} with {len(names)} labels, state as {firmware.state}. */",
-        "#ifndef EDGE_AUDIO_IMAGE_H",
-        "#define EDGE_AUDIO_IMAGE_H",
-        "",
-        "#include <stdint.h>",
-        "",
-        f"#define EA_IMAGE_BYTES {len(firmware.image)}",
-        f"#define EA_IMAGE_CRC32 0x{facts[1].crc32:08x}u",
-        f"#define EA_LABELS {len(names)}",
-        "",
-        "/* Memory of a stream, at least ea_state_size: it depends on how many frames the engine",
-        "   transforms together on this CPU (EA_LANES). */",
-        "#ifndef EA_STREAM_BYTES",
-        "#if defined(EA_PLAIN)",
-        f"#define EA_STREAM_BYTES {facts[1].state_bytes}",
-        "#elif defined(__AVX2__)",
-        f"#define EA_STREAM_BYTES {facts[8].state_bytes}",
-        f"#elif {quad}",
-        f"#define EA_STREAM_BYTES {facts[4].state_bytes}",
-        "#else",
-        f"#define EA_STREAM_BYTES {facts[1].state_bytes}",
-        "#endif",
-        "#endif",
-        "",
-        "#ifdef __cplusplus",
-        'extern "C" {',
-        "#endif",
-        "",
-        "extern const uint8_t ea_image[EA_IMAGE_BYTES]; /* begins at a multiple of 8 */",
-        "",
-        "#ifdef __cplusplus",
-        "}",
-        "#endif",
-        "",
-        "enum {",
-        *entries,
-        "};",
-        "",
-        "#endif",
-        "",
-    ]
-    return "\n".join(lines)
+    labels = [f"    {name} = {i}," for i, name in enumerate(_enumerators(firmware.labels))]
+    words = {
+        "MODEL": bundle.manifest.name,
+        "N_LABELS": str(len(labels)),
+        "STATE": firmware.state,
+        "IMAGE_BYTES": str(len(firmware.image)),
+        "CRC32": f"{facts[1].crc32:08x}",
+        "LABELS": "\n".join(labels),
+        **{f"STREAM_BYTES_{lanes}": str(facts[lanes].state_bytes) for lanes in LANES},
+    }
+    return filled(IMAGE_HEADER, words)
+
+
+def filled(template: Path, words: Mapping[str, str]) -> str:
+    """A file of targets/; where its name ends in .in, `@NAME@` in it is replaced by a word."""
+    text = template.read_text(encoding="utf-8")
+    if template.suffix != ".in":
+        return text
+    return re.sub(r"@([A-Z0-9_]+)@", lambda match: words[match[1]], text)
 
 
 def _enumerators(labels: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import firmware_bridge
 from edge_audio.engine.image import build_image
 from edge_audio.errors import EdgeAudioError
 from firmware_bridge.folder.build import build_firmware
@@ -20,6 +21,7 @@ from tests.firmware_bridge.arduino_stubs import ARDUINO_H, PDM_H
 from tests.firmware_bridge.firmware_runs import (
     LABELS,
     Make,
+    can_run,
     open_sensitive,
     require_command,
     require_compiler,
@@ -114,7 +116,7 @@ def test_sources_compile_without_a_warning_and_pass_the_self_test(
 def test_self_test_passes_where_it_was_built_for(make: Make, name: str) -> None:
     made = make("tiny-xlstm-int8", name) if name == "cortex-m4" else make("micro-int8", name)
     toolchain = TOOLCHAINS[name]
-    if not toolchain.can_run():
+    if not can_run(toolchain):
         pytest.skip(toolchain.emulator_missing)
     assert '"result":"ok"' in run_program(toolchain.run_command(made.programs[1]))
 
@@ -157,7 +159,7 @@ def test_makefile_builds_the_same_programs(make: Make, tmp_path: Path, name: str
     run_program([command, "-s", "-j2", "-C", folder])
     for program in made.programs:
         assert (folder / program.name).read_bytes() == program.read_bytes()
-    if TOOLCHAINS[name].can_run():
+    if can_run(TOOLCHAINS[name]):
         assert '"result":"ok"' in run_program([command, "-s", "-C", folder, "test"])
 
 
@@ -342,3 +344,10 @@ def test_package_has_all_that_folders_are_made_of() -> None:
     text = (REPOSITORY / "pyproject.toml").read_text()
     assert 'firmware_bridge = ["engine/**/*", "targets/**/*"]' in text
     assert (TARGETS_DIR / "cmake" / "CMakeLists.txt.in").is_file()
+
+
+def test_the_package_offers_what_the_command_does() -> None:
+    assert firmware_bridge.build_firmware is build_firmware
+    assert set(firmware_bridge.__all__) <= set(dir(firmware_bridge))
+    with pytest.raises(AttributeError, match="no attribute 'flash'"):
+        firmware_bridge.flash  # noqa: B018

@@ -1,0 +1,125 @@
+"""What a user changed in a generated folder, so that building it again loses nothing.
+
+GENERATED.sha256 names each file that was generated with its hash, as `sha256sum -c` reads it. What
+differs from it was changed by the user:
+
+- In EDITABLE, which users are told to adapt to their board, it is kept. Where the generator has
+  something new to say, its version is put beside it as NAME.new.
+- Elsewhere it gives way to what fits the model, and is put beside it as NAME.old.
+- Files that were not generated are kept.
+
+A folder without that list is from before it was written: of its files in EDITABLE nobody knows
+who changed them, and those that differ become NAME.old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+RECORD_NAME = "GENERATED.sha256"
+EDITABLE = ("port/*", "examples/*", "Makefile", "CMakeLists.txt")
+IGNORED = ("build/*", RECORD_NAME)  # what a build system leaves, and the list itself
+WITHOUT_RECORD_IGNORED = ("src/*", "test/*")  # of no use in any other model
+
+
+class Edits(NamedTuple):
+    """Paths within the folder. kept: the user's version is in place. renewed: those of them with
+    a new version beside. set_aside: the user's version is now NAME.old. added: own files."""
+
+    kept: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+
+NO_EDITS = Edits()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Path within the folder -> SHA-256 of each file, or where a link leads."""
+    return {
+        path.relative_to(folder).as_posix(): _digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"-> {path.readlink()}"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_record(folder: Path, generated: Mapping[str, str]) -> None:
+    lines = (f"{digest}  {path}\n" for path, digest in sorted(generated.items()))
+    (folder / RECORD_NAME).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def read_record(folder: Path) -> dict[str, str] | None:
+    """What `write_record` wrote; None where there is no such file."""
+    try:
+        lines = (folder / RECORD_NAME).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    pairs = (line.split("  ", 1) for line in lines if "  " in line)
+    return {path: digest for digest, path in pairs}
+
+
+def keep_edits(old: Path, new: Path, generated: Mapping[str, str]) -> Edits:
+    """Before programs are built: puts what the user changed in EDITABLE of the folder `old` into
+    the folder `new`, whose files have the hashes `generated`."""
+    record = read_record(old)
+    if record is None:
+        return NO_EDITS
+    edited = [
+        path
+        for path, digest in hashes(old).items()
+        if path in generated and digest not in (generated[path], record.get(path))
+        if _matches(path, EDITABLE)
+    ]
+    renewed = [path for path in edited if generated[path] != record.get(path)]
+    for path in renewed:
+        (new / path).rename(new / f"{path}.new")
+    for path in edited:
+        (new / path).unlink(missing_ok=True)
+        _copy(old / path, new / path)
+    return Edits(kept=tuple(edited), renewed=tuple(renewed))
+
+
+def keep_others(
+    old: Path, new: Path, generated: Mapping[str, str], programs: Collection[str], edits: Edits
+) -> Edits:
+    """After programs were built: puts all else that the user changed or added in `old` into `new`.
+
+    generated: hashes of all generated files, with the programs, which replace what was built.
+    """
+    record = read_record(old)
+    ignored = IGNORED if record is not None else (*IGNORED, *WITHOUT_RECORD_IGNORED)
+    set_aside, added = [], []
+    for path, digest in hashes(old).items():
+        is_as_generated = digest in (generated.get(path), (record or {}).get(path))
+        if is_as_generated or path in edits.kept or path in programs or _matches(path, ignored):
+            continue
+        if path in generated:
+            if record is None and not _matches(path, EDITABLE):
+                continue
+            _copy(old / path, new / f"{path}.old")
+            set_aside.append(path)
+        elif not (new / path).exists():
+            _copy(old / path, new / path)
+            added.append(path)
+    return edits._replace(set_aside=tuple(set_aside), added=tuple(added))
+
+
+def _matches(path: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target, follow_symlinks=False)
