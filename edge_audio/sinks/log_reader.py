@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -79,10 +81,10 @@ class SessionLog:
     def _age(self, path: Path) -> tuple[int, float]:
         """Sorts oldest first: by the number that rotation gave, then by the first time of day."""
         match = _ROTATED.search(path.name)
-        lines = zip(range(N_LINES_TO_DATE), self._lines(path), strict=False)
-        records = (self._decoded(line) for _, line in lines)
-        dates = (record.at.timestamp() for record in records if record and record.at)
-        return -int(match[1]) if match else 0, next(dates, 0.0)
+        with closing(self._lines(path)) as lines:
+            records = (self._decoded(line) for line in islice(lines, N_LINES_TO_DATE))
+            dates = (record.at.timestamp() for record in records if record and record.at)
+            return -int(match[1]) if match else 0, next(dates, 0.0)
 
     def _decoded(self, line: bytes) -> LogRecord | None:
         try:
@@ -90,7 +92,7 @@ class SessionLog:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
-    def _lines(self, path: Path) -> Iterator[bytes]:
+    def _lines(self, path: Path) -> Generator[bytes, None, None]:
         """Lines of a file; of one that is too long a piece, which is no record."""
         try:
             with _opened(path) as file:
@@ -102,9 +104,16 @@ class SessionLog:
             self.problems.append(f"{path} breaks off: {error}")
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """Raises UsageError for what cannot be opened."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    return gzip.open(file) if path.suffix == ".gz" else file  # type: ignore[return-value]
+    with file:
+        if path.suffix == ".gz":
+            with gzip.open(file) as unpacked:  # which leaves the file itself open
+                yield unpacked
+        else:
+            yield file

@@ -22,14 +22,18 @@ def parse_address(text: str) -> tuple[str, int | None]:
 
 def check_host(host: str) -> None:
     """Raises ValueError unless it is a name or an address, without brackets or port."""
-    if not host or re.search(r"[\s/@\[\]]", host) or not host.isprintable():
-        hint = "such as broker.local, 10.0.0.1 or ::1"
-        raise ValueError(f"{host!r} is no name or address of a machine, {hint}")
-    if ":" in host:
-        try:
-            IPv6Address(host)
-        except AddressValueError:
-            raise ValueError(f"{host!r} is no IPv6 address; a port stands apart") from None
+    is_plain = host and host.isprintable() and not re.search(r"[\s/@\[\]]", host)
+    if not is_plain or (":" in host and not _is_ipv6(host)):
+        examples = "broker.local, 10.0.0.1 or ::1"
+        raise ValueError(f"host must be a name or an address, such as {examples}, not {host!r}")
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _parts(text: str) -> tuple[str, str | None]:

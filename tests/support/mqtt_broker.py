@@ -23,15 +23,18 @@ MISSING = "" if shutil.which("mosquitto") else "no MQTT broker: apt install mosq
 class Broker:
     """Can be stopped and started again on the same port, and keeps sessions all the while."""
 
-    def __init__(self, folder: Path, *lines: str, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *lines: str, port: int | None = None, host: str = "127.0.0.1"
+    ) -> None:
         """lines: of its settings; by default it takes everybody. port: by default a free one."""
+        self._host = host
         self.port = port or free_port()
         folder.mkdir()
         self._settings = folder / "mosquitto.conf"
         common = (
             f"user {getpass.getuser()}",
             *("persistence true", f"persistence_location {folder}/"),
-            f"listener {self.port} 127.0.0.1",
+            f"listener {self.port} {host}",
         )
         self._settings.write_text("\n".join([*common, *(lines or ["allow_anonymous true"]), ""]))
         self._log = (folder / "log").open("wb")
@@ -63,8 +66,11 @@ class Broker:
         self._log.close()
 
     def _is_there(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        try:
+            socket.create_connection((self._host, self.port)).close()
+        except OSError:
+            return False
+        return True
 
 
 class Subscriber:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sinks.level import check_level_every_s
+from edge_audio.support.address import MAX_PORT, check_host
 from edge_audio.support.secrets import Secret, read_secret
 from edge_audio.support.slugs import topic_slug
 from edge_audio.support.text import CONTROL
@@ -48,10 +49,9 @@ class MqttConfig(Spec, frozen=True):
     level_every_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.host or self.host.split() != [self.host]:
-            raise ValueError("host must be the name or address of the broker")
-        if self.port is not None and not 1 <= self.port <= 65_535:
-            raise ValueError("need 1 <= port <= 65535")
+        check_host(self.host)
+        if self.port is not None and not 1 <= self.port <= MAX_PORT:
+            raise ValueError(f"need 1 <= port <= {MAX_PORT}")
         _check_topic(self.topic, "topic")
         if self.discovery_prefix:
             _check_topic(self.discovery_prefix, "discovery_prefix")

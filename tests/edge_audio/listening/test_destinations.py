@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_audio.cli.listen_options import Flags
 from edge_audio.errors import UsageError
+from edge_audio.listening.config import Config
 from edge_audio.listening.destinations import Destinations
+from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
@@ -98,10 +101,60 @@ def test_metrics_come_and_go_with_the_settings(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
 
 
-def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> None:
-    from edge_audio.listening.config import Config
-    from edge_audio.sinks.clips.recorder import ClipsConfig
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("broker", ("broker", 1883)),
+        ("broker:1", ("broker", 1)),
+        ("::1", ("::1", 1883)),
+        ("[::1]:8883", ("::1", 8883)),
+    ],
+)
+def test_a_broker_is_named_by_any_kind_of_address(text: str, address: tuple[str, int]) -> None:
+    config = Flags({"mqtt_address": text}, frozenset({"mqtt_address"})).over(Config())
+    assert config.mqtt is not None
+    assert config.mqtt.address == address
 
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("9400", ("127.0.0.1", 9400)), ("[::1]:9400", ("::1", 9400)), ("0.0.0.0:1", ("0.0.0.0", 1))],
+)
+def test_metrics_are_answered_at_a_port_or_an_address(text: str, address: tuple[str, int]) -> None:
+    config = Flags({"metrics_address": text}, frozenset({"metrics_address"})).over(Config())
+    assert config.metrics is not None
+    assert (config.metrics.host, config.metrics.port) == address
+
+
+def test_metrics_over_ipv6(tmp_path: Path) -> None:
+    port = free_port()
+    with listening(*FAST, "--realtime", "--metrics", f"[::1]:{port}", "--format", "none"):
+
+        def page() -> str:
+            try:
+                connection = http.client.HTTPConnection("::1", port, timeout=10)
+                connection.request("GET", "/metrics")
+                return connection.getresponse().read().decode()
+            except OSError:
+                return ""
+
+        eventually(lambda: "edge_audio_audio_seconds_total" in page())
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_a_broker_and_a_web_server_over_ipv6(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "broker", host="::1")
+    broker.start()
+    try:
+        done = run("listen", *FAST, "--mqtt", f"[::1]:{broker.port}", "--format", "jsonl")
+        assert "no connection" not in done.stderr
+        assert "not delivered" not in done.stderr
+        assert records(done.stdout)
+    finally:
+        broker.close()
+
+
+def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> None:
     stream = Stream("kitchen", ["Dog"], 16_000, live=True)
     wrong = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Unicorn",)))
     right = Config(clips=ClipsConfig(folder=str(tmp_path), record=True, labels=("Dog",)))
@@ -119,6 +172,11 @@ def test_a_destination_that_refuses_a_stream_is_closed_again(tmp_path: Path) -> 
     ("flags", "text"),
     [
         (("--mqtt", "broker:eighty"), "port is no number"),
+        (("--mqtt", "[::1]:0"), "port is no number"),
+        (("--mqtt", "[::1"), "must be a name or an address"),
+        (("--mqtt", "1::2::3"), "must be a name or an address"),
+        (("--metrics", "localhost"), "names no port"),
+        (("--metrics", "[::1]:x"), "port is no number"),
         (("--webhook", "ftp://host/"), "http"),
         (("--metrics", "70000"), "port"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,17 @@ def test_files_without_a_number_are_read_by_their_dates(tmp_path: Path) -> None:
     later.write_text(line(1, "later", at="2026-03-02T00:00:00+01:00"))
     earlier.write_text("torn\n" + line(9, "earlier", at="2026-03-01T23:30:00+01:00"))
     assert labels(later, earlier) == ["earlier", "later"]
+
+
+def test_no_file_is_left_open(tmp_path: Path) -> None:
+    log, packed = tmp_path / "sounds.jsonl", tmp_path / "sounds.jsonl.1.gz"
+    log.write_text(line(2) * 2000)
+    packed.write_bytes(gzip.compress(line(1).encode()))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        assert len(labels(log, packed)) == 2001
+        gc.collect()
+    assert not warned
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:

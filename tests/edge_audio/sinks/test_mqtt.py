@@ -587,6 +587,8 @@ def test_what_nobody_asked_for_does_not_fill_the_memory(make_destination: MakeDe
     [
         {"host": ""},
         {"host": "two words"},
+        {"host": "broker:1883"},
+        {"host": "[::1]"},
         {"port": 0},
         {"topic": ""},
         {"topic": "sounds/#"},
