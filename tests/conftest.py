@@ -1,9 +1,8 @@
-"""Fixtures that several test files share."""
+"""What every test has: its kind, the folders of real audio, and fixtures that several share."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,59 @@ import soundfile
 from edge_audio.bundle.store import Bundle
 from tests.support import toy
 from tests.support.command_line import SAMPLES
+from tests.support.kinds import KINDS, QUICK, is_left_out, kinds_of, kinds_of_place, missing_library
 from tests.support.paths import REPOSITORY
+from tests.support.shared_folders import point_to_shared_folders, shared_folder
 from tests.support.virtual_sound_card import VirtualSoundCard, missing_packages
 
-SHARED = REPOSITORY.parent / "shared"
-for name in ("data", "peers"):  # also for the commands that tests run
-    if (SHARED / name).is_dir():
-        os.environ.setdefault(f"EDGE_AUDIO_{name.upper()}", str(SHARED / name))
+point_to_shared_folders()  # before test modules are imported, and for what they start
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, what in {**KINDS, QUICK: "need no more than `make check` installs"}.items():
+        config.addinivalue_line("markers", f"{name}: {what}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What -m leaves out is not imported: libraries that it needs may not be installed."""
+    return is_left_out(config.option.markexpr, _kinds_of_path(collection_path)) or None
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Files that cannot be imported, for want of a library, are skipped by name."""
+    reason = missing_library(_kinds_of_path(module_path))
+    if reason is None:
+        return None
+    module: SkippedModule = SkippedModule.from_parent(parent, path=module_path)
+    module.reason = reason
+    return module
+
+
+class SkippedModule(pytest.Module):
+    reason: str
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        pytest.skip(self.reason, allow_module_level=True)
+
+
+def _kinds_of_path(path: Path) -> frozenset[str]:
+    """Of all tests of a file or folder."""
+    end = "/" if path.is_dir() else "::"
+    return frozenset(kinds_of_place(path.relative_to(REPOSITORY).as_posix() + end))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for kind in kinds_of(item.nodeid, getattr(item, "fixturenames", ())):
+            item.add_marker(kind)
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real audio with its manifest.csv: $EDGE_AUDIO_DATA or ../shared/data."""
-    folder = Path(os.environ.get("EDGE_AUDIO_DATA", SHARED / "data"))
-    if not (folder / "manifest.csv").is_file():
-        pytest.skip(f"no real audio: {folder} has no manifest.csv (set EDGE_AUDIO_DATA)")
-    return folder
+    """The folder of real audio with its manifest.csv."""
+    return shared_folder("EDGE_AUDIO_DATA", "manifest.csv")
 
 
 @pytest.fixture
@@ -56,7 +92,6 @@ def virtual_sound_card(make_sound_card: Callable[..., VirtualSoundCard]) -> Virt
 @pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The toy model of toy.py, exported for every runtime."""
-    pytest.importorskip("litert_torch", reason="needs the export extra to build the toy model")
     return toy.save_toy(tmp_path_factory.mktemp("bundles") / "toy", **toy.exported())
 
 

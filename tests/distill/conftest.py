@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.support.paths import REPOSITORY
+from tests.support.shared_folders import shared_folder
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
@@ -56,12 +55,8 @@ def in_workshop(workshop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def peers_dir() -> Path:
-    """The folder with the published teacher: ../shared/peers or $EDGE_AUDIO_PEERS."""
-    default = REPOSITORY.parent / "shared" / "peers"
-    folder = Path(os.environ.get("EDGE_AUDIO_PEERS", default))
-    if not (folder / "mn04_as_mAP_432.pt").is_file():
-        pytest.skip(f"no teacher: {folder} has no mn04_as_mAP_432.pt (set EDGE_AUDIO_PEERS)")
-    return folder
+    """The folder with the published teacher."""
+    return shared_folder("EDGE_AUDIO_PEERS", "mn04_as_mAP_432.pt")
 
 
 @pytest.fixture(scope="session")

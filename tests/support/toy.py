@@ -7,7 +7,6 @@ tensors up or hands out its own buffers gives itself away. Scores are band energ
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,9 @@ from edge_audio.bundle.manifest import Manifest, Tolerance
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.features.frontend import log_mel
+from tests.support.paths import REPOSITORY
+
+EXPORTED_DIR = REPOSITORY / "tests" / "data" / "toy"
 
 N_LABELS = 12
 LABELS = tuple(f"Band {i}" for i in range(N_LABELS))
@@ -120,48 +122,5 @@ def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundl
 
 @lru_cache(maxsize=1)
 def exported() -> dict[str, bytes]:
-    """The same model as `tflite`, `onnx` and `pte` bytes. ImportError without the export
-    packages."""
-    import litert_torch
-    import torch
-
-    from quantize.export import export
-    from quantize.schemes import SCHEMES
-
-    class Toy(torch.nn.Module):
-        spec = SPEC
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("weights", torch.from_numpy(band_weights()).unsqueeze(0))
-            self.register_buffer("eighth", torch.full((1, 1, 8), 0.125))
-            self.register_buffer("mean", torch.full((1, 64, 1), 1.0 / 64.0))
-
-        def forward(self, frames: Any, fast: Any, slow: Any, previous: Any, older: Any) -> Any:
-            energy = torch.bmm(torch.bmm(self.eighth, frames), self.weights)
-            fast = 0.5 * fast + 0.5 * energy.reshape(1, N_LABELS)
-            slow = 0.9 * slow + 0.1 * fast.reshape(1, 3, 4)
-            motion = torch.bmm((previous - older).reshape(1, 1, 64), self.mean).reshape(1, 1)
-            logits = 4.0 * fast + 2.0 * slow.reshape(1, N_LABELS) + 0.5 * motion + 2.0
-            return {
-                "scores": torch.sigmoid(logits),
-                "fast_next": fast,
-                "slow_next": slow,
-                "previous_next": frames[:, 7:8, :].reshape(1, 64),
-                "older_next": previous,
-            }
-
-    model = Toy().eval()
-    inputs = {t.name: torch.zeros(t.shape) for t in (SPEC.frames, *SPEC.state)}
-    outputs = ["scores", *(f"{t.name}_next" for t in SPEC.state)]
-    edge_model = litert_torch.signature("step", model, sample_kwargs=inputs).convert()
-    file = io.BytesIO()
-    program = torch.onnx.export(
-        model, (), kwargs=inputs, input_names=list(inputs), output_names=outputs, verbose=False
-    )
-    program.save(file)
-    return {
-        "tflite": edge_model.model_content(),
-        "onnx": file.getvalue(),
-        "pte": export("executorch", model, SCHEMES["float"]),  # type: ignore[arg-type]
-    }
+    """The same model as `tflite`, `onnx` and `pte` bytes: the files that toy_export.py writes."""
+    return {path.suffix[1:]: path.read_bytes() for path in sorted(EXPORTED_DIR.glob("model.*"))}

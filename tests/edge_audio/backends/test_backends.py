@@ -16,10 +16,8 @@ import pytest
 from edge_audio.backends import (
     BACKEND_NAMES,
     RUNTIMES,
-    Backend,
     Runtime,
     backends_for,
-    installed_backends,
     open_backend,
 )
 from edge_audio.backends.litert import require_golden
@@ -29,6 +27,7 @@ from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bu
 from edge_audio.errors import BackendError, BundleError, UsageError
 from tests.support import toy
 from tests.support.contract import check_backend
+from tests.support.runtimes import open_or_skip, require_runtimes
 
 SHIPPED = [
     (name, backend)
@@ -44,14 +43,7 @@ EXPORTED = [name for name in BACKEND_NAMES if name != "native"]
 
 @pytest.fixture(scope="module")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    pytest.importorskip("litert_torch", reason="needs the export extra to build the toy model")
     return toy.save_toy(tmp_path_factory.mktemp("bundles") / "toy", **toy.exported())
-
-
-def open_or_skip(bundle: Bundle, name: str) -> Backend:
-    if name not in installed_backends():
-        pytest.skip(f"the {name} runtime is not installed")
-    return open_backend(bundle, name)
 
 
 def test_numpy_reference_holds_the_contract() -> None:
@@ -138,8 +130,7 @@ def test_model_that_does_not_fit_its_manifest_is_refused_by_tensor_name(
 @pytest.mark.parametrize("name", EXPORTED)
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(4096)])
 def test_rubbish_model_file_is_one_clear_line(tmp_path: Path, name: str, content: bytes) -> None:
-    if name not in installed_backends():
-        pytest.skip(f"the {name} runtime is not installed")
+    require_runtimes(name)
     bundle = toy.save_toy(tmp_path / "rubbish", tflite=content, onnx=content, pte=content)
     with pytest.raises(BackendError, match="cannot load") as caught:
         open_backend(bundle, name)
@@ -147,8 +138,7 @@ def test_rubbish_model_file_is_one_clear_line(tmp_path: Path, name: str, content
 
 
 def test_rubbish_weights_of_the_engine_are_one_clear_line(tmp_path: Path) -> None:
-    if "native" not in installed_backends():
-        pytest.skip("needs a C compiler: apt-get install gcc")
+    require_runtimes("native")
     for content in (b"", b"not weights", bytes(4096)):
         bundle = toy.save_toy(tmp_path / "rubbish", native=content)
         with pytest.raises(BundleError, match=r"engine\.bin is damaged") as caught:
@@ -164,8 +154,7 @@ WITHOUT_RUNTIMES = (
 
 
 def test_auto_takes_the_engine_where_no_runtime_is_installed() -> None:
-    if "native" not in installed_backends():
-        pytest.skip("needs a C compiler: apt-get install gcc")
+    require_runtimes("native")
     code = f"{WITHOUT_RUNTIMES}from edge_audio import Tagger\nprint(Tagger.open().backend.name)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "native\n"
@@ -174,8 +163,7 @@ def test_auto_takes_the_engine_where_no_runtime_is_installed() -> None:
 def test_a_compiler_that_fails_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if "native" not in installed_backends():
-        pytest.skip("needs a C compiler: apt-get install gcc")
+    require_runtimes("native")
     monkeypatch.setenv("CC", "false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BackendError, match="false cannot compile the engine: no message"):

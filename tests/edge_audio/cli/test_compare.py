@@ -12,6 +12,7 @@ from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
 from tests.support import toy
 from tests.support.command_line import error_line, run
+from tests.support.runtimes import require_runtimes
 
 PNG = b"\x89PNG\r\n"
 
@@ -29,6 +30,7 @@ def louder(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_one_model_on_two_runtimes_says_the_same(toy_bundle: Bundle, bursts_wav: Path) -> None:
+    require_runtimes("litert", "executorch")
     pair = (f"{toy_bundle.path}:litert", f"{toy_bundle.path}:executorch")
     done = run("compare", *pair, bursts_wav)
     assert "toy, litert against toy, executorch" in done.stdout
@@ -66,6 +68,7 @@ def test_a_recording_that_is_none_is_one_line(toy_bundle: Bundle, tmp_path: Path
 def test_verify_runs_a_recording_through_every_runtime(
     toy_bundle: Bundle, bursts_wav: Path
 ) -> None:
+    require_runtimes("litert", "executorch", "onnx")
     done = run("verify", toy_bundle.path, "--audio", bursts_wav)
     assert "executorch against litert" in done.stdout
     assert "onnx against litert" in done.stdout
@@ -84,6 +87,7 @@ def test_verify_fails_where_runtimes_disagree_on_a_recording(
     toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
 ) -> None:
     """A manifest that allows no difference at all: rounding alone must then be reported."""
+    require_runtimes("litert", "onnx")
     tolerance = msgspec.structs.replace(toy.MANIFEST.tolerance, scores=1e-12)
     manifest = msgspec.structs.replace(toy.MANIFEST, tolerance=tolerance)
     files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}

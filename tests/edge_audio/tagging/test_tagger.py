@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_audio import Event, Tagger, UsageError
-from edge_audio.backends import installed_backends
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.features.frontend import log_mel
 from tests.support import toy
+from tests.support.runtimes import require_any_runtime
 
 SHIPPED = shipped_bundles()
 PCM = toy.noise(100_003, seed=1)
@@ -29,8 +29,7 @@ def open_toy(bundle: Bundle) -> Tagger:
 
 
 def open_shipped(name: str) -> Tagger:
-    if not installed_backends():
-        pytest.skip("no inference runtime is installed")
+    require_any_runtime(load_bundle(name))
     return Tagger.open(name)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_audio.backends import BACKEND_NAMES, RUNTIMES, installed_backends
+from edge_audio.backends import BACKEND_NAMES, RUNTIMES
 from edge_audio.backends.golden import replay
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.manifest import Tolerance
@@ -16,6 +16,7 @@ from edge_audio.bundle.store import load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.tagging.verify import verify_bundle
 from tests.support import toy
+from tests.support.runtimes import require_runtimes
 
 SHIPPED = [
     (name, backend)
@@ -27,8 +28,7 @@ SHIPPED = [
 
 @pytest.mark.parametrize(("model", "name"), SHIPPED)
 def test_shipped_bundles_replay_their_golden(model: str, name: str) -> None:
-    if name not in installed_backends():
-        pytest.skip(f"the {name} runtime is not installed")
+    require_runtimes(name)
     report = verify_bundle(load_bundle(model), name)
     assert report.failure is None
     assert report.n_steps > 0
@@ -36,9 +36,7 @@ def test_shipped_bundles_replay_their_golden(model: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BACKEND_NAMES if name != "native"])
 def test_toy_replays_its_golden_with_events(tmp_path: Path, name: str) -> None:
-    pytest.importorskip("litert_torch", reason="needs the export extra to build the toy model")
-    if name not in installed_backends():
-        pytest.skip(f"the {name} runtime is not installed")
+    require_runtimes(name)
     report = verify_bundle(toy.save_toy(tmp_path / "toy", **toy.exported()), name)
     assert report.ok
     assert report.backend == name
