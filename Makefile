@@ -1,45 +1,85 @@
-# Two commands, each alone on a fresh machine: `make listen` and `make test`.
+# Each command alone on a fresh machine: `make listen`, `make check`, `make test`.
 
 PYTHON ?= python3
+# What `make check` needs is little, and has an environment of its own: a test that needs more
+# than it says shows at once.
 VENV ?= .venv
+CHECK_VENV ?= .venv-check
 # Where a CPU build of torch is not what pip finds by itself:
 #   make test TORCH="torch==2.13.0 --index-url URL-of-a-CPU-index"
 TORCH ?= torch==2.13.0
 DURATION ?=
 ARGS ?=
+# Tests at a time; 0 for one after the other in one process, e.g. to debug
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CHECK_BIN := $(CHECK_VENV)/bin
+PIP_OPTIONS := --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install $(PIP_OPTIONS)
+CHECK_PIP := $(CHECK_BIN)/python -m pip install $(PIP_OPTIONS)
+PARALLEL := --numprocesses $(JOBS) --dist worksteal
+SLOWEST := --durations 20 --durations-min 1
 C_SOURCES = $(shell find benchmarks edge_audio firmware_bridge tests -name "*.[ch]" -o -name "*.cpp")
 LISTEN_EXTRAS := mic,tflite
-TEST_EXTRAS := archive,cluster,metrics,mqtt,webhook,mic,serial,tflite,onnx,executorch,plot,train,teachers,export,firmware,docs,dev
+CHECK_EXTRAS := archive,metrics,mqtt,plot,serial,tflite,webhook,dev
+TEST_EXTRAS := cluster,docs,executorch,export,firmware,mic,onnx,teachers,train,browser,$(CHECK_EXTRAS)
+# What mypy cannot know where torch and the exporters are not installed
+WITHOUT_LIBRARIES := --allow-subclassing-any --allow-untyped-decorators --no-warn-return-any --no-warn-unused-ignores
+# Kinds of tests, in tests/support/kinds.py
+KINDS := quick train export firmware browser android arm64 soundcard broker real_audio soak
+KIND_TARGETS := $(addprefix test-,$(KINDS))
+# mypy for the oldest and the newest Python that is promised
+TYPES := types-3.10 types-3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help listen test lint docs audit clean
+.PHONY: help listen check test $(KIND_TARGETS) lint formatted $(TYPES) docs audit clean
 
 help:
-	@echo "make listen   install what listening needs (no torch) and listen: microphone, else demo"
-	@echo "              DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
-	@echo "make test     install everything, then ruff, mypy and all tests (ARGS goes to pytest)"
-	@echo "make lint     ruff, clang-format and mypy alone"
-	@echo "make docs     the reference of the public Python names, build/reference/edge_audio.html"
-	@echo "make audit    look for known vulnerabilities in what is installed"
-	@echo "make clean    remove $(VENV), caches and build folders"
+	@echo "make listen      install what listening needs (no torch) and listen: microphone, else demo"
+	@echo "                 DURATION=10 stops after 10 s; ARGS='--format jsonl' goes to edge-audio listen"
+	@echo "make check       before every commit: ruff, mypy and the quick tests; installs little"
+	@echo "make test        install everything, then lint and all tests"
+	@echo "make test-KIND   one kind of tests:"
+	@echo "                 $(KINDS)"
+	@echo "                 ARGS='-k mqtt' goes to pytest; JOBS=0 runs tests in one process"
+	@echo "make lint        ruff, clang-format, and mypy for the oldest and the newest Python"
+	@echo "make docs        the reference of the public Python names, build/reference/edge_audio.html"
+	@echo "make audit       look for known vulnerabilities in what is installed"
+	@echo "make clean       remove $(VENV), $(CHECK_VENV), caches and build folders"
 
 listen: $(VENV)/listen.stamp
 	@$(BIN)/edge-audio listen --model tiny-int8 --source auto \
 		$(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
+check: $(CHECK_VENV)/check.stamp
+	$(call formatted,$(CHECK_BIN))
+	$(CHECK_BIN)/mypy $(WITHOUT_LIBRARIES)
+	$(CHECK_BIN)/python -m pytest $(PARALLEL) -m quick $(ARGS)
+
 test: lint
 	@.ci/arm64-root build/arm64 $(BIN)/python || true
 	@AUDIT_OPTIONAL=1 .ci/audit $(BIN)/python
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) $(ARGS)
+
+$(KIND_TARGETS): test-%: $(VENV)/test.stamp
+	@$(if $(filter arm64,$*),.ci/arm64-root build/arm64 $(BIN)/python || true,:)
+	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m $* $(ARGS)
 
 lint: $(VENV)/test.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	@$(BIN)/clang-format --dry-run --Werror $(C_SOURCES)
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync $(TYPES) formatted
+
+formatted: $(VENV)/test.stamp
+	$(call formatted,$(BIN))
+
+define formatted
+$(1)/ruff check .
+$(1)/ruff format --check .
+@$(1)/clang-format --dry-run --Werror $(C_SOURCES)
+endef
+
+$(TYPES): types-%: $(VENV)/test.stamp
+	$(BIN)/mypy --python-version $*
 
 docs: $(VENV)/docs.stamp
 	@$(BIN)/python docs/reference.py
@@ -48,15 +88,23 @@ audit: $(VENV)/test.stamp
 	@.ci/audit $(BIN)/python
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(CHECK_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/pip:
 	@.ci/make-venv $(PYTHON) $(VENV)
+
+$(CHECK_BIN)/pip:
+	@.ci/make-venv $(PYTHON) $(CHECK_VENV)
 
 $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@.ci/system-packages libportaudio2
 	@echo "Installing edge-audio[$(LISTEN_EXTRAS)] into $(VENV) ..."
 	@$(PIP) --editable '.[$(LISTEN_EXTRAS)]'
+	@touch $@
+
+$(CHECK_VENV)/check.stamp: pyproject.toml | $(CHECK_BIN)/pip
+	@echo "Installing edge-audio[$(CHECK_EXTRAS)] into $(CHECK_VENV) ..."
+	@$(CHECK_PIP) --editable '.[$(CHECK_EXTRAS)]'
 	@touch $@
 
 $(VENV)/docs.stamp: pyproject.toml | $(BIN)/pip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from hypothesis import settings
 
 from edge_audio.bundle.store import Bundle
 from tests.support import toy
@@ -16,6 +17,8 @@ from tests.support.paths import REPOSITORY
 from tests.support.shared_folders import point_to_shared_folders, shared_folder
 from tests.support.virtual_sound_card import VirtualSoundCard, missing_packages
 
+settings.register_profile("edge-audio", deadline=None, print_blob=True)  # how to repeat a failure
+settings.load_profile("edge-audio")
 point_to_shared_folders()  # before test modules are imported, and for what they start
 
 
@@ -26,14 +29,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What -m leaves out is not imported: libraries that it needs may not be installed."""
-    return is_left_out(config.option.markexpr, _kinds_of_path(collection_path)) or None
+    return is_left_out(config.option.markexpr, _place(collection_path)) or None
 
 
 def pytest_pycollect_makemodule(
     module_path: Path, parent: pytest.Collector
 ) -> pytest.Module | None:
     """Files that cannot be imported, for want of a library, are skipped by name."""
-    reason = missing_library(_kinds_of_path(module_path))
+    reason = missing_library(kinds_of_place(_place(module_path)))
     if reason is None:
         return None
     module: SkippedModule = SkippedModule.from_parent(parent, path=module_path)
@@ -48,10 +51,9 @@ class SkippedModule(pytest.Module):
         pytest.skip(self.reason, allow_module_level=True)
 
 
-def _kinds_of_path(path: Path) -> frozenset[str]:
-    """Of all tests of a file or folder."""
-    end = "/" if path.is_dir() else "::"
-    return frozenset(kinds_of_place(path.relative_to(REPOSITORY).as_posix() + end))
+def _place(path: Path) -> str:
+    """What the node ids of all tests of a file or folder begin with."""
+    return path.relative_to(REPOSITORY).as_posix() + ("/" if path.is_dir() else "::")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from itertools import chain, combinations
+from itertools import combinations
 
 from _pytest.mark.expression import Expression
 
@@ -96,21 +96,32 @@ def missing_library(file_kinds: Iterable[str]) -> str | None:
 
 
 @lru_cache
-def is_left_out(mark_expression: str, place_kinds: frozenset[str]) -> bool:
-    """Whether -m leaves out every test of a file or folder of these kinds, whatever fixtures its
-    tests ask for and whatever they are called."""
+def is_left_out(mark_expression: str, place: str) -> bool:
+    """Whether -m leaves out every test of a file ("path::") or folder ("path/"), whatever fixtures
+    they ask for and whatever they are called."""
     if not mark_expression:
         return False
     expression = Expression.compile(mark_expression)
-    by_name = (kinds for pattern, kinds in BY_PLACE.items() if not pattern.endswith(WHOLE_PLACES))
-    more = {*BY_FIXTURE.values(), *chain.from_iterable(by_name)} - place_kinds
-    named = sorted(name for name in more if name in mark_expression)
-    all_kinds = (
-        place_kinds.union(extra) or {QUICK}
-        for n in range(len(named) + 1)
-        for extra in combinations(named, n)
-    )
-    return not any(expression.evaluate(partial(_is_among, kinds)) for kinds in all_kinds)
+    kinds = kinds_of_place(place)
+    more = {*BY_FIXTURE.values(), *_kinds_by_name(place)} - kinds
+    named = sorted(kind for kind in more if kind in mark_expression)
+    sets = (extra for n in range(len(named) + 1) for extra in combinations(named, n))
+    possible = (kinds.union(extra) or {QUICK} for extra in sets)
+    return not any(expression.evaluate(partial(_is_among, each)) for each in possible)
+
+
+def _kinds_by_name(place: str) -> set[str]:
+    """Those that tests of this place may have by what they are called."""
+    found: set[str] = set()
+    for pattern, kinds in BY_PLACE.items():
+        begin = pattern.partition("*")[0]
+        if not pattern.endswith(WHOLE_PLACES) and _overlap(begin, place):
+            found.update(kinds)
+    return found
+
+
+def _overlap(a: str, b: str) -> bool:
+    return a.startswith(b) or b.startswith(a)
 
 
 def _is_among(kinds: Collection[str], name: str, /, **_: object) -> bool:

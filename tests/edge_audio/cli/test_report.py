@@ -389,7 +389,7 @@ def test_clips_are_linked_relative_to_the_page(tmp_path: Path) -> None:
 
 
 def test_a_browser_shows_filters_and_plays_without_a_network(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the dev extra")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the browser extra")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs chromium: apt-get install chromium")

@@ -53,7 +53,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def launch() -> Iterator[Launch]:
     """Starts Chromium with more arguments; it is closed at the end."""
-    reason = "needs playwright: pip install 'edge-audio[dev]'"
+    reason = "needs playwright: pip install 'edge-audio[browser]'"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
