@@ -107,9 +107,13 @@ class EventsConfig(Spec, frozen=True):
 
     def top(self, labels: Sequence[str], n_top: int) -> TopLabels:
         """Ranks the labels that are left; to be called when `apply` accepted them."""
+        return TopLabels(labels, n_top, self.wanted(labels))
+
+    def wanted(self, labels: Sequence[str]) -> frozenset[str]:
+        """Labels that `only` and `exclude` leave, watched or not."""
         only = {label.casefold() for label in self.only or labels}
         only -= {label.casefold() for label in self.exclude}
-        return TopLabels(labels, n_top, frozenset(x for x in labels if x.casefold() in only))
+        return frozenset(label for label in labels if label.casefold() in only)
 
 
 class Config(Spec, frozen=True):

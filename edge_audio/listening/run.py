@@ -15,7 +15,7 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.events.detector import LabelState
 from edge_audio.labels.find import find_label
-from edge_audio.listening.config import Config, SettingsFile, SourceConfig
+from edge_audio.listening.config import Config, EventsConfig, SettingsFile, SourceConfig
 from edge_audio.listening.destinations import Destinations
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
@@ -77,6 +77,9 @@ class Screen(AbstractContextManager["Screen"], Protocol):
 
     def explain(self, index: int, state_of: Callable[[str], LabelState]) -> None:
         """The labels of stream `index` that are explained have this state after each step."""
+
+    def change(self, events: EventsConfig) -> None:
+        """Other labels are wanted from now on."""
 
 
 def say(text: str) -> None:
@@ -238,6 +241,7 @@ class ListenRun:
             self._events = events
             for listener in self._listeners:
                 listener.change(events, config.events.policy(), config.events.gate_dbfs)
+            self._screen.change(config.events)
             change_destinations()  # after sounds have ended that are no longer watched
             self._say(f"settings read again from {self._file.path}")
         if waiting:

@@ -93,10 +93,16 @@ class TopLabels:
     def __init__(
         self, labels: Sequence[str], n_top: int, wanted: frozenset[str] | None = None
     ) -> None:
-        """wanted: labels to choose from; None = all. `labels` has those that are left."""
-        indices = [i for i, label in enumerate(labels) if wanted is None or label in wanted]
+        """wanted: labels to choose from; None = all. `labels` has those that are left,
+        `known` all."""
         self.n_top = n_top
-        self.labels = [labels[i] for i in indices]
+        self.known = labels
+        self.choose(wanted)
+
+    def choose(self, wanted: frozenset[str] | None) -> None:
+        """Chooses from other labels from now on."""
+        indices = [i for i, label in enumerate(self.known) if wanted is None or label in wanted]
+        self.labels = [self.known[i] for i in indices]
         self._indices = np.array(indices, np.intp)
 
     def __call__(self, scores: FloatArray) -> list[tuple[str, float]]:

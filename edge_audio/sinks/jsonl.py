@@ -94,7 +94,7 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
     @property
     def n_lost(self) -> int:
         """Records that were not written."""
-        return self._worker.n_failed + self._worker.n_dropped
+        return self._worker.n_failed + self._worker.n_lost
 
     @property
     def problem(self) -> str:

@@ -19,12 +19,12 @@ class Message(NamedTuple):
 class Outbox:
     """Filled by the listening thread, emptied by another.
 
-    n_dropped: events that found no room, of which the oldest went, and those given up.
+    n_lost: events that found no room, of which the oldest went, and those given up.
     """
 
     def __init__(self, capacity: int) -> None:
         """capacity: events that may wait."""
-        self.n_dropped = 0
+        self.n_lost = 0
         self._capacity = capacity
         self._lock = threading.Lock()
         self._events: deque[Message] = deque()
@@ -87,7 +87,7 @@ class Outbox:
     def give_up(self) -> None:
         """Drops and counts what waits."""
         with self._lock:
-            self.n_dropped += len(self._events)
+            self.n_lost += len(self._events)
             self._events.clear()
             self._updates.clear()
 
@@ -97,4 +97,4 @@ class Outbox:
     def _drop_oldest(self) -> None:
         while len(self._events) > self._capacity:
             self._events.popleft()
-            self.n_dropped += 1
+            self.n_lost += 1

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 class Worker(Generic[Item]):
     """Hands items to `handle` one after the other, in a thread of its own.
 
-    n_handled, n_failed, n_dropped: items that `handle` took, those that it raised an exception
+    n_handled, n_failed, n_lost: items that `handle` took, those that it raised an exception
         for, and those that found no room, of which the oldest went.
     last_error: text of the latest exception, "" after a success.
     """
@@ -21,7 +21,7 @@ class Worker(Generic[Item]):
     def __init__(self, name: str, handle: Callable[[Item], None], capacity: int = 1000) -> None:
         """name: of the thread. handle: may wait as long as it likes; whatever it raises is
         counted, and the item is gone."""
-        self.n_handled = self.n_failed = self.n_dropped = 0
+        self.n_handled = self.n_failed = self.n_lost = 0
         self.last_error = ""
         self._handle = handle
         self._capacity = capacity
@@ -40,7 +40,7 @@ class Worker(Generic[Item]):
         with self._changed:
             if len(self._items) >= self._capacity:
                 self._items.popleft()
-                self.n_dropped += 1
+                self.n_lost += 1
             self._items.append(item)
             self._changed.notify()
 
@@ -53,7 +53,7 @@ class Worker(Generic[Item]):
         self._thread.join(timeout_s)
         with self._changed:
             n_left = len(self._items) + self._is_busy
-            self.n_dropped += len(self._items)
+            self.n_lost += len(self._items)
             self._items.clear()
         return n_left == 0
 

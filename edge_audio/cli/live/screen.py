@@ -11,7 +11,7 @@ from rich.console import Console
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.events.detector import LabelState
-from edge_audio.listening.config import Format
+from edge_audio.listening.config import EventsConfig, Format
 from edge_audio.listening.run import ScreenSpec
 from edge_audio.sinks.base import Sink
 from edge_audio.sinks.console import ConsoleSink
@@ -53,6 +53,11 @@ class Screen:
         for explainer in self._explainers[index]:
             explainer.read(state_of)
 
+    def change(self, events: EventsConfig) -> None:
+        """Scores of other labels are ranked from now on."""
+        for top in self._tops:
+            top.choose(events.wanted(top.known))
+
     def _shown(
         self,
         streams: Sequence[Stream],
@@ -62,7 +67,7 @@ class Screen:
     ) -> list[list[Sink]]:
         config = self._config
         n_top = config.top or LIVE_TOP * self.is_live
-        tops = [config.events.top(stream.labels, n_top) for stream in streams]
+        self._tops = tops = [config.events.top(stream.labels, n_top) for stream in streams]
         if config.format == "none" or (self.is_live and self._explained):
             return [[] for _ in streams]
         if self.is_live and len(streams) > 1:

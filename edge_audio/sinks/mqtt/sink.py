@@ -38,7 +38,7 @@ class MqttDestination(Destination[MqttConfig]):
     @property
     def n_lost(self) -> int:
         """Events that were not delivered."""
-        return self._link.outbox.n_dropped
+        return self._link.outbox.n_lost
 
     @property
     def problem(self) -> str:

@@ -106,7 +106,7 @@ class WebhookDestination(Destination[WebhookConfig]):
     @property
     def n_lost(self) -> int:
         """Events that were neither delivered nor kept as dead letters."""
-        return self._n_given_up + self._outbox.n_dropped
+        return self._n_given_up + self._outbox.n_lost
 
     def open(self, stream: Stream) -> Sink:
         return _WebhookSink(stream, self)

@@ -374,3 +374,25 @@ def test_a_clip_goes_on_while_its_settings_change(tmp_path: Path) -> None:
     sidecar = json.loads(first.read_text())
     assert all(event["end_s"] is not None for event in sidecar["events"])
     assert "gaps" not in sidecar
+
+
+def test_scores_on_the_screen_follow_the_labels(tmp_path: Path) -> None:
+    shown = DEMO.replace("none", "jsonl").replace("[[", "top = 3\n[[", 1)
+    out = tmp_path / "stdout"
+
+    def ranked(n_last: int = 5) -> set[str]:
+        lines = [r for r in records(out.read_text().rpartition("\n")[0]) if r["kind"] == "scores"]
+        return {top["label"] for line in lines[-n_last:] for top in line["top"]}
+
+    with out.open("w") as stdout:
+        path, log = tmp_path / "home.toml", tmp_path / "stderr"
+        path.write_text(shown)
+        with (
+            log.open("w") as stderr,
+            listening("--config", path, stdout=stdout, stderr=stderr) as process,
+        ):
+            run = Run(process, path, log)
+            eventually(lambda: len(ranked()) >= 3)
+            run.reload(f"{shown}[events]\nonly = ['Speech', 'Dog']\n")
+            eventually(lambda: ranked() == {"Speech", "Dog"})
+            run.stop()
