@@ -5,51 +5,71 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_audio.errors import BackendError
+from edge_audio.support.files import file_draft
+from edge_audio.support.folders import cache_dir
 
-C_COMPILERS = ("cc", "gcc", "clang")
-CPP_COMPILERS = ("c++", "g++", "clang++")
+
+@dataclass(frozen=True)
+class Language:
+    """variable: of the environment, that names a user's compiler. compilers: looked for where it
+    is not set. package: that brings one on Debian."""
+
+    name: str
+    variable: str
+    compilers: tuple[str, ...]
+    package: str
+
+
+C = Language("C", "CC", ("cc", "gcc", "clang"), "gcc")
+CPP = Language("C++", "CXX", ("c++", "g++", "clang++"), "g++")
 
 
 def fingerprint(*parts: str) -> str:
-    """A hash of everything that a library depends on."""
+    """Changes with whatever a library depends on."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def find_compiler(compilers: Sequence[str]) -> str | None:
-    """The user's own, $CC (for C++ $CXX), else the first of these that is installed."""
-    wished = os.environ.get("CXX" if compilers is CPP_COMPILERS else "CC")
-    return wished or next(filter(shutil.which, compilers), None)
+def find_compiler(language: Language) -> list[str] | None:
+    """The user's own command, such as CC="ccache gcc", else the first compiler that is installed;
+    None if none is."""
+    wished = _words(os.environ.get(language.variable, ""))
+    installed = [name for name in language.compilers if shutil.which(name)]
+    return wished or installed[:1] or None
 
 
-def cached_library(name: str, compilers: Sequence[str], arguments: list[str], what: str) -> Path:
+def _words(command: str) -> list[str]:
+    """As a shell splits them; backslashes stay on Windows, where they are in paths."""
+    try:
+        return shlex.split(command, posix=os.name != "nt")
+    except ValueError:  # a quotation mark without a second: a program that is not found
+        return [command]
+
+
+def cached_library(name: str, language: Language, arguments: list[str], what: str) -> Path:
     """The library `name` in the cache, compiled with these arguments unless it is there.
 
     Raises BackendError if there is no compiler, if it fails, or if the cache cannot be written.
     """
-    path = _cache_dir() / name
+    path = cache_dir() / name
     if path.exists():
         return path
-    compiler = find_compiler(compilers)
+    compiler = find_compiler(language)
     if compiler is None:
-        is_cpp = compilers is CPP_COMPILERS
-        package = "g++" if is_cpp else "gcc"
         raise BackendError(
-            f"{what} needs a {'C++' if is_cpp else 'C'} compiler, once: sudo apt-get install "
-            f"{package}, or use --backend litert"
+            f"{what} needs a {language.name} compiler, once: sudo apt-get install "
+            f"{language.package}, or use --backend litert"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            output = Path(folder) / path.name
-            _compile([compiler, *arguments, "-o", str(output)], what)
-            output.replace(path)  # at once, so that no other process loads half a library
+        with file_draft(path) as draft:  # so that no other process loads half a library
+            _compile([*compiler, *arguments, "-o", str(draft)], what)
     except OSError as error:
         raise BackendError(
             f"cannot keep {what} as compiled in {path.parent}: {error.strerror}; set "
@@ -65,11 +85,6 @@ def load_library(path: Path, cure: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise BackendError(f"cannot load {path}: {error}; delete it, or {cure}") from error
-
-
-def _cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-audio"
 
 
 def _compile(command: list[str], what: str) -> None:

@@ -26,7 +26,7 @@ from edge_audio.backends.base import (
     zero_state,
 )
 from edge_audio.backends.compiler import (
-    CPP_COMPILERS,
+    CPP,
     cached_library,
     fingerprint,
     load_library,
@@ -145,7 +145,7 @@ def load_shim() -> ctypes.CDLL:
     wheel = Path(next(iter(spec.submodule_search_locations)))
     name = fingerprint(_SHIM.read_text(), version("executorch"), str(wheel), sys.platform)
     arguments = _flags(wheel)
-    path = cached_library(f"executorch-{name}.so", CPP_COMPILERS, arguments, "the ExecuTorch shim")
+    path = cached_library(f"executorch-{name}.so", CPP, arguments, "the ExecuTorch shim")
     return _declare(load_library(path, "pip install 'edge-audio[executorch]'"))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_audio.backends.base import State, zero_state
 from edge_audio.backends.compiler import (
-    C_COMPILERS,
+    C,
     cached_library,
     find_compiler,
     fingerprint,
@@ -43,7 +43,7 @@ _ALIGNMENT = 64
 
 def is_available() -> bool:
     """Whether the sources and a C compiler are here."""
-    return _engine_dir() is not None and find_compiler(C_COMPILERS) is not None
+    return _engine_dir() is not None and find_compiler(C) is not None
 
 
 def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
@@ -65,7 +65,7 @@ def load_engine() -> ctypes.CDLL:
     flags = (*_FLAGS, *_cpu_flags(), f"-I{folder / 'include'}")
     parts = (*(file.read_text() for file in files), *flags, _cpu_name())
     path = cached_library(
-        f"engine-{fingerprint(*parts)}.so", C_COMPILERS, [*flags, *map(str, sources)], "the engine"
+        f"engine-{fingerprint(*parts)}.so", C, [*flags, *map(str, sources)], "the engine"
     )
     return _declare(load_library(path, "use --backend litert"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
 PEERS_ENV = "EDGE_AUDIO_PEERS"
 
@@ -15,6 +15,12 @@ def named_dir(variable: str, name: str) -> Path:
     edge-audio, ~/.local/share/edge-audio on Linux. It need not be there."""
     named = os.environ.get(variable)
     return Path(named) if named else user_data_path("edge-audio", appauthor=False) / name
+
+
+def cache_dir() -> Path:
+    """The user's folder for what edge-audio can make again: ~/.cache/edge-audio on Linux, or
+    edge-audio in $XDG_CACHE_HOME. It need not be there."""
+    return user_cache_path("edge-audio", appauthor=False)
 
 
 def peers_dir() -> Path:

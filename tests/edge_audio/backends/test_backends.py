@@ -20,6 +20,7 @@ from edge_audio.backends import (
     backends_for,
     open_backend,
 )
+from edge_audio.backends.compiler import CPP, C, cached_library, find_compiler, load_library
 from edge_audio.backends.litert import require_golden
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.spec import TensorSpec
@@ -168,6 +169,38 @@ def test_a_compiler_that_fails_is_one_clear_line(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BackendError, match="false cannot compile the engine: no message"):
         open_backend(load_bundle("tiny-int8"), "native")
+
+
+def test_a_compiler_may_be_a_command_with_arguments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrapper = tmp_path / "my ccache"
+    wrapper.write_text('#!/bin/sh\necho "$1" >> "$0.log"\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    for language in (C, CPP):
+        name = find_compiler(language)
+        if name is None:
+            pytest.skip(f"needs a {language.name} compiler: apt-get install {language.package}")
+        source = tmp_path / "x.c"
+        source.write_text("int one(void) { return 1; }\n")
+        monkeypatch.setenv(language.variable, f"'{wrapper}' {name[0]} -DX='1 2'")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        arguments = ["-shared", "-fPIC", str(source)]
+        path = cached_library(f"{language.variable}.so", language, arguments, "a library")
+        assert path == tmp_path / "cache" / "edge-audio" / f"{language.variable}.so"
+        assert load_library(path, "").__class__.__name__ == "CDLL"
+        assert Path(f"{wrapper}.log").read_text().splitlines()[-1] == name[0]
+        assert [entry.name for entry in path.parent.iterdir() if "unfinished" in entry.name] == []
+
+
+@pytest.mark.parametrize("command", ["gcc 'x", "no-such-compiler -O2"])
+def test_a_command_that_is_no_compiler_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    monkeypatch.setenv("CC", command)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(BackendError, match=r"cannot compile a library: No such file"):
+        cached_library("x.so", C, [], "a library")
 
 
 def test_unknown_backend_lists_the_choices(tmp_path: Path) -> None:
