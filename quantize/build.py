@@ -147,7 +147,7 @@ def share_weights(files: dict[str, bytes]) -> None:
     """Lets engine.bin refer to the weights of model.tflite, where a bundle has both."""
     if {ENGINE_FILE, SHARED_FILE} <= files.keys():
         weights = Weights.from_bytes(files[ENGINE_FILE])
-        files[ENGINE_FILE] = weights.sharing(files[SHARED_FILE]).to_bytes()
+        files[ENGINE_FILE] = weights.with_references(files[SHARED_FILE]).to_bytes()
 
 
 def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> None:

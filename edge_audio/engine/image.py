@@ -1,8 +1,9 @@
-"""What the C engine runs: a bundle's weights, labels and thresholds as one block of memory.
+"""The engine image, all that the C engine runs: a model's weights, labels and thresholds as one
+block of memory.
 
-A bundle keeps the engine's weights in `engine.bin`, where they refer to those of `model.tflite`
-as far as they are the same bytes. `build_image` puts the whole together, for chosen labels; its
-layout is in docs/engine.md.
+A bundle keeps its largest part, the weights, in `engine.bin`; pieces of it that are also in the
+bundle's `model.tflite` are references to those. `build_image` puts the whole image together, for
+chosen labels; its layout is in docs/engine.md.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ _MAX_SIZE = 8192  # as in the engine
 _MIN_SHARED_BYTES = 256  # shorter pieces are not worth a reference
 
 
+Reference = tuple[int, int]
+"""First byte and number of bytes of a stretch of the bundle's model.tflite."""
+Piece = bytes | Reference
+
+
 class Weights(Spec, frozen=True):
     """The content of engine.bin: sizes, and all arrays in the order of the image.
 
-    pieces: bytes, or (first byte, number of bytes) of the bundle's model.tflite. The last
-    pieces are the head's weights, scales and biases.
+    pieces: what the arrays are put together from, one after the other. The last pieces are the
+    head's weights, scales and biases.
     """
 
     version: int
@@ -47,7 +53,7 @@ class Weights(Spec, frozen=True):
     n_blocks: int
     embedding_dim: int
     bound: float
-    pieces: tuple[bytes | tuple[int, int], ...]
+    pieces: tuple[Piece, ...]
 
     def __post_init__(self) -> None:
         sizes = (self.channels, self.n_convs, self.n_blocks, self.embedding_dim)
@@ -73,38 +79,40 @@ class Weights(Spec, frozen=True):
             )
         return weights
 
-    def sharing(self, model: bytes) -> Weights:
-        """The same weights, with a reference in place of each piece whose bytes are in `model`."""
-        pieces = (
-            _find(piece, model) if isinstance(piece, bytes) else piece for piece in self.pieces
-        )
-        return msgspec.structs.replace(self, pieces=tuple(pieces))
-
-    def shares(self) -> bool:
-        """Whether any piece refers to model.tflite."""
+    @property
+    def has_references(self) -> bool:
         return not all(isinstance(piece, bytes) for piece in self.pieces)
 
-    def content(self, model: bytes) -> bytes:
-        """All arrays as bytes; references are looked up in `model`."""
-        return b"".join(_resolve(piece, model) for piece in self.pieces)
+    def with_references(self, tflite: bytes) -> Weights:
+        """The same weights, with references in place of the pieces that are in `tflite` too."""
+        pieces = tuple(_as_reference(piece, tflite) for piece in self.pieces)
+        return msgspec.structs.replace(self, pieces=pieces)
+
+    def arrays(self, tflite: bytes) -> bytes:
+        """All arrays, one after the other. Raises BundleError if a reference leads out of
+        `tflite`, which may be empty where there is none."""
+        return b"".join(_as_bytes(piece, tflite) for piece in self.pieces)
 
 
-def _find(piece: bytes, model: bytes) -> bytes | tuple[int, int]:
-    start = model.find(piece) if len(piece) >= _MIN_SHARED_BYTES else -1
+def _as_reference(piece: Piece, tflite: bytes) -> Piece:
+    """The piece itself where it is too short for a reference to save anything, or not there."""
+    if not isinstance(piece, bytes) or len(piece) < _MIN_SHARED_BYTES:
+        return piece
+    start = tflite.find(piece)
     return (start, len(piece)) if start >= 0 else piece
 
 
-def _resolve(piece: bytes | tuple[int, int], model: bytes) -> bytes:
+def _as_bytes(piece: Piece, tflite: bytes) -> bytes:
     if isinstance(piece, bytes):
         return piece
     start, n_bytes = piece
-    if not 0 <= start <= start + n_bytes <= len(model):
+    if not 0 <= start <= start + n_bytes <= len(tflite):
         raise BundleError(f"{ENGINE_FILE} refers beyond {SHARED_FILE}: restore the original bundle")
-    return model[start : start + n_bytes]
+    return tflite[start : start + n_bytes]
 
 
 def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "float") -> bytes:
-    """The image of a bundle, with the thresholds of its manifest.
+    """The engine image of a bundle, with the thresholds of its manifest.
 
     labels: those to keep, in the order of the scores; () = all. state: how the recurrent state
     is kept in memory.
@@ -114,7 +122,7 @@ def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "
     """
     manifest = bundle.manifest
     weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
-    arrays = weights.content(bundle.read(SHARED_FILE) if weights.shares() else b"")
+    arrays = weights.arrays(bundle.read(SHARED_FILE) if weights.has_references else b"")
     kept = _indices(manifest.labels, labels)
     names = [manifest.labels[i] for i in kept]
     body = b"".join(

@@ -210,14 +210,14 @@ def a_model_of(weights: Weights) -> bytes:
 def test_sharing_and_back_is_the_identity() -> None:
     weights = Weights.from_bytes(content_of(MIXED))
     model = a_model_of(weights)
-    shared = weights.sharing(model)
-    assert shared.shares()
-    assert not weights.shares()
+    shared = weights.with_references(model)
+    assert shared.has_references
+    assert not weights.has_references
     assert len(shared.to_bytes()) < 0.5 * len(weights.to_bytes())
-    assert shared.content(model) == weights.content(b"")
+    assert shared.arrays(model) == weights.arrays(b"")
     assert Weights.from_bytes(shared.to_bytes()) == shared
-    assert shared.sharing(model) == shared
-    assert weights.sharing(b"") == weights
+    assert shared.with_references(model) == shared
+    assert weights.with_references(b"") == weights
 
 
 def test_a_shipped_bundle_keeps_its_matrices_once() -> None:
@@ -225,7 +225,7 @@ def test_a_shipped_bundle_keeps_its_matrices_once() -> None:
     model = bundle.read(SHARED_FILE)
     weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
     shared = sum(piece[1] for piece in weights.pieces if isinstance(piece, tuple))
-    assert shared > 0.5 * len(weights.content(model))
+    assert shared > 0.5 * len(weights.arrays(model))
     files = {ENGINE_FILE: unshared(weights, model).to_bytes(), SHARED_FILE: model}
     share_weights(files)
     assert files[ENGINE_FILE] == bundle.read(ENGINE_FILE)
@@ -243,19 +243,19 @@ def unshared(weights: Weights, model: bytes) -> Weights:
 def test_references_beyond_the_model_file_are_refused(save: Save) -> None:
     weights = Weights.from_bytes(content_of(MIXED))
     model = a_model_of(weights)
-    shared = weights.sharing(model).to_bytes()
+    shared = weights.with_references(model).to_bytes()
     bundle = save(MIXED, {ENGINE_FILE: shared, SHARED_FILE: model[:-200]})
     with pytest.raises(BundleError, match=r"engine.bin refers beyond model.tflite: restore"):
         build_image(bundle)
     for start, n_bytes in ((-1, 4), (0, -4), (4, -2), (len(model), 1), (2**62, 2**62)):
         wrong = msgspec.structs.replace(weights, pieces=((start, n_bytes),))
         with pytest.raises(BundleError, match="refers beyond"):
-            wrong.content(model)
+            wrong.arrays(model)
 
 
 def test_references_without_the_model_file_are_refused(save: Save) -> None:
     weights = Weights.from_bytes(content_of(MIXED))
-    shared = weights.sharing(a_model_of(weights)).to_bytes()
+    shared = weights.with_references(a_model_of(weights)).to_bytes()
     with pytest.raises(BundleError, match=r"has no model.tflite: export it again"):
         build_image(save(MIXED, {ENGINE_FILE: shared}))
 
