@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import resource
+import stat
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_audio.errors import UsageError
@@ -104,3 +107,55 @@ def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"path": ""}, {"top": -1}, {"max_mb": 0.0}, {"keep": 0}):
         with pytest.raises(ValueError, match=r"must|need"):
             JsonLinesConfig(**{"path": "x", **wrong})
+
+
+def test_a_log_is_for_its_owner_alone_through_rotation_too(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path), max_mb=0.001, keep=2))
+    sink = destination.open(stream())
+    for i in range(60):
+        sink.on_event(siren(float(i)))
+    destination.close()
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == {0o600}
+
+
+def test_a_log_that_others_may_read_already_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    destination.open(stream()).on_event(siren(1.0))
+    destination.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_names_that_utf8_cannot_hold_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    odd = Stream(name="k\udcff", labels=("Siren",), sample_rate_hz=16_000, live=False)
+    destination.open(odd).on_event(siren(1.0))
+    destination.close()
+    assert destination.n_lost == 0
+    assert lines(path)[0]["stream"] == "k\udcff"
+
+
+def test_settings_change_on_the_same_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    sink = destination.open(stream())
+    other = JsonLinesConfig(path=str(tmp_path / "other.jsonl"))
+    assert destination.reconfigure(other, ExitStack()) is None
+    again = JsonLinesConfig(path=f"{tmp_path}/./events.jsonl", top=1, max_mb=0.0002)
+    go_on = destination.reconfigure(again, ExitStack())
+    assert go_on is not None
+    sink.on_scores(1.0, np.ones(1, np.float32))  # level
+    go_on()
+    for time_s in (2.0, 3.0, 4.0):
+        sink.on_scores(time_s, np.ones(1, np.float32))
+    destination.close()
+    kinds = [
+        line["kind"] for file in sorted(tmp_path.iterdir(), reverse=True) for line in lines(file)
+    ]
+    assert kinds == ["level", "scores", "scores", "scores"]
+    assert len(list(tmp_path.iterdir())) > 1

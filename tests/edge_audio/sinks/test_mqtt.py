@@ -627,3 +627,37 @@ def test_paho_is_loaded_only_when_it_is_needed() -> None:
     code = "import sys, edge_audio.sinks.mqtt.sink; print('paho' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_answers_to_pings_alone_are_no_flood(
+    broker: Broker,
+    make_destination: MakeDestination,
+    make_subscriber: Callable[..., Subscriber],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mqtt_link, "MAX_READS_PER_PACKET", 2)
+    subscriber = make_subscriber(broker.port, "edge-audio/status")
+    destination = make_destination(broker.port, keepalive_s=1, level_every_s=0.0)
+    eventually(lambda: subscriber.on("edge-audio/status") == ["online"])
+    time.sleep(6.0)
+    assert destination.problem == ""
+    assert subscriber.on("edge-audio/status") == ["online"]
+
+
+def test_a_sink_that_comes_while_a_label_sounds_says_so(
+    broker: Broker, make_destination: MakeDestination
+) -> None:
+    heard = stream()
+    heard.sounding.add("Dog")
+    sink = make_destination(broker.port).open(heard)
+    sink.on_watch(LABELS[:2])
+    eventually(lambda: retained(broker.port).get("edge-audio/kitchen/dog/state") == "ON")
+
+
+def test_nothing_is_sent_before_the_start(broker: Broker) -> None:
+    destination = MqttDestination(MqttConfig(host="127.0.0.1", port=broker.port))
+    watching(destination).on_event(event(1.0))
+    time.sleep(0.3)
+    destination.close()
+    assert retained(broker.port) == {}
+    assert destination.n_lost == 1

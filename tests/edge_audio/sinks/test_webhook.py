@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -398,3 +399,54 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "urllib3", None)
     with pytest.raises(UsageError, match=r"pip install 'edge-audio\[webhook\]'"):
         WebhookDestination(WebhookConfig(url="https://host/"))
+
+
+def test_what_waits_goes_to_the_address_that_is_named_now_and_at_once(
+    serve: Callable[..., WebServer], make_destination: MakeDestination
+) -> None:
+    server = serve()
+    destination = make_destination(f"http://127.0.0.1:{free_port()}/", backoff_s=60.0, queue=3)
+    tell(destination, 5)  # one is being delivered, one finds no room
+    eventually(lambda: destination.problem == "connection refused" and destination.n_lost)
+    go_on = destination.reconfigure(WebhookConfig(url=server.url), ExitStack())
+    assert go_on is not None
+    n_lost = destination.n_lost
+    go_on()
+    tell(destination, 10, first=5)
+    eventually(lambda: len(server.posts) == 15 - n_lost)
+    assert server.times_s() == sorted(server.times_s())
+    assert server.times_s()[-11:] == [4.0, *map(float, range(5, 15))]
+    assert (destination.problem, destination.n_lost) == ("", n_lost)
+
+
+def test_settings_that_cannot_be_had_change_nothing(
+    serve: Callable[..., WebServer], make_destination: MakeDestination, tmp_path: Path
+) -> None:
+    server = serve()
+    destination = make_destination(server.url)
+    for wrong in (
+        {"bearer_env": "EDGE_AUDIO_ABSENT"},
+        {"ca_file": str(tmp_path / "absent")},
+        {"dead_letter": str(tmp_path / "absent" / "file")},
+    ):
+        with pytest.raises(UsageError):
+            destination.reconfigure(WebhookConfig(url="http://other/", **wrong), ExitStack())
+    tell(destination, 3)
+    eventually(lambda: len(server.posts) == 3)
+
+
+def test_attempts_are_counted_anew_after_a_change(
+    serve: Callable[..., WebServer], make_destination: MakeDestination
+) -> None:
+    server = serve((503, {}), (503, {}), (503, {}))
+    destination = make_destination(server.url, retries=1, backoff_s=1.0)
+    tell(destination, 1)
+    eventually(lambda: server.posts)
+    go_on = destination.reconfigure(
+        WebhookConfig(url=server.url, retries=3, backoff_s=0.01), ExitStack()
+    )
+    assert go_on is not None
+    go_on()
+    eventually(lambda: len(server.posts) == 4)
+    eventually(lambda: destination.problem == "")
+    assert destination.n_lost == 0
