@@ -32,7 +32,7 @@ CPP = Language("C++", "CXX", ("c++", "g++", "clang++"), "g++")
 
 
 def fingerprint(*parts: str) -> str:
-    """Changes with whatever a library depends on."""
+    """A hash of everything that a library depends on."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
