@@ -70,14 +70,16 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Imports on first use, so that the command line can set up numpy's threads before and
-    `edge-audio --help` does not wait for it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to type checkers, a name that is not imported above is a mistake
+
+    def __getattr__(name: str) -> Any:
+        """Imports on first use, so that the command line can set up numpy's threads before and
+        `edge-audio --help` does not wait for it."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
