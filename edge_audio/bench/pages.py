@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_audio.bench import tables
 from edge_audio.bench.result import BenchResults
 from edge_audio.errors import UsageError
+from edge_audio.support.files import write_atomically
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -90,4 +91,4 @@ def replace_region(path: Path, content: str) -> None:
     """Puts content between the markers of a file, in place of what is there. Raises UsageError
     as `split_region`."""
     before, after = split_region(path)
-    path.write_text(f"{before}\n{content}\n{after}", encoding="utf-8")
+    write_atomically(path, f"{before}\n{content}\n{after}".encode())

@@ -16,6 +16,7 @@ from edge_audio.bench.rounds import Round
 from edge_audio.bench.scaling import Capacity, Point
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.support.files import write_atomically
 
 
 class Spread(Spec, frozen=True):
@@ -107,7 +108,7 @@ def to_row(
 
 def save_results(results: BenchResults, path: Path) -> None:
     """Writes FILE.json."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(results)) + b"\n")
 
 
 def load_results(path: Path) -> BenchResults:

@@ -12,29 +12,28 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import ast
+import contextlib
 import importlib.util
+import re
 import sys
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from edge_audio.cli.console import remark
 from edge_audio.errors import EdgeAudioError, UsageError
 
 ENTRY_POINT_GROUP = "edge_audio.commands"
-# Which extra brings what a sibling package's command imports.
+# Which extras bring what the commands of a package import; a command of its own needs stands with
+# its full value.
 EXTRAS = {
-    "compare": "plot",
-    "dataset": "train",
     "distill": "train",
-    "evaluate": "train",
-    "export": "export",
-    "firmware": "firmware",
-    "pretrain": "train",
-    "quantize": "export",
-    "report": "plot",
+    "firmware_bridge": "firmware",
+    "quantize": "train,export",
+    "quantize.cli:calibrate": "train",
 }
 OWN_MODULES = {
     "listen": "listen",
@@ -69,11 +68,28 @@ def command_summary(entry: EntryPoint) -> str:
     return ""
 
 
-def missing_module(command_name: str, error: ModuleNotFoundError) -> EdgeAudioError:
+def extras_of(entry: EntryPoint, module: str) -> str | None:
+    """Which extras to install where a command misses a module; None if no extra has it."""
+    package = entry.module.partition(".")[0]
+    return EXTRAS.get(entry.value) or EXTRAS.get(package) or extra_with(module)
+
+
+def extra_with(module: str) -> str | None:
+    """The first extra that asks for a distribution of that name, such as plot for matplotlib."""
+    with contextlib.suppress(PackageNotFoundError):
+        for requirement in requires("edge-audio") or ():
+            found = re.match(r"([\w.-]+).*extra == [\"']([\w-]+)", requirement)
+            if found and found[1].lower().replace("-", "_") == module.partition(".")[0].lower():
+                return found[2]
+    return None
+
+
+def missing_module(entry: EntryPoint, error: ModuleNotFoundError) -> EdgeAudioError:
     """What to install for a command whose imports are not there."""
-    extra = EXTRAS.get(command_name)
-    cure = f"pip install 'edge-audio[{extra}]'" if extra else "reinstall edge-audio"
-    return EdgeAudioError(f"{command_name} needs the module {error.name!r}: {cure}")
+    module = error.name or str(error)
+    extras = extras_of(entry, module)
+    cure = f"pip install 'edge-audio[{extras}]'" if extras else "reinstall edge-audio"
+    return EdgeAudioError(f"{entry.name} needs the module {module!r}: {cure}")
 
 
 class LazyGroup(click.Group):
@@ -95,14 +111,16 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = entry.load()
         except ModuleNotFoundError as error:
-            raise missing_module(cmd_name, error) from error
+            raise missing_module(entry, error) from error
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:  # commands may put off imports until they run
-            raise missing_module(ctx.invoked_subcommand or "", error) from error
+            if ctx.invoked_subcommand not in self.found:
+                raise
+            raise missing_module(self.found[ctx.invoked_subcommand], error) from error
         except BrokenPipeError:  # click would make this exit code 1
             stop_writing()
             return None
@@ -135,7 +153,7 @@ def cli(ctx: click.Context) -> None:
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Prints one line to stderr and exits."""
-    click.echo(f"edge-audio: error: {' '.join(message.split())}", err=True)
+    remark(f"error: {' '.join(message.split())}")
     raise SystemExit(exit_code)
 
 

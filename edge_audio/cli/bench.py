@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bench import pages, plots, tables
@@ -29,7 +26,10 @@ from edge_audio.bench.machine import this_machine
 from edge_audio.bench.quality import read_quality
 from edge_audio.bench.result import BenchResults, Scaling, load_results, save_results
 from edge_audio.bench.runner import BenchError, measure, scale
+from edge_audio.cli.console import plain_console, remark
+from edge_audio.cli.progress import ProgressBar
 from edge_audio.errors import UsageError
+from edge_audio.support.files import write_atomically
 
 PACED_S = 20.0
 """How long one core must keep up with its streams."""
@@ -190,7 +190,7 @@ class Outputs:
         pictures = plots.draw(results, self.plot_dir) if self.plot_dir else []
         if self.markdown_path:
             page = pages.page(results, captions(pictures, self.markdown_path))
-            self.markdown_path.write_text(page, "utf-8")
+            write_atomically(self.markdown_path, page.encode())
         if self.readme_path:
             pages.replace_region(self.readme_path, pages.readme_region(results))
 
@@ -216,18 +216,19 @@ def chosen(
 def run(candidates: Candidates, seconds: float, n_rounds: int, with_scaling: bool) -> BenchResults:
     """Measures, with progress on standard error."""
     machine = this_machine()
-    click.echo(f"edge-audio: {machine}", err=True)
+    remark(str(machine))
     if machine.is_busy:
-        click.echo("edge-audio: the machine is busy: absolute times will be too long", err=True)
+        remark("the machine is busy: absolute times will be too long")
     for line in candidates.missing:
-        click.echo(f"edge-audio: {line}", err=True)
+        remark(line)
     n_models = len(candidates.present)
-    click.echo(f"edge-audio: measuring {n_models} models, rounds: {n_rounds}", err=True)
-    with telling() as tell:
+    remark(f"measuring {n_models} models, rounds: {n_rounds}")
+    with ProgressBar("") as progress:
+        tell = progress.describe
         rows, missing, failed = measure(candidates.present, seconds, n_rounds, tell)
         scaling, broken = grown(candidates, failed, seconds, tell) if with_scaling else ([], {})
     for line in missing:
-        click.echo(f"edge-audio: left out: {line}", err=True)
+        remark(f"left out: {line}")
     return BenchResults(
         command=shlex.join(["edge-audio", *sys.argv[1:]]),
         machine=machine,
@@ -257,26 +258,14 @@ def grown(
     return scaling, broken
 
 
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """A spinner on standard error that names what is being measured, if that is a terminal."""
-    console = Console(stderr=True, soft_wrap=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        bar = progress.add_task("", total=None)
-        yield lambda text: progress.update(bar, description=text)
-
-
 def show(results: BenchResults) -> None:
     """Tables on standard output, what was left out or broke on standard error."""
-    console = Console(soft_wrap=True)
+    console = plain_console()
     for grid in tables.grids(results):
         console.print(grid.to_rich())
         console.print()
     for name, reason in results.failed.items():
-        click.echo(f"edge-audio: error: {name}: {reason}", err=True)
+        remark(f"error: {name}: {reason}")
 
 
 def captions(pictures: list[Path], page: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.support.text import clock
+from edge_audio.support.text import clock, printable
 from edge_audio.tagging.compare import Difference, ScoreTrace, columns, difference, trace
 
 N_PLOTTED = 6
@@ -56,7 +56,7 @@ def compare(
     first, second = (open_trace(name, audio) for name in (model_a, model_b))
     found = difference(first, second)
     for line in lines(first, second, found):
-        click.echo(line)
+        click.echo(printable(line))
     if plot_path is not None:
         plot(first, second, list(labels) or telling_labels(first, second, found), plot_path)
         click.echo(f"drawn: {plot_path}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from edge_audio.cli.console import plain_console
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.sources.audio_file import list_devices
+from edge_audio.support.text import printable
 
 
 @click.command()
@@ -25,5 +26,6 @@ def devices() -> None:
     for device in found:
         mark = "yes" if device.is_default else ""
         numbers = (str(device.n_channels), str(device.default_rate_hz))
-        table.add_row(str(device.index), device.name, device.host_api, *numbers, mark)
-    Console(soft_wrap=True).print(table)
+        names = (printable(device.name), printable(device.host_api))
+        table.add_row(str(device.index), *names, *numbers, mark)
+    plain_console().print(table)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Column, Table
 
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
+from edge_audio.cli.console import plain_console
 from edge_audio.errors import BundleError
+from edge_audio.support.text import printable
 
 DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 
@@ -29,7 +30,7 @@ def models() -> None:
         table.add_row(*row(load_bundle(name)))
     if not table.row_count:
         raise BundleError("this installation ships no model: reinstall edge-audio")
-    Console(soft_wrap=True).print(table)
+    plain_console().print(table)
 
 
 def row(bundle: Bundle) -> list[str]:
@@ -81,7 +82,7 @@ def inspect(model: str, as_json: bool) -> None:
 def sections(bundle: Bundle) -> Iterator[tuple[str, list[str]]]:
     """(title, lines) of the human form of a manifest."""
     manifest = bundle.manifest
-    yield f"{manifest.name}: {manifest.description}", [str(bundle.path)]
+    yield f"{manifest.name}: {manifest.description}", [printable(str(bundle.path))]
     yield "one step", step_lines(manifest.model)
     yield "events", event_lines(manifest)
     off = [label for label in manifest.labels if label not in manifest.events.thresholds]

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they open a model."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from edge_audio.backends import BACKEND_NAMES, open_backend
+from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import TopLabels
-from edge_audio.tagging.tagger import Tagger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,7 +60,8 @@ def label_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """What a user wants to hear about: the values of --only, --exclude and --threshold."""
+    """Which labels a user wants reported, and from which score on, as --only, --exclude and
+    --threshold say."""
 
     only: Sequence[str]
     exclude: Sequence[str]
@@ -70,7 +69,7 @@ class LabelChoice:
 
     @property
     def config(self) -> EventsConfig:
-        """The same as settings. Raises UsageError for a threshold that is no number."""
+        """The choice as settings. Raises UsageError for a threshold that is no number."""
         parsed = [parse_threshold(text) for text in self.thresholds]
         common = [value for label, value in parsed if label is None]
         return EventsConfig(
@@ -96,11 +95,3 @@ def parse_threshold(text: str) -> tuple[str | None, float]:
         return (label if equals else None), float(number)
     except ValueError:
         raise UsageError(f"--threshold {text!r}: expected VALUE or LABEL=VALUE") from None
-
-
-def open_tagger(model: str, backend: str, choice: LabelChoice) -> Tagger:
-    """A tagger for the events that the choice asks for, which is checked before the model
-    file is loaded."""
-    bundle = load_bundle(model)
-    events = choice.events(bundle.manifest.events, bundle.manifest.labels)
-    return Tagger(bundle, open_backend(bundle, backend), events)

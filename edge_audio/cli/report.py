@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_audio.cli.console import remark
 from edge_audio.errors import UsageError
 from edge_audio.report.bounds import Bounds, parse_bound
 from edge_audio.report.contents import Report, read_report
@@ -70,8 +71,8 @@ def report(
     found = read_report(logs, bounds, clips_path)
     write_atomically(out, drawn(found, out))
     click.echo(f"drawn: {out} ({found.summary.n_events:,} events)")
-    for remark in found.remarks[1:]:
-        click.echo(f"edge-audio: {remark}", err=True)
+    for line in found.remarks[1:]:
+        remark(line)
 
 
 def drawn(found: Report, out: Path) -> bytes:

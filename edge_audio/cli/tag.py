@@ -20,6 +20,7 @@ from edge_audio.archive.run import Archive
 from edge_audio.archive.tables import TABLES
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.store import load_bundle
+from edge_audio.cli.console import remark
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
@@ -169,13 +170,13 @@ def write_table(out: Path, job: Job, files: list[Path], restart: bool, run: Run)
     """Tags what has not been tagged yet, and writes OUT. Returns how many files failed."""
     with Archive(out, job, map(look_at, files), restart) as archive:
         if n_done := len(archive.files) - len(archive.waiting):
-            click.echo(f"edge-audio: {n_done} files were tagged before", err=True)
+            remark(f"{n_done} files were tagged before")
         try:
             n_failed = tag_waiting(archive, run)
         except KeyboardInterrupt:
             kept = f"{len(archive.part)} of {len(archive.files)} files"
             again = "the same command goes on from there"
-            click.echo(f"edge-audio: stopped: {archive.part.path} has {kept}; {again}", err=True)
+            remark(f"stopped: {archive.part.path} has {kept}; {again}")
             raise
         archive.finish()
     return n_failed
@@ -191,13 +192,12 @@ def tag_waiting(archive: Archive, run: Run) -> int:
             archive.add(path, tags)
             n_failed += print_error(tags, progress)
             heard_s += tags.duration_s
-            speed = heard_s / (time.monotonic() - start_s)
+            speed = heard_s / max(time.monotonic() - start_s, 1e-3)
             progress.advance(sizes[path], f"{heard_s / 3600:.1f} h, {speed:.0f} x real time")
-    seconds = time.monotonic() - start_s
-    click.echo(
-        f"edge-audio: tagged {len(sizes)} files, {heard_s / 3600:.2f} h of audio, in "
-        f"{seconds:.0f} s ({heard_s / seconds:.0f} x real time); {n_failed} failed",
-        err=True,
+    seconds = max(time.monotonic() - start_s, 1e-3)
+    remark(
+        f"tagged {len(sizes)} files, {heard_s / 3600:.2f} h of audio, in "
+        f"{seconds:.0f} s ({heard_s / seconds:.0f} x real time); {n_failed} failed"
     )
     return n_failed
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
+from edge_audio.cli.console import plain_console, remark
 from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.events.sweep import allowed_alarms
@@ -98,10 +98,8 @@ def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
     recordings = read_recordings(path, bundle.manifest.labels)
     evidence = Evidence(labels_in_play(events, recordings), events)
     tagger = Tagger(bundle, open_backend(bundle, backend), EventSpec())
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("listening", total=len(recordings))
-        try_recordings(evidence, tagger, recordings, lambda: progress.advance(task))
+    with ProgressBar("listening", total=len(recordings)) as progress:
+        try_recordings(evidence, tagger, recordings, progress.advance)
     return evidence
 
 
@@ -113,13 +111,13 @@ def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Eviden
     if not log.n_records:
         raise UsageError(f"{paths[0]} has no records of edge-audio listen --json")
     for problem in [*log.problems, *([f"{log.n_bad} damaged lines"] if log.n_bad else [])]:
-        click.echo(f"edge-audio: {problem}", err=True)
+        remark(problem)
     return evidence
 
 
 def show(choices: list[Choice], alarms_per_hour: float) -> None:
     """Prints a line for each label whose threshold changes, or for which there are recordings."""
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     table = Table("label", "on", "new", "false alarms", "after", "found", "after", "hours without")
     for choice in choices:
         if any(choice.alarms) or choice.n_right or choice.on != choice.on_before:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.compare import recording
+from edge_audio.cli.console import plain_console
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import BackendError, UsageError
 from edge_audio.tagging.compare import Difference, difference, trace
@@ -60,7 +60,7 @@ def verify(model: str, backend: str, audio: Path | None) -> None:
     for one in results:
         errors = (f"{one.frames_error:.1e}", f"{one.scores_error:.1e}")
         table.add_row(one.backend, str(one.n_steps), *errors, one.failure or "ok")
-    Console(soft_wrap=True).print(table)
+    plain_console().print(table)
     if not all(one.ok for one in results):
         raise SystemExit(1)
     if audio is not None and not agree_on(audio, bundle, names):
@@ -87,7 +87,7 @@ def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:
         results.append(recording_result(found, bundle.manifest.tolerance))
         row = f"{name} against {names[0]}", str(len(other.times_s)), f"{found.max_error:.1e}"
         table.add_row(*row, str(found.n_equal), results[-1])
-    Console(soft_wrap=True).print(table)
+    plain_console().print(table)
     return all(result == "ok" for result in results)
 
 

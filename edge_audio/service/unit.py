@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from platformdirs import user_config_path
 
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.support.files import replace_file
@@ -87,8 +88,7 @@ def unit_path(name: str, for_system: bool) -> Path:
     """Where systemd looks for the unit of the system, or of the user who calls."""
     if for_system:
         return Path("/etc/systemd/system", f"{name}.service")
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base, "systemd", "user", f"{name}.service")
+    return user_config_path() / "systemd" / "user" / f"{name}.service"
 
 
 def unit_text(name: str, config: Path | None, for_system: bool, run_as: str | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import TextIO
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.text import clock
+from edge_audio.support.text import clock, printable
 
 
 class ConsoleSink(Sink):
@@ -33,5 +33,6 @@ class ConsoleSink(Sink):
         self._stream.flush()
 
     def _write(self, time_s: float, kind: str, text: str) -> None:
-        self._stream.write(f"{self._prefix}{clock(time_s):>10}  {kind:<5}  {text}\n")
+        line = f"{self._prefix}{clock(time_s):>10}  {kind:<5}  {text}"
+        self._stream.write(f"{printable(line)}\n")
         self._stream.flush()  # somebody may be waiting at the other end of a pipe
