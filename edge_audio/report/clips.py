@@ -53,6 +53,8 @@ def find_clips(
 
 def _clips(folder: Path, is_dated: bool, bounds: Bounds) -> Iterator[Clip]:
     for path in folder.rglob("*.json"):
+        if not path.is_file():  # a pipe would be waited for
+            continue
         sidecar = _read_sidecar(path)
         sound = path.with_suffix(".flac")
         if sidecar is None or (sidecar.at is not None) != is_dated or not sound.is_file():

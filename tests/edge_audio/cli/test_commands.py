@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PACKAGES = ("edge_audio", "distill", "quantize", "firmware_bridge")
 SIBLINGS = PROJECT["entry-points"]["edge_audio.commands"]
 assert isinstance(cli, LazyGroup)
 COMMANDS = {**cli.found, **{n: EntryPoint(n, v, "") for n, v in SIBLINGS.items()}}
@@ -63,6 +64,14 @@ def test_calibrate_names_its_extra() -> None:
 def test_every_entry_that_names_extras_belongs_to_a_command_that_is_there() -> None:
     packages = {value.partition(".")[0] for value in SIBLINGS.values()}
     assert set(EXTRAS) <= packages | set(SIBLINGS.values())
+
+
+def test_every_hint_in_the_source_names_an_extra_that_there_is() -> None:
+    files = (p for package in PACKAGES for p in (REPOSITORY / package).rglob("*.py"))
+    hints = [hint for p in files for hint in re.findall(r"edge-audio\[([\w,-]+)\]", p.read_text())]
+    assert len(hints) > 10
+    named = {extra for hint in hints for extra in hint.split(",")}
+    assert named <= set(PROJECT["optional-dependencies"])
 
 
 class Terminal(io.StringIO):

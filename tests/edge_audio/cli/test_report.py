@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -362,6 +363,7 @@ def hostile_clips(tmp_path: Path) -> Path:
     folder = tmp_path / 'clips #1 "?'
     save_clip(folder / "hall" / "2026-03-02", "120001-x", HOSTILE, NOON + timedelta(seconds=1))
     (folder / "broken.json").write_text("{")
+    os.mkfifo(folder / "pipe.json")
     (folder / "other.json").write_text('{"label": 3}')
     (folder / "gone.json").write_text('{"label": "Dog", "start_s": 0, "end_s": 1}')
     return folder
