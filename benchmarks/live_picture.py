@@ -17,8 +17,8 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from edge_audio.cli.live.display import LIVE_TOP, MAX_WIDTH, LiveSink
-from edge_audio.listening.signals import first_seconds
 from edge_audio.sinks.base import TopLabels
+from edge_audio.sources.base import first_seconds
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger

@@ -2,10 +2,12 @@
 
 import sqlite3
 import sys
-from contextlib import closing
+from functools import partial
 
-from edge_audio import Event, Tagger
-from edge_audio.listening.destinations import FanOut
+from edge_audio import Event, Tagger, load_bundle, open_backend
+from edge_audio.listening.audio_hearing import AudioHearing
+from edge_audio.listening.fan_out import FanOut
+from edge_audio.listening.hearing import Wanted
 from edge_audio.listening.listener import Listener
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.audio_file import AudioFile
@@ -24,17 +26,14 @@ class DatabaseSink(Sink):
 
 
 def main(path: str, database_path: str) -> None:
-    tagger = Tagger.open("tiny-int8")
-    with (
-        AudioFile(path, tagger.sample_rate_hz) as source,
-        closing(sqlite3.connect(database_path)) as database,
-        database,  # commits
-    ):
+    bundle = load_bundle("tiny-int8")
+    tagger = partial(Tagger, bundle, open_backend(bundle))
+    hearing = AudioHearing(path, AudioFile(path), bundle, tagger)
+    with hearing, sqlite3.connect(database_path) as database:  # which commits
         database.execute("CREATE TABLE IF NOT EXISTS events (stream, time_s, kind, label, score)")
-        stream = Stream(source.name, tagger.labels, source.sample_rate_hz, live=False)
-        sink = FanOut([DatabaseSink(stream, database)])
-        listener = Listener(stream, source, tagger, sink)
-        for block in source.blocks():
+        hearing.begin(Wanted(hearing.default_events))
+        listener = Listener(hearing, FanOut([DatabaseSink(hearing.stream, database)]))
+        for block in hearing.source.blocks():
             listener.hear(block)
         listener.finish()
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from edge_audio.cli.console import plain_console
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.sources.audio_file import list_devices
+from edge_audio.sources.microphone import list_devices
 from edge_audio.support.text import printable
 
 

@@ -18,12 +18,12 @@ from edge_audio.cli.listen_options import (
 )
 from edge_audio.cli.live.explain import explain_option
 from edge_audio.cli.live.screen import Screen
-from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
+from edge_audio.cli.options import backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.cli.serial import SERIAL_PREFIX, listen_to_serial
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, SettingsFile
-from edge_audio.listening.run import ListenRun, Terms
+from edge_audio.listening.opening import Terms
+from edge_audio.listening.run import ListenRun
 
 
 @click.command()
@@ -66,33 +66,14 @@ def listen(
     """
     flags = Flags.of(context)
     pcm = flags.pcm
-    if any(source.startswith(SERIAL_PREFIX) for source in flags.values["sources"]):
-        if pcm or realtime is not None or flags.given - _FOR_SERIAL:
-            raise UsageError("--source serial: goes with --format, --top, labels and --duration")
-        values = flags.values
-        choice = LabelChoice(values["only"], values["exclude"], values["thresholds"])
-        shown = (values["format_name"], values["n_top"])
-        listen_to_serial(values["sources"][0], *shown, choice, duration_s)
-        return
     file = SettingsFile(config_path, flags.over) if config_path else None
     config = file.read() if file else flags.over(Config(reconnect=False))
     if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
+    if realtime is not None and all(source.is_device for source in config.source):
+        raise UsageError("--realtime belongs to files and the demo scene")
     run = ListenRun(config, Terms(duration_s, realtime, pcm, explained), file, Screen)
     if is_check:
         click.echo(f"{config_path or 'settings'}: fine")
     else:
         run.go()
-
-
-_FOR_SERIAL = {
-    "sources",
-    "format_name",
-    "n_top",
-    "only",
-    "exclude",
-    "thresholds",
-    "duration_s",
-    "model",
-    "backend",
-}

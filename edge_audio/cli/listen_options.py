@@ -22,7 +22,7 @@ from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
-from edge_audio.sources.audio_file import SAMPLE_FORMATS
+from edge_audio.sources.pcm import SAMPLE_FORMATS
 from edge_audio.support.address import parse_address
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -61,7 +61,7 @@ source_options = grouped(
         help="What to listen to, repeatable: the microphone, a built-in synthetic scene, the "
         "microphone if there is one and else the scene, an audio file, an rtsp:// or http:// "
         "stream (needs ffmpeg), raw PCM on standard input, or a device that tags by itself on a "
-        "serial port (serial:PORT[@BAUD], alone; --model is then its own).",
+        "serial port (serial:PORT[@BAUD]; it has a model of its own).",
     ),
     click.option(
         "--device",

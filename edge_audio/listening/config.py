@@ -20,23 +20,25 @@ from edge_audio.errors import UsageError
 from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
+from edge_audio.serial.port import parse_port
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
-from edge_audio.sources.network import is_network_url, without_password
+from edge_audio.sources.network import check_address, is_network_url, without_password
 
 MAX_CONFIG_BYTES = 1 << 20
+SERIAL_PREFIX = "serial:"
 Format = Literal["live", "text", "jsonl", "none"]
 
 
 class SourceConfig(Spec, frozen=True):
-    """One source of audio.
+    """One source of audio, or a device that tags by itself.
 
     url: mic, demo, auto (a microphone if there is one, else the demo), - for raw PCM on standard
-        input, a file's path, or the rtsp:// or http:// address of a stream.
+        input, a file's path, the rtsp:// or http:// address of a stream, or serial:PORT[@BAUD].
     name: what records call it; by default made from the url.
     device: which microphone, as `edge-audio devices` lists them.
     """
@@ -50,12 +52,31 @@ class SourceConfig(Spec, frozen=True):
             raise ValueError("url must not be empty")
         if self.device is not None and self.url != "mic":
             raise ValueError("device belongs to a microphone (url mic)")
+        if is_network_url(self.url):
+            check_address(self.url)
+        if self.is_device:
+            self.port  # noqa: B018 - which is checked
+
+    @property
+    def is_device(self) -> bool:
+        """Whether this tags by itself, with a model of its own."""
+        return self.url.startswith(SERIAL_PREFIX)
+
+    @property
+    def port(self) -> tuple[str, int]:
+        """Serial port and baud rate of a device. Raises ValueError."""
+        try:
+            return parse_port(self.url.removeprefix(SERIAL_PREFIX))
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def shown_name(self) -> str:
         """The name, or one made from the device or url, without user and password."""
         if self.name or self.device:
             return self.name or str(self.device)
+        if self.is_device:
+            return Path(self.port[0]).name
         if is_network_url(self.url):
             return re.sub(r"\W+", "-", without_password(self.url).partition("://")[2]).strip("-")
         return "stdin" if self.url == "-" else Path(self.url).stem

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-from edge_audio.sources.base import Block
-
 Item = TypeVar("Item")
 
 
@@ -63,16 +61,3 @@ class StopSignals:
 
     def _note_reload(self, signal_number: int, frame: FrameType | None) -> None:
         self._reload = True
-
-
-def first_seconds(
-    blocks: Iterable[Block], sample_rate_hz: int, duration_s: float
-) -> Iterator[Block]:
-    """The blocks up to duration_s of audio, the last one cut to the sample."""
-    n_left = round(duration_s * sample_rate_hz)
-    for block in blocks:
-        samples = block.samples[:n_left]
-        yield Block(samples, block.time_s, block.n_dropped, block.overflowed)
-        n_left -= len(samples)
-        if n_left <= 0:
-            return

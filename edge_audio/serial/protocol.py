@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import binascii
 import struct
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from edge_audio.bundle.spec import Threshold
+from edge_audio.errors import SourceError
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 254
@@ -19,33 +21,29 @@ QUERY_HELLO, QUERY_LABELS, QUERY_STATS = 0, 1, 2
 
 
 def cobs_encode(data: bytes) -> bytes:
-    """The same without zeros: each is replaced by the distance to the next (consistent overhead
-    byte stuffing), at most 1 byte longer for every 254."""
-    encoded = bytearray()
-    parts = data.split(b"\0")
-    for i_part, part in enumerate(parts):
-        n_full = len(part) // 254 * 254
-        for i in range(0, n_full, 254):
-            encoded += b"\xff" + part[i : i + 254]
-        if n_full < len(part) or not n_full or i_part < len(parts) - 1:
-            encoded += bytes([len(part) - n_full + 1]) + part[n_full:]
-    return bytes(encoded)
+    """The same without zeros (consistent overhead byte stuffing), at most 1 byte longer for every
+    254."""
+    return bytes(_cobs().encode(data))
 
 
 def cobs_decode(data: bytes) -> bytes | None:
     """Undoes `cobs_encode`; None for what it cannot have made."""
-    decoded = bytearray()
-    at = 0
-    while at < len(data):
-        code = data[at]
-        group = data[at + 1 : at + code]
-        if code == 0 or len(group) < code - 1 or 0 in group:
-            return None
-        decoded += group
-        at += code
-        if code < 255 and at < len(data):
-            decoded.append(0)
-    return bytes(decoded)
+    cobs = _cobs()
+    try:
+        return bytes(cobs.decode(data))
+    except cobs.DecodeError:
+        return None
+
+
+def _cobs() -> ModuleType:
+    """The module cobs.cobs, loaded when first needed."""
+    try:
+        from cobs import cobs
+    except ImportError as error:
+        raise SourceError(
+            "serial ports need the cobs package: pip install 'edge-audio[serial]'"
+        ) from error
+    return cobs
 
 
 def crc16(data: bytes) -> int:

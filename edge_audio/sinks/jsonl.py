@@ -144,7 +144,7 @@ class _FileSink(Sink):
         if self._top.n_top:
             top = [scored(label, score) for label, score in self._top(scores)]
             self._worker.put(record(self._stream, time_s, kind="scores", top=top))
-        if self._level_clock.is_due(time_s):
+        if self._stream.has_audio and self._level_clock.is_due(time_s):
             stats = self._stream.stats
             level, load = round(stats.level_dbfs, 1), round(stats.load, 4)
             fields = {"kind": "level", "level_dbfs": level, "load": load}

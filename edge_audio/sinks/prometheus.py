@@ -37,14 +37,14 @@ class MetricsConfig(Spec, frozen=True):
             raise ValueError("port must be within 1 and 65535")
 
 
+_LEVEL = "level_dbfs"
 # (type, name, help, value) of what there is one of for each stream
 _OF_STREAMS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
     ("counter", "audio_seconds", "Audio that came.", lambda stats: stats.audio_s),
     ("counter", "lost_seconds", "Audio that was lost.", lambda stats: stats.lost_s),
-    ("counter", "dropped_samples", "Lost samples.", lambda stats: stats.n_dropped_samples),
     ("counter", "restarts", "Openings after the source broke.", lambda stats: stats.n_restarts),
-    ("counter", "overflows", "Losses of unknown length.", lambda stats: stats.n_overflows),
-    ("gauge", "level_dbfs", "RMS level of the latest block.", lambda stats: stats.level_dbfs),
+    ("counter", "unknown_gaps", "Losses of unknown length.", lambda stats: stats.n_unknown_gaps),
+    ("gauge", _LEVEL, "RMS level of the latest block.", lambda stats: stats.level_dbfs),
     (
         "gauge",
         "cpu_seconds_per_audio_second",
@@ -101,7 +101,8 @@ class MetricsDestination(Destination[MetricsConfig]):
         for kind, name, text, value in _OF_STREAMS:
             family = kinds[kind](f"edge_audio_{name}", text, labels=["stream"])
             for sink in sinks:
-                family.add_metric([sink.name], value(sink.stream.stats))
+                if sink.stream.has_audio or name != _LEVEL:
+                    family.add_metric([sink.name], value(sink.stream.stats))
             yield family
         events = CounterMetricFamily("edge_audio_events", "Starts.", labels=["stream", "label"])
         scores = GaugeMetricFamily(
@@ -147,10 +148,11 @@ class _MetricsSink(Sink):
         self._scores = scores.copy()  # the runtime may use its buffer again
 
     def watched_scores(self) -> Iterator[tuple[str, float]]:
-        """From any thread; nothing before the first step."""
+        """From any thread; nothing before the first step. Of a device those that it has sent."""
         watched, scores = self._watched, self._scores
-        if len(scores):
-            yield from ((label, float(scores[i])) for label, i in watched.items())
+        for label, i in watched.items() if len(scores) else ():
+            if scores[i] > 0.0 or self.stream.has_audio:
+                yield label, float(scores[i])
 
 
 def _application(collector: Any) -> Any:

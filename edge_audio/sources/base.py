@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from edge_audio.sources.resample import StreamResampler
@@ -15,28 +15,22 @@ from edge_audio.support.arrays import FloatArray
 class Block:
     """A stretch of audio without gaps.
 
-    samples: f32[n > 0] mono, nominally within [-1, 1].
+    samples: f32[n > 0] mono, nominally within [-1, 1], never NaN.
     time_s: audio time of samples[0] since the start of the source, lost samples included.
-    n_dropped: samples lost just before this block, at the rate of `samples`.
-    overflowed: the sound system reported that it lost an unknown amount before this block.
+    n_lost_samples: length of the gap just before this block, at the rate of `samples`.
+    has_unknown_gap: the sound system lost some audio before this block and cannot say how much;
+        time_s and n_lost_samples leave it out.
     """
 
     samples: FloatArray
     time_s: float
-    n_dropped: int = 0
-    overflowed: bool = False
+    n_lost_samples: int = 0
+    has_unknown_gap: bool = False
 
-
-@dataclass(frozen=True)
-class SourceStats:
-    """n_overflows: losses of unknown length, as reported by the sound system.
-    n_dropped_samples: samples thrown away because they were not consumed in time.
-    n_restarts: how often it was opened again after it broke, or tried to be.
-    """
-
-    n_overflows: int = 0
-    n_dropped_samples: int = 0
-    n_restarts: int = 0
+    @property
+    def n_frames(self) -> int:
+        """Samples that are lost if this block is: its own and the gap before it."""
+        return self.n_lost_samples + len(self.samples)
 
 
 SourceT = TypeVar("SourceT", bound="Source")
@@ -48,24 +42,29 @@ class Source(Protocol):
     sample_rate_hz: rate of the blocks, whatever the rate of the original.
     name: what a user calls it (path, device name, ...).
     live: audio arrives at its own pace, which the source waits for.
+    waits: audio that nobody takes yet waits (in a file, a pipe), for as long as it has to.
+    n_restarts: how often it was opened again after it broke, or tried to be.
     """
 
     sample_rate_hz: int
     name: str
     live: bool
+    waits: bool
+    n_restarts: int
 
     def __enter__(self: SourceT) -> SourceT:
         """Opens the source. Raises UsageError or SourceError."""
 
     def __exit__(self, *_: object) -> None:
-        """Closes it, without waiting for audio."""
+        """Closes it, without waiting for audio; `blocks` must have come to its end."""
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks until the audio ends. Raises SourceError when it breaks off."""
+        """Blocks until the audio ends, or soon after `stop`. Raises SourceError when it breaks
+        off."""
 
-    @property
-    def stats(self) -> SourceStats:
-        """What has been lost so far."""
+    def stop(self) -> None:
+        """Called by another thread: `blocks` waits for audio no longer than half a second from
+        now on. A source that was stopped is not started again."""
 
 
 class Timeline:
@@ -74,12 +73,12 @@ class Timeline:
     def __init__(self, in_rate_hz: int, out_rate_hz: int) -> None:
         self._resampler = StreamResampler(in_rate_hz, out_rate_hz)
         self._position_samples = 0
-        self._n_dropped = 0
-        self._overflowed = False
+        self._n_lost_samples = 0
+        self._has_unknown_gap = False
 
-    def push(self, frames: FloatArray, overflowed: bool = False) -> Iterator[Block]:
+    def push(self, frames: FloatArray, has_unknown_gap: bool = False) -> Iterator[Block]:
         """f32[n] or f32[n, n_channels] at in_rate_hz -> no block or one."""
-        self._overflowed |= overflowed  # told by the next block, which may come later
+        self._has_unknown_gap |= has_unknown_gap  # told by the next block, which may come later
         yield from self._block(self._resampler.push(frames))
 
     def skip(self, n_lost_frames: int) -> Iterator[Block]:
@@ -87,9 +86,9 @@ class Timeline:
         block starts after it."""
         yield from self.flush()
         ratio = self._resampler.out_rate_hz / self._resampler.in_rate_hz
-        n_dropped = round(n_lost_frames * ratio)
-        self._n_dropped += n_dropped
-        self._position_samples += n_dropped
+        n_lost_samples = round(n_lost_frames * ratio)
+        self._n_lost_samples += n_lost_samples
+        self._position_samples += n_lost_samples
 
     def flush(self) -> Iterator[Block]:
         """The samples that the resampler held back."""
@@ -99,17 +98,32 @@ class Timeline:
         if len(samples) == 0:
             return
         time_s = self._position_samples / self._resampler.out_rate_hz
-        block = Block(samples, time_s, self._n_dropped, self._overflowed)
+        block = Block(samples, time_s, self._n_lost_samples, self._has_unknown_gap)
         self._position_samples += len(samples)
-        self._n_dropped, self._overflowed = 0, False
+        self._n_lost_samples, self._has_unknown_gap = 0, False
         yield block
 
 
-def paced(blocks: Iterable[Block], sample_rate_hz: int) -> Iterator[Block]:
+def paced(
+    blocks: Iterable[Block], sample_rate_hz: int, sleep: Callable[[float], object] = time.sleep
+) -> Iterator[Block]:
     """The same blocks, none earlier than a microphone could have heard it: block by block when
-    its last sample is due, counted from the first request."""
+    its last sample is due, counted from the first request. sleep: waits that many seconds."""
     start_s = time.monotonic()
     for block in blocks:
         due_s = start_s + block.time_s + len(block.samples) / sample_rate_hz
-        time.sleep(max(0.0, due_s - time.monotonic()))
+        sleep(max(0.0, due_s - time.monotonic()))
         yield block
+
+
+def first_seconds(
+    blocks: Iterable[Block], sample_rate_hz: int, duration_s: float
+) -> Iterator[Block]:
+    """The blocks up to duration_s of audio, the last one cut to the sample."""
+    n_left = round(duration_s * sample_rate_hz)
+    for block in blocks:
+        samples = block.samples[:n_left]
+        yield replace(block, samples=samples)
+        n_left -= len(samples)
+        if n_left <= 0:
+            return

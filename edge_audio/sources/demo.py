@@ -14,7 +14,7 @@ from itertools import accumulate, count
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.sources.base import Block, SourceStats
+from edge_audio.sources.base import Block
 from edge_audio.support.arrays import FloatArray
 
 Synthesis = Callable[[np.random.Generator, int, int], FloatArray]
@@ -201,12 +201,13 @@ SCENE = (
 class DemoScene:
     """The scene over and over; each round has its own noise, fixed by the seed.
 
-    It comes as fast as it is consumed; `edge_audio.sources.audio_file.paced` plays it in real time.
-    n_round_s: seconds per round.
+    It comes as fast as it is consumed; `edge_audio.sources.base.paced` plays it in real time.
+    round_s: seconds per round.
     """
 
     live = False
-    stats = SourceStats()
+    waits = True
+    n_restarts = 0
     name = "demo"
 
     def __init__(self, sample_rate_hz: int = 16_000, seed: int = 0, block_ms: float = 80.0) -> None:
@@ -214,7 +215,7 @@ class DemoScene:
         self._seed = seed
         self._n_block = max(1, round(sample_rate_hz * block_ms / 1000.0))
         self._ends_s = list(accumulate(segment.duration_s for segment in SCENE))
-        self.n_round_s = self._ends_s[-1]
+        self.round_s = self._ends_s[-1]
 
     def __enter__(self) -> DemoScene:
         return self
@@ -222,9 +223,12 @@ class DemoScene:
     def __exit__(self, *_: object) -> None:
         """There is nothing to close."""
 
+    def stop(self) -> None:
+        """Nothing to do: it makes nobody wait."""
+
     def segment_at(self, time_s: float) -> str:
         """Name of what sounds at this audio time."""
-        return SCENE[bisect.bisect_right(self._ends_s, time_s % self.n_round_s)].name
+        return SCENE[bisect.bisect_right(self._ends_s, time_s % self.round_s)].name
 
     def blocks(self) -> Iterator[Block]:
         """Endless blocks of block_ms, in which segments follow each other without a gap."""

@@ -1,111 +1,135 @@
-"""Several sources heard at once, in one thread: their blocks in the order in which they come."""
+"""Several streams at once: each is awaited by a thread of its own, and one thread takes what they
+bring in the order in which it comes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Generic
 
 from edge_audio.sources.base import Block
-from edge_audio.sources.queue import AudioQueue
+from edge_audio.sources.queue import AudioQueue, ChunkT
 
 MAX_WAITING_S = 4.0
 _PATIENCE_S = 0.5
+_CLOSE_LIMIT_S = 5.0  # what is told to stop does so within half a second
 
 
-class _Waiting(NamedTuple):
-    """A block on its way; n_frames: what is missed if it is dropped, its own gap included."""
+class Feed(Generic[ChunkT]):
+    """The pieces of one stream on their way, from a thread that waits for them into a queue.
 
-    block: Block
+    Where the queue is full the thread waits, and so does what it reads from.
 
-    @property
-    def n_frames(self) -> int:
-        return len(self.block.samples) + self.block.n_dropped
-
-
-class Feed:
-    """One source's blocks on their way: what it may deliver ahead of the listener.
-
-    live: the oldest audio is dropped where the listener falls MAX_WAITING_S behind; any other
-        source waits.
+    error: what ended the pieces before their time; to be read once has_ended.
     """
 
     def __init__(
-        self, blocks: Iterable[Block], sample_rate_hz: int, live: bool, changed: threading.Condition
+        self,
+        pieces: Iterable[ChunkT],
+        stop: Callable[[], None],
+        capacity: int,
+        size: Callable[[ChunkT], int] = lambda piece: 1,
     ) -> None:
+        """stop: makes the pieces end soon, called from another thread than they are drawn in.
+        capacity: what may wait, in pieces or in what `size` says of them."""
         self.error: Exception | None = None
         self.has_ended = False
-        self._blocks, self._live, self._changed = blocks, live, changed
-        self._queue: AudioQueue[_Waiting] = AudioQueue(
-            capacity=round(MAX_WAITING_S * sample_rate_hz),
-            size=lambda waiting: len(waiting.block.samples),
-            changed=changed,
-        )
-        self._is_wanted = True
-        threading.Thread(target=self._run, name="source", daemon=True).start()
+        self._pieces, self._stop = pieces, stop
+        self._queue: AudioQueue[ChunkT] = AudioQueue(capacity, size)
+        self._thread: threading.Thread | None = None
 
-    def take(self) -> Block | None:
-        """The next block, which states what was dropped before it; None if there is none, and
-        then without letting go of a condition that is held."""
-        taken = self._queue.get(timeout_s=0.0) if self._queue else None
-        if taken is None:
-            return None
-        block = taken.chunk.block
-        return replace(block, n_dropped=block.n_dropped + taken.n_lost_frames)
+    @property
+    def is_over(self) -> bool:
+        """Whether no thread draws pieces (any more)."""
+        return self._thread is None or not self._thread.is_alive()
 
-    def is_ready(self) -> bool:
-        """Whether there is a block to take, or none will ever come."""
-        return bool(self._queue) or self.has_ended
+    def start(self, came: threading.Event) -> None:
+        """Draws pieces from now on. came: is set for each, and at the end."""
+        self._came = came
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
 
-    def stop(self) -> None:
-        """Nobody takes any more."""
-        with self._changed:
-            self._is_wanted = False
-            self._changed.notify_all()
+    def take(self) -> ChunkT | None:
+        """The next piece; None if there is none at the moment."""
+        taken = self._queue.get(timeout_s=0.0)
+        return None if taken is None else taken.chunk
+
+    def close(self) -> None:
+        """Nobody takes any more: stops the stream and waits for the thread, so that what it
+        reads from may be closed."""
+        self._stop()
+        self._queue.close()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_LIMIT_S)
 
     def _run(self) -> None:
         try:
-            for block in self._blocks:
-                if not self._pass_on(_Waiting(block)):
+            for piece in self._pieces:
+                if not self._put(piece):
                     return
+                self._came.set()
         except Exception as error:
             self.error = error
         finally:
-            with self._changed:
-                self.has_ended = True
-                self._changed.notify_all()
+            self.has_ended = True
+            self._came.set()
 
-    def _pass_on(self, waiting: _Waiting) -> bool:
-        """Whether anybody still wants more."""
-        with self._changed:
-            while self._is_wanted and not (self._live or self._queue.has_room(waiting)):
-                self._changed.wait()
-            self._queue.put(waiting)
-            return self._is_wanted
+    def _put(self, piece: ChunkT) -> bool:
+        """Whether anybody wants more."""
+        return self._queue.put_when_there_is_room(piece)
+
+
+class LiveFeed(Feed[Block]):
+    """Blocks of a source that waits for nobody: where the listener falls MAX_WAITING_S behind,
+    the oldest are lost, and the block after the gap says so."""
+
+    def take(self) -> Block | None:
+        taken = self._queue.get(timeout_s=0.0)
+        if taken is None:
+            return None
+        block, n_lost = taken
+        return replace(block, n_lost_samples=block.n_lost_samples + n_lost) if n_lost else block
+
+    def _put(self, piece: Block) -> bool:
+        return self._queue.put(piece)
+
+
+def feed_blocks(
+    blocks: Iterable[Block], sample_rate_hz: int, waits: bool, stop: Callable[[], None]
+) -> Feed[Block]:
+    """What a source may deliver ahead of its listener; waits: see Source."""
+    capacity_samples = round(MAX_WAITING_S * sample_rate_hz)
+    return (Feed if waits else LiveFeed)(blocks, stop, capacity_samples, _n_samples)
 
 
 def interleaved(
-    sources: Sequence[tuple[Iterable[Block], int, bool]],
+    feeds: Sequence[Feed[Any]],
     on_end: Callable[[int, Exception | None], None],
     look_around: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[int, Block]]:
-    """(blocks, sample_rate_hz, live) of each source -> (which one, block), one of each in turn
-    where several wait. Tells on_end of each source that ends, and of its error, while the
-    others go on. look_around: called now and then while none delivers."""
-    changed = threading.Condition()
-    feeds = {i: Feed(*source, changed) for i, source in enumerate(sources)}
-    try:
-        while feeds:
-            with changed:
-                changed.wait_for(lambda: any(f.is_ready() for f in feeds.values()), _PATIENCE_S)
-                taken = [(i, feed.take()) for i, feed in feeds.items()]
-                ended = [i for i, block in taken if block is None and feeds[i].has_ended]
-            if not ended and all(block is None for _, block in taken):
-                look_around()
-            yield from ((i, block) for i, block in taken if block is not None)
-            for i in ended:
-                on_end(i, feeds.pop(i).error)
-    finally:
-        for feed in feeds.values():
-            feed.stop()
+) -> Generator[tuple[int, Any], None, None]:
+    """(which feed, piece), one of each in turn where several wait. Tells on_end of each that ends,
+    and of its error, while the others go on. look_around: called now and then while none brings
+    anything. All threads have ended when this has, and when it is closed."""
+    came = threading.Event()
+    waiting = dict(enumerate(feeds))
+    with ExitStack() as threads:
+        for feed in feeds:
+            threads.callback(feed.close)
+            feed.start(came)
+        while waiting:
+            # A feed that has ended brings nothing more: asked before, so that its last piece is.
+            ended = [i for i, feed in waiting.items() if feed.has_ended]
+            taken = [(i, piece) for i, f in waiting.items() if (piece := f.take()) is not None]
+            yield from taken
+            for i in set(ended) - {i for i, _ in taken}:
+                on_end(i, waiting.pop(i).error)
+            if not taken and not ended:
+                if not came.wait(_PATIENCE_S):
+                    look_around()
+                came.clear()
+
+
+def _n_samples(block: Block) -> int:
+    return len(block.samples)

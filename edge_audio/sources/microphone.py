@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
-from edge_audio.sources.base import Block, SourceStats, Timeline
+from edge_audio.sources.base import Block, Timeline
 from edge_audio.sources.queue import AudioQueue, Taken
 from edge_audio.support.arrays import FloatArray
 
@@ -54,18 +55,27 @@ def _sounddevice() -> ModuleType:
     return sounddevice
 
 
-_open_streams: set[Any] = set()  # those that PortAudio has not closed yet
-_closing: set[threading.Thread] = set()  # what still waits for a sound server to let go
+# PortAudio's functions are not safe for threads: whoever opens, closes or lists holds the lock.
+# One that closes a stream may hold it for ever, where a sound server no longer answers.
+_portaudio = threading.RLock()
+_open_streams: set[Any] = set()  # those that PortAudio has not closed yet; of the lock's holder
 _lookups = itertools.count()
 
 
-def _look_again() -> None:
+@contextmanager
+def _alone_with_portaudio() -> Iterator[ModuleType]:
+    """The sounddevice module, for this thread alone. Raises SourceError."""
+    if not _portaudio.acquire(timeout=_CLOSE_LIMIT_S):
+        raise SourceError("the sound server does not answer: restart it, or unplug the device")
+    try:
+        yield _sounddevice()
+    finally:
+        _portaudio.release()
+
+
+def _look_again(sounddevice: ModuleType) -> None:
     """Makes PortAudio forget which devices there were, and find those that there are: it looks
     only once by itself. Not while another stream is open, which that would end."""
-    sounddevice = _sounddevice()
-    if any(thread.is_alive() for thread in _closing):
-        raise SourceError("the sound server does not answer: restart it, or unplug the device")
-    _closing.clear()
     if next(_lookups) == 0 or _open_streams:
         return
     sounddevice._terminate()
@@ -77,9 +87,10 @@ def _look_again() -> None:
 
 def list_devices() -> list[Device]:
     """All audio inputs, possibly none. Raises SourceError where PortAudio is not installed."""
-    sounddevice = _sounddevice()
-    host_apis = sounddevice.query_hostapis()
-    default_index = sounddevice.default.device[0]
+    with _alone_with_portaudio() as sounddevice:
+        host_apis = sounddevice.query_hostapis()
+        default_index = sounddevice.default.device[0]
+        infos = sounddevice.query_devices()
     return [
         Device(
             index=info["index"],
@@ -89,7 +100,7 @@ def list_devices() -> list[Device]:
             default_rate_hz=round(info["default_samplerate"]),
             is_default=info["index"] == default_index,
         )
-        for info in sounddevice.query_devices()
+        for info in infos
         if info["max_input_channels"] > 0
     ]
 
@@ -126,10 +137,13 @@ def has_microphone() -> bool:
     """Whether a microphone can be opened here and now (PortAudio and a default input exist, and
     the input accepts some format)."""
     try:
-        sounddevice = _sounddevice()
-        device = find_device()
+        with _alone_with_portaudio() as sounddevice:
+            return _accepts_some_format(sounddevice, find_device())
     except EdgeAudioError:
         return False
+
+
+def _accepts_some_format(sounddevice: ModuleType, device: Device) -> bool:
     for rate_hz, n_channels in _formats(device, device.default_rate_hz):
         try:
             sounddevice.check_input_settings(device.index, n_channels, "float32", None, rate_hz)
@@ -154,25 +168,26 @@ def _formats(device: Device, sample_rate_hz: int) -> list[tuple[int, int]]:
 
 
 class _Chunk(NamedTuple):
-    """One callback's audio. overflowed: the sound system lost some just before it."""
+    """One callback's audio. has_unknown_gap: the sound system lost some just before it."""
 
     data: bytes
     n_frames: int
-    overflowed: bool
+    has_unknown_gap: bool
 
 
 class Microphone:
     """A microphone, resampled and mixed down to mono at sample_rate_hz.
 
     The audio callback only copies into a queue of `queue_s` seconds. When the consumer falls
-    further behind, the oldest audio is dropped: `stats` counts it at once, and the block after
-    the gap states it.
+    further behind, the oldest audio is lost, and the block after the gap says so.
 
     device: index, name or unique part of a name; None = the system's default input.
     block_ms: how much audio the device delivers at a time.
     """
 
     live = True
+    waits = False
+    n_restarts = 0
 
     def __init__(
         self,
@@ -186,48 +201,57 @@ class Microphone:
         self._choice = device
         self._block_ms = block_ms
         self._queue: AudioQueue[_Chunk] = AudioQueue(math.ceil(queue_s * 1000.0 / block_ms))
-        self._n_overflows = 0
+        self._stopped = threading.Event()
 
     def __enter__(self) -> Microphone:
         """Starts recording. Raises SourceError or UsageError."""
-        _look_again()
-        device = find_device(self._choice)
-        self.name = device.name
-        self._stream, self._rate_hz, self._n_channels = self._open(device)
-        self._last_callback_s = time.monotonic()
-        _open_streams.add(self._stream)
-        try:
-            self._stream.start()
-        except _sounddevice().PortAudioError as error:
+        with _alone_with_portaudio() as sounddevice:
+            _look_again(sounddevice)
+            device = find_device(self._choice)
+            self.name = device.name
+            self._stream, self._rate_hz, self._n_channels = self._open(sounddevice, device)
+            _open_streams.add(self._stream)
+            refusal = self._start(sounddevice)
+        if refusal is not None:
             self._close()
-            raise SourceError(self._broken(f"did not start: {error}")) from error
+            raise SourceError(self._broken(f"did not start: {refusal}")) from refusal
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    @property
-    def stats(self) -> SourceStats:
-        n_lost_frames = self._queue.n_lost_frames
-        ratio = self.sample_rate_hz / self._rate_hz if n_lost_frames else 1.0
-        return SourceStats(self._n_overflows, round(n_lost_frames * ratio))
+    def stop(self) -> None:
+        self._stopped.set()
 
     def blocks(self) -> Iterator[Block]:
-        """Endless; raises SourceError once the device is gone or has stalled for some seconds."""
+        """Endless, but for `stop`; raises SourceError once the device is gone or has stalled for
+        some seconds."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
-        while True:
-            chunk, n_lost_frames = self._next_chunk()
+        while (taken := self._next_chunk()) is not None:
+            chunk, n_lost_frames = taken
             if n_lost_frames:
                 yield from timeline.skip(n_lost_frames)
             samples: FloatArray = np.frombuffer(chunk.data, np.float32)
-            yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.overflowed)
+            yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.has_unknown_gap)
 
-    def _next_chunk(self) -> Taken[_Chunk]:
-        while True:
+    def _start(self, sounddevice: ModuleType) -> Exception | None:
+        """Why it did not, if so."""
+        self._last_callback_s = time.monotonic()
+        try:
+            self._stream.start()
+        except sounddevice.PortAudioError as error:
+            refusal: Exception = error
+            return refusal
+        return None
+
+    def _next_chunk(self) -> Taken[_Chunk] | None:
+        """None once it was stopped."""
+        while not self._stopped.is_set():
             taken = self._queue.get(_POLL_S)
             if taken is not None:
                 return taken
             self._check_alive()
+        return None
 
     def _check_alive(self) -> None:
         if not self._stream.active:
@@ -239,9 +263,8 @@ class Microphone:
     def _broken(self, problem: str) -> str:
         return f"microphone {self.name!r} {problem}; check it with `edge-audio devices`"
 
-    def _open(self, device: Device) -> tuple[Any, int, int]:
+    def _open(self, sounddevice: ModuleType, device: Device) -> tuple[Any, int, int]:
         """(stream, rate_hz, n_channels) with the first format that the device accepts."""
-        sounddevice = _sounddevice()
         refusal = None
         for rate_hz, n_channels in _formats(device, self.sample_rate_hz):
             try:
@@ -260,9 +283,8 @@ class Microphone:
         raise SourceError(self._broken(f"cannot be opened: {refusal}")) from refusal
 
     def _callback(self, data: Any, n_frames: int, time_info: Any, status: Any) -> None:
-        """Runs in PortAudio's thread: copies and counts, nothing else."""
+        """Runs in PortAudio's thread: copies, nothing else."""
         self._last_callback_s = time.monotonic()
-        self._n_overflows += bool(status.input_overflow)
         self._queue.put(_Chunk(bytes(data), n_frames, bool(status.input_overflow)))
 
     def _close(self) -> None:
@@ -271,11 +293,11 @@ class Microphone:
         closing.start()
         closing.join(_CLOSE_LIMIT_S)
         if closing.is_alive():
-            _closing.add(closing)
             # PortAudio's own clean-up at exit would wait for the same server, without end.
             atexit.unregister(getattr(_sounddevice(), "_exit_handler", self._close))
 
     def _abort_and_close(self) -> None:
-        self._stream.abort()
-        self._stream.close()
-        _open_streams.discard(self._stream)
+        with _portaudio:
+            self._stream.abort()
+            self._stream.close()
+            _open_streams.discard(self._stream)

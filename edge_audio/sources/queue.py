@@ -1,21 +1,13 @@
-"""A bounded queue of audio that drops the oldest: what a listener that fell behind missed."""
+"""A bounded queue of audio between two threads: where it is full, it drops its oldest or waits."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-
-class _Chunk(Protocol):
-    """Audio of a known length."""
-
-    @property
-    def n_frames(self) -> int: ...
-
-
-ChunkT = TypeVar("ChunkT", bound=_Chunk)
+ChunkT = TypeVar("ChunkT")
 
 
 class Taken(NamedTuple, Generic[ChunkT]):
@@ -26,44 +18,40 @@ class Taken(NamedTuple, Generic[ChunkT]):
 
 
 class AudioQueue(Generic[ChunkT]):
-    """Passes chunks from one thread to another; it never grows, and `put` never waits.
+    """Passes chunks from one thread to another; it never grows beyond its capacity.
 
     n_lost_frames: dropped so far, for want of room.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        size: Callable[[ChunkT], int] = lambda chunk: 1,
-        changed: threading.Condition | None = None,
-    ) -> None:
-        """capacity: in chunks, or in what `size` says of them; one chunk is taken in any case.
-        changed: is told of all that comes and goes; several queues may share it."""
+    def __init__(self, capacity: int, size: Callable[[ChunkT], int] = lambda chunk: 1) -> None:
+        """capacity: in chunks, or in what `size` says of them; one chunk is taken in any case."""
         self.n_lost_frames = 0
         self._capacity, self._size = capacity, size
         self._used = 0
         self._chunks: deque[ChunkT] = deque()
         self._n_lost_before_head = 0
-        self._changed = changed or threading.Condition()
+        self._is_closed = False
+        self._changed = threading.Condition()
 
     def __len__(self) -> int:
         """Chunks that wait."""
         return len(self._chunks)
 
-    def has_room(self, chunk: ChunkT) -> bool:
-        """Whether `put` would drop nothing."""
-        return not self._chunks or self._used + self._size(chunk) <= self._capacity
-
-    def put(self, chunk: ChunkT) -> None:
-        """Where the queue is full, its oldest chunks make room."""
+    def put(self, chunk: ChunkT) -> bool:
+        """Never waits: where there is no room, the oldest chunks are dropped, and counted by their
+        n_frames. Returns whether anybody will take it."""
         with self._changed:
-            while not self.has_room(chunk):
-                n_frames = self._pop().n_frames
+            while not self._has_room(chunk):
+                n_frames = _n_frames(self._pop())
                 self._n_lost_before_head += n_frames
                 self.n_lost_frames += n_frames
-            self._chunks.append(chunk)
-            self._used += self._size(chunk)
-            self._changed.notify_all()
+            return self._append(chunk)
+
+    def put_when_there_is_room(self, chunk: ChunkT) -> bool:
+        """Waits for room, and drops nothing. Returns whether anybody will take it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._has_room(chunk))
+            return self._append(chunk)
 
     def get(self, timeout_s: float) -> Taken[ChunkT] | None:
         """The oldest chunk, or None if none came in time."""
@@ -75,7 +63,28 @@ class AudioQueue(Generic[ChunkT]):
             self._changed.notify_all()
             return taken
 
+    def close(self) -> None:
+        """Nobody takes any more: nobody waits for room any longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _has_room(self, chunk: ChunkT) -> bool:
+        return not self._chunks or self._used + self._size(chunk) <= self._capacity
+
+    def _append(self, chunk: ChunkT) -> bool:
+        if not self._is_closed:
+            self._chunks.append(chunk)
+            self._used += self._size(chunk)
+            self._changed.notify_all()
+        return not self._is_closed
+
     def _pop(self) -> ChunkT:
         chunk = self._chunks.popleft()
         self._used -= self._size(chunk)
         return chunk
+
+
+def _n_frames(chunk: Any) -> int:
+    """What is lost with it."""
+    return int(chunk.n_frames)

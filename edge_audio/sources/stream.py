@@ -19,15 +19,16 @@ class Stats:
     """What a stream has heard, lost and cost so far.
 
     audio_s: seconds of audio that came. lost_s: seconds that were lost, as far as is known.
-    heard_s: where the latest block ended, on the clock of the source, lost audio included.
+    n_unknown_gaps: losses of a length that nobody knows.
+    heard_s: how far it was heard, on the clock of the source, lost audio included.
+    n_restarts: how often the source was opened again after it broke, or tried to be.
     """
 
     audio_s: float = 0.0
     lost_s: float = 0.0
     heard_s: float = 0.0
     n_events: int = 0
-    n_overflows: int = 0
-    n_dropped_samples: int = 0
+    n_unknown_gaps: int = 0
     n_restarts: int = 0
     level_dbfs: float = SILENCE_DBFS
     _cpu_start_s: float = field(default_factory=time.process_time)
@@ -40,20 +41,19 @@ class Stats:
 
     def count(self, block: Block, source: Source) -> None:
         """Takes note of a block about to be processed."""
-        self.audio_s += len(block.samples) / source.sample_rate_hz
-        self.lost_s += block.n_dropped / source.sample_rate_hz
-        self.heard_s = self.audio_s + self.lost_s
+        block_s = len(block.samples) / source.sample_rate_hz
+        self.audio_s += block_s
+        self.lost_s += block.n_lost_samples / source.sample_rate_hz
+        self.n_unknown_gaps += block.has_unknown_gap
+        self.heard_s = block.time_s + block_s
         self.level_dbfs = level_dbfs(block.samples)
-        self.n_overflows = source.stats.n_overflows
-        self.n_dropped_samples += block.n_dropped
-        self.n_restarts = source.stats.n_restarts
+        self.n_restarts = source.n_restarts
 
     def summary(self) -> str:
         """One line for the end of a run."""
         return (
             f"{self.audio_s:.1f} s of audio, {self.n_events} events, "
-            f"load {self.load:.1%} of one core, {self.n_overflows} overflows, "
-            f"{self.n_dropped_samples} samples dropped"
+            f"load {self.load:.1%} of one core, {lost(self.lost_s, self.n_unknown_gaps)}"
         )
 
 
@@ -64,6 +64,8 @@ class Stream:
     name: unique within the run, such as "kitchen".
     labels: of all scores. sample_rate_hz: of the blocks.
     live: the audio is of this moment, so that it has a time of day.
+    has_audio: sinks hear its blocks and know its level. Of a device that tags by itself only what
+        it found comes here, and of its scores those that it was asked for; the others are 0.
     stats: counters that the listening thread keeps up to date; read them at any time.
     sounding: labels of events that have started and not yet ended; of the listening thread.
     """
@@ -72,6 +74,7 @@ class Stream:
     labels: Sequence[str]
     sample_rate_hz: int
     live: bool
+    has_audio: bool = True
     stats: Stats = field(default_factory=Stats)
     sounding: set[str] = field(default_factory=set)
 
@@ -85,6 +88,15 @@ class Stream:
             return None
         behind_s = max(0.0, self.stats.heard_s - time_s)
         return datetime.now().astimezone() - timedelta(seconds=behind_s)
+
+
+def lost(lost_s: float, n_unknown_gaps: int) -> str:
+    """How much audio was lost, in words."""
+    if not lost_s and not n_unknown_gaps:
+        return "nothing lost"
+    plural = "s" if n_unknown_gaps > 1 else ""
+    unknown = f" and {n_unknown_gaps} gap{plural} of unknown length" if n_unknown_gaps else ""
+    return f"{lost_s:.3f} s{unknown} lost"
 
 
 def level_dbfs(samples: np.ndarray) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from edge_audio.errors import SourceError
-from edge_audio.sources.audio_file import Block, Microphone
+from edge_audio.sources.base import Block
+from edge_audio.sources.microphone import Microphone
 
 
 def record(options: argparse.Namespace, blocks: list[Block]) -> dict[str, Any]:
@@ -32,15 +33,12 @@ def record(options: argparse.Namespace, blocks: list[Block]) -> dict[str, Any]:
                     break
     except SourceError as failure:
         error = str(failure)
-    stats = microphone.stats
     return {
         "error": error,
         "name": microphone.name,
         "times_s": [block.time_s for block in blocks],
         "lengths": [len(block.samples) for block in blocks],
-        "n_dropped": [block.n_dropped for block in blocks],
-        "n_dropped_samples": stats.n_dropped_samples,
-        "n_overflows": stats.n_overflows,
+        "n_lost_samples": [block.n_lost_samples for block in blocks],
     }
 
 
@@ -55,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     blocks: list[Block] = []
     report = record(options, blocks)
-    pieces = [np.pad(block.samples, (block.n_dropped, 0)) for block in blocks]
+    pieces = [np.pad(block.samples, (block.n_lost_samples, 0)) for block in blocks]
     np.save(options.recording, np.concatenate([np.zeros(0, np.float32), *pieces]))
     print(json.dumps(report), flush=True)
 

@@ -20,7 +20,7 @@ from edge_audio.cli.live.spectrogram import STRIP_ROWS, Strip
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sources.base import Block
-from edge_audio.sources.stream import SILENCE_DBFS, Stream
+from edge_audio.sources.stream import SILENCE_DBFS, Stream, lost
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import clock
 
@@ -69,7 +69,7 @@ class Layout:
 
 
 @dataclass
-class Heard:
+class StreamState:
     """What is known of a stream: scores that fall slowly, their history, events, notices."""
 
     stream: Stream
@@ -118,14 +118,15 @@ class LiveSink(Sink):
         stream: Stream,
         playing: Callable[[float], str] | None = None,
         problems: Callable[[], Sequence[str]] | None = None,
+        line_state: Callable[[], str] = lambda: "",
     ) -> None:
         """playing: tells for an audio time in seconds what the source plays, where it knows.
-        problems: of destinations, at the moment."""
+        problems: of destinations, at the moment. line_state: of the connection to a device."""
         self._console, self._title, self._top = console, title, top
-        self._playing, self._problems = playing, problems
-        self._heard = Heard(stream)
+        self._playing, self._problems, self._line_state = playing, problems, line_state
+        self._state = StreamState(stream)
         self._index = {label: i for i, label in enumerate(stream.labels)}
-        self._strip: Strip | None = None
+        self._strip = Strip(stream.sample_rate_hz) if stream.has_audio else None
         self._frames = Frames(console, self.render)
         self._frames.draw()
 
@@ -134,14 +135,14 @@ class LiveSink(Sink):
             self._strip.add(block.samples)
 
     def on_event(self, event: Event) -> None:
-        self._heard.take_event(event)
+        self._state.take_event(event)
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        self._heard.take_scores(time_s, scores)
+        self._state.take_scores(time_s, scores)
         self._frames.draw_if_due()
 
     def on_notice(self, text: str) -> None:
-        self._heard.take_notice(text)
+        self._state.take_notice(text)
         self._frames.draw()
 
     def close(self) -> None:
@@ -149,15 +150,16 @@ class LiveSink(Sink):
 
     def render(self) -> RenderableType:
         """One frame of the view."""
-        layout = Layout.of(self._console, self._top.n_top)
-        parts: list[RenderableType] = [level_meter(self._heard.stream.stats.level_dbfs, layout)]
+        layout = Layout.of(self._console, self._top.n_top, has_audio=self._strip is not None)
+        status = _status(self._problems, self._state.notice)
+        if self._strip is None:  # a device, which tells of its line and of nothing else
+            subtitle = Text(f"{clock(self._state.time_s)}  {self._line_state()}")
+            return self._panel(layout, [status, *self._body(layout)], subtitle)
+        parts: list[RenderableType] = [level_meter(self._state.stream.stats.level_dbfs, layout)]
         if layout.has_strip:
-            if self._strip is None:
-                rate_hz = self._heard.stream.sample_rate_hz
-                self._strip = Strip(rate_hz, layout.width - 6)
             parts += ["", self._strip]
-        parts += [*self._body(layout), _status(self._problems, self._heard.notice)]
-        return self._panel(layout, parts, cost(self._heard))
+        parts += [*self._body(layout), status]
+        return self._panel(layout, parts, cost(self._state))
 
     def _body(self, layout: Layout) -> list[RenderableType]:
         pause: list[RenderableType] = [""] * layout.is_airy
@@ -166,17 +168,17 @@ class LiveSink(Sink):
     def _panel(self, layout: Layout, parts: Sequence[RenderableType], subtitle: Text) -> Panel:
         title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
         if self._playing:
-            title.append(f" playing: {self._playing(self._heard.time_s)}", style="italic")
+            title.append(f" playing: {self._playing(self._state.time_s)}", style="italic")
         padding = (int(layout.is_airy), 2)
         body = Group(*parts)
         return Panel(body, title=title, subtitle=subtitle, padding=padding, width=layout.width)
 
     def _bars(self, layout: Layout) -> RenderableType:
         table = bar_table(layout, layout.has_history)
-        shown = self._heard.shown
+        shown = self._state.shown
         ranked = self._top(shown)[: layout.n_bars] if shown is not None else []
         for label, score in ranked:
-            style = self._heard.style(label)
+            style = self._state.style(label)
             row: list[RenderableType] = [
                 Text(label, style=style),
                 bar(score, style, layout.bar_width),
@@ -190,12 +192,12 @@ class LiveSink(Sink):
     def _history(self, label: str) -> str:
         """A character for each of the last seconds."""
         blocks = _ASCII_BLOCKS if self._console.options.ascii_only else _BLOCKS
-        values = np.array([scores[self._index[label]] for scores in self._heard.history])
+        values = np.array([scores[self._index[label]] for scores in self._state.history])
         levels = np.clip(np.ceil(values * 8 - 0.25), 0, 8).astype(int)
         return "".join(blocks[level] for level in levels).rjust(HISTORY_S)
 
     def _events(self, layout: Layout) -> RenderableType:
-        lines = [event_line(event) for event in self._heard.recent][: layout.n_events]
+        lines = [event_line(event) for event in self._state.recent][: layout.n_events]
         lines += [Text()] * (layout.n_events - len(lines))
         return Group(Text("events", style="dim"), *lines)
 
@@ -214,10 +216,10 @@ class LiveView:
         """tops: for each stream, which its highest label is chosen by."""
         self._console, self._title, self._tops = console, title, tops
         self._problems = problems
-        self._heard = [Heard(stream) for stream in streams]
+        self._states = [StreamState(stream) for stream in streams]
         self._n_open = len(streams)
         self.frames = Frames(console, self.render)
-        self.sinks: list[Sink] = [_RowSink(heard, self) for heard in self._heard]
+        self.sinks: list[Sink] = [_RowSink(state, self) for state in self._states]
         self.frames.draw()
 
     def end_one(self) -> None:
@@ -229,18 +231,18 @@ class LiveView:
     def render(self) -> RenderableType:
         """One frame of the view."""
         width = max(MIN_WIDTH, min(MAX_WIDTH, self._console.width))
-        n_rows = max(1, min(len(self._heard), self._console.height - 6))
+        n_rows = max(1, min(len(self._states), self._console.height - 6))
         inner = width - 6
         widths = [inner * share // 100 for share in (18, 18, 32, 32)]
         table = Table.grid(padding=(0, 1))
         for column_width in widths:
             table.add_column(width=column_width - 1, no_wrap=True, overflow="ellipsis")
         table.add_row(*(Text(head, style="dim") for head in ("stream", "level", "now", "last")))
-        for heard, top in list(zip(self._heard, self._tops, strict=True))[:n_rows]:
-            table.add_row(*_row(heard, top, widths[1] - 1))
+        for state, top in list(zip(self._states, self._tops, strict=True))[:n_rows]:
+            table.add_row(*_row(state, top, widths[1] - 1))
         parts: list[RenderableType] = [table, _status(self._problems, self._latest_notice())]
-        if n_rows < len(self._heard):
-            parts.insert(1, Text(f"{len(self._heard) - n_rows} more streams", style="dim"))
+        if n_rows < len(self._states):
+            parts.insert(1, Text(f"{len(self._states) - n_rows} more streams", style="dim"))
         title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
         padding = (0, 2)
         return Panel(
@@ -248,53 +250,56 @@ class LiveView:
         )
 
     def _latest_notice(self) -> str:
-        latest = max(self._heard, key=lambda heard: heard.notice_at_s)
+        latest = max(self._states, key=lambda state: state.notice_at_s)
         return f"{latest.stream.name}  {latest.notice}" if latest.notice else ""
 
     def _cost(self) -> Text:
-        stats = [heard.stream.stats for heard in self._heard]
+        stats = [state.stream.stats for state in self._states]
         audio_s = sum(each.audio_s for each in stats)
         cpu_s = max(each.load * each.audio_s for each in stats)  # each counts the whole process
-        n_overflows = sum(each.n_overflows for each in stats)
-        n_dropped = sum(each.n_dropped_samples for each in stats)
-        time_s = max(heard.time_s for heard in self._heard)
-        return _cost_text(time_s, cpu_s / audio_s if audio_s else 0.0, n_overflows, n_dropped)
+        load = cpu_s / audio_s if audio_s else 0.0
+        lost_s = sum(each.lost_s for each in stats)
+        n_unknown_gaps = sum(each.n_unknown_gaps for each in stats)
+        time_s = max(state.time_s for state in self._states)
+        return _cost_text(time_s, load, lost_s, n_unknown_gaps)
 
 
 class _RowSink(Sink):
     """One stream of a `LiveView`."""
 
-    def __init__(self, heard: Heard, view: LiveView) -> None:
-        self._heard, self._view = heard, view
+    def __init__(self, state: StreamState, view: LiveView) -> None:
+        self._state, self._view = state, view
 
     def on_event(self, event: Event) -> None:
-        self._heard.take_event(event)
+        self._state.take_event(event)
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        self._heard.take_scores(time_s, scores)
+        self._state.take_scores(time_s, scores)
         self._view.frames.draw_if_due()
 
     def on_notice(self, text: str) -> None:
-        self._heard.take_notice(text)
+        self._state.take_notice(text)
         self._view.frames.draw()
 
     def close(self) -> None:
         self._view.end_one()
 
 
-def _row(heard: Heard, top: TopLabels, meter_width: int) -> list[RenderableType]:
-    """Name, level, highest label, latest event."""
-    dbfs = heard.stream.stats.level_dbfs
-    meter = ProgressBar(1.0, 1.0 - dbfs / SILENCE_DBFS, meter_width, complete_style=_loud(dbfs))
+def _row(state: StreamState, top: TopLabels, meter_width: int) -> list[RenderableType]:
+    """Name, level (of a device nobody knows it), highest label, latest event."""
+    dbfs = state.stream.stats.level_dbfs
+    meter: RenderableType = Text("a device", style="dim")
+    if state.stream.has_audio:
+        meter = ProgressBar(1.0, 1.0 - dbfs / SILENCE_DBFS, meter_width, complete_style=_loud(dbfs))
     now, last = Text(), Text()
-    if heard.shown is not None and (ranked := top(heard.shown)):
+    if state.shown is not None and (ranked := top(state.shown)):
         label, score = ranked[0]
-        now = Text(f"{score:.2f} {label}", style=heard.style(label))
-    if heard.recent:
-        event = heard.recent[0]
+        now = Text(f"{score:.2f} {label}", style=state.style(label))
+    if state.recent:
+        event = state.recent[0]
         style = "green" if event.kind == "start" else "dim"
         last = Text(f"{clock(event.time_s)} {event.kind} {event.label}", style=style)
-    return [Text(heard.stream.name), meter, now, last]
+    return [Text(state.stream.name), meter, now, last]
 
 
 def _status(problems: Callable[[], Sequence[str]] | None, notice: str) -> Text:
@@ -306,16 +311,16 @@ def _status(problems: Callable[[], Sequence[str]] | None, notice: str) -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def cost(heard: Heard) -> Text:
+def cost(state: StreamState) -> Text:
     """Time, load and losses of a stream."""
-    stats = heard.stream.stats
-    return _cost_text(heard.time_s, stats.load, stats.n_overflows, stats.n_dropped_samples)
+    stats = state.stream.stats
+    return _cost_text(state.time_s, stats.load, stats.lost_s, stats.n_unknown_gaps)
 
 
-def _cost_text(time_s: float, load: float, n_overflows: int, n_dropped: int) -> Text:
-    losses = f"{n_overflows} overflows, {n_dropped} samples dropped"
-    style = "red" if n_overflows or n_dropped else "dim"
-    return Text.assemble(f"{clock(time_s)}  load {load:.1%}  ", (losses, style))
+def _cost_text(time_s: float, load: float, lost_s: float, n_unknown_gaps: int) -> Text:
+    style = "red" if lost_s or n_unknown_gaps else "dim"
+    losses = (lost(lost_s, n_unknown_gaps), style)
+    return Text.assemble(f"{clock(time_s)}  load {load:.1%}  ", losses)
 
 
 def bar_table(layout: Layout, has_history: bool = False) -> Table:

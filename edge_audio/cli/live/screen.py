@@ -12,12 +12,11 @@ from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.events.detector import LabelState
 from edge_audio.listening.config import EventsConfig, Format
+from edge_audio.listening.hearing import Hearing
 from edge_audio.listening.run import ScreenSpec
-from edge_audio.sinks.base import Sink
+from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sinks.console import ConsoleSink
 from edge_audio.sinks.jsonl import JsonLinesSink
-from edge_audio.sources.base import Source
-from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.stream import Stream
 
 FORMATS = get_args(Format)
@@ -29,13 +28,14 @@ class Screen:
     def __init__(self, spec: ScreenSpec) -> None:
         """Charts of the labels that are explained take the place of the live view."""
         self._console = Console()
-        config, streams = spec.config, spec.streams
+        config, streams = spec.config, [hearing.stream for hearing in spec.hearings]
         explained = Explained(spec.explained, spec.step_s) if spec.explained else None
         self._config, self._title, self._explained = config, spec.title, explained
         is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
         self.is_live = config.format == "live" and is_possible
+        self.n_top = config.top or LIVE_TOP * self.is_live
         names = [stream.name if len(streams) > 1 else "" for stream in streams]
-        shown = self._shown(streams, spec.sources, names, spec.problems)
+        shown = self._shown(spec.hearings, names, spec.problems)
         self._explainers = [self._explainer(*pair) for pair in zip(streams, names, strict=True)]
         self.sinks: Sequence[Sequence[Sink]] = [
             [*a, *b] for a, b in zip(shown, self._explainers, strict=True)
@@ -60,14 +60,12 @@ class Screen:
 
     def _shown(
         self,
-        streams: Sequence[Stream],
-        sources: Sequence[Source],
+        hearings: Sequence[Hearing],
         names: Sequence[str],
         problems: Callable[[], Sequence[str]],
     ) -> list[list[Sink]]:
-        config = self._config
-        n_top = config.top or LIVE_TOP * self.is_live
-        self._tops = tops = [config.events.top(stream.labels, n_top) for stream in streams]
+        config, streams = self._config, [hearing.stream for hearing in hearings]
+        self._tops = tops = [config.events.top(stream.labels, self.n_top) for stream in streams]
         if config.format == "none" or (self.is_live and self._explained):
             return [[] for _ in streams]
         if self.is_live and len(streams) > 1:
@@ -75,16 +73,27 @@ class Screen:
                 [x] for x in LiveView(self._console, self._title, tops, streams, problems).sinks
             ]
         if self.is_live:
-            (source,), (stream,) = sources, streams
-            playing = source.segment_at if isinstance(source, DemoScene) else None
-            title = f"{self._title} on {source.name}"
-            return [[LiveSink(self._console, title, tops[0], stream, playing, problems)]]
+            return [[self._live_sink(hearings[0], tops[0], problems)]]
         if config.format == "jsonl":
             return [[JsonLinesSink(sys.stdout, top)] for top in tops]
         return [[ConsoleSink(sys.stdout, *pair)] for pair in zip(tops, names, strict=True)]
 
+    def _live_sink(
+        self, hearing: Hearing, top: TopLabels, problems: Callable[[], Sequence[str]]
+    ) -> LiveSink:
+        title = f"{self._title} on {hearing.source_name}".strip()
+        return LiveSink(
+            self._console,
+            title,
+            top,
+            hearing.stream,
+            hearing.playing,
+            problems,
+            lambda: hearing.line_state,
+        )
+
     def _explainer(self, stream: Stream, name: str) -> list[Explainer]:
-        if self._explained is None:
+        if self._explained is None or not stream.has_audio:
             return []
         explainer: Explainer
         if self.is_live and not self._console.options.ascii_only:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
@@ -26,7 +28,7 @@ _N_COLORS = 12
 class Strip:
     """Takes audio at any time, and computes only when it is drawn."""
 
-    def __init__(self, sample_rate_hz: int, n_columns: int) -> None:
+    def __init__(self, sample_rate_hz: int) -> None:
         spec = FrontendSpec(
             sample_rate_hz=sample_rate_hz,
             window_samples=_WINDOW_SAMPLES,
@@ -35,14 +37,12 @@ class Strip:
             max_hz=min(8_000.0, sample_rate_hz / 2),
         )
         self._frontend = Frontend(spec)
-        self._n_columns = n_columns
-        column_s = STRIP_S / n_columns
-        self._frames_per_column = max(1, round(column_s * sample_rate_hz / _WINDOW_SAMPLES))
         self._max_samples = round(STRIP_S * sample_rate_hz)
+        self._max_frames = math.ceil(self._max_samples / _WINDOW_SAMPLES)
         self._waiting: deque[FloatArray] = deque()
         self._n_waiting = 0
-        self._frames = np.zeros((0, spec.n_mels), np.float32)  # not yet a whole column
-        self._columns: deque[FloatArray] = deque(maxlen=n_columns)
+        self._frames = np.zeros((0, spec.n_mels), np.float32)  # the latest
+        self._n_forgotten = 0  # frames before these
 
     def add(self, samples: FloatArray) -> None:
         """The next samples; where nobody draws, the oldest are forgotten."""
@@ -52,10 +52,11 @@ class Strip:
             self._n_waiting -= len(self._waiting.popleft())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many columns as there is room for, the latest at the right."""
         self._catch_up()
-        missing = self._n_columns - len(self._columns)
-        blank = np.zeros((missing, 2 * STRIP_ROWS), np.intp)
-        colors = np.concatenate([blank, *(column[None] for column in self._columns)])[:, ::-1]
+        columns = self._columns(options.max_width)
+        blank = np.zeros((options.max_width - len(columns), 2 * STRIP_ROWS), np.intp)
+        colors = np.concatenate([blank, columns])[:, ::-1]
         for row in range(STRIP_ROWS):
             yield from _row(colors[:, 2 * row], colors[:, 2 * row + 1])
             yield Segment.line()
@@ -67,15 +68,23 @@ class Strip:
         self._waiting.clear()
         self._n_waiting = 0
         frames = np.concatenate([self._frames, frames])
-        n_whole = len(frames) - len(frames) % self._frames_per_column
-        self._frames = frames[n_whole:]
-        shape = (-1, self._frames_per_column, frames.shape[1])
-        loudness = (frames[:n_whole].reshape(shape).max(axis=1) - _QUIET) / (_LOUD - _QUIET)
-        indices = np.clip(loudness * _N_COLORS, 0, _N_COLORS - 1).astype(np.intp)
-        self._columns.extend(indices)
+        n_too_old = max(0, len(frames) - 2 * self._max_frames)  # columns may end within a frame
+        self._frames = frames[n_too_old:]
+        self._n_forgotten += n_too_old
+
+    def _columns(self, n_columns: int) -> NDArray[np.intp]:
+        """Colours [up to n_columns, bands] of STRIP_S. A frame is always in the same column of
+        its width, however much has passed: nothing flickers."""
+        n_frames = max(1, round(self._max_frames / n_columns))  # of each column
+        n_partial = -self._n_forgotten % n_frames  # of a column whose beginning is forgotten
+        n_whole = max(0, len(self._frames) - n_partial) // n_frames * n_frames
+        frames = self._frames[n_partial : n_partial + n_whole]
+        loudest = frames.reshape(-1, n_frames, frames.shape[1]).max(axis=1)[-n_columns:]
+        loudness = (loudest - _QUIET) / (_LOUD - _QUIET)
+        return np.clip(loudness * _N_COLORS, 0, _N_COLORS - 1).astype(np.intp)
 
 
-def _row(upper: FloatArray, lower: FloatArray) -> RenderResult:
+def _row(upper: NDArray[np.intp], lower: NDArray[np.intp]) -> RenderResult:
     """Half blocks, one segment for each run of the same two colours."""
     pairs = upper * _N_COLORS + lower
     starts = [0, *(np.flatnonzero(np.diff(pairs)) + 1).tolist(), len(pairs)]

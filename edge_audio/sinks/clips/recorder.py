@@ -93,8 +93,11 @@ class ClipsDestination(Destination[ClipsConfig]):
         return 0 if self._recorder is None else self._recorder.folder.n_lost
 
     def open(self, stream: Stream) -> Sink:
-        """Raises UsageError if the model does not know one of the labels."""
-        return Sink() if self._recorder is None else self._recorder.open(stream)
+        """Raises UsageError if the model does not know one of the labels. Of a stream without
+        audio nothing is recorded."""
+        if self._recorder is None or not stream.has_audio:
+            return Sink()
+        return self._recorder.open(stream)
 
     def reconfigure(self, config: ClipsConfig, undo: ExitStack) -> Callable[[], None] | None:
         """The same folder stays locked, and a clip that is being recorded goes on."""

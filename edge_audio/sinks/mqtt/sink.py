@@ -84,7 +84,7 @@ class _MqttSink(Sink):
         self._slugs = {label: label_slugs(label) for label in stream.labels}
         self._sounding: dict[str, bool] = {}  # of the labels that are watched
         self._discovery = self._discovery_of(config)
-        self._level_clock = LevelClock(config.level_every_s)
+        self._level_clock = LevelClock(self._level_every_s(config))
 
     def _discovery_of(self, config: MqttConfig) -> Discovery | None:
         if not config.discovery_prefix:
@@ -96,6 +96,10 @@ class _MqttSink(Sink):
             device=f"edge-audio {self._stream.name}",
         )
 
+    def _level_every_s(self, config: MqttConfig) -> float:
+        """0 = never, as of a device, whose level nobody knows."""
+        return config.level_every_s if self._stream.has_audio else 0.0
+
     def use(self, config: MqttConfig) -> None:
         """Goes on by other settings, of the same topic."""
         before, self._discovery = self._discovery, self._discovery_of(config)
@@ -103,7 +107,7 @@ class _MqttSink(Sink):
             for slug in self._slugs.values():
                 self._link.retain(before.topic("binary_sensor", slug), "")
             self._link.retain(before.topic("sensor", "level"), "")
-        self._level_clock.every_s = config.level_every_s
+        self._level_clock.every_s = self._level_every_s(config)
         self._announce()
 
     def on_watch(self, labels: Sequence[str]) -> None:

@@ -135,7 +135,7 @@ def test_a_device_reports_what_the_tagger_hears(
     assert records(done.stdout) == expected
     assert done.stderr.startswith(
         f"edge-audio: {len(samples) / 16_000:.1f} s of audio on the device, "
-        f"{len(starts_of(expected))} events, {QUIET}; on the device 0 samples dropped, 0 frames "
+        f"{len(starts_of(expected))} events, {QUIET}; on the device nothing lost, 0 frames "
     )
 
 
@@ -395,9 +395,10 @@ def test_what_is_no_device_is_told_apart(cable: Cable, data: bytes, words: str) 
     ("options", "words"),
     [
         (("--source", "serial:"), "serial:PORT[@BAUD]"),
-        (("--source", "serial:/dev/x", "--device", "0"), "goes with --format"),
-        (("--source", "serial:/dev/x", "--rate", "8000"), "goes with --format"),
-        (("--source", "serial:/dev/x", "--realtime"), "goes with --format"),
+        (("--source", "serial:/dev/x", "--device", "0"), "belongs to the microphone"),
+        (("--source", "serial:/dev/x", "--rate", "8000"), "belong to raw PCM"),
+        (("--source", "serial:/dev/x", "--realtime"), "belongs to files and the demo scene"),
+        (("--source", "serial:/dev/x", "--explain", "Dog"), "does not send"),
     ],
 )
 def test_options_of_other_sources_are_refused(options: tuple[str, ...], words: str) -> None:

@@ -12,14 +12,16 @@ import pytest
 from edge_audio import Event, Tagger
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.features.gate import HOLD_S
+from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.config import EventsConfig, load_config
 from edge_audio.listening.fan_out import FanOut
+from edge_audio.listening.hearing import Wanted
 from edge_audio.listening.listener import Listener
 from edge_audio.sinks.base import Sink
-from edge_audio.sources.base import Block, SourceStats
-from edge_audio.sources.stream import Stream
+from edge_audio.sources.base import Block
 from tests.support import toy
 from tests.support.command_line import error_line, records, run
+from tests.support.hearing import hearing_with
 
 RATE_HZ = 16_000
 Row = tuple[str, str, float]
@@ -43,16 +45,21 @@ class Heard(Sink):
 def listening(
     folder: Path, policy: PolicySpec = REPORT_ALL, gate_dbfs: float | None = None
 ) -> tuple[Listener, Heard]:
-    source: Any = type("Source", (), {"sample_rate_hz": RATE_HZ, "stats": SourceStats()})
     events = msgspec.structs.replace(toy.EVENTS, min_on_s=0.0, min_off_s=0.0)
     tagger = Tagger(toy.save_toy(folder / "toy"), toy.NumpyBackend(), events, gate_dbfs)
     heard = Heard()
-    stream = Stream("kitchen", toy.LABELS, RATE_HZ, live=False)
-    return Listener(stream, source, tagger, FanOut([heard]), policy), heard
+    return Listener(hearing_with(tagger), FanOut([heard]), policy), heard
 
 
-def block(samples: np.ndarray, n_dropped: int = 0) -> Block:
-    return Block(samples.astype(np.float32) / 32768, time_s=0.0, n_dropped=n_dropped)
+def hear(listener: Listener, samples: np.ndarray, n_lost_samples: int = 0) -> None:
+    """The next block, after such a gap."""
+    time_s = listener.stream.stats.heard_s + n_lost_samples / RATE_HZ
+    listener.hear(Block(samples.astype(np.float32) / 32768, time_s, n_lost_samples))
+
+
+def n_skipped_steps(listener: Listener) -> int:
+    assert isinstance(listener.hearing, AudioHearing)
+    return listener.hearing.tagger.n_skipped_steps
 
 
 def noise(duration_s: float) -> np.ndarray:
@@ -86,7 +93,7 @@ def as_rows(rows: list[dict[str, Any]]) -> list[Row]:
 def test_the_summary_counts_what_was_reported(tmp_path: Path) -> None:
     listener, heard = listening(tmp_path, PolicySpec(cooldown_s=60.0))
     for _ in range(3):
-        listener.hear(block(np.concatenate([noise(1.0), silence(2.0)])))
+        hear(listener, np.concatenate([noise(1.0), silence(2.0)]))
     listener.finish()
     assert [kind for kind, _ in heard.rows()] == ["start", "end"]
     assert listener.stream.stats.n_events == sum(event.kind == "start" for event in heard.events)
@@ -94,8 +101,8 @@ def test_the_summary_counts_what_was_reported(tmp_path: Path) -> None:
 
 def test_a_cooldown_counts_lost_time(tmp_path: Path) -> None:
     listener, heard = listening(tmp_path, PolicySpec(cooldown_s=10.0))
-    listener.hear(block(np.concatenate([noise(1.0), silence(1.0)])))
-    listener.hear(block(np.concatenate([noise(1.0), silence(1.0)]), n_dropped=10 * RATE_HZ))
+    hear(listener, np.concatenate([noise(1.0), silence(1.0)]))
+    hear(listener, np.concatenate([noise(1.0), silence(1.0)]), n_lost_samples=10 * RATE_HZ)
     listener.finish()
     assert [kind for kind, _ in heard.rows()] == ["start", "end"] * 2
     assert heard.rows()[2][1] == pytest.approx(12.2, abs=0.2)
@@ -103,12 +110,12 @@ def test_a_cooldown_counts_lost_time(tmp_path: Path) -> None:
 
 def test_new_settings_hold_from_then_on_and_no_step_is_lost(tmp_path: Path) -> None:
     listener, heard = listening(tmp_path, gate_dbfs=-60.0)
-    listener.hear(block(np.concatenate([noise(1.0), silence(HOLD_S + 5.0)])))
-    assert listener.tagger.n_skipped_steps > 0
-    listener.change(toy.EVENTS, PolicySpec(max_s=1.5), None)
-    listener.hear(block(np.concatenate([silence(1.0), noise(4.0)])))
+    hear(listener, np.concatenate([noise(1.0), silence(HOLD_S + 5.0)]))
+    assert n_skipped_steps(listener) > 0
+    listener.change(Wanted(toy.EVENTS), PolicySpec(max_s=1.5))
+    hear(listener, np.concatenate([silence(1.0), noise(4.0)]))
     listener.finish()
-    assert listener.tagger.n_skipped_steps == 0
+    assert n_skipped_steps(listener) == 0
     np.testing.assert_allclose(np.diff(heard.step_times_s), 0.08, atol=1e-9)
     assert [kind for kind, _ in heard.rows()] == ["start", "end"] * 2
     start_s, end_s = (time_s for _, time_s in heard.rows()[2:])
@@ -117,11 +124,11 @@ def test_new_settings_hold_from_then_on_and_no_step_is_lost(tmp_path: Path) -> N
 
 def test_a_label_that_is_no_longer_watched_ends_once(tmp_path: Path) -> None:
     listener, heard = listening(tmp_path, PolicySpec(max_s=60.0))
-    listener.hear(block(noise(2.0)))
+    hear(listener, noise(2.0))
     fewer = {"Band 7": toy.EVENTS.thresholds["Band 7"]}
     changed = msgspec.structs.replace(toy.EVENTS, thresholds=fewer)
-    listener.change(changed, REPORT_ALL, None)
-    listener.hear(block(noise(2.0)))
+    listener.change(Wanted(changed), REPORT_ALL)
+    hear(listener, noise(2.0))
     listener.finish()
     assert [kind for kind, _ in heard.rows()] == ["start", "end"]
     assert heard.rows()[1][1] == pytest.approx(2.0, abs=0.1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
-from edge_audio.serial.device import parse_port
+from edge_audio.serial.port import parse_port
 from edge_audio.serial.protocol import (
     ALL_LABELS,
     MAX_PAYLOAD_BYTES,

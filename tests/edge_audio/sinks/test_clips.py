@@ -30,10 +30,11 @@ from edge_audio.sinks.base import Sink
 from edge_audio.sinks.clips import recorder as clips
 from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsDestination, to_int16
 from edge_audio.sinks.segments import SegmentSink
-from edge_audio.sources.base import Block, SourceStats
+from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
+from tests.support.hearing import hearing_with
 from tests.support.paths import REPOSITORY
 from tests.support.peers import eventually
 
@@ -202,13 +203,11 @@ def test_clips_of_a_real_listener_hold_what_its_events_name(tmp_path: Path) -> N
     lost = slice(48_000, 56_000)  # of the source, on whose clock everything is
     heard = [*blocks(pcm[: lost.start]), *blocks(pcm[lost.stop :], start=lost.stop)]
     i = lost.start // BLOCK + 1
-    heard[i] = Block(heard[i].samples, heard[i].time_s, n_dropped=8_000)
+    heard[i] = Block(heard[i].samples, heard[i].time_s, n_lost_samples=8_000)
     destination = ClipsDestination(config(tmp_path / "clips", pre_s=0.3, post_s=0.3))
-    source: Any = type("Source", (), {"sample_rate_hz": RATE_HZ, "stats": SourceStats()})
-    listened = stream(labels=toy.LABELS)
-    segments, sink = SegmentSink(), destination.open(listened)
-    tagger = Tagger(toy.save_toy(tmp_path / "toy"), toy.NumpyBackend())
-    listener = Listener(listened, source, tagger, FanOut([segments, sink]))
+    hearing = hearing_with(Tagger(toy.save_toy(tmp_path / "toy"), toy.NumpyBackend()))
+    segments, sink = SegmentSink(), destination.open(hearing.stream)
+    listener = Listener(hearing, FanOut([segments, sink]))
     for block in heard:
         listener.hear(block)
     listener.finish()

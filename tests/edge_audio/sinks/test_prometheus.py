@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.prometheus import MetricsConfig, MetricsDestination
-from edge_audio.sources.base import Block, SourceStats
+from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 
 LABELS = ("Speech", "Siren", 'Bird "song"\n\\')
@@ -102,15 +102,15 @@ def test_counters_are_those_of_the_stream_at_the_moment(open_destination: Open) 
     destination = open_destination(port)
     heard = stream()
     destination.open(heard)
-    source = SimpleNamespace(sample_rate_hz=16_000, stats=SourceStats(n_overflows=2))
+    source = SimpleNamespace(sample_rate_hz=16_000, n_restarts=3)
     for time_s in (0.0, 1.5):
         samples = np.full(16_000, 0.1, np.float32)
-        heard.stats.count(Block(samples, time_s, n_dropped=8_000), source)  # type: ignore[arg-type]
+        heard.stats.count(Block(samples, time_s, 8_000, has_unknown_gap=True), source)  # type: ignore[arg-type]
     found = scrape(port)
     assert found["audio_seconds_total", "kitchen"] == 2.0
     assert found["lost_seconds_total", "kitchen"] == 1.0
-    assert found["dropped_samples_total", "kitchen"] == 16_000
-    assert found["overflows_total", "kitchen"] == 2
+    assert found["unknown_gaps_total", "kitchen"] == 2
+    assert found["restarts_total", "kitchen"] == 3
     assert found["level_dbfs", "kitchen"] == pytest.approx(-20.0, abs=0.01)
     assert found["cpu_seconds_per_audio_second", "kitchen"] >= 0.0
     assert found["process_resident_memory_bytes",] > 1e6

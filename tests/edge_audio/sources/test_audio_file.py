@@ -18,8 +18,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources.audio_file import SAMPLE_FORMATS, AudioFile, StdinPcm, paced
-from edge_audio.sources.base import Block, Source, Timeline
+from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.base import Block, Source, Timeline, paced
+from edge_audio.sources.pcm import SAMPLE_FORMATS, StdinPcm
 
 # suffix, rate, channels, subtype, tolerance of the level (lossy encoders alter it)
 FORMATS = [
@@ -247,10 +248,11 @@ def test_gap_is_stated_by_the_block_after_it_and_counts_as_time() -> None:
     timeline = Timeline(48_000, 16_000)
     before = [*timeline.push(np.zeros(48_000, np.float32)), *timeline.skip(24_000)]
     assert sum(len(block.samples) for block in before) == 16_000
-    assert list(timeline.push(np.zeros(1, np.float32), overflowed=True)) == []
+    assert list(timeline.push(np.zeros(1, np.float32), has_unknown_gap=True)) == []
     after = [*timeline.push(np.zeros(48_000, np.float32)), *timeline.flush()]
-    assert (after[0].time_s, after[0].n_dropped, after[0].overflowed) == (1.5, 8_000, True)
-    assert (after[1].n_dropped, after[1].overflowed) == (0, False)
+    assert (after[0].time_s, after[0].n_lost_samples) == (1.5, 8_000)
+    assert after[0].has_unknown_gap
+    assert (after[1].n_lost_samples, after[1].has_unknown_gap) == (0, False)
 
 
 def test_paced_blocks_never_come_before_a_microphone_could_deliver_them() -> None:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources.audio_file import SAMPLE_FORMATS, AudioFile, StdinPcm
+from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import Block, Source
+from edge_audio.sources.pcm import SAMPLE_FORMATS, StdinPcm
 from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 

@@ -55,7 +55,7 @@ def test_first_is_what_the_blocks_begin_with(duration_s: float) -> None:
 def test_blocks_follow_each_other_over_the_end_of_a_round() -> None:
     scene = DemoScene(block_ms=130.0)
     n_block = round(0.13 * RATE_HZ)
-    for k, block in enumerate(islice(scene.blocks(), int(1.2 * scene.n_round_s / 0.13))):
+    for k, block in enumerate(islice(scene.blocks(), int(1.2 * scene.round_s / 0.13))):
         assert len(block.samples) == n_block
         assert block.time_s == pytest.approx(k * n_block / RATE_HZ)
 
@@ -70,7 +70,7 @@ def test_samples_depend_on_the_seed_and_not_on_the_block_length() -> None:
 
 def test_rounds_repeat_the_order_with_fresh_noise() -> None:
     scene = DemoScene(block_ms=1000.0)
-    heard = first_seconds(scene, 2 * scene.n_round_s)
+    heard = first_seconds(scene, 2 * scene.round_s)
     first, second = np.split(heard, 2)
     assert level_db(first) == pytest.approx(level_db(second), abs=1.0)
     assert not np.array_equal(first[:RATE_HZ], second[:RATE_HZ])
@@ -78,13 +78,13 @@ def test_rounds_repeat_the_order_with_fresh_noise() -> None:
 
 def test_segment_at_names_what_is_played() -> None:
     scene = DemoScene(block_ms=1000.0)
-    heard = first_seconds(scene, scene.n_round_s)
-    for second in range(round(scene.n_round_s)):
+    heard = first_seconds(scene, scene.round_s)
+    for second in range(round(scene.round_s)):
         is_quiet = level_db(heard[second * RATE_HZ : (second + 1) * RATE_HZ]) < -55.0
         if scene.segment_at(second) == "quiet room":
             assert is_quiet
-        assert scene.segment_at(second) == scene.segment_at(second + 3 * scene.n_round_s)
-    assert {scene.segment_at(t_s) for t_s in np.arange(0.0, scene.n_round_s, 0.5)} == {
+        assert scene.segment_at(second) == scene.segment_at(second + 3 * scene.round_s)
+    assert {scene.segment_at(t_s) for t_s in np.arange(0.0, scene.round_s, 0.5)} == {
         each.name for each in SCENE
     }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 
 from edge_audio.errors import SourceError
 from edge_audio.sources.base import Block
-from edge_audio.sources.interleave import MAX_WAITING_S, interleaved
+from edge_audio.sources.interleave import MAX_WAITING_S, Feed, feed_blocks, interleaved
 
 RATE_HZ = 100
 
@@ -24,6 +24,10 @@ def blocks(n: int, error: Exception | None = None) -> Iterator[Block]:
         raise error
 
 
+def feed(blocks: Iterable[Block], waits: bool = True) -> Feed[Block]:
+    return feed_blocks(blocks, RATE_HZ, waits, stop=lambda: None)
+
+
 def numbers(heard: list[tuple[int, Block]], source: int) -> list[int]:
     return [int(block.samples[0]) for i, block in heard if i == source]
 
@@ -31,8 +35,8 @@ def numbers(heard: list[tuple[int, Block]], source: int) -> list[int]:
 def test_every_block_of_files_comes_in_order_however_slow_the_listener() -> None:
     ended: list[int] = []
     heard = []
-    rows = [(blocks(30), RATE_HZ, False), (blocks(20), RATE_HZ, False)]
-    for item in interleaved(rows, lambda i, error: ended.append(i)):
+    feeds = [feed(blocks(30)), feed(blocks(20))]
+    for item in interleaved(feeds, lambda i, error: ended.append(i)):
         heard.append(item)
         time.sleep(0.001)
     assert numbers(heard, 0) == list(range(30))
@@ -48,7 +52,7 @@ def test_a_slow_listener_loses_the_oldest_live_audio_and_is_told() -> None:
         delivered.set()
 
     heard = []
-    for item in interleaved([(live(), RATE_HZ, True)], lambda i, error: None):
+    for item in interleaved([feed(live(), waits=False)], lambda i, error: None):
         assert delivered.wait(10.0)
         heard.append(item)
     kept = numbers(heard, 0)
@@ -56,7 +60,7 @@ def test_a_slow_listener_loses_the_oldest_live_audio_and_is_told() -> None:
     assert len(kept) <= MAX_WAITING_S / 0.5 + 1
     position = 0
     for _, block in heard:
-        position += block.n_dropped
+        position += block.n_lost_samples
         assert position == int(block.samples[0]) * 50
         position += len(block.samples)
 
@@ -64,8 +68,8 @@ def test_a_slow_listener_loses_the_oldest_live_audio_and_is_told() -> None:
 def test_a_source_that_fails_leaves_the_others_alone() -> None:
     ended: dict[int, Exception | None] = {}
     failure = SourceError("unplugged")
-    rows = [(blocks(2, failure), RATE_HZ, True), (blocks(10), RATE_HZ, False)]
-    heard = list(interleaved(rows, ended.__setitem__))
+    feeds = [feed(blocks(2, failure), waits=False), feed(blocks(10))]
+    heard = list(interleaved(feeds, ended.__setitem__))
     assert ended == {0: failure, 1: None}
     assert numbers(heard, 0) == [0, 1]
     assert numbers(heard, 1) == list(range(10))
@@ -78,24 +82,21 @@ def test_somebody_looks_around_while_no_source_delivers() -> None:
         assert looked.wait(20.0)
         yield from blocks(1)
 
-    heard = list(interleaved([(silent(), RATE_HZ, True)], lambda i, error: None, looked.set))
+    heard = list(interleaved([feed(silent(), waits=False)], lambda i, error: None, looked.set))
     assert numbers(heard, 0) == [0]
 
 
 def test_a_listener_that_leaves_frees_the_threads() -> None:
     before = threading.active_count()
-    items = interleaved([(blocks(1000), RATE_HZ, False)], lambda i, error: None)
+    items = interleaved([feed(blocks(1000))], lambda i, error: None)
     next(items)
-    items.close()  # type: ignore[attr-defined]
-    deadline_s = time.monotonic() + 10.0
-    while threading.active_count() > before and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    items.close()
     assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize("n_sources", [1, 3, 16])
 def test_sources_take_turns(n_sources: int) -> None:
-    rows = [(blocks(8), RATE_HZ, False) for _ in range(n_sources)]
-    heard = list(interleaved(rows, lambda i, error: None))
+    feeds = [feed(blocks(8)) for _ in range(n_sources)]
+    heard = list(interleaved(feeds, lambda i, error: None))
     for source in range(n_sources):
         assert numbers(heard, source) == list(range(8))
