@@ -28,6 +28,7 @@ from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import check_address, is_network_url, without_password
+from edge_audio.support.text import printable
 
 MAX_CONFIG_BYTES = 1 << 20
 SERIAL_PREFIX = "serial:"
@@ -72,9 +73,12 @@ class SourceConfig(Spec, frozen=True):
 
     @property
     def shown_name(self) -> str:
-        """The name, or one made from the device or url, without user and password."""
-        if self.name or self.device:
-            return self.name or str(self.device)
+        """The name, or one made from the device or url, without user and password; harmless to
+        terminals, whatever a file is called."""
+        return printable(self.name or self.device or self._name_of_url)
+
+    @property
+    def _name_of_url(self) -> str:
         if self.is_device:
             return Path(self.port[0]).name
         if is_network_url(self.url):

@@ -21,6 +21,7 @@ from edge_audio.listening.signals import StopSignals
 from edge_audio.service.notify import Notifier
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.interleave import interleaved
+from edge_audio.support.text import printable
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Screen(AbstractContextManager["Screen"], Protocol):
 
 def say(text: str) -> None:
     """A line for people, on standard error."""
-    print(f"edge-audio: {text}", file=sys.stderr, flush=True)
+    print(f"edge-audio: {printable(text)}", file=sys.stderr, flush=True)
 
 
 class ListenRun:

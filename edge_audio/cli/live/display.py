@@ -22,7 +22,7 @@ from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import SILENCE_DBFS, Stream, lost
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.text import clock
+from edge_audio.support.text import clock, printable
 
 FALL_TIME_S = 0.7  # bars fall this slowly, so that an eye can read their labels
 N_RECENT = 6
@@ -308,7 +308,7 @@ def _status(problems: Callable[[], Sequence[str]] | None, notice: str) -> Text:
     text, style = (wrong[0], "red") if wrong else (notice, "yellow")
     if len(wrong) > 1:
         text = f"{text}  (and {len(wrong) - 1} more)"
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def cost(state: StreamState) -> Text:

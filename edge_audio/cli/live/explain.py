@@ -17,7 +17,7 @@ from edge_audio.cli.live.frames import Frames
 from edge_audio.events.detector import Event, LabelState
 from edge_audio.sinks.base import Sink
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.text import clock
+from edge_audio.support.text import clock, printable
 
 explain_option = click.option(
     "--explain",
@@ -161,7 +161,7 @@ class ExplainSink(Explainer):
         for label, points in zip(self._labels, zip(*self._second, strict=True), strict=True):
             when = f"{self._prefix}{clock(points[-1].time_s):>10}  why    {label}"
             why = ": ".join(reason(points))
-            self._stream.write(f"{when}  {_numbers(points)}  {why}\n")
+            self._stream.write(printable(f"{when}  {_numbers(points)}  {why}") + "\n")
         self._second.clear()
         self._stream.flush()
 

@@ -18,6 +18,7 @@ from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sinks.console import ConsoleSink
 from edge_audio.sinks.jsonl import JsonLinesSink
 from edge_audio.sources.stream import Stream
+from edge_audio.support.text import printable
 
 FORMATS = get_args(Format)
 
@@ -81,7 +82,7 @@ class Screen:
     def _live_sink(
         self, hearing: Hearing, top: TopLabels, problems: Callable[[], Sequence[str]]
     ) -> LiveSink:
-        title = f"{self._title} on {hearing.source_name}".strip()
+        title = printable(f"{self._title} on {hearing.source_name}".strip())
         return LiveSink(
             self._console,
             title,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
 import sys
+from functools import partial
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from rich.table import Table
 
 from edge_audio.cli import EXTRAS, LazyGroup, cli, missing_module
 from edge_audio.cli import progress as progress_module
 from edge_audio.cli.console import plain_console, remark
 from edge_audio.cli.progress import ProgressBar
+from tests.support.command_line import COMMAND, run
 from tests.support.paths import REPOSITORY
 
 if sys.version_info >= (3, 11):
@@ -126,3 +133,44 @@ def test_only_one_module_makes_progress_bars() -> None:
     package = REPOSITORY / "edge_audio"
     users = {p.name for p in package.rglob("*.py") if "rich.progress " in p.read_text()}
     assert users == {progress_module.__file__.rpartition("/")[2]}
+
+
+@pytest.mark.parametrize("format_name", ["text", "jsonl", "none"])
+def test_a_recording_with_a_hostile_name_is_listened_to_without_harm(
+    tmp_path: Path, format_name: str
+) -> None:
+    names = ("a\x1b[2J\n[bold]\x9b.wav", "b\x1b]0;x\x07.wav")
+    sources: list[object] = []
+    for name in names:
+        soundfile.write(tmp_path / name, np.zeros(16_000, np.int16), 16_000)
+        sources += ["--source", tmp_path / name]
+    options = ("--format", format_name, "--top", 1, "--explain", "Dog", "--model", "tiny-int8")
+    done = run("listen", *sources, *options)
+    if format_name == "text":
+        assert r"a\x1b[2J\n[bold]\x9b" in done.stdout
+    gone = run("listen", "--source", tmp_path / f"gone{names[0]}", ok=False)
+    for output in (done.stdout, done.stderr, gone.stderr):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", output)
+    assert gone.stderr.count("\n") == 1
+
+
+def test_the_live_view_shows_a_hostile_name_and_does_not_send_it(tmp_path: Path) -> None:
+    path = tmp_path / "b\x1b]0;owned\x07.wav"
+    soundfile.write(path, np.zeros(16_000, np.int16), 16_000)
+    terminal, screen = os.openpty()
+    command = [*COMMAND, "listen", "--source", path.name, "--model", "tiny-int8"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    streams = {"stdout": screen, "stderr": screen, "stdin": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **streams) as process:
+        os.close(screen)
+        drawn = b"".join(iter(partial(read, terminal), b""))
+    assert process.returncode == 0, drawn
+    assert b"\\x1b]0;owned\\x07.wav" in drawn
+    assert b"\x1b]0;owned" not in drawn
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # Linux: nobody holds the other end any more
+        return b""
