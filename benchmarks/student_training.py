@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 import torch
@@ -48,9 +49,9 @@ def step_student(student: Student, frames: Tensor) -> Tensor:
     return torch.stack(logits, 1)
 
 
-def step_mixer(mixer: SequenceMixer, u: Tensor) -> Tensor:
+def step_mixer(mixer: SequenceMixer[Any], u: Tensor) -> Tensor:
     """[B, T, D] -> [B, T, D], token by token."""
-    state = [u.new_zeros(len(u), *shape) for shape in mixer.state_shapes.values()]
+    state = mixer.initial_state(len(u))
     rows = []
     for row in u.unbind(1):
         y, state = mixer.step(row, state)

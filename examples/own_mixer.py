@@ -1,9 +1,6 @@
-"""A student with a sequence mixer of one's own: a leaky average per channel.
+"""A student with a sequence mixer of one's own: a leaky average per channel."""
 
-What makes it a student is that `forward`, over a whole sequence, equals repeated `step`."""
-
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,39 +9,32 @@ from distill.students.sequence_mixer import SequenceMixer
 from distill.students.student import Student, StudentConfig
 
 
-class LeakyConfig:
-    """What a recipe would say of it, if `distill/students/blocks.py` knew it."""
-
-    def build(self, channels: int, token_s: float) -> "LeakyAverage":
-        return LeakyAverage(channels)
+class LeakyState(NamedTuple):
+    h: Tensor  # [B, D]
 
 
-class LeakyAverage(SequenceMixer):
-    """y[t] = h[t] = decay * h[t - 1] + (1 - decay) * u[t], state h [D]."""
+class LeakyAverage(SequenceMixer[LeakyState]):
+    """h[t] = decay * h[t - 1] + (1 - decay) * u[t], and y = h. `forward` equals repeated `step`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, token_s: float) -> None:
         super().__init__()
         self.logit = nn.Parameter(torch.linspace(0.0, 4.0, channels))
-        self.state_shapes = {"h": (channels,)}
 
     def forward(self, u: Tensor) -> Tensor:
-        h = [torch.zeros_like(u[:, 0])]
-        for token in u.unbind(1):
-            h.append(self.step(token, h[-1:])[0])
-        return torch.stack(h[1:], dim=1)
+        state = self.initial_state(len(u))
+        return torch.stack([(state := self.step(token, state)[1]).h for token in u.unbind(1)], 1)
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        h = torch.lerp(u, state[0], self.logit.sigmoid())
-        return h, (h,)
+    def step(self, u: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
+        return (h := torch.lerp(u, state.h, self.logit.sigmoid())), LeakyState(h)
+
+    def initial_state(self, batch_size: int) -> LeakyState:
+        return LeakyState(self.logit.new_zeros(batch_size, len(self.logit)))
 
 
-if __name__ == "__main__":
-    config: Any = LeakyConfig()
-    student = Student(StudentConfig(mixer=config)).eval()
-    frames, state = torch.randn(1, 80, 64), student.initial_state()  # 0.8 s of log-mel bands
-    with torch.no_grad():
-        expected = student(frames).logits[0]
-        for token, step_frames in zip(expected, frames.split(8, dim=1), strict=True):
-            output, state = student.step(step_frames, state)
-            torch.testing.assert_close(output.logits[0], token)
-    print(f"{len(expected)} steps as in training, {len(state)} tensors of state")
+config: Any = type("LeakyConfig", (), {"build": staticmethod(LeakyAverage)})()  # as in a recipe
+student = Student(StudentConfig(mixer=config)).eval().requires_grad_(False)
+frames, state = torch.randn(1, 80, 64), student.initial_state()  # 0.8 s of log-mel bands
+for token, step_frames in zip(student(frames).logits[0], frames.split(8, dim=1), strict=True):
+    output, state = student.step(step_frames, state)
+    torch.testing.assert_close(output.logits[0], token)
+print(f"10 steps as in training, {len(state.block)} blocks of state")

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, found before hours of training are spent on it."""
+"""What is wrong with a clip list, found before hours of training are spent on it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import Literal
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, first_few
+from distill.data.licences import licence_tier
 from distill.data.tars import exists
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
 Severity = Literal["error", "warning"]
+SHIPPED_TIERS = ("A", "B")
+"""Licence tiers that may train published weights."""
+
 _MISSPELT = 0.85
 """Similarity (difflib's ratio) from which an unknown label is taken for a known one misspelt:
 "Dogs" is (0.86); "Washing machine", no AudioSet class, is no "Sewing machine" (0.83)."""
@@ -33,12 +37,12 @@ def require_sound(folder: Path, clips: Sequence[Clip], labels: Collection[str]) 
     problems = check_clip_list(folder, clips, labels)
     errors = [problem.message for problem in problems if problem.severity == "error"]
     if errors:
-        raise UsageError(f"the manifest in {folder} cannot be used: {'; '.join(errors)}")
+        raise UsageError(f"the clip list in {folder} cannot be used: {'; '.join(errors)}")
     return problems
 
 
 def check_clip_list(folder: Path, clips: Sequence[Clip], labels: Collection[str]) -> list[Problem]:
-    """Everything that is wrong with the rows of a manifest: paths, labels, groups, numbers.
+    """Everything that is wrong with a clip list: paths, labels, groups, numbers, licences.
 
     labels: the known ones, normally AudioSet's. Files are looked for, but not opened.
     """
@@ -47,6 +51,7 @@ def check_clip_list(folder: Path, clips: Sequence[Clip], labels: Collection[str]
         *_check_labels(clips, labels),
         *_check_groups(clips),
         *_check_numbers(clips),
+        *_check_licences(clips),
     ]
 
 
@@ -130,6 +135,17 @@ def _check_numbers(clips: Sequence[Clip]) -> Iterator[Problem]:
     yield from _found("error", "clips last no time (duration_s)", bad)
     yield from _found("error", "clips are in no fold from 1", [c.path for c in clips if c.fold < 1])
     yield from _found("error", "clips have no group", [c.path for c in clips if not c.group])
+
+
+def _check_licences(clips: Sequence[Clip]) -> Iterator[Problem]:
+    """Tiers are given by hand where a list was, and recipes look at nothing else."""
+    forbidden = [
+        f"{clip.path} ({clip.licence})"
+        for clip in clips
+        if clip.tier in SHIPPED_TIERS and licence_tier(clip.licence) == "E"
+    ]
+    known = f"clips are of tier {' or '.join(SHIPPED_TIERS)}, though their licences forbid it"
+    yield from _found("warning", known, forbidden)
 
 
 def _found(severity: Severity, what: str, items: Sequence[str]) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from distill.data.audio import from_pcm, read_pcm
 from distill.data.clip_list import Clip, first_few
-from distill.data.tars import shard_of
+from distill.data.tars import container_of
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
@@ -170,7 +170,7 @@ def _places(paths: Sequence[str]) -> tuple[Indices, Indices]:
     sizes: list[int] = []
     places = np.empty((2, len(paths)), np.int64)
     for row, path in enumerate(paths):
-        shard = numbers.setdefault(shard_of(path), len(numbers))
+        shard = numbers.setdefault(container_of(path), len(numbers))
         if shard == len(sizes):
             sizes.append(0)
         places[:, row] = shard, sizes[shard]

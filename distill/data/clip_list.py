@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.support.files import errors_for_people, file_draft
 
 CLIP_LIST_NAME = "manifest.csv"
 COLUMNS = (
@@ -74,12 +75,15 @@ def write_clip_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     others than COLUMNS are dropped."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CLIP_LIST_NAME
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with (
+        errors_for_people(path),
+        file_draft(path) as draft,
+        draft.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return partial.replace(path)
+    return path
 
 
 def _read_row(row: dict[str, str], line: int) -> Clip:

@@ -9,11 +9,13 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from distill.data.audio import from_pcm, read_pcm
 from distill.data.clip_list import Clip, first_few
+from distill.data.fingerprint import fingerprint
+from distill.progress import tracked
 from edge_audio.errors import SourceError
+from edge_audio.support.files import errors_for_people, file_draft
 
 
 class ClipSource(Protocol):
@@ -40,27 +42,31 @@ class ClipStore:
     def open(
         cls, folder: Path, clips: Sequence[Clip], sample_rate_hz: int, cache_dir: Path
     ) -> ClipStore:
-        """Decodes the clips once into `cache_dir`; later calls map the same file.
+        """Decodes the clips once into `cache_dir`; later calls map the same file, as long as the
+        clips' files are what they were.
 
         Raises SourceError, naming them, if any clips cannot be decoded.
         """
-        names = "\n".join([str(sample_rate_hz), *(clip.path for clip in clips)])
-        key = hashlib.sha256(names.encode()).hexdigest()[:16]
+        paths = [clip.path for clip in clips]
+        made_of = "\n".join([str(sample_rate_hz), fingerprint(folder, paths), *paths])
+        key = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         pcm_path, starts_path = cache_dir / f"pcm-{key}.npy", cache_dir / f"pcm-{key}-starts.npy"
         if not pcm_path.exists() or not starts_path.exists():
-            paths = [folder / clip.path for clip in clips]
-            _decode(paths, sample_rate_hz, pcm_path, starts_path)
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with errors_for_people(pcm_path), file_draft(pcm_path) as draft:
+                lengths = _decode([folder / path for path in paths], sample_rate_hz, draft)
+                with file_draft(starts_path) as starts, starts.open("wb") as file:
+                    np.save(file, np.cumsum(lengths))
         return cls(np.load(pcm_path, mmap_mode="r"), np.load(starts_path))
 
 
-def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path, starts_path: Path) -> None:
-    """Decodes the clips into the file; one of them is in memory at a time."""
-    pcm_path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pcm_path.with_suffix(".partial.npy")
+def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path) -> list[int]:
+    """Writes the samples of all clips, of which one at a time is in memory, and returns 0 and how
+    many each has. Raises SourceError for those that cannot be decoded, once all have been tried."""
     lengths, unreadable = [0], []
-    with partial.open("wb") as file:
+    with pcm_path.open("wb") as file:
         _write_header(file, 0)
-        for path in track(paths, description="decoding clips"):
+        for path in tracked(paths, "decoding clips"):
             try:
                 pcm = read_pcm(path, sample_rate_hz)
             except SourceError as error:
@@ -71,13 +77,11 @@ def _decode(paths: list[Path], sample_rate_hz: int, pcm_path: Path, starts_path:
         file.seek(0)
         _write_header(file, sum(lengths))
     if unreadable:
-        partial.unlink()
         raise SourceError(f"{len(unreadable)} of {len(paths)} clips: {first_few(unreadable)}")
-    np.save(starts_path, np.cumsum(lengths))
-    partial.replace(pcm_path)  # a decode that was cut off leaves no half-written store
+    return lengths
 
 
 def _write_header(file: BinaryIO, n_samples: int) -> None:
-    """Writes the header of a .npy file, which numpy pads to the same length for any `n_samples`."""
+    """Writes the head of a .npy file; numpy pads it to the same length for any `n_samples`."""
     header = {"descr": "<i2", "fortran_order": False, "shape": (n_samples,)}
     np.lib.format.write_array_header_1_0(file, header)

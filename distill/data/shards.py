@@ -18,6 +18,7 @@ import numpy as np
 from distill.data.clip_list import CLIP_LIST_NAME, clip_list_rows, write_clip_list
 from distill.data.tars import TAR_SUFFIX, read_bytes, tar_members
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
+from edge_audio.support.files import file_draft
 
 Row = dict[str, str]
 
@@ -66,22 +67,19 @@ class ShardWriter:
     def _write(self, path: Path, named: dict[str, Row]) -> None:
         from webdataset import TarWriter  # loads torch
 
-        partial = path.with_suffix(".partial")
         try:
             with (
-                partial.open("wb") as file,
+                file_draft(path) as draft,
+                draft.open("wb") as file,
                 TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
             ):
                 for key, row in named.items():
                     audio = read_bytes(self.data_folder / row["path"])
                     tar.write({"__key__": key, _suffix(row): audio, "json": _encode(row)})
-            partial.replace(path)
         except OSError as error:
             raise EdgeAudioError(
                 f"cannot write {path}: {error}; finished shards are kept, run again"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _encode(row: Row) -> bytes:

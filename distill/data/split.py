@@ -40,6 +40,11 @@ class Split(Spec, frozen=True):
             raise UsageError("the split leaves no training clips: check tiers and held_out_folds")
         return train, [clip for clip in clips if clip.group in groups]
 
+    def training_positions(self, clips: Sequence[Clip]) -> list[int]:
+        """Positions in `clips` of those that may train."""
+        chosen = {clip.path for clip in self.divide(clips)[0]}
+        return [index for index, clip in enumerate(clips) if clip.path in chosen]
+
     def _holds_out(self, clip: Clip) -> bool:
         return clip.fold in self.held_out_folds or (self.hold_out_esc and clip.is_esc)
 

@@ -34,10 +34,11 @@ def locate(path: Path) -> tuple[Path, str] | None:
     return None
 
 
-def shard_of(path: str) -> str:
-    """What is best read front to back: the tar that a path leads into, else the file itself."""
-    tar, _, member = path.partition(f"{TAR_SUFFIX}/")
-    return tar if member else path
+def container_of(path: str) -> str:
+    """The file that holds a clip, to be read front to back: the tar that the clip's path leads
+    into, else the path itself."""
+    stem, _, member = path.partition(f"{TAR_SUFFIX}/")
+    return f"{stem}{TAR_SUFFIX}" if member else path
 
 
 def open_audio(path: Path) -> Path | BytesIO:

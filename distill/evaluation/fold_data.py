@@ -18,7 +18,7 @@ from distill.evaluation.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.progress import tracked
 from distill.teachers.opening import open_teacher
-from distill.training.distill import training_clips
+from distill.training.distill import files_behind
 from distill.training.recipe import LossConfig, Recipe, TrainingConfig
 from distill.training.targets import (
     Arrays,
@@ -30,6 +30,7 @@ from distill.training.targets import (
 )
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.support.files import errors_for_people, file_draft
 from edge_audio.support.folders import peers_dir
 
 OTHERS = 0
@@ -79,7 +80,7 @@ class FoldData:
             )
             for fold in FOLDS
         }
-        others = np.array(training_clips(recipe, self.clips))
+        others = np.array(recipe.split.training_positions(self.clips))
         if n_others := fine_tuning.n_other_mixtures:
             self.targets[OTHERS] = self._targets(others, OTHERS, n_others, cache_dir, n_processes)
         self.embeddings = self._embeddings(cache_dir)
@@ -111,7 +112,8 @@ class FoldData:
             return TargetMaker(mixer, opened, frontend, seed, n_mixtures)
 
         heard = [self.clips[index] for index in indices]
-        key = cache_key(heard, config.mixture, teachers, frontend, seed)
+        files = files_behind(heard, teachers)
+        key = cache_key(heard, config.mixture, teachers, frontend, seed, files)
         cache = TargetCache(cache_dir / f"targets-{key}", n_mixtures)
         cache.build(open_maker, n_processes)
         return cache.load()
@@ -119,16 +121,18 @@ class FoldData:
     def _embeddings(self, cache_dir: Path) -> NDArray[np.float32]:
         """[n_clips, D]: the first teacher's deepest layer, averaged over each ESC clip."""
         config = self.recipe.teachers[0]
-        key = cache_key([self.clips[i] for i in self.positions], config)
+        rate_hz = self.recipe.student.frontend.sample_rate_hz
+        clips = [self.clips[i] for i in self.positions]
+        key = cache_key(clips, config, rate_hz, files_behind(clips, [config]))
         path = cache_dir / f"embeddings-{key}.npy"
         if not path.exists():
             teacher = open_teacher(config, peers_dir())
-            rate_hz = self.recipe.student.frontend.sample_rate_hz
             rows = []
             for index in tracked(self.positions, "teacher embeddings"):
                 hidden = teach(teacher, self.store[int(index)][None], rate_hz).hidden
                 rows.append(hidden[-1][0].mean(0).numpy())
-            np.save(path, np.stack(rows))
+            with errors_for_people(path), file_draft(path) as draft, draft.open("wb") as file:
+                np.save(file, np.stack(rows))
         embeddings: NDArray[np.float32] = np.load(path)
         return embeddings
 

@@ -88,10 +88,9 @@ class Mixtures(Dataset[Batch]):
         clips = read_clip_list(folder)
         frontend = recipe.encoder.frontend
         store = ClipStore.open(folder, clips, frontend.sample_rate_hz, cache_dir)
-        n_samples = int(recipe.mixture.duration_s * frontend.sample_rate_hz)
+        n_samples = round(recipe.mixture.duration_s * frontend.sample_rate_hz)
         n_samples += frontend.overlap_samples
-        heard = {clip.path for clip in recipe.split.divide(clips)[0]}
-        indices = [index for index, clip in enumerate(clips) if clip.path in heard]
+        indices = recipe.split.training_positions(clips)
         return cls(
             recipe, Mixer(store, indices, recipe.mixture, frontend.sample_rate_hz, n_samples)
         )

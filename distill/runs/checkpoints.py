@@ -19,6 +19,7 @@ import msgspec
 import torch
 
 from edge_audio.errors import EdgeAudioError
+from edge_audio.support.files import file_draft, write_atomically
 
 if sys.version_info >= (3, 11):
     pass
@@ -43,7 +44,8 @@ def describe_run(run_dir: Path, recipe: msgspec.Struct) -> None:
         except PackageNotFoundError:
             continue
     content = {"recipe": recipe, "commit": _commit(), "versions": versions}
-    (run_dir / RECIPE_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    text = msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+    write_atomically(run_dir / RECIPE_NAME, text)
 
 
 def _commit() -> str | None:
@@ -66,15 +68,10 @@ def _commit() -> str | None:
 def save_atomically(state: Mapping[str, Any], path: Path) -> None:
     """Saves tensors and plain values. EdgeAudioError if they cannot be written; whatever
     happens, a kill included, `path` holds either the old state or the new one, whole."""
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        with file_draft(path) as draft, draft.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
         raise EdgeAudioError(
             f"cannot write {path} ({str(error).splitlines()[0]}): the last good checkpoint is "
             "kept; make room on the disk and run again"

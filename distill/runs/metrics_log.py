@@ -6,6 +6,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_audio.support.files import errors_for_people, file_draft
+
 METRICS_NAME = "metrics.csv"
 CURVES_NAME = "curves.png"
 
@@ -32,12 +34,14 @@ class MetricsLog:
         rows = [row for row in read_metrics(self.path) if row["step"] < step]
         known = dict.fromkeys(["step", *self._columns, *(name for row in rows for name in row)])
         self._columns = list({**known, **dict.fromkeys(values)})
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with (
+            errors_for_people(self.path),
+            file_draft(self.path) as draft,
+            draft.open("w", newline="") as file,
+        ):
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows({**row, "step": int(row["step"])} for row in rows)
-        partial.replace(self.path)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

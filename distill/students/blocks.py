@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
-from distill.students.sequence_mixer import SequenceMixer, State
+from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import SLSTMConfig
+from distill.students.state import State
 
 MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig
 
@@ -35,7 +36,7 @@ class ResidualBlock(nn.Module):
     """x + GLU(act(mixer(norm(x)))). The norm is a BatchNorm: in a stream it is a constant scale
     and shift, so nothing has to be normalised at run time."""
 
-    def __init__(self, channels: int, mixer: SequenceMixer) -> None:
+    def __init__(self, channels: int, mixer: SequenceMixer[Any]) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(channels)
         self.mixer = mixer
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
             y = self.mixer(u)
         return x + self._gated(y)
 
-    def step(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """[B, D] and the mixer's state -> the same."""
         y, next_state = self.mixer.step(bounded_norm(self.norm, x), state)
         return x + self._gated(y), next_state

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.causal_conv import convolve
-from distill.students.sequence_mixer import SequenceMixer, State
+from distill.students.sequence_mixer import SequenceMixer
 from edge_audio.bundle.spec import Spec
 
 
@@ -55,17 +55,19 @@ class DilatedConv(nn.Module):
         return y, heard[:, 1:]
 
 
-class CausalTCN(SequenceMixer):
-    """State context_0, context_1, ... [taps * dilation - 1, D], one per convolution."""
+class TCNState(NamedTuple):
+    """context: of each convolution its last inputs [B, taps * dilation - 1, D], oldest first."""
+
+    context: tuple[Tensor, ...]
+
+
+class CausalTCN(SequenceMixer[TCNState]):
+    """Convolutions one after the other, with a skip around all of them."""
 
     def __init__(self, channels: int, layers: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self.convs = nn.ModuleList(DilatedConv(channels, *layer) for layer in layers)
         self.skip = nn.Parameter(torch.randn(channels))
-        self.state_shapes = {
-            f"context_{index}": (conv.n_context, channels)
-            for index, conv in enumerate(self._convs())
-        }
 
     def forward(self, u: Tensor) -> Tensor:
         first, *others = self._convs()
@@ -74,14 +76,19 @@ class CausalTCN(SequenceMixer):
             y = conv(functional.hardswish(y))
         return y + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: TCNState) -> tuple[Tensor, TCNState]:
         first, *others = self._convs()
-        y, context = first.step(u, state[0])
+        y, context = first.step(u, state.context[0])
         next_state = [context]
-        for conv, before in zip(others, state[1:], strict=True):
+        for conv, before in zip(others, state.context[1:], strict=True):
             y, context = conv.step(functional.hardswish(y), before)
             next_state.append(context)
-        return y + self.skip * u, tuple(next_state)
+        return y + self.skip * u, TCNState(tuple(next_state))
+
+    def initial_state(self, batch_size: int) -> TCNState:
+        channels = len(self.skip)
+        shapes = ((batch_size, conv.n_context, channels) for conv in self._convs())
+        return TCNState(tuple(self.skip.new_zeros(shape) for shape in shapes))
 
     def _convs(self) -> Sequence[DilatedConv]:
         return cast("Sequence[DilatedConv]", self.convs)

@@ -11,13 +11,13 @@ with g = sqrt(1 - r^2), which keeps the state's variance near that of the input.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from distill.students.causal_conv import convolve
-from distill.students.sequence_mixer import SequenceMixer, State
+from distill.students.sequence_mixer import SequenceMixer
 from edge_audio.bundle.spec import Spec
 
 
@@ -31,8 +31,14 @@ class LTIConfig(Spec, frozen=True, tag_field="kind", tag="ssm-lti"):
         return DiagonalSSM(channels, self.n_modes, self.max_time_constant_s / token_s)
 
 
-class DiagonalSSM(SequenceMixer):
-    """State h [D, 2 N], real parts first.
+class LTIState(NamedTuple):
+    """h [B, D, 2 N]: N modes per channel, real parts first."""
+
+    h: Tensor
+
+
+class DiagonalSSM(SequenceMixer[LTIState]):
+    """A bank of oscillators per channel.
 
     max_time_constant: longest memory in steps; bounds r, so the state stays bounded too.
     """
@@ -41,7 +47,6 @@ class DiagonalSSM(SequenceMixer):
         super().__init__()
         shape = (channels, n_modes)
         self.max_time_constant = max_time_constant
-        self.state_shapes = {"h": (channels, 2 * n_modes)}
         log_tau = torch.empty(shape).uniform_(0.0, math.log(0.8 * max_time_constant))
         self.log_decay = nn.Parameter(-log_tau)
         self.angle = nn.Parameter(torch.rand(shape) * (math.pi / 4))
@@ -72,7 +77,7 @@ class DiagonalSSM(SequenceMixer):
         kernel = self.kernel(u.shape[1]).T
         return convolve(u, kernel) + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: LTIState) -> tuple[Tensor, LTIState]:
         (h,) = state
         cos, sin, gain = self.rotation()
         n_modes = cos.shape[1]
@@ -80,4 +85,8 @@ class DiagonalSSM(SequenceMixer):
         drive = gain * u.reshape(*u.shape, 1)
         h = torch.cat([cos * real - sin * imag + drive, sin * real + cos * imag], dim=2)
         weights = torch.cat([self.readout[0], -self.readout[1]], dim=1)
-        return (weights * h).sum(2) + self.skip * u, (h,)
+        return (weights * h).sum(2) + self.skip * u, LTIState(h)
+
+    def initial_state(self, batch_size: int) -> LTIState:
+        channels, n_modes = self.angle.shape
+        return LTIState(self.skip.new_zeros(batch_size, channels, 2 * n_modes))

@@ -13,8 +13,7 @@ gate's logit clipped, m itself fits into a float and starts from zero like every
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,8 @@ from distill.students.chunked import (
     pad_to_chunks,
     running_maximum,
 )
-from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, head_width, log_decay_per_head
+from distill.students.state import StateT
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 10.0
@@ -42,20 +42,32 @@ class MLSTMConfig(Spec, frozen=True, tag_field="kind", tag="mlstm"):
     gate: Literal["exponential", "sigmoid"] = "exponential"
     max_time_constant_s: float = 8.0
 
-    def build(self, channels: int, token_s: float) -> MLSTM:
+    def build(self, channels: int, token_s: float) -> MLSTM[Any]:
         time_constant = self.max_time_constant_s / token_s
         kind = ExponentialMLSTM if self.gate == "exponential" else SigmoidMLSTM
         return kind(channels, self.n_heads, self.key_dim, time_constant)
 
 
-class MLSTM(SequenceMixer):
-    """What both gates share: projections, forget gate, skip. State c [N, H, P]: key_dim, heads,
-    channels per head."""
+class SigmoidState(NamedTuple):
+    """c [B, N, H, P]: key_dim, heads, channels per head."""
+
+    c: Tensor
+
+
+class ExponentialState(NamedTuple):
+    """c [B, N, H, P]: key_dim, heads, channels per head; n [B, N, H, 1] and m [B, H, 1]."""
+
+    c: Tensor
+    n: Tensor
+    m: Tensor
+
+
+class MLSTM(SequenceMixer[StateT]):
+    """What both gates share: projections, forget gate, skip."""
 
     def __init__(self, channels: int, n_heads: int, key_dim: int, max_time_constant: float) -> None:
         super().__init__()
         self.value_shape = (n_heads, head_width(channels, n_heads))
-        self.state_shapes = {"c": (key_dim, *self.value_shape)}
         self.widths = (key_dim, key_dim, n_heads, n_heads)
         self.max_decay = math.exp(-1.0 / max_time_constant)
         self.key_scale = key_dim**-0.5
@@ -77,8 +89,11 @@ class MLSTM(SequenceMixer):
     def _heads(self, u: Tensor) -> Tensor:
         return u.unflatten(-1, self.value_shape)
 
+    def _zeros(self, batch_size: int, *shape: int) -> Tensor:
+        return self.skip.new_zeros(batch_size, *shape)
 
-class SigmoidMLSTM(MLSTM):
+
+class SigmoidMLSTM(MLSTM[SigmoidState]):
     """Nothing is normalised."""
 
     def forward(self, u: Tensor) -> Tensor:
@@ -89,20 +104,19 @@ class SigmoidMLSTM(MLSTM):
         y = decayed_attention(query, key, self._heads(padded), log_decay, log_gain, scale)
         return y.flatten(2)[:, : u.shape[1]] + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: SigmoidState) -> tuple[Tensor, SigmoidState]:
         query, key, gain, decay = self._project(u)
         gain = torch.sigmoid(gain).reshape(*gain.shape, 1)
         value = gain * u.reshape(-1, *self.value_shape)
-        y, c = decayed_attention_step(query, key, value, self._forget(decay), state[0])
-        return y.reshape(u.shape) + self.skip * u, (c,)
+        y, c = decayed_attention_step(query, key, value, self._forget(decay), state.c)
+        return y.reshape(u.shape) + self.skip * u, SigmoidState(c)
+
+    def initial_state(self, batch_size: int) -> SigmoidState:
+        return SigmoidState(self._zeros(batch_size, self.widths[0], *self.value_shape))
 
 
-class ExponentialMLSTM(MLSTM):
-    """State also n [N, H, 1] and m [H, 1]."""
-
-    def __init__(self, channels: int, n_heads: int, key_dim: int, max_time_constant: float) -> None:
-        super().__init__(channels, n_heads, key_dim, max_time_constant)
-        self.state_shapes |= {"n": (key_dim, n_heads, 1), "m": (n_heads, 1)}
+class ExponentialMLSTM(MLSTM[ExponentialState]):
+    """Normalised by n, at the scale m."""
 
     def forward(self, u: Tensor) -> Tensor:
         padded = pad_to_chunks(u)
@@ -116,7 +130,7 @@ class ExponentialMLSTM(MLSTM):
         y = sums[..., :-1] / weight
         return y.flatten(2)[:, : u.shape[1]] + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: ExponentialState) -> tuple[Tensor, ExponentialState]:
         c, n, m = state
         query, key, gain_logit, decay_logit = self._project(u)
         gain = torch.exp(_clip(gain_logit)).reshape(m.shape)
@@ -127,7 +141,15 @@ class ExponentialMLSTM(MLSTM):
         y, c = decayed_attention_step(query, key, value, decay, c)
         weight, n = decayed_attention_step(query, key, gain, decay, n)
         y = y * (m / torch.clamp(weight.abs() * m, min=1.0))
-        return y.reshape(u.shape) + self.skip * u, (c, n, m)
+        return y.reshape(u.shape) + self.skip * u, ExponentialState(c, n, m)
+
+    def initial_state(self, batch_size: int) -> ExponentialState:
+        key_dim, (n_heads, width) = self.widths[0], self.value_shape
+        return ExponentialState(
+            c=self._zeros(batch_size, key_dim, n_heads, width),
+            n=self._zeros(batch_size, key_dim, n_heads, 1),
+            m=self._zeros(batch_size, n_heads, 1),
+        )
 
 
 def _clip(logit: Tensor) -> Tensor:

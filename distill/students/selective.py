@@ -10,14 +10,14 @@ in the LRU (Orvieto et al. 2023), where Mamba has its step size.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.students.chunked import decayed_attention, decayed_attention_step, pad_to_chunks
-from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 
@@ -34,15 +34,20 @@ class SelectiveSSMConfig(Spec, frozen=True, tag_field="kind", tag="ssm-selective
         return SelectiveSSM(channels, self.n_heads, self.state_dim, time_constant)
 
 
-class SelectiveSSM(SequenceMixer):
-    """State h [N, H, P]: state_dim, heads, channels per head."""
+class SelectiveState(NamedTuple):
+    """h [B, N, H, P]: state_dim, heads, channels per head."""
+
+    h: Tensor
+
+
+class SelectiveSSM(SequenceMixer[SelectiveState]):
+    """A state of state_dim numbers per channel, one decay per head."""
 
     def __init__(
         self, channels: int, n_heads: int, state_dim: int, max_time_constant: float
     ) -> None:
         super().__init__()
         self.value_shape = (n_heads, head_width(channels, n_heads))
-        self.state_shapes = {"h": (state_dim, *self.value_shape)}
         self.widths = (state_dim, state_dim, n_heads)
         self.max_decay = math.exp(-1.0 / max_time_constant)
         self.project = nn.Linear(channels, sum(self.widths))
@@ -59,10 +64,13 @@ class SelectiveSSM(SequenceMixer):
         y = decayed_attention(query, key, value, log_decay, log_gain, scale)
         return y.flatten(2)[:, : u.shape[1]] + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
         key, query, rate = self.project(u).split(self.widths, dim=-1)
         decay = self.max_decay * torch.sigmoid(rate - self.log_decay)
         gain = torch.sqrt(1.0 - decay * decay)
         value = gain.reshape(*gain.shape, 1) * u.reshape(-1, *self.value_shape)
-        y, h = decayed_attention_step(query, key, value, decay, state[0])
-        return y.reshape(u.shape) + self.skip * u, (h,)
+        y, h = decayed_attention_step(query, key, value, decay, state.h)
+        return y.reshape(u.shape) + self.skip * u, SelectiveState(h)
+
+    def initial_state(self, batch_size: int) -> SelectiveState:
+        return SelectiveState(self.skip.new_zeros(batch_size, self.widths[0], *self.value_shape))

@@ -1,35 +1,37 @@
-"""What a block asks of its sequence mixer, the one part of it that remembers."""
+"""The sequence mixer: the one part of a residual block that remembers."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
 
+from distill.students.state import StateT
 from edge_audio.errors import UsageError
 
-State = tuple[Tensor, ...]
 
+class SequenceMixer(nn.Module, ABC, Generic[StateT]):
+    """u [B, T, D] -> y [B, T, D], causal: in eval(), `forward` equals repeated `step` from
+    `initial_state`.
 
-class SequenceMixer(nn.Module, ABC):
-    """u [B, T, D] -> y [B, T, D], causal: `forward` equals repeated `step` from a zero state.
-
-    state_shapes: shape of every state tensor by name, without the batch dimension. Its settings
-    are a Spec with `build(channels, token_s) -> SequenceMixer`, in recipes told apart by `kind`.
+    StateT is a NamedTuple of the tensors [B, ...] that it remembers. The settings of a mixer are a
+    Spec with `build(channels, token_s) -> SequenceMixer`, in recipes told apart by their `kind`.
     """
-
-    state_shapes: dict[str, tuple[int, ...]]
 
     @abstractmethod
     def forward(self, u: Tensor) -> Tensor:
         """The whole sequence at once, for training."""
 
     @abstractmethod
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
-        """u [B, D] and the tensors of state_shapes -> y [B, D], next state."""
+    def step(self, u: Tensor, state: StateT) -> tuple[Tensor, StateT]:
+        """u [B, D] and the state before it -> y [B, D], next state."""
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> StateT:
+        """Zeros, on the device of the weights."""
 
 
 def head_width(channels: int, n_heads: int) -> int:

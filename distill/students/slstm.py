@@ -13,14 +13,13 @@ by step, with a gradient of its own that spares autograd's bookkeeping at each o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.students.sequence_mixer import SequenceMixer, State, head_width, log_decay_per_head
+from distill.students.sequence_mixer import SequenceMixer, head_width, log_decay_per_head
 from edge_audio.bundle.spec import Spec
 
 MAX_LOGIT = 8.0
@@ -41,15 +40,22 @@ class SLSTMConfig(Spec, frozen=True, tag_field="kind", tag="slstm"):
         return SLSTM(channels, self.head_dim, self.max_time_constant_s / token_s)
 
 
-class SLSTM(SequenceMixer):
-    """State c, n and h [H, P]: heads, channels per head."""
+class SLSTMState(NamedTuple):
+    """c, n and h [B, H, P]: heads, channels per head."""
+
+    c: Tensor
+    n: Tensor
+    h: Tensor
+
+
+class SLSTM(SequenceMixer[SLSTMState]):
+    """Scalar memories whose gates hear h of the step before, head by head."""
 
     def __init__(self, channels: int, head_dim: int, max_time_constant: float) -> None:
         super().__init__()
         n_heads = head_width(channels, head_dim)
         shape = (n_heads, head_dim)
         self.head_shape = shape
-        self.state_shapes = {"c": shape, "n": shape, "h": shape}
         self.max_decay = math.exp(-1.0 / max_time_constant)
         bound = head_dim**-0.5
         weight = torch.empty(n_heads, 2 * head_dim, 4 * head_dim).uniform_(-bound, bound)
@@ -66,7 +72,7 @@ class SLSTM(SequenceMixer):
         hidden = cast("Tensor", SLSTMScan.apply(driven.contiguous(), recurrent, self.max_decay))
         return OUTPUT_SCALE * hidden.permute(3, 0, 1, 2).flatten(2) + self.skip * u
 
-    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
+    def step(self, u: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
         c, n, h = state
         heads = torch.cat([u.reshape(h.shape), h], dim=2).transpose(0, 1)  # [H, B, 2 P]
         logits = torch.bmm(heads, self.weight).transpose(0, 1) + self._gate_bias()
@@ -75,7 +81,11 @@ class SLSTM(SequenceMixer):
         n = self.max_decay * torch.sigmoid(f) * n + gain
         c = c + gain / n * (torch.tanh(z) - c)
         h = torch.sigmoid(o) * c
-        return OUTPUT_SCALE * h.reshape(u.shape) + self.skip * u, (c, n, h)
+        return OUTPUT_SCALE * h.reshape(u.shape) + self.skip * u, SLSTMState(c, n, h)
+
+    def initial_state(self, batch_size: int) -> SLSTMState:
+        shape = (batch_size, *self.head_shape)
+        return SLSTMState(*(self.skip.new_zeros(shape) for _ in SLSTMState._fields))
 
     def _gate_bias(self) -> Tensor:
         """[H, 4 P]: of the forget gate alone; the block's norm shifts the others."""

@@ -44,12 +44,12 @@ class ConvStem(nn.Module):
     def __init__(self, n_mels: int, layers: Sequence[tuple[int, int]], channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList()
-        self.state_shapes: list[tuple[int, ...]] = []
+        self._context_shapes: list[tuple[int, ...]] = []
         c_in, self.frames_per_token = 1, 1
         for c_out, stride in layers:
             conv = CausalConv(c_in, c_out, stride)
             bands = n_mels // self.frames_per_token
-            self.state_shapes.append((c_in, conv.context, bands))
+            self._context_shapes.append((c_in, conv.context, bands))
             self.convs.append(conv)
             c_in, self.frames_per_token = c_out, self.frames_per_token * stride
         self.project = nn.Linear(c_in * (n_mels // self.frames_per_token), channels)
@@ -57,12 +57,15 @@ class ConvStem(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Tensor) -> Tensor:
-        zeros = [frames.new_zeros(frames.shape[0], *shape) for shape in self.state_shapes]
-        zeros = [zero.contiguous(memory_format=torch.channels_last) for zero in zeros]
-        return self.step(frames, zeros)[0]
+        zeros = (
+            zero.contiguous(memory_format=torch.channels_last)
+            for zero in self.initial_state(len(frames))
+        )
+        return self.step(frames, tuple(zeros))[0]
 
-    def step(self, frames: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Any whole number of tokens at once: convolution is its own parallel form."""
+    def step(self, frames: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Any whole number of tokens at once: convolution is its own parallel form. state: of each
+        convolution the last frames before these [B, C, context, bands]."""
         x = frames.reshape(frames.shape[0], 1, *frames.shape[1:])
         next_state = []
         convs = cast("Sequence[CausalConv]", self.convs)
@@ -70,4 +73,9 @@ class ConvStem(nn.Module):
             x, context_next = conv.step(x, context)
             next_state.append(context_next)
         tokens = x.permute(0, 2, 3, 1).flatten(2)  # [B, T / 8, bands * C], as it lies in memory
-        return self.project(tokens), next_state
+        return self.project(tokens), tuple(next_state)
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Zeros, on the device of the weights."""
+        weight = self.project.weight
+        return tuple(weight.new_zeros(batch_size, *shape) for shape in self._context_shapes)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
 from distill.students.blocks import MixerConfig, ResidualBlock, bounded_hardswish, bounded_norm
 from distill.students.lti import LTIConfig
-from distill.students.sequence_mixer import State
+from distill.students.state import State, flatten, names
 from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
 
@@ -53,8 +51,18 @@ class StudentOutput(NamedTuple):
     hidden: tuple[Tensor, ...] = ()
 
 
+class StudentState(NamedTuple):
+    """What a student remembers of the tokens before: the stem's contexts, and of each residual
+    block the state of its sequence mixer. Exported graphs name the tensors after the fields, as
+    `stem_0` and `block_0_h`."""
+
+    stem: tuple[Tensor, ...]
+    block: tuple[State, ...]
+
+
 class Student(nn.Module):
-    """Log-mel [B, T, n_mels] -> StudentOutput; `step` gives the same numbers token by token."""
+    """Log-mel [B, T, n_mels] -> StudentOutput. In eval(), `step` gives the same numbers token by
+    token; in train(), batch norms take their statistics from what they are given."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -102,31 +110,31 @@ class Student(nn.Module):
         return bounded_hardswish(self.embed(bounded_norm(self.norm, x)))
 
     def state_specs(self) -> tuple[TensorSpec, ...]:
-        """Name and shape of every state tensor, for a batch of one."""
-        named = {f"stem_{index}": shape for index, shape in enumerate(self.stem.state_shapes)}
-        for index, block in enumerate(self._blocks()):
-            for name, shape in block.mixer.state_shapes.items():
-                named[f"block_{index}_{name}"] = shape
-        return tuple(TensorSpec(name=name, shape=(1, *shape)) for name, shape in named.items())
-
-    def initial_state(self, batch_size: int = 1) -> State:
-        """All zeros."""
-        device = self.head.weight.device
+        """Name and shape of every state tensor, for a batch of one, in the order of `flatten`."""
+        state = self.initial_state(1)
         return tuple(
-            torch.zeros(batch_size, *spec.shape[1:], device=device) for spec in self.state_specs()
+            TensorSpec(name=name, shape=tuple(tensor.shape))
+            for name, tensor in zip(names(state), flatten(state), strict=True)
         )
 
-    def step(self, frames: Tensor, state: Sequence[Tensor]) -> tuple[StudentOutput, State]:
+    def initial_state(self, batch_size: int = 1) -> StudentState:
+        """All zeros."""
+        return StudentState(
+            stem=self.stem.initial_state(batch_size),
+            block=tuple(block.mixer.initial_state(batch_size) for block in self._blocks()),
+        )
+
+    def step(self, frames: Tensor, state: StudentState) -> tuple[StudentOutput, StudentState]:
         """[B, frames_per_step, n_mels] and state -> logits [B, n], embedding [B, E], state."""
-        remaining = iter(state)
-        stem_state = list(islice(remaining, len(self.stem.convs)))
-        tokens, next_state = self.stem.step(frames, stem_state)
+        tokens, stem_next = self.stem.step(frames, state.stem)
         x = tokens.reshape(tokens.shape[0], self.config.channels)
-        for block in self._blocks():
-            x, block_next = block.step(x, list(islice(remaining, len(block.mixer.state_shapes))))
-            next_state.extend(block_next)
+        blocks_next = []
+        for block, before in zip(self._blocks(), state.block, strict=True):
+            x, after = block.step(x, before)
+            blocks_next.append(after)
         embedding = self._embedding(x)
-        return StudentOutput(self.head(embedding), embedding), tuple(next_state)
+        output = StudentOutput(self.head(embedding), embedding)
+        return output, StudentState(stem_next, tuple(blocks_next))
 
     def _blocks(self) -> Sequence[ResidualBlock]:
         return cast("Sequence[ResidualBlock]", self.blocks)

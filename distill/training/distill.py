@@ -14,6 +14,7 @@ from distill.data.checks import require_sound
 from distill.data.clip_feed import ClipFeed
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.clip_store import ClipStore
+from distill.data.fingerprint import fingerprint
 from distill.data.folders import data_dir
 from distill.data.labels import audioset_labels
 from distill.data.split import require_unheard
@@ -21,7 +22,8 @@ from distill.mixing.feed_mixer import FeedMixer
 from distill.mixing.mixtures import Mixer
 from distill.runs.checkpoints import load_state
 from distill.students.student import Student
-from distill.teachers.opening import open_teacher
+from distill.teachers.config import TeacherConfig
+from distill.teachers.opening import open_teacher, teacher_fingerprint
 from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
 from distill.training.objective import Objective
 from distill.training.recipe import Recipe
@@ -90,15 +92,9 @@ def _inputs(
     return inputs
 
 
-def training_clips(recipe: Recipe, clips: list[Clip]) -> list[int]:
-    """Positions in `clips` of those that the recipe may train on."""
-    chosen = {clip.path for clip in recipe.split.divide(clips)[0]}
-    return [index for index, clip in enumerate(clips) if clip.path in chosen]
-
-
 def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
     """The recipe's teacher targets; what of a cache is missing is made."""
-    indices, frontend = training_clips(recipe, clips), recipe.student.frontend
+    indices, frontend = recipe.split.training_positions(clips), recipe.student.frontend
 
     def open_maker() -> TargetMaker:
         rate_hz = frontend.sample_rate_hz
@@ -120,11 +116,17 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
     if not recipe.training.cache:
         return open_maker()
     heard = [clips[index] for index in indices]
-    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed)
-    key = cache_key(*parts, *([recipe.stream] if recipe.stream else []))
+    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed, recipe.stream)
+    key = cache_key(*parts, *files_behind(heard, recipe.teachers))
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
     cache.build(open_maker, n_processes)
     return cache.load()
+
+
+def files_behind(clips: Sequence[Clip], teachers: Sequence[TeacherConfig]) -> list[str]:
+    """Fingerprints of the clips' and the teachers' files, for the key of a cache."""
+    audio = fingerprint(data_dir(), [clip.path for clip in clips])
+    return [audio, *(teacher_fingerprint(teacher, peers_dir()) for teacher in teachers)]
 
 
 def balance(clips: list[Clip]) -> NDArray[np.float64]:

@@ -18,17 +18,19 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import nn
 
 from distill.mixing.mixtures import Bout, Mixture
+from distill.progress import tracked
 from distill.teachers.base import Layer, Teacher, TeacherOutput
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
+from edge_audio.support.files import file_draft, write_atomically
 
 SHARD_SIZE = 64
 MAX_SOURCES = 8
+"""Clips in one mixture."""
 MAX_BOUTS = 64
 _FORMAT = 2  # of what a shard contains
 _TEACHER_BATCH = 8
@@ -73,7 +75,7 @@ class Targets(Protocol):
 
 
 class DrawsMixtures(Protocol):
-    """A `Mixer` or a `StreamMixer`."""
+    """A `Mixer` or a `FeedMixer`."""
 
     def draw(self, seed: Sequence[int]) -> Mixture: ...
 
@@ -97,6 +99,8 @@ class TargetMaker:
             if isinstance(teacher, nn.Module):
                 teacher.to(device)
         self.teachers = tuple(TeacherInfo.of(teacher) for teacher in teachers)
+        if n_mixtures < 1:
+            raise UsageError(f"training.n_mixtures is {n_mixtures}: it must be at least 1")
         if len({teacher.name for teacher in teachers}) < len(teachers):
             names = ", ".join(teacher.name for teacher in teachers)
             raise UsageError(f"teachers of one name ({names}): rename a checkpoint or folder")
@@ -153,10 +157,12 @@ def _fields(output: TeacherOutput) -> Iterator[tuple[str, NDArray[np.float16]]]:
 
 
 class TargetCache:
-    """`n_mixtures` cached mixtures, in `n_mixtures / SHARD_SIZE` shards."""
+    """The first `n_mixtures` mixtures of a folder of shards, which are always whole, so that runs
+    of different lengths share them."""
 
     def __init__(self, folder: Path, n_mixtures: int) -> None:
-        self.folder, self.n_shards = folder, max(1, n_mixtures // SHARD_SIZE)
+        self.folder, self.n_mixtures = folder, n_mixtures
+        self.n_shards = -(-n_mixtures // SHARD_SIZE)
 
     def build(self, open_maker: Callable[[], TargetMaker], n_processes: int) -> None:
         """Makes the shards that are missing; the maker is opened only if there are any."""
@@ -165,27 +171,27 @@ class TargetCache:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         maker = open_maker()
-        teachers = self.folder / _TEACHERS_NAME
-        teachers.write_bytes(msgspec.json.encode(maker.teachers))
+        write_atomically(self.folder / _TEACHERS_NAME, msgspec.json.encode(maker.teachers))
         jobs = [(index, self._path(index)) for index in missing]
         done = _save_shards(maker, jobs, n_processes)
-        for _ in track(done, total=len(jobs), description="teacher targets"):
+        for _ in tracked(done, "teacher targets", total=len(jobs)):
             pass
 
     def load(self) -> CachedTargets:
-        """All shards in memory (about 240 kB per 10 s mixture with four layers of mn04)."""
+        """All of them in memory (about 240 kB per 10 s mixture with four layers of mn04)."""
         teachers = msgspec.json.decode(
             (self.folder / _TEACHERS_NAME).read_bytes(), type=tuple[TeacherInfo, ...]
         )
         arrays: Arrays = {}
-        for index in track(range(self.n_shards), description="loading targets"):
-            rows = slice(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)
+        for index in tracked(range(self.n_shards), "loading targets"):
+            start = index * SHARD_SIZE
+            stop = min(start + SHARD_SIZE, self.n_mixtures)
             with np.load(self._path(index)) as shard:
                 for field, part in shard.items():
                     if field not in arrays:
-                        shape = (self.n_shards * SHARD_SIZE, *part.shape[1:])
+                        shape = (self.n_mixtures, *part.shape[1:])
                         arrays[field] = np.empty(shape, part.dtype)
-                    arrays[field][rows] = part
+                    arrays[field][start:stop] = part[: stop - start]
         return CachedTargets(teachers, arrays)
 
     def _path(self, index: int) -> Path:
@@ -206,8 +212,8 @@ class CachedTargets:
 
 
 def cache_key(*parts: Any) -> str:
-    """Names a cache folder by everything that its contents depend on, the clips as far as the
-    manifest describes them."""
+    """Names a cache folder by everything that its contents depend on: settings, what the clip list
+    says of the clips, and `fingerprint`s of the files behind clips and teachers."""
     return hashlib.sha256(msgspec.json.encode([_FORMAT, *parts])).hexdigest()[:16]
 
 
@@ -238,10 +244,8 @@ def _save_shard(job: tuple[int, Path]) -> None:
     index, path = job
     assert _maker is not None
     arrays = _maker.batch(np.arange(index * SHARD_SIZE, (index + 1) * SHARD_SIZE))
-    partial = path.with_suffix(".partial.npz")
     try:
-        np.savez(partial, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
+        with file_draft(path) as draft, draft.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EdgeAudioError(f"cannot write {path}: {error}; free some space, run again") from error

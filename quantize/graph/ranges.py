@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill.students.state import flatten
 from distill.students.student import Student
 from edge_audio.support.arrays import FloatArray
 from quantize.graph.layers import Range
@@ -56,7 +57,7 @@ def _states(student: Student, frames: FloatArray) -> Iterator[Sequence[Tensor]]:
     with torch.inference_mode():
         for block in step_blocks(student.model_spec(), frames):
             state = student.step(torch.from_numpy(block), state)[1]
-            yield state
+            yield flatten(state)
 
 
 def _watcher(extremes: dict[tuple[str, str], list[tuple[float, float]]], name: str):  # type: ignore[no-untyped-def]

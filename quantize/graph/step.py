@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
+from distill.students.state import flatten, names, unflatten
 from distill.students.student import Student
 from edge_audio.bundle.spec import DType, ModelSpec, TensorSpec
 from edge_audio.features.frontend import hann_window, mel_weights
@@ -36,6 +37,8 @@ class StepGraph(nn.Module):
         self.eval()
         self.requires_grad_(False)
         self.student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._blank = student.initial_state()
+        self._names = names(self._blank)
 
     @property
     def spec(self) -> ModelSpec:
@@ -45,9 +48,9 @@ class StepGraph(nn.Module):
         return msgspec.structs.replace(spec, state=tuple(state))
 
     def forward(self, frames: Tensor, **state: Tensor) -> dict[str, Tensor]:
-        values = tuple(self._read(name, value) for name, value in state.items())
-        output, next_state = self.student.step(frames, values)
-        named = zip(state, next_state, strict=True)
+        values = [self._read(name, state[name]) for name in self._names]
+        output, next_state = self.student.step(frames, unflatten(self._blank, values))
+        named = zip(self._names, flatten(next_state), strict=True)
         return {
             "scores": torch.sigmoid(output.logits),
             **{f"{name}_next": self._keep(name, value) for name, value in named},

@@ -18,9 +18,9 @@ from distill.data.datasets.base import (
     EXTRA_TRAIN_FOLD,
     TRAIN_FOLD,
     Listed,
-    licence_tier,
     read_text,
 )
+from distill.data.licences import licence_tier
 from edge_audio.errors import UsageError
 
 _FOLDS = {

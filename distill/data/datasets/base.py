@@ -154,11 +154,3 @@ def display_names(path: Path) -> dict[str, str]:
     """Display name of each mid in a class map (index, mid, display_name) such as AudioSet's
     class_labels_indices.csv; UsageError if it is missing or none."""
     return {row["mid"]: row["display_name"] for row in read_table(path, ("mid", "display_name"))}
-
-
-def licence_tier(licence: str) -> str:
-    """What a licence allows: "A" may train shipped weights, with attribution; "E" forbids
-    commercial use; "C" is anything weaker or unknown."""
-    if "NC" in licence or "Sampling+" in licence:
-        return "E"
-    return "A" if licence.startswith(("CC0", "CC BY", "Public domain")) else "C"

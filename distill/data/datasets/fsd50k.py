@@ -3,7 +3,6 @@ TASLP 2022)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,15 +14,14 @@ from distill.data.datasets.base import (
     VALIDATION_FOLD,
     Listed,
     find_audio,
-    licence_tier,
     read_table,
     read_text,
 )
+from distill.data.licences import licence_name, licence_tier
 from edge_audio.errors import UsageError
 
 _FOLDS = {"train": TRAIN_FOLD, "val": VALIDATION_FOLD, "eval": EVALUATION_FOLD}
 _UNKNOWN_LICENCE = "unknown"
-_LICENCE_URL = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([^/]+)/([\d.]+)")
 
 
 class ClipInfo(msgspec.Struct):
@@ -95,13 +93,3 @@ def _read_infos(path: Path) -> dict[str, ClipInfo]:
         return {}
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
-
-
-def licence_name(url: str) -> str:
-    """ "CC BY-NC 3.0" for the address of its deed; other texts as they are."""
-    found = _LICENCE_URL.search(url)
-    if found is None:
-        return url
-    kind, version = found.groups()
-    kinds = {"zero": "CC0", "sampling+": "CC Sampling+"}
-    return f"{kinds.get(kind, f'CC {kind.upper()}')} {version}"

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from distill.data.datasets.base import Listed, find_audio, licence_tier, read_table
+from distill.data.datasets.base import Listed, find_audio, read_table
+from distill.data.licences import licence_tier
 from edge_audio.errors import UsageError
 
 LABELS = {

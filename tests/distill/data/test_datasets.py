@@ -19,8 +19,7 @@ from distill.data.checks import check_clip_list
 from distill.data.clip_list import Clip, read_clip_list, write_clip_list
 from distill.data.clip_store import ClipStore
 from distill.data.datasets import LAYOUTS, display_names, esc50, survey, urbansound8k
-from distill.data.datasets.base import licence_tier
-from distill.data.datasets.fsd50k import licence_name
+from distill.data.licences import licence_name, licence_tier
 from distill.data.split import Split
 from edge_audio.errors import SourceError, UsageError
 

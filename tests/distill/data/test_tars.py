@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.data.tars import MAX_MEMBER_BYTES, exists, read_bytes, shard_of, tar_members
+from distill.data.tars import MAX_MEMBER_BYTES, container_of, exists, read_bytes, tar_members
 from edge_audio.errors import SourceError
 
 
@@ -120,5 +120,9 @@ def test_no_damage_gives_anything_but_members_or_an_error(
 
 
 def test_clips_of_one_tar_are_of_one_shard_and_files_of_their_own() -> None:
-    assert shard_of("a/b.tar/c.wav") == shard_of("a/b.tar/d/e.wav") != shard_of("a/c.tar/c.wav")
-    assert len({shard_of(path) for path in ("a/b.wav", "a/c.wav", "a/b.tar/c.wav")}) == 3
+    assert (
+        container_of("a/b.tar/c.wav")
+        == container_of("a/b.tar/d/e.wav")
+        != container_of("a/c.tar/c.wav")
+    )
+    assert len({container_of(path) for path in ("a/b.wav", "a/c.wav", "a/b.tar/c.wav")}) == 3

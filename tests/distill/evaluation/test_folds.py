@@ -26,7 +26,6 @@ from distill.evaluation.folds import (
 from distill.evaluation.results import write_results
 from distill.mixing.mixtures import MixtureConfig
 from distill.runs.toml import read_toml
-from distill.training.distill import training_clips
 from distill.training.recipe import LossConfig, Recipe, TrainingConfig, read_recipe
 from distill.training.trainer import load_student
 from edge_audio.errors import EdgeAudioError, UsageError
@@ -65,7 +64,7 @@ def test_training_targets_leave_the_fold_out(data: FoldData, fold: int) -> None:
     heard = [data.clips[i] for i in arrays["sources"][arrays["sources"] >= 0]]
     assert {clip.fold for clip in heard if clip.is_esc} == set(FOLDS) - {fold}
     others = {clip.path for clip in heard if not clip.is_esc}
-    assert others <= {data.clips[i].path for i in training_clips(TINY_RECIPE, data.clips)}
+    assert others <= {data.clips[i].path for i in TINY_RECIPE.split.training_positions(data.clips)}
     assert len(others) > 10
     np.testing.assert_allclose(arrays["classes"].sum(1), 1.0, rtol=1e-5)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -14,29 +14,26 @@ from distill.students.blocks import BOUND
 from distill.students.causal_conv import convolve
 from distill.students.chunked import CHUNK, decayed_attention
 from distill.students.conv_mixer import DilatedConv
-from distill.students.lti import DiagonalSSM
+from distill.students.lti import DiagonalSSM, LTIState
 from distill.students.mlstm import MLSTMConfig
 from distill.students.selective import SelectiveSSMConfig
 from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import SLSTM, SLSTMConfig
+from distill.students.state import flatten
 from tests.support.student_zoo import MIXERS
 
 CHANNELS = 8
 TOKEN_S = 0.08
 
 
-def make_mixer(family: str, seed: int = 0) -> SequenceMixer:
+def make_mixer(family: str, seed: int = 0) -> SequenceMixer[Any]:
     torch.manual_seed(seed)
     return MIXERS[family].build(CHANNELS, TOKEN_S)
 
 
-def zero_state(mixer: SequenceMixer, like: Tensor) -> list[Tensor]:
-    return [like.new_zeros(len(like), *shape) for shape in mixer.state_shapes.values()]
-
-
-def run_steps(mixer: SequenceMixer, u: Tensor) -> Tensor:
+def run_steps(mixer: SequenceMixer[Any], u: Tensor) -> Tensor:
     """[B, T, D] -> [B, T, D] with one step after the other."""
-    state: Sequence[Tensor] = zero_state(mixer, u)
+    state = mixer.initial_state(len(u))
     rows = []
     for row in u.unbind(1):
         y, state = mixer.step(row, state)
@@ -72,16 +69,16 @@ def test_state_stays_bounded_over_20_000_steps_of_loud_noise(family: str) -> Non
     n_distinct = 997
     loud = random_input(n_distinct, scale=4.0, batch_size=1).float() + 0.5 * BOUND
     rows = loud.clamp(-BOUND, BOUND).unbind(1)
-    state: Sequence[Tensor] = zero_state(mixer, rows[0])
-    early = [0.0] * len(state)
+    state = mixer.initial_state(1)
+    early = [0.0] * len(flatten(state))
     with torch.inference_mode():
         for step in range(20_000):
             y, state = mixer.step(rows[step % n_distinct], state)
             if step < 2 * n_distinct:
-                peaks = (float(tensor.abs().max()) for tensor in state)
+                peaks = (float(tensor.abs().max()) for tensor in flatten(state))
                 early = [max(pair) for pair in zip(early, peaks, strict=True)]
     assert torch.isfinite(y).all()
-    for tensor, bound in zip(state, early, strict=True):
+    for tensor, bound in zip(flatten(state), early, strict=True):
         assert float(tensor.abs().max()) <= 1.01 * bound
 
 
@@ -105,7 +102,7 @@ def test_slowest_possible_mode_stays_below_its_declared_bound() -> None:
     state, one = torch.zeros(1, 1, 2), torch.ones(1, 1)
     with torch.inference_mode():
         for _ in range(2_000):
-            _, (state,) = ssm.step(one, (state,))
+            _, (state,) = ssm.step(one, LTIState(state))
     r = math.exp(-1.0 / 100.0)
     limit = math.sqrt(1 - r * r) / (1 - r)
     assert float(state.abs().max()) == pytest.approx(limit, rel=1e-3)
@@ -227,10 +224,10 @@ def test_selective_decay_never_reaches_one() -> None:
         mixer.project.weight.zero_()
         mixer.project.bias[:6] = 1.0
     one = torch.ones(1, CHANNELS)
-    (h,) = zero_state(mixer, one)
+    state = mixer.initial_state(1)
     with torch.inference_mode():
         for _ in range(2_000):
-            _, (h,) = mixer.step(one, (h,))
+            _, state = mixer.step(one, state)
     decay = math.exp(-TOKEN_S / 8.0)
     limit = math.sqrt(1.0 - decay * decay) / (1.0 - decay)
-    torch.testing.assert_close(h, torch.full_like(h, limit), rtol=1e-3, atol=0)
+    torch.testing.assert_close(state.h, torch.full_like(state.h, limit), rtol=1e-3, atol=0)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from distill.students.blocks import BOUND
 from distill.students.cost import count_mmac_per_s, count_parameters
-from distill.students.sequence_mixer import State
 from distill.students.sizes import PRESETS, SIZES, student_config
+from distill.students.state import flatten, unflatten
 from distill.students.stem import ConvStem
-from distill.students.student import Student, StudentConfig, StudentOutput
+from distill.students.student import Student, StudentConfig, StudentOutput, StudentState
 from edge_audio.errors import UsageError
 from tests.support.student_zoo import CONFIGS, MIXERS, N_TOKENS, make_student, random_frames
 
@@ -24,7 +24,9 @@ FAMILIES = sorted(CONFIGS)
 LOUD = 1e3
 
 
-def run_steps(student: Student, frames: Tensor, state: State) -> tuple[StudentOutput, State]:
+def run_steps(
+    student: Student, frames: Tensor, state: StudentState
+) -> tuple[StudentOutput, StudentState]:
     """Step by step; logits and embedding as `forward` has them."""
     outputs = []
     for block in frames.split(student.frames_per_step, dim=1):
@@ -132,9 +134,10 @@ def test_a_stream_can_be_reset_and_interleaved_with_another(student: Student) ->
     _, dirty = run_steps(student, other, student.initial_state())
     again, _ = run_steps(student, one, student.initial_state())
     assert torch.equal(again.logits, expected.logits)
-    kept = [tensor.clone() for tensor in dirty]
+    kept = [tensor.clone() for tensor in flatten(dirty)]
     run_steps(student, one, dirty)
-    assert all(map(torch.equal, kept, dirty)), "a step changed the state that it was given"
+    unchanged = map(torch.equal, kept, flatten(dirty))
+    assert all(unchanged), "a step changed the state that it was given"
 
 
 def test_every_parameter_has_a_finite_gradient_even_of_loud_input(student: Student) -> None:
@@ -194,7 +197,7 @@ def test_stem_gives_the_same_tokens_for_any_split_of_them(seed: int) -> None:
     frames = random_frames(8 * N_TOKENS, seed)
     sizes = np.random.default_rng(seed).choice([1, 2, 3, 5, 7], size=N_TOKENS)
     cuts = [int(cut) * 8 for cut in np.cumsum(sizes) if cut < N_TOKENS]
-    state = [torch.zeros(1, *shape) for shape in stem.state_shapes]
+    state = stem.initial_state(1)
     pieces = []
     for piece in frames.tensor_split(cuts, dim=1):
         tokens, state = stem.step(piece, state)
@@ -204,12 +207,13 @@ def test_stem_gives_the_same_tokens_for_any_split_of_them(seed: int) -> None:
 
 def test_specs_describe_the_tensors_that_a_step_takes_and_returns(student: Student) -> None:
     spec = student.model_spec()
-    frames, *state = (torch.zeros(tensor.shape) for tensor in (spec.frames, *spec.state))
-    output, next_state = student.step(frames, state)
+    frames, *tensors = (torch.zeros(tensor.shape) for tensor in (spec.frames, *spec.state))
+    blank = student.initial_state()
+    output, next_state = student.step(frames, unflatten(blank, tensors))
     shapes = [tensor.shape for tensor in spec.state]
     assert tuple(output.logits.shape) == spec.scores.shape
-    assert [tuple(tensor.shape) for tensor in next_state] == shapes
-    assert [tuple(tensor.shape) for tensor in student.initial_state()] == shapes
+    assert [tuple(tensor.shape) for tensor in flatten(next_state)] == shapes
+    assert [tuple(tensor.shape) for tensor in flatten(blank)] == shapes
     assert len({tensor.name for tensor in spec.state}) == len(spec.state)
     assert spec.frames_per_step == 8
 

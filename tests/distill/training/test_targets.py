@@ -49,14 +49,38 @@ def test_shards_are_resumed_identically_and_partial_files_ignored(
     first, second = sorted(cache.folder.glob("shard-*.npz"))
     first_bytes = first.read_bytes()
     second.unlink()
-    (cache.folder / "shard-00001.partial.npz").write_bytes(b"cut off")
+    draft = cache.folder / ".shard-00001.npz.0123abcd.unfinished"
+    draft.write_bytes(b"cut off")
     cache.build(lambda: maker, 1)
+    draft.unlink()
     assert first.read_bytes() == first_bytes
     after = cache.load()
     assert len(after) == 2 * SHARD_SIZE
     assert_equal(after, before)
     names = [path.name for path in cache.folder.iterdir()]
     assert sorted(names) == [first.name, second.name, "teachers.json"]
+
+
+@pytest.mark.parametrize("n_mixtures", [1, 63, 65, 100])
+def test_a_cache_has_as_many_mixtures_as_were_asked_for(
+    maker: TargetMaker, tmp_path: Path, n_mixtures: int
+) -> None:
+    cache = TargetCache(tmp_path / "targets", n_mixtures)
+    cache.build(lambda: maker, 1)
+    targets = cache.load()
+    assert len(targets) == n_mixtures
+    indices = np.arange(n_mixtures)[-3:]
+    for field, values in maker.batch(indices).items():
+        np.testing.assert_allclose(targets.batch(indices)[field], values, rtol=2e-3, atol=2e-3)
+    longer = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
+    longer.build(lambda: maker, 1)
+    for field, values in targets.arrays.items():
+        np.testing.assert_array_equal(longer.load().arrays[field][:n_mixtures], values)
+
+
+def test_no_mixtures_at_all_are_refused_by_name(maker: TargetMaker) -> None:
+    with pytest.raises(UsageError, match=r"training\.n_mixtures is 0"):
+        TargetMaker(maker.mixer, maker._teachers, FRONTEND, seed=0, n_mixtures=0)
 
 
 def test_two_processes_make_the_same_shards_as_one(maker: TargetMaker, tmp_path: Path) -> None:

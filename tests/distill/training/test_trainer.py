@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from torch import nn
 
@@ -18,14 +20,15 @@ from distill.data.clip_feed import FeedConfig
 from distill.data.clip_list import read_clip_list
 from distill.data.labels import audioset_labels
 from distill.students.student import Student, StudentConfig
-from distill.training.distill import balance, distill, open_targets, start_student, training_clips
+from distill.teachers.efficientat import EfficientAT
+from distill.training.distill import balance, distill, open_targets, start_student
 from distill.training.inputs import HumanLabels, Masks, StrongLabels
 from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
 from distill.training.targets import CachedTargets
 from distill.training.trainer import Trainer, load_student, open_accelerator
 from edge_audio.errors import EdgeAudioError, UsageError
-from tests.distill.workshop import TINY_RECIPE, write_clip_list
+from tests.distill.workshop import TINY_RECIPE, TINY_TEACHER, write_clip_list
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_checkpoint(
 
 def test_only_clips_of_the_split_are_trained_on(in_workshop: Path) -> None:
     clips = read_clip_list(in_workshop / "data")
-    chosen = [clips[index] for index in training_clips(TINY_RECIPE, clips)]
+    chosen = [clips[index] for index in TINY_RECIPE.split.training_positions(clips)]
     assert len(chosen) == 24
     assert all(clip.fold != 5 and not clip.is_esc for clip in chosen)
 
@@ -151,6 +154,39 @@ def test_cache_of_another_split_lies_elsewhere(in_workshop: Path, tmp_path: Path
     for recipe in (TINY_RECIPE, msgspec.structs.replace(TINY_RECIPE, split=split)):
         open_targets(recipe, clips, tmp_path, 1)
     assert len(list(tmp_path.glob("targets-*"))) == 2
+
+
+@pytest.mark.parametrize("changed", ["clip", "teacher"])
+def test_cache_of_files_that_have_changed_is_made_anew(
+    in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    for name in ("data", "peers"):
+        shutil.copytree(in_workshop / name, tmp_path / name)
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("EDGE_AUDIO_PEERS", str(tmp_path / "peers"))
+    clips = read_clip_list(tmp_path / "data")
+    before = open_targets(TINY_RECIPE, clips, tmp_path / "cache", 1).batch(np.arange(64))
+    if changed == "clip":
+        for clip in clips:
+            sf.write(tmp_path / "data" / clip.path, np.full(8_000, 0.1), 16_000)
+    else:
+        torch.manual_seed(1)
+        state = EfficientAT(TINY_TEACHER.width).state_dict()
+        torch.save(state, tmp_path / "peers" / TINY_TEACHER.checkpoint)
+    after = open_targets(TINY_RECIPE, clips, tmp_path / "cache", 1).batch(np.arange(64))
+    same_audio = np.array_equal(before["mels"], after["mels"])
+    same_answers = np.array_equal(before["small.clip_logits"], after["small.clip_logits"])
+    assert (same_audio, same_answers) == ((False, True) if changed == "clip" else (True, False))
+
+
+def test_number_of_mixtures_is_the_same_with_and_without_a_cache(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    clips = read_clip_list(in_workshop / "data")
+    training = msgspec.structs.replace(TINY_RECIPE.training, n_mixtures=70)
+    recipe = msgspec.structs.replace(TINY_RECIPE, training=training)
+    for one in (recipe, on_the_fly(recipe)):
+        assert len(open_targets(one, clips, in_workshop / "runs" / "cache", 1)) == 70
 
 
 def on_the_fly(recipe: Recipe) -> Recipe:
@@ -192,7 +228,7 @@ def test_streamed_mixtures_come_from_a_pool_per_shard_and_train_a_student(
     assert load_student(checkpoint)[1].stream == stream
     clips = read_clip_list(in_workshop / "data")
     targets = open_targets(recipe, clips, tmp_path / "cache", 1)
-    allowed = set(training_clips(recipe, clips))
+    allowed = set(recipe.split.training_positions(clips))
     sources = targets.batch(np.arange(128))["sources"]
     heard = [set(part[part >= 0].tolist()) for part in (sources[:64], sources[64:])]
     assert all(len(pool) <= 6 and pool <= allowed for pool in heard)

@@ -325,16 +325,15 @@ def test_a_student_that_is_not_finite_is_refused(name: str, value: float) -> Non
 
 
 def test_an_unknown_mixer_is_refused_by_name() -> None:
-    class Silence(SequenceMixer):
-        def __init__(self) -> None:
-            super().__init__()
-            self.state_shapes = {}
-
+    class Silence(SequenceMixer[tuple[()]]):
         def forward(self, u: torch.Tensor) -> torch.Tensor:
             return 0.0 * u
 
-        def step(self, u: torch.Tensor, state: Any) -> tuple[torch.Tensor, tuple[()]]:
+        def step(self, u: torch.Tensor, state: tuple[()]) -> tuple[torch.Tensor, tuple[()]]:
             return 0.0 * u, ()
+
+        def initial_state(self, batch_size: int) -> tuple[()]:
+            return ()
 
     graph = fresh_graph()
     graph.student.blocks[0].mixer = Silence()
