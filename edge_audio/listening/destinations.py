@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -50,7 +51,7 @@ class Destinations:
         self._fan_outs: list[FanOut] = []
         self._open: Mapping[str, _Opened] = {}
         self._closing: list[threading.Thread] = []
-        self._losses: list[str] = []
+        self._losses: deque[str] = deque()
 
     def add(self, stream: Stream, shown: Sequence[Sink]) -> FanOut:
         """A stream, before anything is open: what is told to the FanOut goes to `shown`, the
@@ -93,12 +94,16 @@ class Destinations:
             undo.pop_all()
         return partial(self._commit, now, go_ons)
 
-    def close(self) -> list[str]:
-        """Ends all at once, within seconds. Returns a line for each that has lost something."""
+    def take_losses(self) -> Iterator[str]:
+        """A line for each destination that was closed since the last call and lost something."""
+        while self._losses:
+            yield self._losses.popleft()
+
+    def close(self) -> None:
+        """Ends all at once, within seconds."""
         self._join()
         self._commit({}, ())
         self._join()
-        return self._losses
 
     def _prepared(
         self, kind: str, section: Spec, undo: ExitStack

@@ -163,6 +163,8 @@ class ListenRun:
                 if listener.stream.name == name:
                     listener.sink.on_notice(text)
         self._problems.tell(self._destinations.problems)
+        for text in self._destinations.take_losses():
+            self._say(text)
         if not self._destinations.is_closing and self._signals.take_reload():
             self._reload()
 
@@ -170,7 +172,8 @@ class ListenRun:
         return [f"{name}: {text}" for name, text in self._destinations.problems.items()]
 
     def _close_destinations(self) -> None:
-        for text in self._destinations.close():  # the screen has ended
+        self._destinations.close()
+        for text in self._destinations.take_losses():  # the screen has ended
             say(text)
 
     def _notice(self, name: str, text: str) -> None:
