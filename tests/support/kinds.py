@@ -52,6 +52,8 @@ BY_PLACE = {
     "tests/project/test_examples.py::test_the_engine*": ("firmware",),
     "tests/project/test_examples.py::test_a_student*": ("train",),
     "tests/edge_audio/*three_hours*": ("soak",),
+    "tests/edge_audio/*takes_little_memory*": ("soak",),
+    "tests/edge_audio/cli/test_bench.py::test_scaling*": ("soak",),
     "tests/edge_audio/listening/test_chaos.py::*": ("soak",),
 }
 
