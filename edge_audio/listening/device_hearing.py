@@ -142,7 +142,8 @@ class DeviceHearing:
 
     def _count(self) -> None:
         stats, device = self.stream.stats, self._device
-        stats.audio_s = stats.heard_s = self.time_s
+        stats.audio_s = self.time_s
+        stats.heard_until(self.time_s)
         stats.n_restarts = device.losses.n_reboots + device.losses.n_reconnects
         if device.device_stats is not None:
             n_lost_samples = device.device_stats.n_dropped_samples

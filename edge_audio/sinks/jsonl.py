@@ -15,7 +15,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink, TopLabels, scored
 from edge_audio.sinks.level import LevelClock, check_level_every_s
-from edge_audio.sinks.records import event_record, record
+from edge_audio.sinks.records import event_record, notice_record, record
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
@@ -151,8 +151,7 @@ class _FileSink(Sink):
             self._worker.put(record(self._stream, time_s, **fields))
 
     def on_notice(self, text: str) -> None:
-        heard_s = self._stream.stats.heard_s
-        self._worker.put(record(self._stream, heard_s, kind="notice", text=text))
+        self._worker.put(notice_record(self._stream, text))
 
 
 class _RotatedFile:

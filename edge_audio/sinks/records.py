@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import scored
 from edge_audio.sources.stream import Stream
@@ -10,7 +13,17 @@ from edge_audio.sources.stream import Stream
 def record(stream: Stream, time_s: float, **fields: object) -> dict[str, object]:
     """{"time_s", "at", "stream", **fields}; `at` is ISO 8601 with zone and milliseconds, and
     left out where there is no time of day."""
-    at = stream.wall_time(time_s)
+    return _dated(stream, time_s, stream.wall_time(time_s), fields)
+
+
+def notice_record(stream: Stream, text: str) -> dict[str, object]:
+    """A record of what happens now, however long nothing has been heard."""
+    return _dated(stream, stream.stats.heard_s, stream.wall_now(), {"kind": "notice", "text": text})
+
+
+def _dated(
+    stream: Stream, time_s: float, at: datetime | None, fields: Mapping[str, object]
+) -> dict[str, object]:
     day = {} if at is None else {"at": at.isoformat(timespec="milliseconds")}
     return {"time_s": round(time_s, 3), **day, "stream": stream.name, **fields}
 

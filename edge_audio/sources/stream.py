@@ -31,6 +31,7 @@ class Stats:
     n_unknown_gaps: int = 0
     n_restarts: int = 0
     level_dbfs: float = SILENCE_DBFS
+    _heard_at: datetime | None = None
     _cpu_start_s: float = field(default_factory=time.process_time)
 
     @property
@@ -45,9 +46,21 @@ class Stats:
         self.audio_s += block_s
         self.lost_s += block.n_lost_samples / source.sample_rate_hz
         self.n_unknown_gaps += block.has_unknown_gap
-        self.heard_s = block.time_s + block_s
+        self.heard_until(block.time_s + block_s)
         self.level_dbfs = level_dbfs(block.samples)
         self.n_restarts = source.n_restarts
+
+    def heard_until(self, time_s: float) -> None:
+        """Takes note of how far the source was heard, now."""
+        self.heard_s, self._heard_at = time_s, datetime.now().astimezone()
+
+    def heard_at(self, time_s: float) -> datetime:
+        """Time of day, with its zone, of an audio time that was just heard: counted back from
+        the moment at which `heard_s` was, so that all destinations give an event the same time.
+        Neither the drift of a sound card nor a correction of the system's clock adds up over
+        months."""
+        heard_at = self._heard_at or datetime.now().astimezone()
+        return heard_at - timedelta(seconds=max(0.0, self.heard_s - time_s))
 
     def summary(self) -> str:
         """One line for the end of a run."""
@@ -79,15 +92,12 @@ class Stream:
     sounding: set[str] = field(default_factory=set)
 
     def wall_time(self, time_s: float) -> datetime | None:
-        """Time of day, with its zone, of an audio time that was just heard; None for recordings.
+        """Time of day, with its zone, of an audio time that was just heard; None for recordings."""
+        return self.stats.heard_at(time_s) if self.live else None
 
-        It counts back from now, so that neither the drift of a sound card nor a correction of
-        the system's clock adds up over months.
-        """
-        if not self.live:
-            return None
-        behind_s = max(0.0, self.stats.heard_s - time_s)
-        return datetime.now().astimezone() - timedelta(seconds=behind_s)
+    def wall_now(self) -> datetime | None:
+        """Time of day, with its zone, of something that happens now; None for recordings."""
+        return datetime.now().astimezone() if self.live else None
 
 
 def lost(lost_s: float, n_unknown_gaps: int) -> str:
