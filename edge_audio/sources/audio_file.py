@@ -103,8 +103,6 @@ def _reason(error: Exception) -> str:
     """libsndfile's own words, without the path that soundfile puts before them."""
     if isinstance(error, UnicodeEncodeError):
         return "its name is not UTF-8: rename it"
-    if isinstance(error, TypeError) and "samplerate" in str(error):  # RAW, by the file's name
-        return "raw samples have no header: convert it to WAV, or pipe it into listen --source -"
     text: str = getattr(error, "error_string", None) or str(error)
     text = one_line(text, _MAX_REASON_CHARS).rstrip(".").removeprefix("Error : ")
     return text or type(error).__name__
