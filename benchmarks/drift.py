@@ -57,7 +57,8 @@ class Drift(msgspec.Struct, kw_only=True):
     def hourly(self, values: list[float]) -> FloatArray:
         """[hours]: the mean of each hour's minutes."""
         whole = values[: len(values) // 60 * 60]
-        return np.array(whole, np.float32).reshape(-1, 60).mean(1)
+        means: FloatArray = np.array(whole, np.float32).reshape(-1, 60).mean(1)
+        return means
 
     @property
     def grows(self) -> bool:

@@ -39,4 +39,5 @@ def long_stream(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
 
 
 def _gain(rng: np.random.Generator, low_db: float, high_db: float) -> np.float32:
-    return np.float32(10.0 ** (rng.uniform(low_db, high_db) / 20.0))
+    gain: np.float32 = np.float32(10.0 ** (rng.uniform(low_db, high_db) / 20.0))
+    return gain

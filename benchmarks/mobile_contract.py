@@ -239,7 +239,8 @@ def _scores(seed: int, n_steps: int = 60) -> np.ndarray:
     flicker = rng.random((n_steps, len(LABELS))) < 0.12
     loud = np.where(sounds != flicker, 0.75, 0.05)
     scores = np.clip(loud + rng.normal(0.0, 0.06, loud.shape), 0.0, 1.0)
-    return scores.round(3)
+    rounded: np.ndarray = scores.round(3)
+    return rounded
 
 
 def _broken(scores: np.ndarray) -> np.ndarray:

@@ -171,7 +171,10 @@ def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> NDArra
     """That stretch of the synthesised demo scene, rounded to int16 as a microphone gives it."""
     rate_hz = frontend.sample_rate_hz
     samples = DemoScene(rate_hz).first(end_s)[round(start_s * rate_hz) :]
-    return np.round(samples * 32767.0).astype(np.float32) / np.float32(32768.0)
+    rounded: NDArray[np.float32] = np.round(samples * 32767.0).astype(np.float32) / np.float32(
+        32768.0
+    )
+    return rounded
 
 
 def make_golden(graph: StepGraph) -> Golden:

@@ -145,7 +145,8 @@ class ClipFeed:
         mine = self._order(epoch)[first:stop]
         pool = mine[len(mine) * number // self.n_pools : len(mine) * (number + 1) // self.n_pools]
         rng = np.random.default_rng((self._seed, epoch, first, number))
-        return self.indices[rng.permutation(pool)]
+        drawn: Indices = self.indices[rng.permutation(pool)]
+        return drawn
 
     def _order(self, epoch: int) -> Indices:
         """The epoch's order, before it is cut into parts and pools: shards are shuffled and

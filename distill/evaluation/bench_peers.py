@@ -35,7 +35,8 @@ class SlidingTeacher:
             mels = self._teacher.mels(torch.from_numpy(window)[None])
             features = self._teacher.network.features(mels).mean((2, 3))
             scores: NDArray[np.float32] = self._teacher.network.classify(features).sigmoid().numpy()
-        return scores[0]
+        row: NDArray[np.float32] = scores[0]
+        return row
 
 
 def mn04_1s() -> SlidingTeacher:

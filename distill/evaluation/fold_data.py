@@ -154,4 +154,5 @@ class FoldData:
         soft = regression.predict_proba(mixed.mean(1)).astype(np.float32)
         has_class = true.any(1, keepdims=True)
         share = np.where(has_class, self.fine_tuning.teacher_share, 1.0).astype(np.float32)
-        return (1.0 - share) * true + share * soft
+        targets: NDArray[np.float32] = (1.0 - share) * true + share * soft
+        return targets

@@ -260,9 +260,10 @@ def _mean_of_drawn(classes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64
 
 def _divided(numerator: NDArray[np.float64], denominator: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient, NaN where the denominator is 0."""
-    return np.divide(
+    ratios: NDArray[np.float64] = np.divide(
         numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0.0
     )
+    return ratios
 
 
 def cross_validate(

@@ -147,7 +147,8 @@ def _cross_triggers(
     common_s = wrong.overlap_s(events) @ label_of  # [n, n_labels]
     is_crossed = common_s >= config.cross_tolerance * wrong.length_s[:, None]
     in_scene = wrong.scene == np.arange(n_scenes)[:, None]
-    return is_crossed.T.astype(float) @ in_scene.T.astype(float)
+    crossed: FloatArray = is_crossed.T.astype(float) @ in_scene.T.astype(float)
+    return crossed
 
 
 def _effective_rate(
@@ -162,7 +163,8 @@ def _effective_rate(
     known = other_hours > 0
     crossed = (counts.crossed @ weights)[:, :, known] / other_hours[known]
     n_others = np.maximum(known.sum() - known, 1)[:, None]
-    return rate + config.cross_weight * crossed.sum(2) / n_others
+    rates: FloatArray = rate + config.cross_weight * crossed.sum(2) / n_others
+    return rates
 
 
 def _area(

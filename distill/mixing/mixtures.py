@@ -178,7 +178,8 @@ def coloured_noise(rng: Rng, n_samples: int, level_dbfs: float) -> FloatArray:
     spectrum = rfft(rng.standard_normal(size, np.float32))
     bins = np.maximum(1.0, np.arange(len(spectrum), dtype=np.float32) / 50.0)
     noise = irfft(spectrum * bins ** np.float32(-rng.uniform(0.0, 1.0)), size)
-    return noise[:n_samples] * level_gain(noise, level_dbfs)
+    scaled: FloatArray = noise[:n_samples] * level_gain(noise, level_dbfs)
+    return scaled
 
 
 def level_gain(samples: FloatArray, level_dbfs: float) -> np.float32:
@@ -187,7 +188,8 @@ def level_gain(samples: FloatArray, level_dbfs: float) -> np.float32:
     power = np.square(samples)
     loud = power[power >= np.median(power)]
     rms = np.sqrt(loud.mean()) if len(loud) else 0.0
-    return np.float32(10.0 ** (level_dbfs / 20.0) / max(float(rms), 1e-5))
+    gain: np.float32 = np.float32(10.0 ** (level_dbfs / 20.0) / max(float(rms), 1e-5))
+    return gain
 
 
 def _low_pass(clip: FloatArray, cutoff_hz: float, sample_rate_hz: int) -> FloatArray:
@@ -195,7 +197,8 @@ def _low_pass(clip: FloatArray, cutoff_hz: float, sample_rate_hz: int) -> FloatA
     size = next_fast_len(len(clip), real=True)
     hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz)
     mask = np.clip((1.1 * cutoff_hz - hz) / (0.1 * cutoff_hz), 0.0, 1.0)
-    return irfft(rfft(clip, size) * mask.astype(np.float32), size)[: len(clip)]
+    filtered: FloatArray = irfft(rfft(clip, size) * mask.astype(np.float32), size)[: len(clip)]
+    return filtered
 
 
 def _reverberate(rng: Rng, clip: FloatArray, decay_s: float, sample_rate_hz: int) -> FloatArray:
@@ -204,7 +207,8 @@ def _reverberate(rng: Rng, clip: FloatArray, decay_s: float, sample_rate_hz: int
     tail = rng.standard_normal(n_tail) * 10.0 ** (-3.0 * np.arange(n_tail) / n_tail)
     tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.square(tail).sum())
     tail[0] = 1.0
-    return oaconvolve(clip, tail)[: len(clip)].astype(np.float32)
+    reverberant: FloatArray = oaconvolve(clip, tail)[: len(clip)].astype(np.float32)
+    return reverberant
 
 
 def _hum(rng: Rng, n_samples: int, sample_rate_hz: int) -> FloatArray:
@@ -215,7 +219,8 @@ def _hum(rng: Rng, n_samples: int, sample_rate_hz: int) -> FloatArray:
     levels = 10.0 ** (rng.uniform(-80.0, -40.0, (8, 1)) / 20.0)
     phases = rng.uniform(0.0, 2.0 * np.pi, (8, 1))
     waves = levels * np.sin(2.0 * np.pi * harmonics * time_s + phases)
-    return waves.sum(0).astype(np.float32)
+    hum: FloatArray = waves.sum(0).astype(np.float32)
+    return hum
 
 
 def _filter_randomly(
@@ -230,4 +235,5 @@ def _filter_randomly(
     gain_db = np.interp(np.log2(np.maximum(hz, 1.0)), np.log2(octaves), gains_db)
     high_pass = 1.0 / (1.0 + (rng.uniform(20.0, 250.0) / np.maximum(hz, 1.0)) ** 4)
     mask = (10.0 ** (gain_db / 20.0) * high_pass).astype(np.float32)
-    return irfft(rfft(samples, size) * mask, size)[: len(samples)]
+    noise: FloatArray = irfft(rfft(samples, size) * mask, size)[: len(samples)]
+    return noise

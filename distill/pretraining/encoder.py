@@ -26,14 +26,16 @@ class Block(nn.Module):
     def forward(self, x: Tensor, attend: Tensor | None = None) -> Tensor:
         """[B, L, D] -> [B, L, D]; attend [B, L]: the tokens that others may look at."""
         x = x + self._attention(self.attention_norm(x), attend)
-        return x + self.mlp(self.mlp_norm(x))
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
 
     def _attention(self, x: Tensor, attend: Tensor | None) -> Tensor:
         heads = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # [B, L, 3, heads, D / heads]
         query, key, value = heads.transpose(1, 3).unbind(2)
         mask = None if attend is None else attend[:, None, None]
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 class PatchEncoder(nn.Module):
@@ -73,7 +75,8 @@ class PatchEncoder(nn.Module):
         whole = mels[:, : n_positions * config.patch_frames]
         grid = whole.unflatten(1, (n_positions, config.patch_frames))
         grid = grid.unflatten(-1, (config.n_bands, config.patch_mels))
-        return grid.transpose(2, 3).flatten(3).flatten(1, 2)
+        out: Tensor = grid.transpose(2, 3).flatten(3).flatten(1, 2)
+        return out
 
     def tokens(self, mels: Tensor, first_position: Tensor | int = 0) -> Tensor:
         """[B, T, n_mels] -> [B, N, D]: embedded patches that know their place; the clip's first
@@ -83,7 +86,8 @@ class PatchEncoder(nn.Module):
         first = torch.as_tensor(first_position, device=mels.device).reshape(-1, 1)
         angles = (first + positions)[..., None] * self.frequencies
         time = torch.cat([angles.sin(), angles.cos()], dim=-1)  # Vaswani et al. 2017
-        return patches + (time[:, :, None] + self.band).flatten(1, 2)
+        out: Tensor = patches + (time[:, :, None] + self.band).flatten(1, 2)
+        return out
 
     def encode(self, tokens: Tensor, attend: Tensor | None = None) -> list[Tensor]:
         """Any of a clip's tokens [B, N, D] -> [B, 1 + N, D] after each block, the clip's summary

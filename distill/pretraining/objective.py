@@ -76,7 +76,8 @@ class Decoder(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             mixed = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             x = x + functional.gelu(norm(mixed))
-        return self.predict(x.flatten(1, 2))
+        out: Tensor = self.predict(x.flatten(1, 2))
+        return out
 
 
 class LatentStudent(nn.Module):

@@ -24,7 +24,8 @@ class _CausalConvolution(torch.autograd.Function):
         spectrum = torch.fft.rfft(u, size, dim=1)
         response = torch.fft.rfft(kernel, size, dim=0)
         ctx.save_for_backward(spectrum, response)
-        return torch.fft.irfft(spectrum * response, size, dim=1)[:, :n_steps]
+        out: Tensor = torch.fft.irfft(spectrum * response, size, dim=1)[:, :n_steps]
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,8 @@ def decayed_attention(
     states = _scan(kept, added.unflatten(3, value.shape[3:]))
     recalled = (query @ states.flatten(3)).unflatten(3, value.shape[3:])
     y = inside + torch.exp(decay + scale_before - log_scale)[..., None] * recalled
-    return y.flatten(1, 2)
+    out: Tensor = y.flatten(1, 2)
+    return out
 
 
 def decayed_attention_step(

@@ -74,7 +74,8 @@ class CausalTCN(SequenceMixer[TCNState]):
         y = first(u)
         for conv in others:
             y = conv(functional.hardswish(y))
-        return y + self.skip * u
+        out: Tensor = y + self.skip * u
+        return out
 
     def step(self, u: Tensor, state: TCNState) -> tuple[Tensor, TCNState]:
         first, *others = self._convs()

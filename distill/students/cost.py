@@ -52,4 +52,5 @@ def _step_multiplications(student: Student, batch_size: int) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as matrices, _ProductCounter() as other:
         student.step(frames, student.initial_state(batch_size))
     student.train(was_training)
-    return int(matrices.get_total_flops()) // 2 + other.n_products
+    n_products: int = int(matrices.get_total_flops()) // 2 + other.n_products
+    return n_products

@@ -87,7 +87,8 @@ class MLSTM(SequenceMixer[StateT]):
         return self.max_decay * torch.sigmoid(logit)
 
     def _heads(self, u: Tensor) -> Tensor:
-        return u.unflatten(-1, self.value_shape)
+        out: Tensor = u.unflatten(-1, self.value_shape)
+        return out
 
     def _zeros(self, batch_size: int, *shape: int) -> Tensor:
         return self.skip.new_zeros(batch_size, *shape)

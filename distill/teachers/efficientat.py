@@ -92,7 +92,8 @@ class _ConcurrentSqueezeExcitation(nn.Module):
         self.conc_se_layers = nn.ModuleList([_SqueezeExcitation(channels, squeezed)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conc_se_layers[0](x)
+        out: Tensor = self.conc_se_layers[0](x)
+        return out
 
 
 class _InvertedResidual(nn.Module):
@@ -118,7 +119,8 @@ class _InvertedResidual(nn.Module):
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self.residual else self.block(x)
+        out: Tensor = x + self.block(x) if self.residual else self.block(x)
+        return out
 
 
 class EfficientAT(nn.Module):
@@ -261,7 +263,8 @@ class EfficientATTeacher(nn.Module):
         stride = self.network.shapes[index][1]
         bands = _n_bands(index, stride, last=len(self.network.shapes) - 1)
         pooled = feature_map.unflatten(2, (bands, -1)).mean(3)
-        return pooled.flatten(1, 2).transpose(1, 2)
+        out: Tensor = pooled.flatten(1, 2).transpose(1, 2)
+        return out
 
 
 def _n_bands(index: int, stride: int, last: int) -> int:

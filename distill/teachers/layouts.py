@@ -97,7 +97,8 @@ class ASTLayout:
 
     def frames(self, state: Tensor) -> Tensor:
         patches = state[:, _AST_SUMMARY_TOKENS:]
-        return patches.unflatten(1, (self._n_bands, -1)).mean(1)
+        out: Tensor = patches.unflatten(1, (self._n_bands, -1)).mean(1)
+        return out
 
     def timing(self, n_frames: int) -> Timing:
         return self._timing
@@ -126,7 +127,8 @@ class ClapLayout:
     def frames(self, state: Tensor) -> Tensor:
         """[B, D, n_chunks * bands, times] -> [B, n_chunks * times, D]."""
         chunks = state.unflatten(2, (self._n_chunks, -1)).mean(3)
-        return chunks.flatten(2).transpose(1, 2)
+        out: Tensor = chunks.flatten(2).transpose(1, 2)
+        return out
 
     def timing(self, n_frames: int) -> Timing:
         n_columns = self._n_columns / n_frames

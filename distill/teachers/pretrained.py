@@ -79,4 +79,5 @@ class SelfSupervisedTeacher(nn.Module):
 
 def _frames(tokens: Tensor, n_bands: int) -> Tensor:
     """[B, positions * bands, D] -> [B, positions, bands * D]."""
-    return tokens.unflatten(1, (-1, n_bands)).flatten(2)
+    out: Tensor = tokens.unflatten(1, (-1, n_bands)).flatten(2)
+    return out

@@ -136,7 +136,8 @@ def balance(clips: list[Clip]) -> NDArray[np.float64]:
         for label in clip.labels:
             counts[label] = counts.get(label, 0) + 1
     rarest = [min((counts[label] for label in clip.labels), default=1) for clip in clips]
-    return 1.0 / np.sqrt(np.array(rarest, float))
+    weights: NDArray[np.float64] = 1.0 / np.sqrt(np.array(rarest, float))
+    return weights
 
 
 def check_start(recipe: Recipe, clips: list[Clip]) -> None:

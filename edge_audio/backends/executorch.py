@@ -213,4 +213,5 @@ def _buffer(tensors: list[_TensorFacts]) -> NDArray[np.uint8]:
 
 def _view(buffer: NDArray[np.uint8], facts: _TensorFacts) -> np.ndarray:
     shape = tuple(facts.sizes[: facts.n_dims])
-    return np.ndarray(shape, _DTYPES[facts.scalar_type], buffer, facts.offset)
+    view: np.ndarray = np.ndarray(shape, _DTYPES[facts.scalar_type], buffer, facts.offset)
+    return view

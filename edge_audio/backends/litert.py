@@ -111,7 +111,8 @@ def _view(interpreter: Any, tensor_id: int) -> np.ndarray:
     interpreter refuses to run while somebody holds one of the arrays that it hands out."""
     array = interpreter.tensor(tensor_id)()
     memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
-    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+    view: np.ndarray = np.frombuffer(memory, array.dtype).reshape(array.shape)
+    return view
 
 
 def _signature_name(interpreter: Any) -> str:

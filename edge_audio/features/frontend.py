@@ -30,7 +30,8 @@ def mel_weights(spec: FrontendSpec) -> FloatArray:
     mels = hz_to_mel(bin_hz)[:, None]
     rising = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    weights: FloatArray = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return weights
 
 
 @lru_cache(maxsize=8)
@@ -50,7 +51,10 @@ def _overlapping_frames(spec: FrontendSpec, samples: FloatArray) -> FloatArray:
     sliding_window_view costs as much as the FFT at these sizes)."""
     shape = (n_frames(spec, len(samples)), spec.window_samples)
     strides = (spec.hop_samples * samples.itemsize, samples.itemsize)
-    return np.ndarray(shape, samples.dtype, np.ascontiguousarray(samples), 0, strides)
+    windows: FloatArray = np.ndarray(
+        shape, samples.dtype, np.ascontiguousarray(samples), 0, strides
+    )
+    return windows
 
 
 def _mel_power(power: FloatArray, weights: FloatArray) -> FloatArray:

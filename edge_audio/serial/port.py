@@ -21,7 +21,8 @@ def _serial() -> ModuleType:
         raise SourceError(
             "serial ports need the pyserial package: pip install 'edge-audio[serial]'"
         ) from error
-    return serial
+    module: ModuleType = serial
+    return module
 
 
 def open_port(port: str, baud: int) -> Any:

@@ -43,7 +43,8 @@ def _cobs() -> ModuleType:
         raise SourceError(
             "serial ports need the cobs package: pip install 'edge-audio[serial]'"
         ) from error
-    return cobs
+    module: ModuleType = cobs
+    return module
 
 
 def crc16(data: bytes) -> int:

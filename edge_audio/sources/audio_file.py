@@ -68,7 +68,8 @@ class AudioFile:
     @property
     def duration_s(self) -> float:
         """Length as the file states it; known once the file is open."""
-        return self._file.frames / self._file.samplerate
+        seconds: float = self._file.frames / self._file.samplerate
+        return seconds
 
     def blocks(self) -> Iterator[Block]:
         """The file from its current position to its end, about block_ms at a time."""

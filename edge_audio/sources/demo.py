@@ -32,7 +32,8 @@ def _noise(
     hz = np.maximum(np.fft.rfftfreq(n_samples, 1.0 / rate_hz), 1.0)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     noise = np.fft.irfft(spectrum * (hz >= low_hz) / hz**tilt, n_samples)
-    return (noise / noise.std()).astype(np.float32)
+    sound: FloatArray = (noise / noise.std()).astype(np.float32)
+    return sound
 
 
 def _tone(phase_cycles: FloatArray, hz: FloatArray, rate_hz: int, tilt: float) -> FloatArray:
@@ -71,7 +72,10 @@ def _hits(at_s: NDArray[np.float64], n_samples: int, rate_hz: int) -> FloatArray
 def quiet_room(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     """Pink noise at -60 dB and a trace of mains hum."""
     hum = np.sin(2 * np.pi * 100.0 * _seconds(n_samples, rate_hz))
-    return 1e-3 * _noise(rng, n_samples, rate_hz, 30.0, tilt=0.5) + np.float32(2e-4) * hum
+    sound: FloatArray = (
+        1e-3 * _noise(rng, n_samples, rate_hz, 30.0, tilt=0.5) + np.float32(2e-4) * hum
+    )
+    return sound
 
 
 def smoke_alarm(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
@@ -84,7 +88,8 @@ def smoke_alarm(rng: np.random.Generator, n_samples: int, rate_hz: int) -> Float
     envelope = envelope * (in_cycle_s < 3.0)
     hz = np.full(n_samples, 3100.0, np.float32)
     horn = 0.4 * envelope * _tone(3100.0 * t_s, hz, rate_hz, tilt=1.5)
-    return quiet_room(rng, n_samples, rate_hz) + horn
+    sound: FloatArray = quiet_room(rng, n_samples, rate_hz) + horn
+    return sound
 
 
 def siren(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
@@ -92,7 +97,8 @@ def siren(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     t_s = _seconds(n_samples, rate_hz)
     hz = (975.0 - 375.0 * np.cos(2 * np.pi * t_s / 4.0)).astype(np.float32)
     phase = np.cumsum(hz, dtype=np.float64) / rate_hz
-    return np.float32(0.25) * _tone(phase.astype(np.float32), hz, rate_hz, tilt=1.0)
+    sound: FloatArray = np.float32(0.25) * _tone(phase.astype(np.float32), hz, rate_hz, tilt=1.0)
+    return sound
 
 
 def rain(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
@@ -114,7 +120,8 @@ def surf(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     breaking = np.where(wave < 0.5, (2 * wave) ** 4, np.exp(-(wave - 0.5) * 6.0))
     rumble = _noise(rng, n_samples, rate_hz, 40.0, tilt=1.0)
     hiss = _noise(rng, n_samples, rate_hz, 300.0, tilt=0.5)
-    return (0.07 * swell * rumble + 0.12 * breaking * hiss).astype(np.float32)
+    sound: FloatArray = (0.07 * swell * rumble + 0.12 * breaking * hiss).astype(np.float32)
+    return sound
 
 
 def clock(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
@@ -151,7 +158,8 @@ def _bark(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     mouth = 1.0 / (1.0 + ((spectrum_hz - 1200.0) / 600.0) ** 2)
     voiced = np.fft.irfft(np.fft.rfft(voice + breath) * mouth, n_samples)
     envelope = np.minimum(progress / 0.08, (1.0 - progress) ** 1.5)
-    return (0.25 * envelope * voiced).astype(np.float32)
+    sound: FloatArray = (0.25 * envelope * voiced).astype(np.float32)
+    return sound
 
 
 def doorbell(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:

@@ -52,7 +52,8 @@ def _sounddevice() -> ModuleType:
         ) from error
     except Exception as error:
         raise SourceError(f"PortAudio did not start: {error}") from error
-    return sounddevice
+    module: ModuleType = sounddevice
+    return module
 
 
 # PortAudio's functions are not safe for threads: whoever opens, closes or lists holds the lock.

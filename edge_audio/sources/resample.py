@@ -44,7 +44,10 @@ class StreamResampler:
         output may overshoot [-1, 1] a little, as band-limited samples of clipped sound do.
         """
         mono = in_range(downmix(frames))
-        return mono.copy() if self._stream is None else self._stream.resample_chunk(mono)
+        resampled: FloatArray = (
+            mono.copy() if self._stream is None else self._stream.resample_chunk(mono)
+        )
+        return resampled
 
     def flush(self) -> FloatArray:
         """f32[m >= 0] that were held back; the next push starts a new stream."""
@@ -53,4 +56,5 @@ class StreamResampler:
             return nothing
         tail = self._stream.resample_chunk(nothing, last=True)
         self._stream.clear()
-        return tail
+        resampled: FloatArray = tail
+        return resampled

@@ -258,6 +258,7 @@ def _checked(pcm: NDArray[Any]) -> NDArray[Any]:
 
 def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
     if pcm.dtype == np.int16:
-        return pcm.astype(np.float32) * np.float32(1.0 / 32768.0)
+        samples: NDArray[np.float32] = pcm.astype(np.float32) * np.float32(1.0 / 32768.0)
+        return samples
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is clipped
         return pcm.astype(np.float32, copy=False)

@@ -100,12 +100,14 @@ class _WeightOnlyLinear(LinearConfig):
     def _get_act_deps(self, node: Any, program: Any, precision: Any) -> tuple[bool, list[Any]]:
         if self._has_float_input(node):
             return True, []
-        return super()._get_act_deps(node, program, precision)
+        deps: tuple[bool, list[Any]] = super()._get_act_deps(node, program, precision)
+        return deps
 
     def _get_output_deps(self, node: Any, program: Any, precision: Any) -> tuple[bool, list[Any]]:
         if self._has_float_input(node):
             return True, []
-        return super()._get_output_deps(node, program, precision)
+        deps: tuple[bool, list[Any]] = super()._get_output_deps(node, program, precision)
+        return deps
 
     def _has_float_input(self, node: Any) -> bool:
         return is_dequant(get_input_node(node, 1)) and not is_dequant(get_input_node(node, 0))

@@ -81,7 +81,8 @@ class Strip:
         frames = self._frames[n_partial : n_partial + n_whole]
         loudest = frames.reshape(-1, n_frames, frames.shape[1]).max(axis=1)[-n_columns:]
         loudness = (loudest - _QUIET) / (_LOUD - _QUIET)
-        return np.clip(loudness * _N_COLORS, 0, _N_COLORS - 1).astype(np.intp)
+        colors: NDArray[np.intp] = np.clip(loudness * _N_COLORS, 0, _N_COLORS - 1).astype(np.intp)
+        return colors
 
 
 def _row(upper: NDArray[np.intp], lower: NDArray[np.intp]) -> RenderResult:

@@ -350,7 +350,8 @@ class _ClipSink(Sink):
 def to_int16(samples: FloatArray) -> NDArray[np.int16]:
     """f32[n] with full scale at 1.0 -> 16 bits, clipped; NaN is silence."""
     scaled = np.nan_to_num(samples * np.float32(32_768.0))
-    return np.clip(np.rint(scaled), -32_768, 32_767).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(np.rint(scaled), -32_768, 32_767).astype(np.int16)
+    return pcm
 
 
 def _end(piece: tuple[int, NDArray[np.int16]]) -> int:
