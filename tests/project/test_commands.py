@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,27 @@ def test_every_command_that_a_page_shows_can_be_given(page: Path) -> None:
         except click.UsageError as error:
             wrong.append(f"{line}: {error.format_message()}")
     assert not wrong
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    done = subprocess.run(
+        ["make", "--question", "--print-data-base", "help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    targets = set(re.findall(r"^([\w.-]+):", done.stdout, re.MULTILINE))
+    named = {
+        found
+        for page in pages()
+        for token in tokens(page)
+        if token.type in ("fence", "code_inline")
+        for found in re.findall(r"^make ([a-z][\w.-]*)", token.content, re.MULTILINE)
+        if page.relative_to(REPOSITORY).parts[0] != "firmware_bridge"
+    }
+    assert {"check", "test", "listen"} <= named
+    assert named - targets - {"test-KIND", "test-NAME"} == set()
 
 
 def helps(group: click.Group) -> Iterator[tuple[str, str]]:
