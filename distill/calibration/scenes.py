@@ -1,4 +1,4 @@
-"""Soundscapes and long negatives, composed of held-out clips and heard by several listeners."""
+"""Soundscapes and long negatives, composed of held-out clips and heard by several scorers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.data.clip_list import Clip
-from distill.data.companions import Company
+from distill.data.companions import Companions
 from distill.mixing.soundscapes import (
     Scene,
     Sound,
@@ -19,12 +19,13 @@ from distill.mixing.soundscapes import (
     soundscapes,
 )
 from distill.progress import tracked
-from distill.scoring.streams import Detection, ScoreTrack, StreamScorer
+from distill.scoring.streams import ScoreTrack, Segment, StreamScorer
 
 LATENESS_S = 1.0
 """An event may be reported this long after its end and still counts as found."""
 
-Span = tuple[float, float]
+Stretch = tuple[float, float]
+"""Start and end of a stretch of time, in seconds."""
 
 
 def is_in_time(event: TrueEvent, seen_s: float) -> bool:
@@ -32,8 +33,8 @@ def is_in_time(event: TrueEvent, seen_s: float) -> bool:
     return event.onset_s <= seen_s <= event.offset_s + LATENESS_S
 
 
-class Rehearsal(NamedTuple):
-    """What one listener scored; per scene, of the labels that are compared.
+class SceneScores(NamedTuple):
+    """Scores of one model on the scenes of a fold, of the labels that are compared.
 
     events: true events of the soundscapes. sounds: all labels of what sounds in the negatives.
     """
@@ -46,7 +47,7 @@ class Rehearsal(NamedTuple):
     @property
     def durations_s(self) -> list[float]:
         """How long each of the negatives is."""
-        return [float(stream.times_s[-1]) for stream in self.negatives]
+        return [float(track.times_s[-1]) for track in self.negatives]
 
 
 class Fold(NamedTuple):
@@ -70,32 +71,33 @@ def fold_sounds(folder: Path, clips: Sequence[Clip], n_folds: int) -> list[Fold]
     return folds
 
 
-def rehearse(
-    listeners: Sequence[StreamScorer],
+def score_scenes(
+    scorers: Sequence[StreamScorer],
     labels: Sequence[str],
     folds: Sequence[Fold],
     config: SoundscapeConfig,
     seed: int,
-) -> list[list[Rehearsal]]:
-    """Lets all listeners hear the same scenes, made of one fold at a time: soundscapes of bouts
-    with one of `labels`, negatives of whole clips. -> a rehearsal for each listener and fold.
+) -> list[list[SceneScores]]:
+    """Lets all scorers hear the same scenes, made of one fold at a time: soundscapes of bouts
+    with one of `labels`, negatives of whole clips. -> the scores of each scorer in each
+    fold.
 
     Raises UsageError if no bout of a fold has one of the labels.
     """
     by_fold = [
-        _rehearse_fold(listeners, labels, sounds, config, (seed, fold))
+        _score_fold(scorers, labels, sounds, config, (seed, fold))
         for fold, sounds in enumerate(folds)
     ]
     return [list(mine) for mine in zip(*by_fold, strict=True)]
 
 
-def _rehearse_fold(
-    listeners: Sequence[StreamScorer],
+def _score_fold(
+    scorers: Sequence[StreamScorer],
     labels: Sequence[str],
     sounds: Fold,
     config: SoundscapeConfig,
     seed: tuple[int, int],
-) -> list[Rehearsal]:
+) -> list[SceneScores]:
     listed = [
         sound._replace(labels=tuple(x for x in sound.labels if x in labels))
         for sound in sounds.bouts
@@ -103,31 +105,31 @@ def _rehearse_fold(
     scenes = soundscapes(config, [sound for sound in listed if sound.labels], seed)
     name = f"fold {seed[1] + 1}"
     events, heard = _listen(
-        listeners, labels, tracked(scenes, f"{name}: soundscapes", config.n_scenes)
+        scorers, labels, tracked(scenes, f"{name}: soundscapes", config.n_scenes)
     )
     others, quiet = _listen(
-        listeners,
+        scorers,
         labels,
         tracked(negatives(config, sounds.clips, seed), f"{name}: negatives", config.n_negatives),
     )
     return [
-        Rehearsal(events, mine, others, mine_quiet)
+        SceneScores(events, mine, others, mine_quiet)
         for mine, mine_quiet in zip(heard, quiet, strict=True)
     ]
 
 
 def _listen(
-    listeners: Sequence[StreamScorer], labels: Sequence[str], scenes: Iterable[Scene]
+    scorers: Sequence[StreamScorer], labels: Sequence[str], scenes: Iterable[Scene]
 ) -> tuple[list[tuple[TrueEvent, ...]], list[list[ScoreTrack]]]:
-    """The events of every scene, and the streams of every listener, scene by scene."""
-    columns = [[listener.labels.index(label) for label in labels] for listener in listeners]
+    """The events of every scene, and of every scorer its track of each scene."""
+    columns = [[scorer.labels.index(label) for label in labels] for scorer in scorers]
     truth: list[tuple[TrueEvent, ...]] = []
-    heard: list[list[ScoreTrack]] = [[] for _ in listeners]
+    heard: list[list[ScoreTrack]] = [[] for _ in scorers]
     for scene in scenes:
         truth.append(scene.events)
-        for listener, chosen, streams in zip(listeners, columns, heard, strict=True):
-            times_s, scores = listener.stream(scene.samples)
-            streams.append(ScoreTrack(times_s, scores[:, chosen]))
+        for scorer, chosen, tracks in zip(scorers, columns, heard, strict=True):
+            times_s, scores = scorer.track(scene.samples)
+            tracks.append(ScoreTrack(times_s, scores[:, chosen]))
     return truth, heard
 
 
@@ -138,32 +140,39 @@ class Negatives:
     """
 
     def __init__(
-        self, sounds: Sequence[Sequence[TrueEvent]], durations_s: Sequence[float], company: Company
+        self,
+        sounds: Sequence[Sequence[TrueEvent]],
+        durations_s: Sequence[float],
+        companions: Companions,
     ) -> None:
         """sounds: all labels of what sounds in each scene."""
-        self._spans = [
-            {label: expected_spans(scene, others) for label, others in company.items()}
+        self._expected = [
+            {label: expected_stretches(scene, others) for label, others in companions.items()}
             for scene in sounds
         ]
         self.hours = {
             label: sum(
-                _uncovered_s(spans[label], duration_s)
-                for spans, duration_s in zip(self._spans, durations_s, strict=True)
+                _uncovered_s(stretches[label], duration_s)
+                for stretches, duration_s in zip(self._expected, durations_s, strict=True)
             )
             / 3600.0
-            for label in company
+            for label in companions
         }
 
-    def is_false(self, scene: int, one: Detection) -> bool:
+    def is_false(self, scene: int, one: Segment) -> bool:
         """Whether the start that was reported in this scene is a false alarm."""
-        return not any(start <= one.seen_s <= end for start, end in self._spans[scene][one.label])
+        return not any(
+            start <= one.seen_s <= end for start, end in self._expected[scene][one.label]
+        )
 
 
-def expected_spans(sounds: Sequence[TrueEvent], company: frozenset[str]) -> list[Span]:
+def expected_stretches(sounds: Sequence[TrueEvent], companions: frozenset[str]) -> list[Stretch]:
     """When a label may be reported, rising and without overlap."""
-    spans = sorted((x.onset_s, x.offset_s + LATENESS_S) for x in sounds if x.label in company)
-    merged: list[Span] = []
-    for start_s, end_s in spans:
+    stretches = sorted(
+        (x.onset_s, x.offset_s + LATENESS_S) for x in sounds if x.label in companions
+    )
+    merged: list[Stretch] = []
+    for start_s, end_s in stretches:
         if merged and start_s <= merged[-1][1]:
             merged[-1] = merged[-1][0], max(end_s, merged[-1][1])
         else:
@@ -171,6 +180,6 @@ def expected_spans(sounds: Sequence[TrueEvent], company: frozenset[str]) -> list
     return merged
 
 
-def _uncovered_s(spans: Sequence[Span], duration_s: float) -> float:
-    covered_s = sum(max(0.0, min(end, duration_s) - start) for start, end in spans)
+def _uncovered_s(stretches: Sequence[Stretch], duration_s: float) -> float:
+    covered_s = sum(max(0.0, min(end, duration_s) - start) for start, end in stretches)
     return max(0.0, duration_s - covered_s)

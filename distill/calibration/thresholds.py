@@ -12,18 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, is_in_time, rehearse
+from distill.calibration.scenes import (
+    Fold,
+    Negatives,
+    SceneScores,
+    fold_sounds,
+    is_in_time,
+    score_scenes,
+)
 from distill.data.clip_list import Clip
-from distill.data.companions import Company, companions
+from distill.data.companions import Companions, find_companions
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.progress import tracked
-from distill.scoring.streams import StreamScorer, detect_swept
+from distill.scoring.streams import StreamScorer, swept_segments
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import HYSTERESIS
 from edge_audio.events.sweep import Counts, SweptDetector, allowed_alarms, lowest_within
 
-N_POINTS = 48
+N_THRESHOLDS = 48
 """Candidate thresholds, evenly spaced in log-odds."""
 
 _HIGHEST = 0.998
@@ -69,21 +76,21 @@ class Sweep(NamedTuple):
 
 def calibrate(
     config: CalibrationConfig,
-    listener: StreamScorer,
+    scorer: StreamScorer,
     folder: Path,
     chosen: Sequence[Clip],
     clips: Sequence[Clip],
 ) -> EventSpec:
-    """Thresholds from the `chosen` clips; `clips` is the whole manifest. UsageError if they are
+    """Thresholds from the `chosen` clips; `clips` is the whole clip list. UsageError if they are
     too few for any label."""
     folds = fold_sounds(folder, chosen, config.n_folds)
-    n_clips = frequent_labels(config, listener.labels, folds)
+    n_clips = frequent_labels(config, scorer.labels, folds)
     labels = tuple(n_clips)
-    (rehearsals,) = rehearse([listener], labels, folds, config.scenes, config.seed)
-    company = companions(clips, labels)
-    progress = tracked(rehearsals, "trying thresholds")
-    sweeps = [sweep(config, listener.step_s, labels, one, company) for one in progress]
-    return choose_events(config, listener.step_s, n_clips, sweeps)
+    (scored,) = score_scenes([scorer], labels, folds, config.scenes, config.seed)
+    companions = find_companions(clips, labels)
+    progress = tracked(scored, "trying thresholds")
+    sweeps = [sweep(config, scorer.step_s, labels, one, companions) for one in progress]
+    return choose_events(config, scorer.step_s, n_clips, sweeps)
 
 
 def frequent_labels(
@@ -176,36 +183,36 @@ def sweep(
     config: CalibrationConfig,
     step_s: float,
     labels: Sequence[str],
-    rehearsal: Rehearsal,
-    company: Company,
+    scored: SceneScores,
+    companions: Companions,
 ) -> Sweep:
     """Counts the events of the real event detector at every candidate threshold."""
-    points = expit(np.linspace(logit(config.min_on), logit(_HIGHEST), N_POINTS))
+    points = expit(np.linspace(logit(config.min_on), logit(_HIGHEST), N_THRESHOLDS))
     spec = events_without(config, step_s)
     detector = SweptDetector(np.tile(points, (len(labels), 1)), spec, step_s)
-    negatives = Negatives(rehearsal.sounds, rehearsal.durations_s, company)
-    alarms: Counts = np.zeros((len(labels), N_POINTS), np.int64)
-    for scene, stream in enumerate(rehearsal.negatives):
-        for row, column, one in detect_swept(stream, detector, labels):
+    negatives = Negatives(scored.sounds, scored.durations_s, companions)
+    alarms: Counts = np.zeros((len(labels), N_THRESHOLDS), np.int64)
+    for scene, track in enumerate(scored.negatives):
+        for row, column, one in swept_segments(track, detector, labels):
             alarms[row, column] += negatives.is_false(scene, one)
     found = np.zeros_like(alarms)
-    for events, stream in zip(rehearsal.events, rehearsal.scenes, strict=True):
+    for events, track in zip(scored.events, scored.scenes, strict=True):
         seen: dict[tuple[int, int], list[float]] = {}
-        for row, column, one in detect_swept(stream, detector, labels):
+        for row, column, one in swept_segments(track, detector, labels):
             seen.setdefault((row, column), []).append(one.seen_s)
         for event in events:
             row = labels.index(event.label)
-            for column in range(N_POINTS):
+            for column in range(N_THRESHOLDS):
                 times_s = seen.get((row, column), ())
                 found[row, column] += any(is_in_time(event, seen_s) for seen_s in times_s)
     return Sweep(
         points=points,
         found=found,
-        n_events=np.array([_count(label, rehearsal) for label in labels]),
+        n_events=np.array([_count(label, scored) for label in labels]),
         alarms=alarms,
         hours=np.array([negatives.hours[label] for label in labels]),
     )
 
 
-def _count(label: str, rehearsal: Rehearsal) -> int:
-    return sum(event.label == label for events in rehearsal.events for event in events)
+def _count(label: str, scored: SceneScores) -> int:
+    return sum(event.label == label for events in scored.events for event in events)

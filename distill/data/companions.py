@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from distill.data.clip_list import Clip
 from edge_audio.labels.ontology import related_labels
 
-Company = Mapping[str, frozenset[str]]
+Companions = Mapping[str, frozenset[str]]
 """label -> labels whose sounds may contain it, itself included."""
 
 
-def companions(clips: Sequence[Clip], labels: Sequence[str]) -> Company:
+def find_companions(clips: Sequence[Clip], labels: Sequence[str]) -> Companions:
     """The companions of each label: labels that stand beside it in any clip (Howl beside Dog), and
     its related labels in the ontology (Bark). Where one of them sounds, it may be right to report
     the label."""

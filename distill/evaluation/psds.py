@@ -1,7 +1,7 @@
 """The polyphonic sound detection score.
 
 Bilen, Ferroni, Tuveri, Azcarreta, Krstulovic: A Framework for the Robust Evaluation of Sound
-Event Detection, ICASSP 2020. Their own package psds_eval (0.5.3, the latest) runs with neither
+Event Segment, ICASSP 2020. Their own package psds_eval (0.5.3, the latest) runs with neither
 numpy 2.4 nor pandas 3; the tests hold this module to what it computed with older ones.
 """
 
@@ -43,7 +43,7 @@ PSDS2 = PsdsConfig(detection_tolerance=0.1, truth_tolerance=0.1, cross_weight=0.
 """Scenario 2: confuse no labels, the extent hardly matters."""
 
 
-class Intervals(NamedTuple):
+class Segments(NamedTuple):
     """Events of one label: scene i64[n], start_s and end_s f64[n], each longer than nothing."""
 
     scene: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Intervals(NamedTuple):
     end_s: FloatArray
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, float, float]]) -> Intervals:
+    def of(cls, rows: Sequence[tuple[int, float, float]]) -> Segments:
         """From (scene, start_s, end_s); those without length are left out."""
         kept = [row for row in rows if row[2] > row[1]]
         scene, start_s, end_s = zip(*kept, strict=True) if kept else ((), (), ())
@@ -59,14 +59,14 @@ class Intervals(NamedTuple):
 
     @property
     def length_s(self) -> FloatArray:
-        """Length of each interval: f64[n]."""
+        """Length of each segment: f64[n]."""
         return self.end_s - self.start_s
 
-    def select(self, mask: NDArray[np.bool_]) -> Intervals:
-        """The intervals at which mask [n] is true."""
-        return Intervals(self.scene[mask], self.start_s[mask], self.end_s[mask])
+    def select(self, mask: NDArray[np.bool_]) -> Segments:
+        """The segments at which mask [n] is true."""
+        return Segments(self.scene[mask], self.start_s[mask], self.end_s[mask])
 
-    def overlap_s(self, other: Intervals) -> FloatArray:
+    def overlap_s(self, other: Segments) -> FloatArray:
         """Common seconds [n, m]."""
         start_s = np.maximum(self.start_s[:, None], other.start_s)
         end_s = np.minimum(self.end_s[:, None], other.end_s)
@@ -89,8 +89,8 @@ class _Counts(NamedTuple):
 
 def psds(
     config: PsdsConfig,
-    truth: Mapping[str, Intervals],
-    points: Mapping[str, Sequence[Intervals]],
+    truth: Mapping[str, Segments],
+    points: Mapping[str, Sequence[Segments]],
     durations_s: Sequence[float],
     seed: int,
 ) -> Estimate:
@@ -115,8 +115,8 @@ def psds(
 
 def _count(
     config: PsdsConfig,
-    truth: Mapping[str, Intervals],
-    points: Mapping[str, Sequence[Intervals]],
+    truth: Mapping[str, Segments],
+    points: Mapping[str, Sequence[Segments]],
     n_scenes: int,
 ) -> _Counts:
     labels = list(truth)
@@ -139,10 +139,10 @@ def _count(
 
 
 def _cross_triggers(
-    config: PsdsConfig, wrong: Intervals, truth: Mapping[str, Intervals], n_scenes: int
+    config: PsdsConfig, wrong: Segments, truth: Mapping[str, Segments], n_scenes: int
 ) -> FloatArray:
     """How many of a label's false detections lie in events of each label, [n_labels, n_scenes]."""
-    events = Intervals(*(np.concatenate(parts) for parts in zip(*truth.values(), strict=True)))
+    events = Segments(*(np.concatenate(parts) for parts in zip(*truth.values(), strict=True)))
     label_of = np.repeat(np.eye(len(truth)), [len(one.scene) for one in truth.values()], axis=0)
     common_s = wrong.overlap_s(events) @ label_of  # [n, n_labels]
     is_crossed = common_s >= config.cross_tolerance * wrong.length_s[:, None]

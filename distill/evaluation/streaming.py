@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.calibration.scenes import Fold, Negatives, Rehearsal, fold_sounds, rehearse
+from distill.calibration.scenes import Fold, Negatives, SceneScores, fold_sounds, score_scenes
 from distill.calibration.thresholds import (
     CalibrationConfig,
     choose_events,
@@ -18,10 +18,10 @@ from distill.calibration.thresholds import (
     sweep,
 )
 from distill.data.clip_list import Clip
-from distill.data.companions import Company, companions
+from distill.data.companions import Companions, find_companions
 from distill.data.labels import shared_labels
 from distill.evaluation.metrics import Estimate
-from distill.evaluation.psds import PSDS1, PSDS2, Intervals, psds
+from distill.evaluation.psds import PSDS1, PSDS2, Segments, psds
 from distill.evaluation.streaming_metrics import (
     SUDDEN,
     EventF1,
@@ -35,18 +35,18 @@ from distill.mixing.soundscapes import TrueEvent
 from distill.progress import tracked
 from distill.scoring.clips import Scorer
 from distill.scoring.streams import (
-    Detection,
     ScoreTrack,
+    Segment,
     StreamScorer,
-    detect,
-    detect_swept,
+    find_segments,
     open_stream_scorer,
+    swept_segments,
 )
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.events.sweep import SweptDetector
 
 COLLARS_S = (0.2, 0.5)
-N_POINTS = 40
+N_PSDS_POINTS = 40
 """Operating points per label of the PSDS."""
 
 _EXCEEDED = (2e-4, 0.3)  # part of the time above the threshold, at the first and last of them
@@ -71,8 +71,7 @@ class StreamingModel(Spec, frozen=True):
 
 class StreamingResults(Spec, frozen=True):
     """Scenes that were listened to, and the events that were found in them. n_sounds: different
-    clips behind the soundscapes;
-    n_negative_sounds: how many sounded in all negatives."""
+    clips behind the soundscapes; n_negative_sounds: how many sounded in all negatives."""
 
     config: CalibrationConfig
     labels: tuple[str, ...]
@@ -82,12 +81,12 @@ class StreamingResults(Spec, frozen=True):
     models: tuple[StreamingModel, ...]
 
 
-class Contender(NamedTuple):
-    """A listener, what it heard in each fold, and its thresholds there, which were chosen on the
+class FittedScorer(NamedTuple):
+    """A scorer, what it heard in each fold, and its thresholds there, which were chosen on the
     other folds."""
 
-    listener: StreamScorer
-    folds: Sequence[Rehearsal]
+    scorer: StreamScorer
+    folds: Sequence[SceneScores]
     specs: Sequence[EventSpec]
 
 
@@ -101,34 +100,32 @@ def evaluate_streaming(
     """Compares the scorers over the labels that all of them know and that have clips enough.
 
     Everybody's thresholds are chosen in the same way, for each fold of the `scored` clips on the
-    others; a label without threshold finds nothing. `clips` is the whole manifest. Raises
+    others; a label without threshold finds nothing. `clips` is the whole clip list. Raises
     UsageError if no label is left.
     """
     config = config or CalibrationConfig()
-    listeners = [open_stream_scorer(scorer) for scorer in scorers]
+    listening = [open_stream_scorer(scorer) for scorer in scorers]
     folds = fold_sounds(folder, scored, config.n_folds)
-    n_clips = frequent_labels(
-        config, shared_labels([listener.labels for listener in listeners]), folds
-    )
-    return compare(config, listeners, n_clips, folds, companions(clips, tuple(n_clips)))
+    n_clips = frequent_labels(config, shared_labels([scorer.labels for scorer in listening]), folds)
+    return compare(config, listening, n_clips, folds, find_companions(clips, tuple(n_clips)))
 
 
 def compare(
     config: CalibrationConfig,
-    listeners: Sequence[StreamScorer],
+    scorers: Sequence[StreamScorer],
     n_clips: Mapping[str, int],
     folds: Sequence[Fold],
-    company: Company,
+    companions: Companions,
 ) -> StreamingResults:
     """Lets all hear the same scenes, made of the sounds of each fold, and scores them. n_clips:
     of each label that is compared."""
     labels = tuple(n_clips)
-    rehearsals = rehearse(listeners, labels, folds, config.scenes, config.seed)
+    scored = score_scenes(scorers, labels, folds, config.scenes, config.seed)
     models = []
-    for listener, heard in tracked(list(zip(listeners, rehearsals, strict=True)), "scoring events"):
-        specs = cross_fit(config, listener, n_clips, heard, company)
-        models.append(_report(Contender(listener, heard, specs), labels, company, config))
-    first = rehearsals[0]
+    for scorer, heard in tracked(list(zip(scorers, scored, strict=True)), "scoring events"):
+        specs = cross_fit(config, scorer, n_clips, heard, companions)
+        models.append(_figures_of(FittedScorer(scorer, heard, specs), labels, companions, config))
+    first = scored[0]
     return StreamingResults(
         config=config,
         labels=labels,
@@ -146,60 +143,59 @@ def _count_sounds(events: Sequence[TrueEvent]) -> int:
 
 def cross_fit(
     config: CalibrationConfig,
-    listener: StreamScorer,
+    scorer: StreamScorer,
     n_clips: Mapping[str, int],
-    heard: Sequence[Rehearsal],
-    company: Company,
+    heard: Sequence[SceneScores],
+    companions: Companions,
 ) -> list[EventSpec]:
     """For each fold the thresholds that are chosen on all others."""
-    sweeps = [sweep(config, listener.step_s, tuple(n_clips), one, company) for one in heard]
+    sweeps = [sweep(config, scorer.step_s, tuple(n_clips), one, companions) for one in heard]
     return [
-        choose_events(config, listener.step_s, n_clips, others)
-        for _, others in leave_one_out(sweeps)
+        choose_events(config, scorer.step_s, n_clips, others) for _, others in leave_one_out(sweeps)
     ]
 
 
 def operating_points(
-    streams: Sequence[ScoreTrack],
+    tracks: Sequence[ScoreTrack],
     labels: Sequence[str],
     config: CalibrationConfig,
     step_s: float,
     lag_s: float,
-) -> dict[str, list[Intervals]]:
-    """N_POINTS sets of detections of each label, times moved back by lag_s: the same event
-    detector with thresholds that the scores exceed ever more often."""
-    rows = np.concatenate([stream.scores for stream in streams])
-    levels = np.quantile(rows, 1.0 - np.geomspace(*_EXCEEDED, N_POINTS), axis=0)
+) -> dict[str, list[Segments]]:
+    """N_PSDS_POINTS sets of segments of each label, times moved back by lag_s: found by the same
+    event detector, with thresholds that the scores exceed ever more often."""
+    rows = np.concatenate([track.scores for track in tracks])
+    levels = np.quantile(rows, 1.0 - np.geomspace(*_EXCEEDED, N_PSDS_POINTS), axis=0)
     detector = SweptDetector(levels.T, events_without(config, step_s), step_s)
     found: list[list[list[tuple[int, float, float]]]] = [
-        [[] for _ in range(N_POINTS)] for _ in labels
+        [[] for _ in range(N_PSDS_POINTS)] for _ in labels
     ]
-    for index, stream in enumerate(streams):
-        for row, column, one in detect_swept(stream, detector, labels):
+    for index, track in enumerate(tracks):
+        for row, column, one in swept_segments(track, detector, labels):
             found[row][column].append((index, one.start_s - lag_s, one.end_s - lag_s))
     return {
-        label: [Intervals.of(events) for events in mine]
+        label: [Segments.of(events) for events in mine]
         for label, mine in zip(labels, found, strict=True)
     }
 
 
-def _report(
-    contender: Contender, labels: Sequence[str], company: Company, config: CalibrationConfig
+def _figures_of(
+    fitted: FittedScorer, labels: Sequence[str], companions: Companions, config: CalibrationConfig
 ) -> StreamingModel:
-    listener, folds, specs = contender
-    lag_s, step_s = listener.lag_s, listener.step_s
+    scorer, folds, specs = fitted
+    lag_s, step_s = scorer.lag_s, scorer.step_s
     truth = [events for one in folds for events in one.events]
-    heard = [stream for one in folds for stream in one.scenes]
+    heard = [track for one in folds for track in one.scenes]
     found = [
         events
         for one, spec in zip(folds, specs, strict=True)
-        for events in _detect(one.scenes, labels, spec, step_s)
+        for events in _segments(one.scenes, labels, spec, step_s)
     ]
-    true = _true_intervals(truth, labels)
+    true = _true_segments(truth, labels)
     points = operating_points(heard, labels, config, step_s, lag_s)
     durations_s = [config.scenes.scene_s] * len(truth)
     return StreamingModel(
-        name=listener.name,
+        name=scorer.name,
         step_s=step_s,
         lag_s=lag_s,
         n_on=sum(len(spec.thresholds) for spec in specs) / len(specs),
@@ -210,26 +206,26 @@ def _report(
         psds2=psds(PSDS2, true, points, durations_s, config.seed),
         latency=onset_latency(truth, found),
         sudden=onset_latency(truth, found, SUDDEN) if SUDDEN & set(labels) else None,
-        false_alarms=_false_alarms(contender, labels, company, config.max_alarms_per_hour),
+        false_alarms=_false_alarms(fitted, labels, companions, config.max_alarms_per_hour),
     )
 
 
-def _detect(
-    streams: Iterable[ScoreTrack], labels: Sequence[str], spec: EventSpec, step_s: float
-) -> list[list[Detection]]:
-    return [detect(one, tuple(labels), spec, step_s) for one in streams]
+def _segments(
+    tracks: Iterable[ScoreTrack], labels: Sequence[str], spec: EventSpec, step_s: float
+) -> list[list[Segment]]:
+    return [find_segments(one, tuple(labels), spec, step_s) for one in tracks]
 
 
 def _false_alarms(
-    contender: Contender, labels: Sequence[str], company: Company, budget: float
+    fitted: FittedScorer, labels: Sequence[str], companions: Companions, budget: float
 ) -> FalseAlarms:
     """Over all negatives; a label counts for the hours of the folds in which it is on."""
-    listener, folds, specs = contender
+    scorer, folds, specs = fitted
     alarms: list[str] = []
     hours = dict.fromkeys(labels, 0.0)
     for one, spec in zip(folds, specs, strict=True):
-        negatives = Negatives(one.sounds, one.durations_s, company)
-        found = _detect(one.negatives, labels, spec, listener.step_s)
+        negatives = Negatives(one.sounds, one.durations_s, companions)
+        found = _segments(one.negatives, labels, spec, scorer.step_s)
         alarms += [
             x.label for i, mine in enumerate(found) for x in mine if negatives.is_false(i, x)
         ]
@@ -239,11 +235,11 @@ def _false_alarms(
     return false_alarms(alarms, {k: v for k, v in hours.items() if v}, heard_h, budget)
 
 
-def _true_intervals(
+def _true_segments(
     truth: Sequence[Sequence[TrueEvent]], labels: Sequence[str]
-) -> Mapping[str, Intervals]:
+) -> Mapping[str, Segments]:
     rows: dict[str, list[tuple[int, float, float]]] = {label: [] for label in labels}
     for index, events in enumerate(truth):
         for event in events:
             rows[event.label].append((index, event.onset_s, event.offset_s))
-    return {label: Intervals.of(events) for label, events in rows.items()}
+    return {label: Segments.of(events) for label, events in rows.items()}

@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from distill.calibration.scenes import is_in_time
 from distill.evaluation.metrics import Estimate, basic_interval, resample_groups, wilson
 from distill.mixing.soundscapes import TrueEvent
-from distill.scoring.streams import Detection
+from distill.scoring.streams import Segment
 from edge_audio.bundle.spec import Spec
 
 SUDDEN = frozenset(
@@ -36,7 +36,7 @@ SUDDEN = frozenset(
 
 class EventF1(Spec, frozen=True):
     """Event-based F1 with an onset collar (Mesaros, Heittola, Virtanen 2016, Metrics for
-    Polyphonic Sound Event Detection). micro: over all events; macro: mean over the labels."""
+    Polyphonic Sound Event Segment). micro: over all events; macro: mean over the labels."""
 
     collar_s: float
     micro: Estimate
@@ -67,7 +67,7 @@ class FalseAlarms(Spec, frozen=True):
 
 def event_f1(
     truth: Sequence[Sequence[TrueEvent]],
-    found: Sequence[Sequence[Detection]],
+    found: Sequence[Sequence[Segment]],
     labels: Sequence[str],
     collar_s: float,
     lag_s: float,
@@ -109,7 +109,7 @@ def _f1_scores(
 
 def _count_matches(
     truth: Sequence[TrueEvent],
-    found: Sequence[Detection],
+    found: Sequence[Segment],
     labels: Sequence[str],
     collar_s: float,
     lag_s: float,
@@ -138,7 +138,7 @@ def _import_sed_eval() -> Any:
 
 def onset_latency(
     truth: Sequence[Sequence[TrueEvent]],
-    found: Sequence[Sequence[Detection]],
+    found: Sequence[Sequence[Segment]],
     labels: Collection[str] = (),
 ) -> Latency:
     """Of the events of these labels, or of all. An event is found by the first start of its label
@@ -146,16 +146,16 @@ def onset_latency(
     from before does not find it."""
     values_s: list[float] = []
     n_events = 0
-    for events, detections in zip(truth, found, strict=True):
+    for events, segments in zip(truth, found, strict=True):
         for event in events:
             if labels and event.label not in labels:
                 continue
             n_events += 1
             late_s = min(
                 (
-                    detection.seen_s - event.onset_s
-                    for detection in detections
-                    if detection.label == event.label and is_in_time(event, detection.seen_s)
+                    segment.seen_s - event.onset_s
+                    for segment in segments
+                    if segment.label == event.label and is_in_time(event, segment.seen_s)
                 ),
                 default=None,
             )

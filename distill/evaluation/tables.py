@@ -106,7 +106,7 @@ def describe_streaming(results: StreamingResults) -> str:
         f"{scenes.snr_db[0]:g} to {scenes.snr_db[1]:g} dB above noise, at most two at a time.\n"
         f"False alarms: {first.false_alarms.hours:.1f} h of noise and silence in which "
         f"{results.n_negative_sounds} sounds of any kind are heard; a start is false unless its "
-        f"label, one that stands beside it in any clip, or kin in the ontology sounds, or did "
+        f"label, one that stands beside it in any clip, or a related label sounds, or did "
         f"{LATENESS_S:g} s ago. What else sounds in these clips nobody has checked.\n"
         f"Thresholds: of every model alike, for each fold of recordings on the others, for at most "
         f"{config.max_alarms_per_hour:g} false alarms per hour and label. Labels that find less "

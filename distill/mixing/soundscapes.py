@@ -189,13 +189,15 @@ def _find_room(
     """A random place where the bout overlaps at most one other sound and keeps its distance
     from those that share a label."""
     gap = _n_samples(min_gap_s)
-    kin = [other for other in placed if not set(labels).isdisjoint(other.labels)]
+    related = [other for other in placed if not set(labels).isdisjoint(other.labels)]
     for _ in range(_N_TRIES):
         start = int(rng.integers(0, n_samples - len(bout) + 1))
         end = start + len(bout)
         n_overlapping = sum(start < other.end and other.start < end for other in placed)
-        is_near_kin = any(start < other.end + gap and other.start < end + gap for other in kin)
-        if n_overlapping <= 1 and not is_near_kin:
+        is_near_related = any(
+            start < other.end + gap and other.start < end + gap for other in related
+        )
+        if n_overlapping <= 1 and not is_near_related:
             return _Placed(start, end, labels)
     return None
 

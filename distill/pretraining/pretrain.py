@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     kept: Tensor
 
 
-class Losses(NamedTuple):
+class PretrainLosses(NamedTuple):
     """Terms of the loss, to be summed, and what they compare."""
 
     terms: dict[str, Tensor]
@@ -194,7 +194,7 @@ class Pretrainer:
             "prediction_std": made.prediction.patches.detach().float().std((0, 1)).mean().item(),
         }
 
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> PretrainLosses:
         """The loss terms of a batch, with the student's prediction and the teacher's features."""
         objective = self.recipe.objective
         mels, first_position, kept = (part.to(self.device, non_blocking=True) for part in batch)
@@ -205,7 +205,7 @@ class Pretrainer:
             prediction = self.student(mels, first_position, kept)
         targets = latent_targets(hidden, objective.n_target_blocks)
         terms = latent_loss(prediction, targets, kept, objective.utterance_weight)
-        return Losses(terms, targets, prediction)
+        return PretrainLosses(terms, targets, prediction)
 
     def batches(self) -> Iterator[Batch]:
         """Batches from the current step on."""

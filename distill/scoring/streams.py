@@ -50,7 +50,7 @@ class StreamScorer(Protocol):
     step_s: float
     lag_s: float
 
-    def stream(self, samples: FloatArray) -> ScoreTrack: ...
+    def track(self, samples: FloatArray) -> ScoreTrack: ...
 
 
 class StepStreamScorer:
@@ -61,7 +61,7 @@ class StepStreamScorer:
         self.step_s, self.lag_s = scorer.spec.step_s, scorer.spec.latency_ms / 1e3
         self._scorer = scorer
 
-    def stream(self, samples: FloatArray) -> ScoreTrack:
+    def track(self, samples: FloatArray) -> ScoreTrack:
         frontend = self._scorer.spec.frontend
         scores = self._scorer.steps(samples)
         return ScoreTrack(
@@ -90,7 +90,7 @@ class WindowStreamScorer:
         self._window, self._hop = round(window_s * rate_hz), round(hop_s * rate_hz)
         self._rate_hz, self._classify = rate_hz, classify
 
-    def stream(self, samples: FloatArray) -> ScoreTrack:
+    def track(self, samples: FloatArray) -> ScoreTrack:
         samples = at_rate(samples, self._rate_hz)
         padded = np.pad(samples, (self._window - self._hop, -len(samples) % self._hop))
         windows = np.lib.stride_tricks.sliding_window_view(padded, self._window)[:: self._hop]
@@ -130,9 +130,9 @@ def open_stream_scorer(scorer: Scorer) -> StreamScorer:
     raise UsageError(f"{scorer.name} scores whole clips only: it cannot listen to a stream")
 
 
-class Detection(NamedTuple):
-    """An event as a user gets it: start_s and end_s as reported, and seen_s, how much audio was
-    heard when the start was reported."""
+class Segment(NamedTuple):
+    """A label from start to end, as events report them. seen_s: how much audio was heard when the
+    start was reported."""
 
     label: str
     start_s: float
@@ -147,36 +147,36 @@ class Detector(Protocol):
     def flush(self, time_s: float) -> list[Event]: ...
 
 
-def detect(
-    stream: ScoreTrack, labels: tuple[str, ...], spec: EventSpec, step_s: float
-) -> list[Detection]:
-    """The events of one stream, in the order in which they end."""
-    return list(detected(stream, EventDetector(labels, spec, step_s)))
+def find_segments(
+    track: ScoreTrack, labels: tuple[str, ...], spec: EventSpec, step_s: float
+) -> list[Segment]:
+    """The segments of one track, in the order in which they end."""
+    return list(segments_of(track, EventDetector(labels, spec, step_s)))
 
 
-def detect_swept(
-    stream: ScoreTrack, detector: SweptDetector, labels: Sequence[str]
-) -> Iterator[tuple[int, int, Detection]]:
-    """(row, column, detection) of one stream at every threshold of a detector whose rows are
+def swept_segments(
+    track: ScoreTrack, detector: SweptDetector, labels: Sequence[str]
+) -> Iterator[tuple[int, int, Segment]]:
+    """(row, column, segment) of one track at every threshold of a detector whose rows are
     the labels, in the order in which they end."""
-    for one in detected(stream, detector):
+    for one in segments_of(track, detector):
         row, column = detector.place(one.label)
         yield row, column, one._replace(label=labels[row])
 
 
-def detected(stream: ScoreTrack, detector: Detector) -> Iterator[Detection]:
-    """What a fresh detector says of one stream; it is fresh again afterwards."""
+def segments_of(track: ScoreTrack, detector: Detector) -> Iterator[Segment]:
+    """The segments that a fresh detector finds in one track; it is fresh again afterwards."""
     seen: dict[str, tuple[Event, float]] = {}
 
-    def take(events: list[Event], now_s: float) -> Iterator[Detection]:
+    def take(events: list[Event], now_s: float) -> Iterator[Segment]:
         for event in events:
             if event.kind == "start":
                 seen[event.label] = (event, now_s)
             else:
                 start, seen_s = seen.pop(event.label)
-                yield Detection(event.label, start.time_s, event.time_s, seen_s)
+                yield Segment(event.label, start.time_s, event.time_s, seen_s)
 
-    for time_s, scores in zip(stream.times_s.tolist(), stream.scores, strict=True):
+    for time_s, scores in zip(track.times_s.tolist(), track.scores, strict=True):
         yield from take(detector.push(scores, time_s), time_s)
-    end_s = float(stream.times_s[-1])
+    end_s = float(track.times_s[-1])
     yield from take(detector.flush(end_s), end_s)

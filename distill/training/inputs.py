@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill.data.clip_list import Clip
-from distill.data.companions import companions
+from distill.data.companions import find_companions
 from distill.students.student import Student
 from distill.training.recipe import MaskingConfig
 from distill.training.targets import Arrays
@@ -38,7 +38,7 @@ class StrongLabels:
         self._known = np.zeros(len(labels), bool)
         self._known[[column[x] for x in known]] = True
         self._expected = np.zeros((len(clips), len(labels)), bool)  # of each clip
-        for name, others in companions(clips, known).items():
+        for name, others in find_companions(clips, known).items():
             self._expected[:, column[name]] = [not others.isdisjoint(x.labels) for x in clips]
         self._n_frames = student.frames_per_step
         rate_hz = student.config.frontend.sample_rate_hz

@@ -18,7 +18,7 @@ from scipy.stats import poisson
 from distill.calibration.scenes import Negatives, fold_sounds
 from distill.calibration.thresholds import CalibrationConfig
 from distill.data.clip_list import read_clip_list
-from distill.data.companions import companions
+from distill.data.companions import find_companions
 from distill.evaluation.clips import calibration_clips
 from distill.evaluation.streaming_metrics import onset_latency
 from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, soundscapes
@@ -118,8 +118,8 @@ def test_other_scenes_have_as_many_right_and_false_events_as_the_manifest_says(
     (fold,) = fold_sounds(data_dir, calibration_clips(recipe, clips), n_folds=1)
     tagger = Tagger.open("tiny-int8")
     scenes = list(negatives(SCENES, fold.clips, (99,)))
-    company = companions(clips, tuple(thresholds))
-    expected = Negatives([scene.events for scene in scenes], [SCENES.negative_s] * 8, company)
+    companions = find_companions(clips, tuple(thresholds))
+    expected = Negatives([scene.events for scene in scenes], [SCENES.negative_s] * 8, companions)
     n_false = sum(
         expected.is_false(index, one)
         for index, scene in enumerate(scenes)

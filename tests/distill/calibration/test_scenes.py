@@ -1,4 +1,4 @@
-"""What is heard in a rehearsal, and where a report is false."""
+"""What is heard in a scored, and where a report is false."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from distill.calibration.scenes import LATENESS_S, Negatives, expected_spans, fold_sounds
+from distill.calibration.scenes import LATENESS_S, Negatives, expected_stretches, fold_sounds
 from distill.data.clip_list import read_clip_list
-from distill.data.companions import companions
+from distill.data.companions import find_companions
 from distill.mixing.soundscapes import TrueEvent
-from distill.scoring.streams import Detection
+from distill.scoring.streams import Segment
 from tests.distill.workshop import RATE_HZ, row, write_clip_list
 
 
@@ -41,10 +41,10 @@ def test_company_is_what_stands_beside_a_label_and_its_kin(tmp_path: Path) -> No
     write_clip_list(
         tmp_path, [row(f"{i}.wav", "rain", 1, f"g{i}", labels=x) for i, x in enumerate(labels)]
     )
-    company = companions(read_clip_list(tmp_path), ("Dog", "Wind"))
-    assert {"Dog", "Howl", "Bark"} <= company["Dog"]
-    assert company["Dog"].isdisjoint({"Engine", "Wind", "Cat"})
-    assert {"Wind", "Engine"} <= company["Wind"]
+    companions = find_companions(read_clip_list(tmp_path), ("Dog", "Wind"))
+    assert {"Dog", "Howl", "Bark"} <= companions["Dog"]
+    assert companions["Dog"].isdisjoint({"Engine", "Wind", "Cat"})
+    assert {"Wind", "Engine"} <= companions["Wind"]
 
 
 def test_expected_spans_end_late_and_do_not_overlap() -> None:
@@ -54,17 +54,17 @@ def test_expected_spans_end_late_and_do_not_overlap() -> None:
         TrueEvent("Cat", 20.0, 30.0),
         TrueEvent("Dog", 2.5, 3.0),
     ]
-    spans = expected_spans(sounds, frozenset({"Dog", "Bark"}))
+    spans = expected_stretches(sounds, frozenset({"Dog", "Bark"}))
     assert spans == [(1.0, 3.0 + LATENESS_S), (5.0, 6.0 + LATENESS_S)]
 
 
 def test_a_report_is_false_where_nothing_of_its_company_sounds() -> None:
     sounds = [TrueEvent("Bark", 10.0, 45.0 - LATENESS_S), TrueEvent("Cat", 3590.0, 3600.0)]
-    company = {"Dog": frozenset({"Dog", "Bark"}), "Cat": frozenset({"Cat"})}
-    negatives = Negatives([sounds], [3600.0], company)
+    companions = {"Dog": frozenset({"Dog", "Bark"}), "Cat": frozenset({"Cat"})}
+    negatives = Negatives([sounds], [3600.0], companions)
 
     def is_false(label: str, seen_s: float) -> bool:
-        return negatives.is_false(0, Detection(label, seen_s, seen_s, seen_s))
+        return negatives.is_false(0, Segment(label, seen_s, seen_s, seen_s))
 
     assert [is_false("Dog", t) for t in (9.0, 11.0, 44.9, 45.1)] == [True, False, False, True]
     assert is_false("Cat", 11.0)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.calibration.scenes import LATENESS_S, Fold, Rehearsal
+from distill.calibration.scenes import LATENESS_S, Fold, SceneScores
 from distill.calibration.thresholds import (
-    N_POINTS,
+    N_THRESHOLDS,
     CalibrationConfig,
     Sweep,
     choose_threshold,
@@ -17,15 +17,15 @@ from distill.calibration.thresholds import (
     lowest_column,
     sweep,
 )
-from distill.data.companions import Company
+from distill.data.companions import Companions
 from distill.mixing.soundscapes import Sound, TrueEvent
-from distill.scoring.streams import ScoreTrack, detect
+from distill.scoring.streams import ScoreTrack, find_segments
 from edge_audio.bundle.spec import Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import HYSTERESIS
 
 CONFIG = CalibrationConfig(max_alarms_per_hour=0.1)
-POINTS = np.linspace(0.02, 0.98, N_POINTS)
+POINTS = np.linspace(0.02, 0.98, N_THRESHOLDS)
 
 
 def one_label(alarms_below: float, n_alarms: int, found_below: float, hours: float = 10.0) -> Sweep:
@@ -93,7 +93,7 @@ def test_two_folds_are_too_few() -> None:
 
 STEP_S = 0.08
 LABELS = ("Dog", "Cat")
-COMPANY: Company = {"Dog": frozenset({"Dog", "Bark"}), "Cat": frozenset({"Cat"})}
+COMPANY: Companions = {"Dog": frozenset({"Dog", "Bark"}), "Cat": frozenset({"Cat"})}
 SOUNDS = [TrueEvent("Bark", 2.0, 4.0), TrueEvent("Siren", 10.0, 12.0)]
 EVENTS = [TrueEvent("Dog", 1.0, 2.0), TrueEvent("Dog", 6.0, 7.0), TrueEvent("Cat", 3.0, 5.0)]
 
@@ -110,22 +110,22 @@ def random_stream(seed: int) -> ScoreTrack:
 @given(st.integers(0, 2**32 - 1))
 def test_sweep_counts_what_the_event_detector_reports(seed: int) -> None:
     stream, quiet = random_stream(seed), random_stream(seed + 1)
-    rehearsal = Rehearsal([EVENTS], [stream], [SOUNDS], [quiet])
-    swept = sweep(CONFIG, STEP_S, LABELS, rehearsal, COMPANY)
+    scored = SceneScores([EVENTS], [stream], [SOUNDS], [quiet])
+    swept = sweep(CONFIG, STEP_S, LABELS, scored, COMPANY)
     plain = events_without(CONFIG, STEP_S)
     for row, label in enumerate(LABELS):
-        for column in range(0, N_POINTS, 7):
+        for column in range(0, N_THRESHOLDS, 7):
             on = float(swept.points[column])
             thresholds = {label: Threshold(on=on, off=HYSTERESIS * on)}
             spec = msgspec.structs.replace(plain, thresholds=thresholds)
-            seen_s = [x.seen_s for x in detect(stream, LABELS, spec, STEP_S)]
+            seen_s = [x.seen_s for x in find_segments(stream, LABELS, spec, STEP_S)]
             found = [
                 any(e.onset_s <= t <= e.offset_s + LATENESS_S for t in seen_s)
                 for e in EVENTS
                 if e.label == label
             ]
             assert swept.found[row, column] == sum(found)
-            alarms_s = [x.seen_s for x in detect(quiet, LABELS, spec, STEP_S)]
+            alarms_s = [x.seen_s for x in find_segments(quiet, LABELS, spec, STEP_S)]
             if label == "Dog":  # barks are dogs
                 alarms_s = [t for t in alarms_s if not 2.0 <= t <= 4.0 + LATENESS_S]
             assert swept.alarms[row, column] == len(alarms_s)

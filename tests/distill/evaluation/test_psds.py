@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill.evaluation.psds import PSDS1, PSDS2, Intervals, PsdsConfig, psds
+from distill.evaluation.psds import PSDS1, PSDS2, PsdsConfig, Segments, psds
 
 Rows = list[tuple[int, float, float]]
 HOUR = [3600.0]
@@ -21,8 +21,8 @@ def score(
 ) -> float:
     return psds(
         config,
-        {label: Intervals.of(rows) for label, rows in truth.items()},
-        {label: [Intervals.of(rows) for rows in sets] for label, sets in points.items()},
+        {label: Segments.of(rows) for label, rows in truth.items()},
+        {label: [Segments.of(rows) for rows in sets] for label, sets in points.items()},
         durations_s,
         seed=0,
     ).value
@@ -85,8 +85,8 @@ def test_cross_triggers_cost_in_proportion_to_the_other_labels_duration() -> Non
 
 
 def test_interval_resamples_scenes() -> None:
-    truth = {"a": Intervals.of([(scene, 1.0, 2.0) for scene in range(20)])}
-    points = {"a": [Intervals.of([(scene, 1.0, 2.0) for scene in range(10)])]}
+    truth = {"a": Segments.of([(scene, 1.0, 2.0) for scene in range(20)])}
+    points = {"a": [Segments.of([(scene, 1.0, 2.0) for scene in range(10)])]}
     found = psds(PLAIN, truth, points, [60.0] * 20, seed=0)
     assert found.value == 0.5
     assert 0.2 < found.low < 0.4
@@ -95,7 +95,7 @@ def test_interval_resamples_scenes() -> None:
 
 
 def test_events_without_length_are_left_out() -> None:
-    assert len(Intervals.of([(0, 1.0, 1.0), (0, 2.0, 1.5), (0, 1.0, 2.0)]).scene) == 1
+    assert len(Segments.of([(0, 1.0, 1.0), (0, 2.0, 1.5), (0, 1.0, 2.0)]).scene) == 1
 
 
 def draw(seed: int) -> tuple[dict[str, Rows], dict[str, list[Rows]], list[float]]:
@@ -118,14 +118,14 @@ def draw(seed: int) -> tuple[dict[str, Rows], dict[str, list[Rows]], list[float]
             [
                 event
                 for scene, duration_s in enumerate(durations_s)
-                for event in detect(rng, truth, label, scene, duration_s, point)
+                for event in find_segments(rng, truth, label, scene, duration_s, point)
             ]
             for point in range(5)
         ]
     return truth, points, durations_s
 
 
-def detect(
+def find_segments(
     rng: np.random.Generator,
     truth: dict[str, Rows],
     label: str,

@@ -11,11 +11,11 @@ import pytest
 from distill.calibration.scenes import Fold
 from distill.calibration.thresholds import CalibrationConfig
 from distill.data.clip_list import read_clip_list
-from distill.data.companions import companions
+from distill.data.companions import find_companions
 from distill.data.labels import shared_labels
-from distill.evaluation.psds import Intervals
+from distill.evaluation.psds import Segments
 from distill.evaluation.streaming import (
-    N_POINTS,
+    N_PSDS_POINTS,
     StreamingModel,
     StreamingResults,
     compare,
@@ -71,18 +71,16 @@ def hear_tones(windows: np.ndarray) -> np.ndarray:
     return np.stack(is_heard, 1).astype(np.float32)
 
 
-def listener(
-    name: str, classify: object, labels: tuple[str, ...] = tuple(TONES_HZ)
-) -> StreamScorer:
+def scorer(name: str, classify: object, labels: tuple[str, ...] = tuple(TONES_HZ)) -> StreamScorer:
     return WindowStreamScorer(name, labels, 0.1, 0.05, RATE_HZ, classify)  # type: ignore[arg-type]
 
 
 N_CLIPS = dict.fromkeys(TONES_HZ, 6)
-COMPANY = companions([], tuple(TONES_HZ))
+COMPANIONS = find_companions([], tuple(TONES_HZ))
 
 
-def compared(*listeners: StreamScorer, config: CalibrationConfig = CONFIG) -> StreamingResults:
-    return compare(config, listeners, N_CLIPS, [Fold(SOUNDS, SOUNDS)] * 3, COMPANY)
+def compared(*scorers: StreamScorer, config: CalibrationConfig = CONFIG) -> StreamingResults:
+    return compare(config, scorers, N_CLIPS, [Fold(SOUNDS, SOUNDS)] * 3, COMPANIONS)
 
 
 def confuse(windows: np.ndarray) -> np.ndarray:
@@ -92,9 +90,9 @@ def confuse(windows: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def models() -> dict[str, StreamingModel]:
     report = compared(
-        listener("sharp", hear_tones),
-        listener("deaf", lambda windows: np.zeros((len(windows), 2), np.float32)),
-        listener("confused", confuse),
+        scorer("sharp", hear_tones),
+        scorer("deaf", lambda windows: np.zeros((len(windows), 2), np.float32)),
+        scorer("confused", confuse),
     )
     assert report.n_events >= 15
     return {model.name: model for model in report.models}
@@ -125,7 +123,7 @@ def test_model_that_confuses_labels_is_switched_off(models: dict[str, StreamingM
 
 def test_alarms_of_a_model_that_is_left_on_are_counted_over_its_hours() -> None:
     config = msgspec.structs.replace(CONFIG, max_alarms_per_hour=1e6, min_recall=0.0)
-    (model,) = compared(listener("confused", confuse), config=config).models
+    (model,) = compared(scorer("confused", confuse), config=config).models
     alarms = model.false_alarms
     assert model.n_on == 2.0
     assert alarms.hours == pytest.approx(120.0 / 3600.0)
@@ -140,7 +138,7 @@ def test_alarms_of_a_model_that_is_left_on_are_counted_over_its_hours() -> None:
 
 
 def test_thresholds_come_from_the_other_folds() -> None:
-    """A listener that takes a hum, which only the last fold has, for the low tone."""
+    """A scorer that takes a hum, which only the last fold has, for the low tone."""
 
     def mislead(windows: np.ndarray) -> np.ndarray:
         heard = hear_tones(windows)
@@ -153,7 +151,7 @@ def test_thresholds_come_from_the_other_folds() -> None:
 
     hum = Sound(tone(6000.0, 1.0), ("Hum",))
     folds = [Fold(SOUNDS, SOUNDS)] * 2 + [Fold([*SOUNDS, hum], SOUNDS)]
-    report = compare(CONFIG, [listener("misled", mislead)], N_CLIPS, folds, COMPANY)
+    report = compare(CONFIG, [scorer("misled", mislead)], N_CLIPS, folds, COMPANIONS)
     (model,) = report.models
     assert model.latency.found.value == 1.0
     assert model.false_alarms.labels["Low"] > 0.0, "the other folds have no hum to choose by"
@@ -162,12 +160,12 @@ def test_thresholds_come_from_the_other_folds() -> None:
 
 def test_operating_points_report_ever_more_of_the_time() -> None:
     rng = np.random.default_rng(0)
-    noise = listener("noise", lambda windows: rng.random((len(windows), 2)).astype(np.float32))
-    streams = [noise.stream(np.zeros(20 * RATE_HZ, np.float32)) for _ in range(3)]
+    noise = scorer("noise", lambda windows: rng.random((len(windows), 2)).astype(np.float32))
+    streams = [noise.track(np.zeros(20 * RATE_HZ, np.float32)) for _ in range(3)]
     points = operating_points(streams, tuple(TONES_HZ), CONFIG, 0.05, lag_s=0.25)
     assert set(points) == set(TONES_HZ)
     for sets in points.values():
-        assert len(sets) == N_POINTS
+        assert len(sets) == N_PSDS_POINTS
         covered_s = [float(one.length_s.sum()) for one in sets]
         assert covered_s[0] < 5.0
         assert covered_s[-1] > 20.0
@@ -177,9 +175,9 @@ def test_operating_points_report_ever_more_of_the_time() -> None:
 def test_operating_points_move_times_back_by_the_lag() -> None:
     silence = np.zeros(RATE_HZ, np.float32)
     samples = np.concatenate([silence, 0.5 * tone(TONES_HZ["Low"], 1.0), silence])
-    stream = listener("sharp", hear_tones).stream(samples)
+    stream = scorer("sharp", hear_tones).track(samples)
 
-    def first(lag_s: float) -> Intervals:
+    def first(lag_s: float) -> Segments:
         return operating_points([stream], tuple(TONES_HZ), CONFIG, 0.05, lag_s)["Low"][-1]
 
     np.testing.assert_allclose(first(0.5).start_s, first(0.0).start_s - 0.5)

@@ -6,7 +6,7 @@ import pytest
 
 from distill.evaluation.streaming_metrics import event_f1, false_alarms, onset_latency
 from distill.mixing.soundscapes import TrueEvent
-from distill.scoring.streams import Detection
+from distill.scoring.streams import Segment
 
 LABELS = ("Dog", "Cat")
 
@@ -15,8 +15,8 @@ def dog(onset_s: float, offset_s: float) -> TrueEvent:
     return TrueEvent("Dog", onset_s, offset_s)
 
 
-def heard(label: str, start_s: float, end_s: float, seen_s: float | None = None) -> Detection:
-    return Detection(label, start_s, end_s, start_s + 0.1 if seen_s is None else seen_s)
+def heard(label: str, start_s: float, end_s: float, seen_s: float | None = None) -> Segment:
+    return Segment(label, start_s, end_s, start_s + 0.1 if seen_s is None else seen_s)
 
 
 TRUTH = [[dog(1.0, 2.0), TrueEvent("Cat", 4.0, 5.0)], [dog(3.0, 3.5)]]
@@ -87,7 +87,7 @@ def test_only_the_first_report_of_an_event_counts() -> None:
         heard("Dog", 2.9, 3.2, seen_s=3.1),  # more than a second after the end
     ],
 )
-def test_other_reports_do_not_find_an_event(detection: Detection) -> None:
+def test_other_reports_do_not_find_an_event(detection: Segment) -> None:
     latency = onset_latency([[dog(1.0, 2.0)]], [[detection]])
     assert latency.found.value == 0.0
     assert latency.median_s is latency.p95_s is None

@@ -10,7 +10,7 @@ from distill.scoring.streams import (
     ScoreTrack,
     StepStreamScorer,
     WindowStreamScorer,
-    detect,
+    find_segments,
     open_stream_scorer,
 )
 from edge_audio.backends import open_backend
@@ -29,7 +29,7 @@ def last_and_mean(windows: np.ndarray) -> np.ndarray:
     return np.stack([windows[:, -1], windows.mean(1)], axis=1)
 
 
-def window_listener(window_s: float, hop_s: float, rate_hz: int = RATE_HZ) -> WindowStreamScorer:
+def window_scorer(window_s: float, hop_s: float, rate_hz: int = RATE_HZ) -> WindowStreamScorer:
     return WindowStreamScorer("windows", ("last", "mean"), window_s, hop_s, rate_hz, last_and_mean)
 
 
@@ -39,7 +39,7 @@ def test_each_score_is_of_the_window_before_it(
     window_s: float, hop_s: float, n_samples: int
 ) -> None:
     samples = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
-    times_s, scores = window_listener(window_s, hop_s).stream(samples)
+    times_s, scores = window_scorer(window_s, hop_s).track(samples)
     hop, window = round(hop_s * RATE_HZ), round(window_s * RATE_HZ)
     assert len(times_s) == len(scores) == -(-n_samples // hop)
     heard = np.concatenate([np.zeros(window, np.float32), samples, np.zeros(hop, np.float32)])
@@ -57,11 +57,11 @@ def test_window_is_cut_at_the_rate_of_its_model() -> None:
         lengths.append(windows.shape[1])
         return last_and_mean(windows)
 
-    listener = WindowStreamScorer("windows", ("last", "mean"), 0.5, 0.25, 32_000, classify)
-    times_s, _ = listener.stream(np.ones(RATE_HZ, np.float32))
+    scorer = WindowStreamScorer("windows", ("last", "mean"), 0.5, 0.25, 32_000, classify)
+    times_s, _ = scorer.track(np.ones(RATE_HZ, np.float32))
     assert set(lengths) == {16_000}
     assert times_s.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert (listener.step_s, listener.lag_s) == (0.25, 0.25)
+    assert (scorer.step_s, scorer.lag_s) == (0.25, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def bundle() -> Bundle:
 def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
     """Scores, times and events, with the time of their report."""
     samples = demo_samples(bundle.manifest.model.frontend, 0.0, 13.0)[: 240 + 150 * 1280]
-    listener = open_stream_scorer(BundleScorer(bundle))
-    stream = listener.stream(samples)
+    scorer = open_stream_scorer(BundleScorer(bundle))
+    stream = scorer.track(samples)
     events = select_events(bundle.manifest.events, bundle.manifest.labels, threshold=0.05)
-    found = detect(stream, listener.labels, events, listener.step_s)
+    found = find_segments(stream, scorer.labels, events, scorer.step_s)
     tagger = Tagger(bundle, open_backend(bundle), events=events)
     starts, ends, seen = [], [], []
     for index, (time_s, scores, new) in enumerate(tagger.steps(samples)):
@@ -93,14 +93,14 @@ def test_bundle_listens_as_the_tagger_does(bundle: Bundle) -> None:
         assert [time for _, time in mine] == pytest.approx([time for _, time in sorted(expected)])
 
 
-def test_listener_starts_every_stream_afresh(bundle: Bundle) -> None:
-    listener = open_stream_scorer(BundleScorer(bundle))
+def test_scorer_starts_every_stream_afresh(bundle: Bundle) -> None:
+    scorer = open_stream_scorer(BundleScorer(bundle))
     samples = sound("siren", 16_000, np.random.default_rng(0))
-    first = listener.stream(samples)
-    listener.stream(sound("rain", 16_000, np.random.default_rng(1)))
-    np.testing.assert_array_equal(first.scores, listener.stream(samples).scores)
-    assert isinstance(listener, StepStreamScorer)
-    assert listener.lag_s == bundle.manifest.model.latency_ms / 1e3
+    first = scorer.track(samples)
+    scorer.track(sound("rain", 16_000, np.random.default_rng(1)))
+    np.testing.assert_array_equal(first.scores, scorer.track(samples).scores)
+    assert isinstance(scorer, StepStreamScorer)
+    assert scorer.lag_s == bundle.manifest.model.latency_ms / 1e3
 
 
 def test_what_cannot_listen_is_refused() -> None:
@@ -116,6 +116,6 @@ def test_detection_knows_when_it_was_reported() -> None:
     spec = EventSpec(min_on_s=0.2, min_off_s=0.1, thresholds={"Dog": threshold})
     scores = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.float32)[:, None]
     times_s = 0.1 * np.arange(1, len(scores) + 1)
-    first, second = detect(ScoreTrack(times_s, scores), ("Dog",), spec, step_s=0.1)
+    first, second = find_segments(ScoreTrack(times_s, scores), ("Dog",), spec, step_s=0.1)
     assert (first.start_s, first.end_s, first.seen_s) == pytest.approx((0.3, 0.7, 0.5))
     assert (second.start_s, second.end_s, second.seen_s) == pytest.approx((1.0, 1.2, 1.2))

@@ -302,7 +302,7 @@ def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop:
     strong = StrongLabels(clips, labels, student)(batch, 0)["strong"][0]
     listed = [labels.index(x) for x in ("Siren", "Rain", "Clock")]
     assert (np.delete(strong, listed, axis=1) == -1).all(), "labels that no clip has"
-    assert (strong[:, listed[2]] == 0).all(), "clocks are no company of sirens and rain"
+    assert (strong[:, listed[2]] == 0).all(), "clocks are no companions of sirens and rain"
     assert strong[:, listed[0]].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]  # half a token late
     assert strong[:, listed[1]].tolist() == [0] * 9 + [1]
 
