@@ -1,9 +1,9 @@
-"""Checkpoint -> bundle: prepare, export, prove, calibrate, describe, save."""
+"""Checkpoint -> bundle: prepare, export, compare, choose thresholds, describe, replay, save."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.calibration.thresholds import CalibrationConfig
 from distill.data.audio import read_clip
@@ -38,6 +37,7 @@ from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE, Weights
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.sources.demo import DemoScene
+from edge_audio.support.arrays import FloatArray
 from edge_audio.tagging.verify import verify_bundle
 from quantize.export import export
 from quantize.export.runtimes import runtimes_for
@@ -51,7 +51,7 @@ from quantize.schemes import DEFAULT_SCHEME, find_scheme
 
 _GOLDEN_S = (11.0, 14.5)  # of the demo scene: end of the smoke alarm, quiet room, siren
 _PARITY_S = 120.0  # 1,500 steps
-_CALIBRATION_CLIPS = 60  # about five minutes in one stream
+_RANGE_CLIPS = 60  # about five minutes in one stream
 
 ENGINE_TOLERANCE = 2e-3
 """Of the C engine's scores, half of a step of 1/256: its maps, and the weights of its
@@ -71,8 +71,8 @@ class BuildConfig:
 
     runtimes: a model file for each; () = all that can express scheme and input. labels: those to
     keep, in the order of the scores; () = all. model_input: "samples" puts the front end into the
-    graph. activations: folder with the manifest.csv of the clips that ranges are measured on, for
-    schemes that need them.
+    graph. ranges_dir: folder with the manifest.csv of the clips that activation ranges are measured
+    on, for schemes that need them; None = that of $EDGE_AUDIO_DATA.
     thresholds: how to choose them on held-out clips; None takes those of the bundle `like`, and
     without it leaves all labels off by default. metrics: figures to quote. tolerance: that of the
     scheme, unless a benchmark wants to see what it would refuse.
@@ -83,7 +83,7 @@ class BuildConfig:
     runtimes: Sequence[str] = ()
     labels: Sequence[str] = ()
     model_input: Literal["frames", "samples"] = "frames"
-    activations: Path | None = None
+    ranges_dir: Path | None = None
     thresholds: CalibrationConfig | None = None
     like: str = ""
     metrics: list[dict[str, str]] = field(default_factory=list)
@@ -93,54 +93,80 @@ class BuildConfig:
 def build_bundle(
     checkpoint: Path, config: BuildConfig, out_dir: Path, report: Report = print
 ) -> Bundle:
-    """Writes `out_dir / config.name`; returns it once every installed runtime has replayed its
-    golden. report: told what is being done and the size of every file.
+    """Writes `out_dir / config.name`, once every installed runtime has replayed its golden.
+    report: told what is being done and the size of every file.
 
-    Raises EdgeAudioError if an exported model strays from PyTorch by more than the scheme's
-    tolerance, or if a runtime cannot express it.
+    Raises EdgeAudioError, and writes nothing, if an exported model strays from PyTorch by more
+    than the scheme's tolerance, or if a runtime cannot express it or fails the golden.
     """
-    scheme = find_scheme(config.scheme)
     student, recipe = load_student(checkpoint)
     labels = recipe.labels or audioset_labels()
     if config.labels:
         student, labels = keep_labels(student, labels, config.labels)
-    like = load_bundle(config.like).manifest if config.like else None
-    streams = _calibration_streams(config, recipe) if scheme.needs_calibration else iter(())
-    graph = prepare(student, scheme, streams)
-    if config.model_input == "samples":
-        graph = SampleStepGraph(graph)
-    files = {}
-    for runtime in config.runtimes or runtimes_for(scheme, config.model_input):
-        file = RUNTIMES[runtime].file
-        report(f"exporting {file}, {scheme.description}")
-        files[file] = export(runtime, graph, scheme)
-    share_weights(files)
+    graph = _graph(student, recipe, config)
+    files = _model_files(graph, config, report)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
-    manifest = Manifest(
+    manifest = _manifest(graph, recipe, labels, config)
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = save_bundle(Path(scratch) / config.name, manifest, files)
+        report("comparing 1,500 steps with PyTorch")
+        parity = check_parity(graph, draft)
+        manifest = _with_thresholds(draft, recipe, config)
+        manifest.provenance["max_error_to_pytorch"] = parity
+        files[CARD_NAME] = model_card(manifest, files).encode()
+        _verify(save_bundle(draft.path, manifest, files))
+    return save_bundle(out_dir / config.name, manifest, files)
+
+
+def _graph(student: Student, recipe: Recipe, config: BuildConfig) -> StepGraph:
+    scheme = find_scheme(config.scheme)
+    streams = [ranges_stream(recipe, config.ranges_dir)] if scheme.needs_ranges else []
+    graph = prepare(student, scheme, streams)
+    return SampleStepGraph(graph) if config.model_input == "samples" else graph
+
+
+def _model_files(graph: StepGraph, config: BuildConfig, report: Report) -> dict[str, bytes]:
+    """File name -> content, for each runtime."""
+    scheme = find_scheme(config.scheme)
+    files = {}
+    for name in config.runtimes or runtimes_for(scheme, config.model_input):
+        file = RUNTIMES[name].file
+        report(f"exporting {file}, {scheme.description}")
+        files[file] = export(name, graph, scheme)
+    share_weights(files)
+    return files
+
+
+def _manifest(
+    graph: StepGraph, recipe: Recipe, labels: Sequence[str], config: BuildConfig
+) -> Manifest:
+    """With the thresholds of the bundle `like`, if there is one."""
+    scheme = find_scheme(config.scheme)
+    facts, events = provenance(graph, recipe, config), EventSpec()
+    if config.like:
+        like = load_bundle(config.like).manifest
+        events = events_of(labels, like.events)
+        if config.thresholds is None and "calibration" in like.provenance:
+            facts["calibration"] = like.provenance["calibration"]
+    return Manifest(
         name=config.name,
         description=f"Streaming AudioSet tagger: {scheme.description}",
         labels=tuple(labels),
         model=graph.spec,
-        events=events_of(labels, like.events) if like else EventSpec(),
+        events=events,
         tolerance=config.tolerance or scheme.tolerance,
-        provenance=provenance(graph, recipe, config),
+        provenance=facts,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        draft = save_bundle(Path(folder) / config.name, manifest, files)
-        report("comparing 1,500 steps with PyTorch")
-        parity = check_parity(graph, draft)
-        if config.thresholds is not None:
-            events = choose_thresholds(config.thresholds, draft, recipe)
-            manifest = msgspec.structs.replace(manifest, events=events)
-            manifest.provenance["calibration"] = msgspec.to_builtins(config.thresholds)
-        elif like and "calibration" in like.provenance:
-            manifest.provenance["calibration"] = like.provenance["calibration"]
-    manifest.provenance["max_error_to_pytorch"] = parity
-    files[CARD_NAME] = model_card(manifest, files).encode()
-    bundle = save_bundle(out_dir / config.name, manifest, files)
-    _verify(bundle)
-    return bundle
+
+
+def _with_thresholds(draft: Bundle, recipe: Recipe, config: BuildConfig) -> Manifest:
+    """The draft's manifest, with thresholds of its own if they are to be chosen."""
+    if config.thresholds is None:
+        return draft.manifest
+    events = choose_thresholds(config.thresholds, draft, recipe)
+    facts = {**draft.manifest.provenance, "calibration": msgspec.to_builtins(config.thresholds)}
+    return msgspec.structs.replace(draft.manifest, events=events, provenance=facts)
 
 
 def share_weights(files: dict[str, bytes]) -> None:
@@ -156,18 +182,19 @@ def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> 
     report(f"float32 weights {n_bytes / 1000:.0f} kB -> {sizes}")
 
 
-def _calibration_streams(config: BuildConfig, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
-    """Log-mel frames of one long stream: clips that the student was trained on, evenly spread
-    over the manifest, one after the other."""
-    folder = config.activations or data_dir()
+def ranges_stream(recipe: Recipe, folder: Path | None = None) -> FloatArray:
+    """f32[T, n_mels], one long stream that ranges are measured on: clips that the student was
+    trained on, evenly spread over the clip list, one after the other. folder: with the clip list;
+    None = that of $EDGE_AUDIO_DATA."""
+    folder = folder or data_dir()
     clips = recipe.split.divide(read_clip_list(folder))[0]
-    chosen = clips[:: max(1, len(clips) // _CALIBRATION_CLIPS)]
+    chosen = clips[:: max(1, len(clips) // _RANGE_CLIPS)]
     frontend = recipe.student.frontend
     samples = [read_clip(folder / clip.path, frontend.sample_rate_hz) for clip in chosen]
-    yield log_mel(frontend, np.concatenate(samples))
+    return log_mel(frontend, np.concatenate(samples))
 
 
-def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> NDArray[np.float32]:
+def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> FloatArray:
     """That stretch of the synthesised demo scene, rounded to int16 as a microphone gives it."""
     rate_hz = frontend.sample_rate_hz
     samples = DemoScene(rate_hz).first(end_s)[round(start_s * rate_hz) :]
@@ -205,7 +232,7 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     return errors
 
 
-def engine_error(student: Student, by_step: NDArray[np.float32]) -> float:
+def engine_error(student: Student, by_step: FloatArray) -> float:
     """The error that ENGINE_TOLERANCE limits: the largest of all steps or, with exponential gates,
     the quantile EXPONENTIAL_SHARE of them. by_step f32[n_steps]: largest error of each."""
     is_exponential = any(isinstance(module, ExponentialMLSTM) for module in student.modules())
@@ -237,6 +264,6 @@ def _verify(bundle: Bundle) -> None:
             f"{bundle.manifest.name}, so that nothing can be proven: install one that it is for"
         )
     for name in names:
-        report = verify_bundle(bundle, name)
-        if not report.ok:
-            raise EdgeAudioError(f"{bundle.path} fails on {name}: {report.failure}")
+        results = verify_bundle(bundle, name)
+        if not results.ok:
+            raise EdgeAudioError(f"{bundle.manifest.name} fails on {name}: {results.failure}")

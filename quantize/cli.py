@@ -3,19 +3,23 @@ are imported only once one of them runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.errors import UsageError
 from edge_audio.labels.find import read_labels
 from quantize.export.runtimes import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
+    from edge_audio.bundle.store import Bundle
     from quantize.build import BuildConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -29,12 +33,15 @@ scheme_option = click.option(
     show_default=True,
     help=f"{SCHEME_HELP}.",
 )
-calibrate_option = click.option(
-    "--calibrate",
-    "manifest_path",
+ranges_option = click.option(
+    "--ranges",
+    "ranges_path",
     type=click.Path(path_type=Path, exists=True),
     help="manifest.csv, or its folder, of the clips on which static and narrow-state schemes "
     "measure ranges; default $EDGE_AUDIO_DATA.",
+)
+former_ranges_option = click.option(
+    "--calibrate", "former_path", type=click.Path(path_type=Path, exists=True), hidden=True
 )
 metrics_option = click.option(
     "--metrics",
@@ -62,9 +69,36 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def shared_options(command: Command) -> Command:
-    """Those that quantize and export have in common."""
-    return scheme_option(calibrate_option(accuracy_option(command)))
+@dataclass(frozen=True)
+class ExportOptions:
+    """What quantize and export have in common. ranges_dir: folder of the clips that activation
+    ranges are measured on. has_accuracy: whether to score checkpoint and bundle."""
+
+    scheme: str
+    ranges_dir: Path | None
+    has_accuracy: bool
+
+
+def export_options(command: Command) -> Command:
+    """Adds the options of `ExportOptions`, which the command gets as `options`."""
+
+    @scheme_option
+    @ranges_option
+    @former_ranges_option
+    @accuracy_option
+    @wraps(command)
+    def wrapper(
+        *args: Any,
+        scheme: str,
+        ranges_path: Path | None,
+        former_path: Path | None,
+        accuracy: bool,
+        **kwargs: Any,
+    ) -> Any:
+        options = ExportOptions(scheme, clips_folder(ranges_path or former_path), accuracy)
+        return command(*args, options=options, **kwargs)
+
+    return cast("Command", wrapper)
 
 
 @click.command()
@@ -101,7 +135,7 @@ def shared_options(command: Command) -> Command:
     show_default=True,
     help="Fine-tune that many steps with rounded weights first; needs what distill needs.",
 )
-@shared_options
+@export_options
 @quiet_libraries()
 def quantize(
     checkpoint: Path,
@@ -112,9 +146,7 @@ def quantize(
     metrics_paths: tuple[Path, ...],
     runs_dir: Path,
     qat_steps: int,
-    scheme: str,
-    manifest_path: Path | None,
-    accuracy: bool,
+    options: ExportOptions,
 ) -> None:
     """Turn a CHECKPOINT into a bundle to be published.
 
@@ -136,13 +168,13 @@ def quantize(
         checkpoint = fine_tune(checkpoint, qat_steps, runs_dir, n_processes=1)
     config = BuildConfig(
         name=name,
-        scheme=scheme,
-        runtimes=runtimes or published_for(scheme),
-        activations=manifest_folder(manifest_path),
+        scheme=options.scheme,
+        runtimes=runtimes or published_for(options.scheme),
+        ranges_dir=options.ranges_dir,
         thresholds=CalibrationConfig() if has_thresholds else None,
         metrics=[quote_metrics(path) for path in metrics_paths],
     )
-    build(checkpoint, config, out_dir, accuracy)
+    build(checkpoint, config, out_dir, options.has_accuracy)
 
 
 @click.command()
@@ -177,7 +209,7 @@ def quantize(
     show_default=True,
     help="samples: the log-mel front end becomes part of the graph, for apps that have none.",
 )
-@shared_options
+@export_options
 @quiet_libraries()
 def export(
     checkpoint: Path,
@@ -186,9 +218,7 @@ def export(
     out_path: Path,
     like: str,
     model_input: Literal["frames", "samples"],
-    scheme: str,
-    manifest_path: Path | None,
-    accuracy: bool,
+    options: ExportOptions,
 ) -> None:
     """Export a CHECKPOINT for chosen runtimes and labels, to be embedded.
 
@@ -204,14 +234,14 @@ def export(
 
     config = BuildConfig(
         name=out_path.name,
-        scheme=scheme,
+        scheme=options.scheme,
         runtimes=runtimes,
         labels=() if labels_name == "all" else read_labels(Path(labels_name)),
         model_input=model_input,
-        activations=manifest_folder(manifest_path),
+        ranges_dir=options.ranges_dir,
         like=like,
     )
-    build(checkpoint, config, out_path.parent, accuracy)
+    build(checkpoint, config, out_path.parent, options.has_accuracy)
 
 
 @click.command()
@@ -224,21 +254,36 @@ def export(
     help="What each label may report, on average, where it cannot be expected.",
 )
 @metrics_option
+@click.option(
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that gets the folders of the new bundles; by default they replace the old ones.",
+)
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Also replace bundles that come with edge-audio, in its installation.",
+)
 @quiet_libraries()
 def calibrate(
-    bundles: tuple[str, ...], alarms_per_hour: float, metrics_paths: tuple[Path, ...]
+    bundles: tuple[str, ...],
+    alarms_per_hour: float,
+    metrics_paths: tuple[Path, ...],
+    out_dir: Path | None,
+    in_place: bool,
 ) -> None:
     """Choose the thresholds of a BUNDLE anew.
 
     Composes soundscapes, and 20 hours of sounds a minute apart, of the clips that the bundle's
     recipe held out; takes for each label the lowest threshold that keeps to so many false alarms;
     and rewrites manifest and card. Further BUNDLEs, of the same student for other runtimes, get
-    the same thresholds.
+    the same thresholds. Bundles that come with edge-audio stay as they are: --out writes new ones.
 
     \b
     Examples:
-      edge-audio calibrate tiny-int8 tiny-int8-executorch
       edge-audio calibrate app/tiny --alarms-per-hour 0.02
+      edge-audio calibrate tiny-int8 --out mine --alarms-per-hour 0.02
     """
     from distill.calibration.thresholds import CalibrationConfig
     from edge_audio.bundle.store import load_bundle
@@ -247,9 +292,24 @@ def calibrate(
 
     config = CalibrationConfig(max_alarms_per_hour=alarms_per_hour)
     metrics = [quote_metrics(path) for path in metrics_paths]
-    for bundle in recalibrate([load_bundle(name) for name in bundles], config, metrics):
+    found = [load_bundle(name) for name in bundles]
+    if out_dir is None and not in_place:
+        refuse_shipped(found)
+    for bundle in recalibrate(found, config, metrics, out_dir):
         n_on, n_labels = len(bundle.manifest.events.thresholds), len(bundle.manifest.labels)
         click.echo(f"{bundle.path}: {n_on} of {n_labels} labels on by default")
+
+
+def refuse_shipped(bundles: Iterable[Bundle]) -> None:
+    """Raises UsageError for a bundle that comes with the package."""
+    from edge_audio.bundle.store import is_shipped
+
+    for bundle in bundles:
+        if is_shipped(bundle):
+            raise UsageError(
+                f"{bundle.manifest.name} comes with edge-audio: --out FOLDER writes the new bundle "
+                "there, --in-place changes the installation"
+            )
 
 
 def published_for(scheme: str) -> tuple[str, ...]:
@@ -257,8 +317,8 @@ def published_for(scheme: str) -> tuple[str, ...]:
     return tuple(name for name in runtimes_for(SCHEMES[scheme]) if name != "executorch")
 
 
-def manifest_folder(path: Path | None) -> Path | None:
-    """--calibrate names the folder or the manifest.csv in it."""
+def clips_folder(path: Path | None) -> Path | None:
+    """--ranges names the folder or the manifest.csv in it."""
     return path.parent if path is not None and path.is_file() else path
 
 

@@ -12,7 +12,8 @@ from edge_audio.errors import UsageError
 class Scheme(Spec, frozen=True, kw_only=True):
     """weights: of fully connected layers (static also rounds those of convolutions).
     activations: float32; "dynamic": int8, their range measured in every step, where a runtime
-        has kernels for that (LiteRT, ExecuTorch); "static": int8 with calibrated ranges.
+        has kernels for that (LiteRT, ExecuTorch); "static": int8 with ranges that were
+        measured before.
     state: what is carried between steps. Recurrences are always computed in float32.
     tolerance: what a runtime's scores may differ from PyTorch with the same rounding.
     """
@@ -24,7 +25,7 @@ class Scheme(Spec, frozen=True, kw_only=True):
     tolerance: Tolerance
 
     @property
-    def needs_calibration(self) -> bool:
+    def needs_ranges(self) -> bool:
         """Whether ranges must be measured on audio first."""
         return self.activations == "static" or self.state != "float32"
 

@@ -46,7 +46,7 @@ from distill.training.trainer import load_student
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.build import BuildConfig, _calibration_streams
+from quantize.build import ranges_stream
 from quantize.export import _quiet, export
 from quantize.graph.layers import StaticConv, StaticLinear
 from quantize.graph.parity import step_blocks
@@ -154,7 +154,7 @@ class Bench:
     ) -> None:
         self.student, recipe = load_student(checkpoint)
         self.labels, self.spec = recipe.labels, self.student.model_spec()
-        self.calibration = next(_calibration_streams(BuildConfig("calibration"), recipe))
+        self.calibration = ranges_stream(recipe)
         self.clips = fold_clips(n_clips, self.spec)
         blocks = list(long_stream(stream_s / 3600.0))
         self.stream = log_mel(self.spec.frontend, np.concatenate(blocks))

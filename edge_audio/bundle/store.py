@@ -82,6 +82,11 @@ def shipped_bundles() -> list[str]:
     return sorted(name for name in names if not name.startswith("."))  # that of one being written
 
 
+def is_shipped(bundle: Bundle) -> bool:
+    """Whether the bundle is one of those that come with the package, however it was named."""
+    return bundle.path.resolve().parent == MODELS_DIR.resolve()
+
+
 def save_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
     """Writes a bundle as a whole: whatever interrupts it, the older one or this one is at `path`.
 

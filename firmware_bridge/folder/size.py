@@ -50,46 +50,68 @@ def measure(
     engine: names of its objects that are the engine. Raises EdgeAudioError if the map has not
     what is expected.
     """
-    text = map_path.read_text(encoding="utf-8", errors="replace")
-    start = text.find("Linker script and memory map")
-    if start < 0:
-        raise EdgeAudioError(f"{map_path} is no map of GNU ld: use the compiler that is required")
-    text = text[start:]
-    outputs = {m[1]: int(m[3], 16) for m in _OUTPUT.finditer(text)}
-    pieces = [(m[1], int(m[3], 16), Path(m[4]).stem) for m in _SECTION.finditer(text)]
+    outputs, pieces = _read_map(map_path)
     engine_bytes = _code_bytes(pieces, engine)
     flash_bytes = sum(outputs.get(name, 0) for name in (".text", ".ARM.exidx", ".data"))
-    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
+    variables = outputs.get(".bss", 0) + outputs.get(".data", 0)
+    model, stream = _named(pieces, ".bss.the_model"), _named(pieces, ".bss.memory")
+    linked = {of for _, _, of in pieces}
     flash = {
         "engine": engine_bytes,
-        "weights": image_bytes - front - labels,
-        "front-end tables": front,
-        "labels and thresholds": labels,
+        **_image_parts(facts, image_bytes),
         "start-up, port and C runtime": flash_bytes - engine_bytes - image_bytes,
     }
-    variables = outputs.get(".bss", 0) + outputs.get(".data", 0)
-    linked = {of for _, _, of in pieces}
-    model = _named(pieces, ".bss.the_model")
-    stream = _named(pieces, ".bss.memory")
     ram = {
         "model": model,
-        "recurrent state": facts.network_bytes,
-        "working memory": facts.scratch_bytes,
-        "audio, scores and events of the stream": stream
-        - facts.network_bytes
-        - facts.scratch_bytes,
+        **_stream_parts(facts, stream),
         "buffers of the program": variables - model - stream,
         "stack, at most": deepest_stack(read_call_graphs(map_path.parent, linked)),
     }
     return MemoryReport(flash, ram)
 
 
-def _code_bytes(pieces: Sequence[tuple[str, int, str]], objects: Sequence[str]) -> int:
+Piece = tuple[str, int, str]
+"""Section, bytes, and the object that it comes from."""
+
+
+def _read_map(path: Path) -> tuple[dict[str, int], list[Piece]]:
+    """Bytes of the program by section, and all that they are made of."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    start = text.find("Linker script and memory map")
+    if start < 0:
+        raise EdgeAudioError(f"{path} is no map of GNU ld: use the compiler that is required")
+    text = text[start:]
+    outputs = {m[1]: int(m[3], 16) for m in _OUTPUT.finditer(text)}
+    pieces = [(m[1], int(m[3], 16), Path(m[4]).stem) for m in _SECTION.finditer(text)]
+    return outputs, pieces
+
+
+def _image_parts(facts: ImageFacts, image_bytes: int) -> dict[str, int]:
+    """Flash that the engine image takes."""
+    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
+    return {
+        "weights": image_bytes - front - labels,
+        "front-end tables": front,
+        "labels and thresholds": labels,
+    }
+
+
+def _stream_parts(facts: ImageFacts, stream_bytes: int) -> dict[str, int]:
+    """RAM that a stream takes."""
+    known = facts.network_bytes + facts.scratch_bytes
+    return {
+        "recurrent state": facts.network_bytes,
+        "working memory": facts.scratch_bytes,
+        "audio, scores and events of the stream": stream_bytes - known,
+    }
+
+
+def _code_bytes(pieces: Sequence[Piece], objects: Sequence[str]) -> int:
     flash = (".text", ".rodata", ".data", ".ARM")
     return sum(n for name, n, of in pieces if name.startswith(flash) and of in objects)
 
 
-def _named(pieces: Sequence[tuple[str, int, str]], name: str) -> int:
+def _named(pieces: Sequence[Piece], name: str) -> int:
     return sum(n_bytes for found, n_bytes, _ in pieces if found == name)
 
 
@@ -137,17 +159,4 @@ def deepest_stack(graph: CallGraph, entry: str = ENTRY) -> int:
 def estimate(facts: ImageFacts, image_bytes: int) -> MemoryReport:
     """What the model itself takes, for targets whose programs are not measured: without code,
     stack and buffers."""
-    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
-    flash = {
-        "weights": image_bytes - front - labels,
-        "front-end tables": front,
-        "labels and thresholds": labels,
-    }
-    ram = {
-        "recurrent state": facts.network_bytes,
-        "working memory": facts.scratch_bytes,
-        "audio, scores and events of the stream": facts.state_bytes
-        - facts.network_bytes
-        - facts.scratch_bytes,
-    }
-    return MemoryReport(flash, ram)
+    return MemoryReport(_image_parts(facts, image_bytes), _stream_parts(facts, facts.state_bytes))

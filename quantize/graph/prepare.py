@@ -27,12 +27,14 @@ def prepare(
     if scheme.weights == "float32":
         return StepGraph(copy.deepcopy(student))
     rounded = round_linear_weights(student).eval()
-    if not scheme.needs_calibration:
+    if not scheme.needs_ranges:
         return StepGraph(rounded)
     fold_batch_norms(rounded)
     ranges = measure_ranges(rounded, streams)
     if not ranges.inputs:
-        raise UsageError("this scheme needs calibration audio: name it with --calibrate MANIFEST")
+        raise UsageError(
+            "this scheme needs clips to measure ranges on: name their list with --ranges MANIFEST"
+        )
     if scheme.activations == "static":
         _replace_layers(rounded, ranges)
     if scheme.state == "float32":

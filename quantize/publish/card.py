@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from distill.calibration.thresholds import CalibrationConfig
+from distill.training.recipe import Recipe
 from edge_audio.bundle.manifest import Manifest
 
 CARD_NAME = "CARD.md"
@@ -29,20 +33,30 @@ def _size(manifest: Manifest, files: Mapping[str, bytes]) -> str:
     n_state = sum(math.prod(tensor.shape) for tensor in model.state)
     sizes = ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in files.items())
     rows = [
-        ("parameters", f"{facts['n_parameters']:,}"),
-        ("parameters without the head", f"{facts['n_parameters_without_head']:,}"),
-        ("multiply-accumulates", f"{facts['mmac_per_s']:.2f} M per audio second"),
+        ("parameters", _number(facts, "n_parameters", "{:,}")),
+        ("parameters without the head", _number(facts, "n_parameters_without_head", "{:,}")),
+        ("multiply-accumulates", _number(facts, "mmac_per_s", "{:.2f} M per audio second")),
         ("step", f"{1e3 * model.step_s:.0f} ms of audio"),
         ("algorithmic latency", f"{model.latency_ms:.0f} ms"),
         ("state", f"{len(model.state)} tensors, {4 * n_state / 1000:.1f} kB"),
-        ("weights", str(facts["scheme"])),
+        ("weights", str(facts.get("scheme", "-"))),
         ("files", sizes),
     ]
     return "## Size and speed\n\n" + _table(("", ""), rows)
 
 
+def _number(facts: Mapping[str, Any], key: str, form: str) -> str:
+    """A number of the provenance, "-" where its maker gave none."""
+    value = facts.get(key)
+    return form.format(value) if isinstance(value, int | float) else "-"
+
+
 def _training(manifest: Manifest) -> str:
-    recipe = manifest.provenance["recipe"]
+    given = manifest.provenance.get("recipe")
+    if not given:
+        return "## Training\n\nNot recorded in this bundle."
+    with_defaults = msgspec.json.encode(msgspec.convert(given, Recipe))
+    recipe = msgspec.json.decode(with_defaults)
     split, training = recipe["split"], recipe["training"]
     return f"""## Training
 
@@ -77,7 +91,7 @@ def _esc(split: dict[str, object]) -> str:
 
 
 def _metrics(manifest: Manifest) -> str:
-    metrics = manifest.provenance["metrics"]
+    metrics = manifest.provenance.get("metrics")
     if not metrics:
         return "## Metrics\n\nNot measured for this bundle."
     tables = [_table(("metric", "value"), list(figures.items())) for figures in metrics]
@@ -104,16 +118,17 @@ def _figure(value: float | None) -> str:
 
 
 def _promise(manifest: Manifest) -> str:
-    calibration = manifest.provenance.get("calibration")
+    given = manifest.provenance.get("calibration")
     thresholds = manifest.events.thresholds.values()
-    if not calibration or not thresholds:
+    if not given or not thresholds:
         return ""
-    scenes = calibration["scenes"]
-    per_hour = 3600 * scenes["n_negative_sounds"] / scenes["negative_s"]
+    calibration = msgspec.convert(given, CalibrationConfig)
+    scenes = calibration.scenes
+    per_hour = 3600 * scenes.n_negative_sounds / scenes.negative_s
     hours = max(t.negative_h for t in thresholds)
     return (
-        f": those that find {100 * calibration['min_recall']:g} % of the events in soundscapes of "
-        f"held-out clips, at thresholds for {calibration['max_alarms_per_hour']:g} false alarms "
+        f": those that find {100 * calibration.min_recall:g} % of the events in soundscapes of "
+        f"held-out clips, at thresholds for {calibration.max_alarms_per_hour:g} false alarms "
         f"per hour and label. Both were counted on recordings that the threshold was not chosen "
         f"on, false alarms in up to {hours:.0f} hours with {per_hour:g} sounds an hour"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -27,27 +28,38 @@ def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe)
 
 
 def recalibrate(
-    bundles: list[Bundle], config: CalibrationConfig, metrics: list[dict[str, str]]
+    bundles: list[Bundle],
+    config: CalibrationConfig,
+    metrics: list[dict[str, str]],
+    out_dir: Path | None = None,
 ) -> list[Bundle]:
-    """Gives all bundles the thresholds that the first one's scores bring, and rewrites manifests
-    and cards, which quote `metrics` in place of what was measured on the same clips before. The
-    bundles are of one student: where their labels differ, each gets what it knows."""
+    """Gives all bundles the thresholds that the first one's scores bring, with new manifests and
+    cards, which quote `metrics` in place of what was measured on the same clips before. The
+    bundles are of one student: where their labels differ, each gets what it knows.
+
+    out_dir: folder that gets the folders of the new bundles; None replaces the old ones.
+    """
     first = bundles[0]
     events = choose_thresholds(config, first, bundle_recipe(first))
-    return [_rewrite(bundle, events, config, metrics) for bundle in bundles]
+    return [
+        _rewrite(bundle, events, config, metrics, out_dir / bundle.path.name if out_dir else None)
+        for bundle in bundles
+    ]
 
 
 def _rewrite(
-    bundle: Bundle, events: EventSpec, config: CalibrationConfig, metrics: list[dict[str, str]]
+    bundle: Bundle,
+    events: EventSpec,
+    config: CalibrationConfig,
+    metrics: list[dict[str, str]],
+    out_path: Path | None,
 ) -> Bundle:
     before = bundle.manifest
     files = {name: bundle.read(name) for name in before.files}
-    measured_on = {one["measured on"] for one in metrics}
-    others = [x for x in before.provenance["metrics"] if x["measured on"] not in measured_on]
     facts = {
         **before.provenance,
         "calibration": msgspec.to_builtins(config),
-        "metrics": [*metrics, *others],
+        "metrics": _with_quotes(before.provenance.get("metrics"), metrics),
     }
     manifest = msgspec.structs.replace(
         before, events=events_of(before.labels, events), provenance=facts
@@ -55,7 +67,16 @@ def _rewrite(
     if CARD_NAME in files:
         models = {name: content for name, content in files.items() if name != CARD_NAME}
         files[CARD_NAME] = model_card(manifest, models).encode()
-    return save_bundle(bundle.path, manifest, files)
+    return save_bundle(out_path or bundle.path, manifest, files)
+
+
+def _with_quotes(
+    before: list[dict[str, str]] | None, quotes: list[dict[str, str]]
+) -> list[dict[str, str]]:
+    """The quotes, and those before that were measured on other clips. before: None where the
+    bundle's maker gave none."""
+    measured_on = {quote["measured on"] for quote in quotes}
+    return [*quotes, *(x for x in before or [] if x.get("measured on") not in measured_on)]
 
 
 def events_of(labels: Sequence[str], events: EventSpec) -> EventSpec:

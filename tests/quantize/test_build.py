@@ -1,5 +1,6 @@
 """Exported models compute what PyTorch computes, over long streams, on every runtime."""
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -11,10 +12,12 @@ from torch import nn
 from distill.students.student import Student, StudentConfig
 from distill.training.recipe import Recipe, read_recipe
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, open_backend
+from edge_audio.backends.golden import VerifyResults
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel
 from edge_audio.tagging.verify import verify_bundle
+from quantize import build
 from quantize.build import (
     ENGINE_TOLERANCE,
     BuildConfig,
@@ -126,6 +129,20 @@ def test_a_model_that_strays_from_pytorch_is_refused(bundle: Bundle) -> None:
     graph.student.head.bias.data += 2.0
     with pytest.raises(EdgeAudioError, match="strays from PyTorch"):
         check_parity(graph, bundle)
+
+
+def test_a_bundle_that_fails_its_golden_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(bundle: Bundle, name: str) -> VerifyResults:
+        report = verify_bundle(bundle, name)
+        return dataclasses.replace(report, failure=f"not on {name}")
+
+    monkeypatch.setattr(build, "verify_bundle", fail)
+    config = BuildConfig("wrong", runtimes=("onnx",))
+    with pytest.raises(EdgeAudioError, match="wrong fails on onnx: not on onnx"):
+        build_bundle(checkpoint, config, tmp_path / "bundles")
+    assert not (tmp_path / "bundles").exists()
 
 
 def test_export_gives_the_same_bytes_again(

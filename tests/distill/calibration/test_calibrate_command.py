@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from distill.calibration import thresholds
 from distill.mixing.soundscapes import SoundscapeConfig
-from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
-from edge_audio.errors import EdgeAudioError
+from edge_audio.bundle import store
+from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle, save_bundle
+from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.tagging.verify import verify_bundle
 from quantize.cli import calibrate
 from quantize.publish.card import CARD_NAME
@@ -82,6 +83,49 @@ def test_metrics_take_the_place_of_those_on_the_same_clips(rain: Bundle) -> None
     (bundle,) = recalibrate([bundle], thresholds.CalibrationConfig(), [again])
     assert bundle.manifest.provenance["metrics"] == [again, *before[1:]]
     assert "| hit@1 | all |" in bundle.read(CARD_NAME).decode()
+
+
+def test_a_bundle_without_figures_gets_the_new_ones(rain: Bundle) -> None:
+    facts = {"recipe": rain.manifest.provenance["recipe"]}
+    manifest = msgspec.structs.replace(rain.manifest, provenance=facts)
+    bare = save_bundle(rain.path, manifest, {n: rain.read(n) for n in rain.manifest.files})
+    (bundle,) = recalibrate([bare], thresholds.CalibrationConfig(), [])
+    assert bundle.manifest.provenance["metrics"] == []
+    quote = {"measured on": "rain", "hit@1": "all"}
+    (bundle,) = recalibrate([bundle], thresholds.CalibrationConfig(), [quote])
+    assert bundle.manifest.provenance["metrics"] == [quote]
+    card = bundle.read(CARD_NAME).decode()
+    assert "| parameters | - |" in card
+    assert "| hit@1 | all |" in card
+
+
+def test_out_leaves_the_bundle_as_it_is(rain: Bundle, tmp_path: Path) -> None:
+    arguments = [str(rain.path), "--out", str(tmp_path / "mine"), "--alarms-per-hour", "50"]
+    done = CliRunner().invoke(calibrate, arguments)
+    assert done.exit_code == 0, done.output
+    assert load_bundle(rain.path).manifest == rain.manifest
+    new = load_bundle(tmp_path / "mine" / rain.path.name)
+    assert new.manifest.events != rain.manifest.events
+    assert f"{new.path}: " in done.output
+
+
+@pytest.mark.parametrize("named", ["tiny-int8", MODELS_DIR / "tiny-int8"])
+def test_a_bundle_that_comes_with_the_package_is_not_changed(named: str | Path) -> None:
+    """Asked for by mistake, it would change the installation."""
+    line = error_line(run("calibrate", named, ok=False), 2)
+    assert "--out FOLDER" in line
+    assert "--in-place" in line
+
+
+def test_a_bundle_of_the_package_is_changed_where_that_is_asked_for(
+    rain: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MODELS_DIR", rain.path.parent)
+    done = CliRunner().invoke(calibrate, [rain.path.name])
+    assert isinstance(done.exception, UsageError)
+    done = CliRunner().invoke(calibrate, [rain.path.name, "--in-place"])
+    assert done.exit_code == 0, done.output
+    assert "calibration" in load_bundle(rain.path).manifest.provenance
 
 
 def test_what_cannot_be_calibrated_is_refused(rain: Bundle, tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def test_wrong_requests_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("# nothing\n")
     empty = ("--labels", tmp_path / "none.txt", "--out", tmp_path / "x")
     assert "names no label" in error_line(run("export", CHECKPOINT, *empty, ok=False), 2)
-    static = ("--scheme", "static", "--calibrate", tmp_path, "--out", tmp_path / "x")
+    static = ("--scheme", "static", "--ranges", tmp_path, "--out", tmp_path / "x")
     assert "manifest.csv" in run("export", CHECKPOINT, *static, ok=False).stderr
     assert not (tmp_path / "x").exists(), "nothing may be written"
+
+
+def test_the_former_name_of_ranges_is_understood_but_not_shown(tmp_path: Path) -> None:
+    shown = run("export", "--help").stdout
+    assert "--ranges" in shown
+    assert "--calibrate" not in shown
+    former = ("--scheme", "static", "--calibrate", tmp_path, "--out", tmp_path / "x")
+    assert "manifest.csv" in error_line(run("export", CHECKPOINT, *former, ok=False), 2)

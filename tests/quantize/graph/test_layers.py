@@ -81,7 +81,7 @@ def test_one_loud_step_in_two_hundred_does_not_widen_the_range() -> None:
 
 @pytest.mark.parametrize("scheme", ["static", "int16-state", "int8-state"])
 def test_a_scheme_that_needs_ranges_says_so(scheme: str) -> None:
-    with pytest.raises(UsageError, match="--calibrate"):
+    with pytest.raises(UsageError, match="--ranges"):
         prepare(make_student(CONFIGS["ssm-lti"]), SCHEMES[scheme])
 
 
