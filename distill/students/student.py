@@ -118,7 +118,7 @@ class Student(nn.Module):
         )
 
     def initial_state(self, batch_size: int = 1) -> StudentState:
-        """All zeros."""
+        """Zeros for all of `state_specs`."""
         return StudentState(
             stem=self.stem.initial_state(batch_size),
             block=tuple(block.mixer.initial_state(batch_size) for block in self._blocks()),

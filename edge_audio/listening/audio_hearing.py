@@ -22,10 +22,7 @@ _MAX_GAPS = 10_000  # that are remembered, for events that began before them
 
 
 class AudioHearing:
-    """Composes a source and a tagger; see `Hearing`.
-
-    tagger: once this has begun.
-    """
+    """A source and a tagger as one `Hearing`. tagger: known once this has begun."""
 
     line_state = ""
 
@@ -38,8 +35,8 @@ class AudioHearing:
         realtime: bool = False,
         duration_s: float | None = None,
     ) -> None:
-        """name: of the stream. realtime: a source that is not live is played at the speed of
-        sound. duration_s: where it is cut off."""
+        """name: of the stream. realtime: plays a source that is not live at the speed of sound.
+        duration_s: cuts the stream off after so much audio."""
         manifest = bundle.manifest
         self.source = source
         self.default_events = manifest.events
@@ -114,7 +111,8 @@ class AudioHearing:
         return self.stream.stats.summary()
 
     def _on_clock(self, events: Sequence[Event]) -> list[Event]:
-        """The same on the clock of the source: the tagger's lacks what the source lost."""
+        """The events with times on the clock of the source: the tagger's clock lacks what the
+        source lost."""
         return [msgspec.structs.replace(e, time_s=self._clock(e.time_s)) for e in events]
 
 
@@ -130,7 +128,7 @@ class SourceClock:
         self._n_lost_samples = [0]
 
     def begin_block(self, tagger_s: float, source_s: float) -> None:
-        """The tagger is about to be given a block: where it begins on both clocks, in seconds."""
+        """Notes where a block that the tagger is about to get begins on both clocks, in seconds."""
         n_lost_samples = round((source_s - tagger_s) * self._rate_hz)
         if n_lost_samples == self._n_lost_samples[-1]:
             return
@@ -143,7 +141,8 @@ class SourceClock:
             del self._starts_s[: _MAX_GAPS // 2], self._n_lost_samples[: _MAX_GAPS // 2]
 
     def __call__(self, tagger_s: float) -> float:
-        """What ends where a stretch begins (a step, an event) belongs to the one before."""
+        """A time of the tagger on the clock of the source. A step or event that ends where a gap is
+        belongs to the audio before it."""
         stretch = max(0, bisect_left(self._starts_s, tagger_s) - 1)
         n_lost_samples = self._n_lost_samples[stretch]
         return tagger_s + n_lost_samples / self._rate_hz if n_lost_samples else tagger_s

@@ -43,8 +43,8 @@ class _Opened:
 
 
 class Destinations:
-    """What is open at the moment. Settings change as a whole or not at all: `prepare` opens what
-    is new and changes nothing else, so that whatever it meets leaves all as it was."""
+    """The destinations that are open. Settings change as a whole or not at all: `prepare` opens
+    what is new and changes nothing else, so that whatever it meets leaves all as it was."""
 
     def __init__(self) -> None:
         self._streams: list[Stream] = []
@@ -76,7 +76,7 @@ class Destinations:
 
     @property
     def is_closing(self) -> bool:
-        """Whether some still hold what they had, for seconds at most."""
+        """Whether some destinations are still being closed, which takes seconds at most."""
         self._closing = [thread for thread in self._closing if thread.is_alive()]
         return bool(self._closing)
 
@@ -100,7 +100,7 @@ class Destinations:
             yield self._losses.popleft()
 
     def close(self) -> None:
-        """Ends all at once, within seconds."""
+        """Closes all destinations at the same time, within seconds."""
         self._join()
         self._commit({}, ())
         self._join()
@@ -108,7 +108,8 @@ class Destinations:
     def _prepared(
         self, kind: str, section: Spec, undo: ExitStack
     ) -> tuple[_Opened, Callable[[], None] | None]:
-        """One by these settings, and what makes it go on by them if it is open already."""
+        """A destination by these settings, and a call that makes one that is already open go on by
+        them."""
         old = self._open.get(kind)
         if old is not None and old.section == section:
             return old, None

@@ -83,7 +83,7 @@ class DeviceHearing:
         return self._feed
 
     def _reports(self) -> Iterator[Report]:
-        """In the feed's thread."""
+        """What the device reports, item by item. Runs in the feed's thread."""
         for item in self._device.stream():
             if isinstance(item, Notice):
                 self._notice(item.text)
@@ -133,7 +133,7 @@ class DeviceHearing:
                 self._open.pop(event.label, None)
 
     def _end(self, labels: list[str]) -> list[Event]:
-        """Ends that the device did not report: their true scores are not known."""
+        """Ends for events that the device left open; their true scores are not known."""
         starts = [self._open.pop(label) for label in labels]
         return [
             msgspec.structs.replace(start, kind="end", time_s=max(self.time_s, start.time_s))

@@ -1,4 +1,4 @@
-"""Passes what a stream brings forth on to all its sinks."""
+"""All sinks of a stream as one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class FanOut(Sink):
     """Several sinks as one: those of the screen, and those of destinations, which may be others
     from one step to the next. Whoever opened them closes them.
 
-    What a sink of the screen raises ends the run. What one of a destination raises does not, and
-    does not keep anything from the others.
+    An error that a sink of the screen raises ends the run. One that the sink of a destination
+    raises does not, and keeps nothing from the others.
 
-    errors: key of a destination whose sink has raised something since it came -> what, at first.
+    errors: key of a destination -> the first error that its sink has raised, if any.
     """
 
     def __init__(self, shown: Sequence[Sink] = ()) -> None:

@@ -74,43 +74,43 @@ class Hearing(Protocol):
 
     @property
     def time_s(self) -> float:
-        """How far it was heard, on the clock of the source."""
+        """How far the stream has been listened to, in seconds on the clock of the source."""
 
     @property
     def label_state(self) -> Callable[[str], LabelState] | None:
-        """Where a label that is explained stands after the latest step, once this has begun; None
-        where nobody here can know."""
+        """What the detector knows of an explained label after the latest step, once this has begun;
+        None where the detector is on a device."""
 
     @property
     def line_state(self) -> str:
         """How well the connection to a device works; "" where there is none."""
 
     def __enter__(self: HearingT) -> HearingT:
-        """Opens what it hears. Raises UsageError or SourceError."""
+        """Opens the source or device. Raises UsageError or SourceError."""
 
     def __exit__(self, *_: object) -> None:
-        """Closes it; the feed must have been closed."""
+        """Closes the source or device; the feed must have been closed before."""
 
     def check(self, wanted: Wanted) -> list[str]:
-        """What of it cannot be had of this stream, a line each."""
+        """What this stream cannot do of what is wanted, a line each."""
 
     def begin(self, wanted: Wanted) -> None:
-        """To be called once, before `feed`. Raises BackendError or SourceError."""
+        """Starts the stream, once and before `feed`. Raises BackendError or SourceError."""
 
     def feed(self) -> Feed[Any]:
-        """The pieces that `hear` takes, each in its turn; not yet started."""
+        """The pieces that `hear` takes, in their order; the feed is not yet started."""
 
     def hear(self, piece: Any) -> Iterator[Block | HeardStep]:
-        """The next piece of the feed -> its audio, if that comes here, and then what was found in
-        it. To be exhausted."""
+        """The next piece of the feed -> its audio, where that comes to this process, then the steps
+        found in it. Iterate to the end: the work is done on the way."""
 
     def change(self, wanted: Wanted) -> list[Event]:
-        """Goes on by other settings, without losing what was heard. Returns the ends of events
+        """Goes on by other settings; the state of the stream stays. Returns the ends of open events
         whose labels are no longer watched."""
 
     def finish(self) -> list[Event]:
-        """The stream has ended: the ends of all events that are open, and what the last audio
-        brought."""
+        """Ends the stream. Returns the events of the last audio and the ends of all that are
+        open."""
 
     def summary(self) -> str:
         """One line for the end of a run."""

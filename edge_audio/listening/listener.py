@@ -32,7 +32,7 @@ class Listener:
                 self.sink.on_scores(item.time_s, item.scores)
 
     def change(self, wanted: Wanted, policy: PolicySpec) -> None:
-        """Goes on with other settings, without losing what was heard."""
+        """Goes on with other settings; the state of the stream stays."""
         ended = self.hearing.change(wanted)
         self._report(self._policy.push(ended, self.hearing.time_s))
         self._policy.change(policy)

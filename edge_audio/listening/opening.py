@@ -59,12 +59,12 @@ class Opening:
         self.explained = self._known(terms.explained)
 
     def hearings(self) -> list[Hearing]:
-        """One for each source. Raises UsageError."""
+        """A hearing for each source, not yet open. Raises UsageError."""
         return [self._hearing(source) for source in self._config.source]
 
     def check_events(self, config: EventsConfig) -> None:
-        """Raises UsageError for settings that cannot hold, as far as that is known before devices
-        have told their labels."""
+        """Checks the settings of events as far as that is possible before devices have told their
+        labels. Raises UsageError."""
         if self.bundle is not None and not any(s.is_device for s in self._config.source):
             config.apply(self.bundle.manifest.events, self.bundle.manifest.labels)
 

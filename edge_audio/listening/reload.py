@@ -18,7 +18,8 @@ def waiting_for_restart(running: Config, wanted: Config) -> list[str]:
 
 
 def without_restart(running: Config, wanted: Config) -> Config:
-    """What runs once `wanted` was taken over as far as can be."""
+    """The settings that hold once `wanted` has been taken over as far as that is possible without a
+    restart."""
     return msgspec.structs.replace(wanted, **{x: getattr(running, x) for x in FIXED_FIELDS})
 
 

@@ -177,7 +177,7 @@ class ListenRun:
             say(text)
 
     def _notice(self, name: str, text: str) -> None:
-        """From any thread."""
+        """Tells people and sinks of something about a stream. May be called from any thread."""
         self._say(text if len(self._config.source) == 1 else f"{name}: {text}")
         self._notices.append((name, text))
 
@@ -214,7 +214,7 @@ class ListenRun:
         self._notifier.ready()
 
     def _say_what_streams_lack(self, wanted: Sequence[Wanted]) -> None:
-        """What was asked for and cannot be had of a device, by its name."""
+        """Tells people what a device cannot do of what they asked for."""
         clips = self._config.clips
         for hearing, each in zip(self._hearings, wanted, strict=True):
             lacks, name = hearing.check(each), hearing.stream.name

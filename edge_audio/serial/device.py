@@ -198,7 +198,8 @@ class SerialDevice:
                 return
 
     def _pump(self) -> Iterator[Item]:
-        """Reads once, for a moment. Raises OSError when the port is gone."""
+        """Reads and handles what has come, waiting a moment for it. Raises OSError when the port is
+        gone."""
         for message in self._line.messages():
             yield from self._take(message)
         yield from self._watch_silence()
@@ -314,7 +315,7 @@ class SerialDevice:
             yield self._progress(stats.n_samples)
 
     def _on_reboot(self) -> Iterator[Item]:
-        """Whatever the device was told is forgotten, and its clock is at 0."""
+        """The device has started anew: it has forgotten what it was told, and its clock is at 0."""
         self._dialogue.forget_asked()
         self.device_stats = None
         if self._has_started:

@@ -25,7 +25,7 @@ class _Asked:
 
 
 class Dialogue:
-    """What a device is to be told, in its order."""
+    """The commands that a device is to be told, in their order."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -36,19 +36,19 @@ class Dialogue:
 
     @property
     def is_over(self) -> bool:
-        """Whether all that was to be said was acknowledged."""
+        """Whether every command was acknowledged."""
         return not self._commands
 
     def say(self, commands: Iterable[Message]) -> None:
-        """These are to be said, and nothing else any more."""
+        """Says these commands, in place of all that are still to be said."""
         self._commands = deque(commands)
 
     def forget_asked(self) -> None:
-        """The device may not have got what it was asked last: it is asked again."""
+        """Asks the latest command again, which the device may not have received."""
         self._asked = None
 
     def progressed(self) -> None:
-        """The device has told something new: it counts as one that answers."""
+        """Notes that the device has told something new, so that it counts as answering."""
         self._progress_at_s = time.monotonic()
 
     def go_on(self, first: Message | None, limit_s: float) -> None:
@@ -69,7 +69,7 @@ class Dialogue:
             self._line.send(self._asked.command.frame(self._asked.sequence))
 
     def take_ack(self, ack: Ack) -> Message | None:
-        """The command that is acknowledged with it, if it was asked. Raises SourceError for one
+        """The command that an acknowledgement is for, if it was asked. Raises SourceError for one
         that is refused."""
         asked = self._asked
         if asked is None or (ack.sequence, ack.command) != (asked.sequence, asked.command.TYPE):

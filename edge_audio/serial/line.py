@@ -42,12 +42,13 @@ class Line:
 
     @property
     def silent_s(self) -> float:
-        """How long nothing has come that makes sense, in seconds."""
+        """Seconds since the last message that could be understood."""
         return time.monotonic() - self._heard_at_s
 
     def messages(self) -> Iterator[Message | None]:
-        """What came, waiting for it a moment if need be; None for what is not understood. Raises
-        OSError when the port is gone, SourceError for another version of the protocol."""
+        """The messages that have come, waiting a moment for them if need be; None for one that is
+        not understood. Raises OSError when the port is gone, SourceError for another version of the
+        protocol."""
         data = self._port.read(max(1, self._port.in_waiting))
         frames = self._reader.push(data)
         self.losses.n_bad = self._n_bad_before + self._reader.n_bad

@@ -37,7 +37,7 @@ def open_port(port: str, baud: int) -> Any:
 
 
 def reason_of(error: OSError) -> str:
-    """Without pyserial's brackets and repetitions, where the system gave a reason."""
+    """The reason of an error of pyserial, without its brackets and repetitions."""
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 

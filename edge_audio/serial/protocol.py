@@ -21,13 +21,13 @@ QUERY_HELLO, QUERY_LABELS, QUERY_STATS = 0, 1, 2
 
 
 def cobs_encode(data: bytes) -> bytes:
-    """The same without zeros (consistent overhead byte stuffing), at most 1 byte longer for every
+    """The bytes without zeros (consistent overhead byte stuffing), at most 1 byte longer for every
     254."""
     return bytes(_cobs().encode(data))
 
 
 def cobs_decode(data: bytes) -> bytes | None:
-    """Undoes `cobs_encode`; None for what it cannot have made."""
+    """The bytes that `cobs_encode` encoded; None for what it cannot have made."""
     cobs = _cobs()
     try:
         return bytes(cobs.decode(data))
@@ -61,7 +61,7 @@ class Frame(NamedTuple):
     body: bytes
 
     def encoded(self) -> bytes:
-        """As on the line, with a zero at both ends."""
+        """The frame as it goes over the line, with a zero at both ends."""
         payload = bytes([self.version, self.type, self.sequence]) + self.body
         return b"\0" + cobs_encode(payload + crc16(payload).to_bytes(2, "little")) + b"\0"
 

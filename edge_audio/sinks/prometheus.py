@@ -169,5 +169,5 @@ def _application(collector: Any) -> Any:
 
 
 def _valid(text: str) -> str:
-    """Without halves of characters, as names of files may have and UTF-8 has not."""
+    """The text without lone surrogates, which names of files may have and UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()

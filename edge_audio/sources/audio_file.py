@@ -63,7 +63,7 @@ class AudioFile:
         self._file.close()
 
     def stop(self) -> None:
-        """Nothing to do: reading a file waits for nobody."""
+        """Does nothing: reading a file never waits."""
 
     @property
     def duration_s(self) -> float:

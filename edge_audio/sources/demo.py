@@ -229,10 +229,10 @@ class DemoScene:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
     def stop(self) -> None:
-        """Nothing to do: it makes nobody wait."""
+        """Does nothing: the scene never waits."""
 
     def segment_at(self, time_s: float) -> str:
         """Name of what sounds at this audio time."""

@@ -52,7 +52,7 @@ class Feed(Generic[ChunkT]):
         self._thread.start()
 
     def take(self) -> ChunkT | None:
-        """The next piece; None if there is none at the moment."""
+        """The next piece, or None if there is none at the moment."""
         taken = self._queue.get(timeout_s=0.0)
         return None if taken is None else taken.chunk
 
@@ -77,7 +77,7 @@ class Feed(Generic[ChunkT]):
             self._came.set()
 
     def _put(self, piece: ChunkT) -> bool:
-        """Whether anybody wants more."""
+        """Puts a piece into the queue. Returns whether more are wanted."""
         return self._queue.put_when_there_is_room(piece)
 
 

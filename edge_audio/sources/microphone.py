@@ -225,8 +225,8 @@ class Microphone:
         self._stopped.set()
 
     def blocks(self) -> Iterator[Block]:
-        """Endless, but for `stop`; raises SourceError once the device is gone or has stalled for
-        some seconds."""
+        """Blocks until `stop`. Raises SourceError once the device is gone or has stalled for some
+        seconds."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
         while (taken := self._next_chunk()) is not None:
             chunk, n_lost_frames = taken
@@ -236,7 +236,7 @@ class Microphone:
             yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.has_unknown_gap)
 
     def _start(self, sounddevice: ModuleType) -> Exception | None:
-        """Why it did not, if so."""
+        """Starts the stream. Returns the reason if that failed."""
         self._last_callback_s = time.monotonic()
         try:
             self._stream.start()
@@ -246,7 +246,7 @@ class Microphone:
         return None
 
     def _next_chunk(self) -> Taken[_Chunk] | None:
-        """None once it was stopped."""
+        """The next chunk of audio, None once the source was stopped."""
         while not self._stopped.is_set():
             taken = self._queue.get(_POLL_S)
             if taken is not None:

@@ -118,7 +118,7 @@ class NetworkStream:
         ]
 
     def _script(self) -> str:
-        """A list of one stream, as ffmpeg's concat demuxer reads it."""
+        """A list with one address, in the form that ffmpeg's concat demuxer reads."""
         quoted = self._url.replace("'", "'\\''")
         is_rtsp = self._url.lower().startswith("rtsp")
         option = "option rtsp_transport tcp\n" if is_rtsp else ""
@@ -133,8 +133,8 @@ class NetworkStream:
         self._stopped.set()
 
     def blocks(self) -> Iterator[Block]:
-        """Until the sender ends the stream. Raises SourceError if it cannot be reached, breaks
-        off or has sent nothing for 15 s."""
+        """Blocks until the sender ends the stream. Raises SourceError if it cannot be reached,
+        breaks off or has sent nothing for 15 s."""
         timeline = Timeline(self.sample_rate_hz, self.sample_rate_hz)
         has_heard = False
         for block in pcm_blocks(iter(self._read, b""), timeline, "s16le"):
@@ -159,7 +159,7 @@ class NetworkStream:
         return b""
 
     def _end_process(self, patience_s: float = 0.0) -> int | None:
-        """Its exit status, if it ends by itself within patience_s; else it is killed."""
+        """The exit status of ffmpeg, if it ends by itself within patience_s; otherwise kills it."""
         for limit_s in (patience_s, _CLOSE_LIMIT_S):
             try:
                 return self._process.wait(limit_s)
@@ -168,12 +168,13 @@ class NetworkStream:
         return None  # it hangs in the system, which ends it when it can
 
     def _listen_to_messages(self) -> None:
-        """All that ffmpeg said before it ended."""
+        """Reads what ffmpeg has written to standard error before it ended."""
         while select.select([self._said], [], [], 0.0)[0] and self._take_message():
             pass
 
     def _take_message(self) -> bool:
-        """Keeps the last lines of what ffmpeg says. Whether it may say more."""
+        """Keeps the last lines that ffmpeg writes to standard error. Returns whether more may
+        come."""
         data = os.read(self._said.fileno(), _MAX_MESSAGE_BYTES)
         *lines, rest = (self._message + data).split(b"\n")
         self._message = rest[-_MAX_MESSAGE_BYTES:]
@@ -181,7 +182,7 @@ class NetworkStream:
         return bool(data)
 
     def _reason(self) -> str:
-        """The last lines that ffmpeg said, without what must not be shown."""
+        """The last lines that ffmpeg wrote, without what must not be shown."""
         lines = [*self._messages, self._message.decode(errors="replace")]
         said = [re.sub(r"^\[\w+ @ 0x\w+\] |^pipe:0?: ", "", line.strip()) for line in lines]
         text = "; ".join(line for line in said if line) or "there is no audio in it"
@@ -197,7 +198,7 @@ class NetworkStream:
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-    """Its standard input, output and error."""
+    """Standard input, output and error of ffmpeg."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

@@ -140,7 +140,7 @@ class StdinPcm:
         self._stopped.set()
 
     def blocks(self) -> Iterator[Block]:
-        """Until the stream ends; an incomplete last sample is left out."""
+        """Blocks until the stream ends; an incomplete last sample is left out."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
         yield from pcm_blocks(self._chunks(), timeline, self._sample_format, self._n_channels)
 
@@ -156,7 +156,7 @@ class StdinPcm:
             yield data
 
     def _read_some(self) -> bytes:
-        """Empty at the end and once this was stopped."""
+        """The next bytes; none at the end, or once this was stopped."""
         try:
             while not self._stopped.is_set():
                 if self._descriptor is None or _has_input(self._descriptor):

@@ -54,7 +54,7 @@ class AudioQueue(Generic[ChunkT]):
             return self._append(chunk)
 
     def get(self, timeout_s: float) -> Taken[ChunkT] | None:
-        """The oldest chunk, or None if none came in time."""
+        """The oldest chunk, or None if none came within the timeout."""
         with self._changed:
             if not self._chunks and not self._changed.wait_for(lambda: self._chunks, timeout_s):
                 return None
@@ -64,7 +64,7 @@ class AudioQueue(Generic[ChunkT]):
             return taken
 
     def close(self) -> None:
-        """Nobody takes any more: nobody waits for room any longer."""
+        """Ends the taking: a thread that waits for room waits no longer."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -86,5 +86,5 @@ class AudioQueue(Generic[ChunkT]):
 
 
 def _n_frames(chunk: Any) -> int:
-    """What is lost with it."""
+    """How many frames are lost if a chunk is dropped."""
     return int(chunk.n_frames)

@@ -62,7 +62,7 @@ class Reconnecting:
         self._source.stop()
 
     def blocks(self) -> Iterator[Block]:
-        """Endless, but for `stop`."""
+        """Blocks until `stop`."""
         backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S, STEADY_S)
         while not self._stopped.is_set():
             heard_from_s = self._heard_s

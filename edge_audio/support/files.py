@@ -249,7 +249,7 @@ def _beside(path: Path, kind: str) -> Path:
 
 
 def _asides(path: Path) -> list[Path]:
-    """Old folders that were moved away from `path`."""
+    """Old folders that were moved aside from `path`."""
     pattern = re.compile(rf"\.{re.escape(_stem(path))}\.{_TOKEN}\.{_ASIDE}")
     return [path.with_name(name) for name in os.listdir(path.parent) if pattern.fullmatch(name)]
 
@@ -262,7 +262,7 @@ def _delete_stale_drafts(folder: Path) -> None:
 
 
 def _delete_stale(leftovers: list[Path]) -> None:
-    """What writers left that were killed long ago."""
+    """Deletes what writers left behind that were killed long ago."""
     for leftover in leftovers:
         with contextlib.suppress(OSError):
             if time.time() - leftover.lstat().st_ctime > _STALE_S:

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 
 class LockedError(Exception):
-    """Somebody else holds the lock."""
+    """Another process, or another object of this one, holds the lock."""
 
 
 class Lock:

@@ -23,7 +23,7 @@ def file_slug(name: str) -> str:
 
 
 def _slug(name: str, unwanted: str, lowercase: bool) -> str:
-    """What is not ASCII is written as it sounds, as far as that is known."""
+    """The slug of a name; what is not ASCII is written as it sounds, as far as that is known."""
     return slugify(
         name.replace(",", " "),  # which slugify would drop between digits
         regex_pattern=unwanted,

@@ -1,4 +1,4 @@
-"""Recordings of what was heard around events, for those who asked for them."""
+"""Recordings of the audio around events, for users who ask for them."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class _Recorder:
             sink.use(config, labels)
 
     def put(self, do: Callable[[], None]) -> None:
-        """To be done by the thread that writes."""
+        """Hands a call to the thread that writes."""
         self._worker.put(do)
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class _Clip:
         self._latest_end = begin
 
     def start(self, event: Event) -> None:
-        """It lasts until this event has ended as well."""
+        """Another event began: the clip lasts until that has ended as well."""
         self._sounding[event.label] = len(self._events)
         time_s, score = round(event.time_s, 3), round(event.score, 4)
         self._events.append(ClipEvent(event.label, time_s, None, score))
