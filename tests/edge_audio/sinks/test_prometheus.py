@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.prometheus import MetricsConfig, MetricsDestination
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
+from tests.support.paths import REPOSITORY
 
 LABELS = ("Speech", "Siren", 'Bird "song"\n\\')
 SCORES = np.array([0.25, 0.5, 0.75], np.float32)
@@ -63,6 +65,19 @@ def scrape(port: int) -> Samples:
 
 def named(name: str, samples: Samples) -> Samples:
     return {key[1:]: value for key, value in samples.items() if key[0] == name}
+
+
+def test_the_docs_name_all_metrics_and_no_others(open_destination: Open) -> None:
+    port = free_port()
+    other = SimpleNamespace(name="mqtt", problem="")
+    sink = open_destination(port, other).open(stream())
+    sink.on_watch(LABELS)
+    sink.on_audio(Block(np.zeros(160, np.float32), 0.0))
+    sink.on_scores(0.01, SCORES)
+    page = (REPOSITORY / "docs" / "sinks.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"\bedge_audio_(\w+)(?=[{\[ ])", page))
+    found = {key[0] for key in scrape(port) if not key[0].startswith(("process_", "python_"))}
+    assert documented == found
 
 
 def test_starts_are_counted_by_label_and_stream(open_destination: Open) -> None:
