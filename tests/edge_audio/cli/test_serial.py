@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from edge_audio.bundle.store import load_bundle
-from edge_audio.engine.image import build_image
 from edge_audio.errors import SourceError
 from edge_audio.events.choice import select_events
 from edge_audio.events.detector import Event
@@ -27,14 +26,12 @@ from edge_audio.serial.device import SerialDevice
 from edge_audio.serial.protocol import Hello
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import error_line, listening, records, run
-from tests.support.real_audio import soundscape
 from tests.support.serial_parts import (
     WAIT_S,
     Cable,
     Device,
     alternates,
     assert_agree,
-    build_device,
     faults,
     heard,
     rounded,
@@ -47,47 +44,6 @@ DURATION_S = 20.0
 QUIET = "0 frames lost, 0 damaged, 0 twice, 0 reboots, 0 reconnects"
 Hears = Callable[..., list[Event]]
 LOW = ("--threshold", "0.05")  # many events
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("device")
-    return build_device(folder, build_image(BUNDLE), len(LABELS))
-
-
-@pytest.fixture(scope="session")
-def samples(data_dir: Path) -> np.ndarray:
-    return soundscape(data_dir, DURATION_S)
-
-
-@pytest.fixture(scope="session")
-def recording(samples: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recording") / "street.pcm"
-    path.write_bytes(samples.astype("<i2").tobytes())
-    return path
-
-
-@pytest.fixture
-def cable(tmp_path: Path) -> Iterator[Cable]:
-    cable = Cable(tmp_path / "port")
-    cable.plug()
-    yield cable
-    cable.close()
-
-
-@pytest.fixture
-def device(program: Path, recording: Path, cable: Cable) -> Iterator[Callable[[int], Device]]:
-    """Starts a device on the cable, which plays so many times faster than real time (0: as fast
-    as it can). The one before it has to be killed."""
-    started: list[Device] = []
-
-    def start(speed: int = 0) -> Device:
-        started.append(Device(program, recording, cable, speed))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.kill()
 
 
 @pytest.fixture(scope="session")
