@@ -16,12 +16,12 @@ WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
 MODULE_NAME = "edge_audio.wasm"
 IMAGE_NAME = "edge_audio_image.bin"
 ALIGNMENT_BYTES = 64  # lost between the parts of the arena, at most
-PARTS = ("page.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
+PARTS = ("page.js", "drawing.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
 
 _HOSTED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'"
 _STYLE_LINK = '<link rel="stylesheet" href="style.css">'
 _SCRIPT_LINK = '<script type="module" src="page.js"></script>'
-_IMPORT = 'from "./edge_audio.js";\n'
+_IMPORT = 'from "./{name}";\n'
 
 
 def build_web(job: BuildJob) -> Built:
@@ -56,12 +56,12 @@ def single_page(module: bytes, image: bytes) -> str:
     """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
     the style that it was made with, by their hashes, the worklet as a data URL (which is all that
     Chromium lets pages opened as files have), and no connection at all."""
-    style, script = _part("style.css"), _part("page.js")
+    style, script = _part("style.css"), _joined("drawing.js", "page.js")
     policy = (
         f"script-src {_hash_source(script)} data: 'wasm-unsafe-eval'; "
         f"style-src {_hash_source(style)}"
     )
-    worklet = _part("edge_audio.js") + _without_import(_part("worklet.js"))
+    worklet = _joined("edge_audio.js", "worklet.js")
     blocks = "".join(
         f'    <script type="text/plain" id="edge-audio-{name}">{_base64(content)}</script>\n'
         for name, content in (("worklet", worklet.encode()), ("wasm", module), ("image", image))
@@ -81,10 +81,13 @@ def _part(name: str) -> str:
     return (WEB_DIR / name).read_text(encoding="utf-8")
 
 
-def _without_import(worklet: str) -> str:
-    """The worklet for one file with edge_audio.js: a data URL has no neighbours to import."""
-    line = next((line for line in worklet.splitlines(True) if line.endswith(_IMPORT)), "")
-    return _replaced(worklet, line, "")
+def _joined(module: str, user: str) -> str:
+    """A module and the script that imports from it, as one script: what has no neighbours, such
+    as a data URL, can import nothing."""
+    text = _part(user)
+    end = _IMPORT.format(name=module)
+    line = next((line for line in text.splitlines(True) if line.endswith(end)), "")
+    return _part(module) + _replaced(text, line, "")
 
 
 def _replaced(text: str, old: str, new: str) -> str:

@@ -209,6 +209,7 @@ def test_hosted_page_asks_for_its_own_files_only(
             "/hosted.html",
             "/style.css",
             "/page.js",
+            "/drawing.js",
             "/worklet.js",
             "/edge_audio.js",
             "/edge_audio.wasm",
