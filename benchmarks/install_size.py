@@ -26,7 +26,7 @@ def install(folder: Path) -> None:
     """Creates folder/venv and installs the package into it, as a user would."""
     venv.create(folder / "venv", with_pip=True)
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "source"], check=True)
-    command = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet"]
+    command = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet"]
     subprocess.run([*command, f"{folder / 'source'}[{EXTRAS}]"], check=True)
 
 

@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from distill.students.blocks import ResidualBlock
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.sequence_mixer import SequenceMixer
 from distill.students.sizes import MIXERS, SIZES, student_config
@@ -73,7 +74,9 @@ def measure(
     student: Student, frames: Tensor, n_repeats: int, n_repeats_stepwise: int
 ) -> tuple[Cost, Cost]:
     """(student, one of its mixers), in training mode."""
-    mixer = student.blocks[0].mixer
+    block = student.blocks[0]
+    assert isinstance(block, ResidualBlock)
+    mixer = block.mixer
     n_tokens = frames.shape[1] // student.frames_per_step
     u = torch.randn(len(frames), n_tokens, student.config.channels, requires_grad=True)
     student.train()

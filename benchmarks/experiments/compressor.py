@@ -253,8 +253,13 @@ def sensitive_first(bench: Bench) -> list[str]:
 def _with_static(folded: Student, name: str, ranges: Ranges) -> Student:
     student = copy.deepcopy(folded)
     layer = student.get_submodule(name)
-    kind = StaticLinear if isinstance(layer, nn.Linear) else StaticConv
-    replace_modules(student, name, kind(layer, ranges.inputs[name], ranges.outputs[name]))
+    static: nn.Module
+    if isinstance(layer, nn.Linear):
+        static = StaticLinear(layer, ranges.inputs[name], ranges.outputs[name])
+    else:
+        assert isinstance(layer, nn.Conv2d)
+        static = StaticConv(layer, ranges.inputs[name], ranges.outputs[name])
+    replace_modules(student, name, static)
     return student
 
 

@@ -104,6 +104,7 @@ def onnx_file(model: Any, inputs: tuple[Tensor, ...]) -> bytes:
     from quantize.export.onnx import OPSET, _strip
 
     program = torch.onnx.export(model, inputs, opset_version=OPSET, dynamo=True, verbose=False)
+    assert program is not None
     program.optimize()
     proto = program.model_proto
     _strip(proto)

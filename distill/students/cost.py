@@ -34,7 +34,7 @@ class _ProductCounter(TorchDispatchMode):
     """Counts the elements of elementwise products."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.n_products = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -69,7 +69,10 @@ class SLSTM(SequenceMixer[SLSTMState]):
         heads = u.unflatten(2, self.head_shape).permute(2, 3, 1, 0)  # [H, P, T, B]
         driven = torch.baddbmm(self._gate_bias()[..., None], of_input, heads.flatten(2))
         driven = driven.unflatten(2, heads.shape[2:]).permute(2, 0, 1, 3)  # [T, H, 4 P, B]
-        hidden = cast("Tensor", SLSTMScan.apply(driven.contiguous(), recurrent, self.max_decay))
+        scan = SLSTMScan.apply(  # type: ignore[no-untyped-call]
+            driven.contiguous(), recurrent, self.max_decay
+        )
+        hidden = cast("Tensor", scan)
         return OUTPUT_SCALE * hidden.permute(3, 0, 1, 2).flatten(2) + self.skip * u
 
     def step(self, u: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:

@@ -103,7 +103,7 @@ class ParquetTable:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         pa = import_pyarrow()
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
 
         label = [("label", pa.string()), ("score", pa.float64())]
         seconds = [("start_s", pa.float64()), ("end_s", pa.float64())]

@@ -41,6 +41,7 @@ from edge_audio.listening.run import ListenRun
 @quiet_libraries()
 def listen(
     context: click.Context,
+    /,
     config_path: Path | None,
     is_check: bool,
     duration_s: float | None,

@@ -9,7 +9,8 @@ import click
 from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import load_config
-from edge_audio.listening.run import ListenRun, Terms
+from edge_audio.listening.opening import Terms
+from edge_audio.listening.run import ListenRun
 from edge_audio.service.unit import (
     DEFAULT_NAME,
     check_service_name,

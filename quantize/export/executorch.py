@@ -93,7 +93,7 @@ def _with_int8_linears(graph: StepGraph, scheme: Scheme) -> StepGraph:
     return graph
 
 
-class _WeightOnlyLinear(LinearConfig):
+class _WeightOnlyLinear(LinearConfig):  # type: ignore[misc] # of no known type
     """XNNPACK multiplies float32 by int8 weights as they are, but ExecuTorch's partitioner
     takes an int8 weight only beside an int8 input."""
 

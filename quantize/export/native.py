@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -172,10 +172,10 @@ class _Writer:
         self._floats(float(scale))
         self._numbers(_values(mixer.skip))
 
-    def _attention(self, name: str, mixer: SelectiveSSM | MLSTM) -> None:
+    def _attention(self, name: str, mixer: SelectiveSSM | MLSTM[Any]) -> None:
         is_mlstm = isinstance(mixer, MLSTM)
         self._words(mixer.value_shape[0], mixer.widths[0])
-        key_scale = cast("MLSTM", mixer).key_scale if is_mlstm else 1.0
+        key_scale = cast("MLSTM[Any]", mixer).key_scale if is_mlstm else 1.0
         self._floats(mixer.max_decay, key_scale, MLSTM_MAX_LOGIT if is_mlstm else 0.0)
         self.linear(f"{name}'s projection", mixer.project)
         self._array(-_values(mixer.log_decay))
@@ -226,7 +226,7 @@ class _Writer:
         self.pieces.append(padded(np.ascontiguousarray(little).tobytes()))
 
 
-def _kind(mixer: SequenceMixer) -> str:
+def _kind(mixer: SequenceMixer[Any]) -> str:
     if isinstance(mixer, MLSTM):
         return "mlstm-exponential" if isinstance(mixer, ExponentialMLSTM) else "mlstm-sigmoid"
     kinds = {DiagonalSSM: "lti", SelectiveSSM: "selective", SLSTM: "slstm", CausalTCN: "tcn"}
