@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_litert_holds_int8_weights_in_every_linear(scheme: str) -> None:
         assert all(dtypes[op["inputs"][1]] is np.int8 for op in layers)
 
 
-def _operators(content: bytes) -> tuple[list[dict], dict[int, type]]:
+def _operators(content: bytes) -> tuple[list[dict[str, Any]], dict[int, type]]:
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     dtypes = {d["index"]: d["dtype"] for d in interpreter.get_tensor_details()}

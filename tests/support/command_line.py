@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,16 +20,17 @@ Record = dict[str, Any]
 
 
 def run(
-    *arguments: object, stdin: bytes = b"", ok: bool = True, **environment: str
+    *arguments: object, stdin: bytes = b"", ok: bool = True, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs edge-audio to its end; `ok` expects exit code 0."""
+    """Runs edge-audio to its end; `ok` expects exit code 0. env: variables beside those that are
+    set."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         input=stdin,
         capture_output=True,
         timeout=HANG_S,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, **(env or {})},
     )
     stdout, stderr = done.stdout.decode(), done.stderr.decode()
     if ok:

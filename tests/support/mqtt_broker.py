@@ -41,7 +41,7 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["mosquitto", "-c", self._settings]
+        command = ["mosquitto", "-c", str(self._settings)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
         eventually(self._is_there)
 
@@ -80,12 +80,12 @@ class Subscriber:
     def __init__(self, port: int, *topics: str, **login: str) -> None:
         """topics: by default all. login: username and password."""
         from paho.mqtt import client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
 
         self.messages: list[tuple[str, str]] = []
         self._is_ready = threading.Event()
         name = f"subscriber-{next(_NUMBERS)}"
-        version = mqtt.CallbackAPIVersion.VERSION2
-        self.client = mqtt.Client(version, name, clean_session=False)
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_subscribe = lambda *_: self._is_ready.set()
         self.client.on_message = self._keep

@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def peer_of(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+def peer_of(serve: Callable[[socket.socket], object]) -> Iterator[int]:
     """The port of a server that lets `serve` have each connection in turn."""
     listener = socket.create_server(("127.0.0.1", 0))
 

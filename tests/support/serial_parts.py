@@ -223,7 +223,12 @@ class Cable:
 
     def _do(self, job: Callable[[], None]) -> None:
         done = threading.Event()
-        self._jobs.put(lambda: (job(), done.set()))  # type: ignore[func-returns-value]
+
+        def work() -> None:
+            job()
+            done.set()
+
+        self._jobs.put(work)
         assert done.wait(WAIT_S)
 
     def _set_device(self, device: int | None) -> None:
@@ -286,7 +291,7 @@ class Device:
     def __init__(self, program: Path, recording: Path, cable: Cable, speed: int = 0) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = [program, recording, str(speed), str(theirs.fileno())]
+            arguments = [str(program), str(recording), str(speed), str(theirs.fileno())]
             self._process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
         cable.attach(ours.detach())
 

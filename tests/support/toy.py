@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_audio.backends.base import State, zero_state
 from edge_audio.bundle.golden import Golden
@@ -88,12 +89,13 @@ class NumpyBackend:
         return scores[0].astype(np.float32), (fast, slow, frames[:, -1, :].copy(), previous.copy())
 
 
-def noise(n_samples: int, seed: int = 0) -> np.ndarray:
+def noise(n_samples: int, seed: int = 0) -> NDArray[np.int16]:
     """int16[n_samples]: bursts of noise with pauses, loud enough to raise events."""
     rng = np.random.default_rng(seed)
     envelope = np.repeat(rng.choice([0.0, 0.02, 0.5], size=n_samples // 6_000 + 1), 6_000)
     samples = rng.standard_normal(n_samples) * envelope[:n_samples]
-    return (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    pcm: NDArray[np.int16] = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    return pcm
 
 
 def run_steps(backend: Any, frames: np.ndarray) -> np.ndarray:
@@ -108,11 +110,11 @@ def run_steps(backend: Any, frames: np.ndarray) -> np.ndarray:
 
 def golden(n_samples: int = 80_000) -> Golden:
     samples = noise(n_samples, seed=1)
-    frames = log_mel(FRONTEND, samples.astype(np.float32) / 32768)
+    frames = log_mel(FRONTEND, samples.astype(np.float32) / np.float32(32768))
     return Golden(samples, frames, run_steps(NumpyBackend(), frames))
 
 
-def save_toy(path: Path, manifest: Manifest = MANIFEST, **files: bytes) -> Bundle:
+def save_toy(path: Path, manifest: Manifest = MANIFEST, /, **files: bytes) -> Bundle:
     """The toy as a bundle; model files only if given as `tflite`, `onnx`, `pte` or `native`."""
     engine = {"engine.bin": files.pop("native")} if "native" in files else {}
     models = {f"model.{suffix}": content for suffix, content in files.items()} | engine

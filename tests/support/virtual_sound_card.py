@@ -96,8 +96,10 @@ class VirtualSoundCard:
         Returns at once; `.wait()` on the player returns when all of it has been heard.
         """
         if isinstance(sound, (str, Path)):
-            sound, rate_hz = soundfile.read(sound, dtype="float32")
-        frames = np.asarray(sound, np.float32).reshape(len(sound), -1)
+            samples, rate_hz = soundfile.read(sound, dtype="float32")
+        else:
+            samples = sound
+        frames = np.asarray(samples, np.float32).reshape(len(samples), -1)
         form = [f"--rate={rate_hz}", f"--channels={frames.shape[1]}", "--format=float32le"]
         player = subprocess.Popen(
             ["pacat", "--playback", "--raw", *form], env=self.environment, stdin=subprocess.PIPE

@@ -19,7 +19,7 @@ def test_clips_are_decoded_to_mono_at_the_wanted_rate(tmp_path: Path) -> None:
     sf.write(tmp_path / "stereo.wav", np.stack([tone, np.zeros_like(tone)], 1), 44_100, "FLOAT")
     samples = read_clip(tmp_path / "stereo.wav", 16_000)
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
-    assert (samples.dtype, samples.shape) == (np.float32, (16_000,))
+    assert (samples.dtype, samples.shape) == (np.dtype(np.float32), (16_000,))
     np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=1e-3)
 
 

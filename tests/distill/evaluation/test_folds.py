@@ -185,9 +185,9 @@ def test_accuracies_by_hand() -> None:
     """Wrong: clip 0 (dog heard as saw, but as dog among ESC-10's classes) and clip 3."""
     logits = np.array([[1, 0, 2], [3, 0, 0], [0, 1, 0], [5, 0, 1], [0, 0, 9]], np.float32)
     report = accuracies(logits, np.array([0, 0, 1, 2, 2]), CLIPS, CLASSES)
-    assert (report.esc50.value, report.esc50.n) == (pytest.approx(3 / 5), 5)
+    assert (report.esc50.value, report.esc50.n) == pytest.approx((3 / 5, 5))
     assert report.esc50_folds == (0, 1, 1, 0, 1)
-    assert (report.esc50_leak_aware.value, report.esc50_leak_aware.n) == (pytest.approx(2 / 3), 3)
+    assert (report.esc50_leak_aware.value, report.esc50_leak_aware.n) == pytest.approx((2 / 3, 3))
     assert (report.esc10.value, report.esc10.n) == (1.0, 3)
     assert report.esc10_leak_aware.n == 2
 

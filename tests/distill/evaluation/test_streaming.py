@@ -104,6 +104,7 @@ def test_model_that_hears_everything_scores_full_marks(models: dict[str, Streami
     assert [score.micro.value for score in sharp.event_f1] == [1.0, 1.0]
     assert sharp.psds1.value > 0.99
     assert sharp.latency.found.value == 1.0
+    assert sharp.latency.median_s is not None
     assert 0.0 < sharp.latency.median_s <= 0.1
     assert (sharp.false_alarms.total.n, sharp.false_alarms.n_over) == (0, 0)
 

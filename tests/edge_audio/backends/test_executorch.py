@@ -47,38 +47,38 @@ def test_listening_on_executorch_loads_no_torch() -> None:
 
 def test_the_shim_is_compiled_once_and_then_found(tmp_path: Path) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
-    run("verify", MODEL, **cache)
+    run("verify", MODEL, env=cache)
     (shim,) = (tmp_path / "edge-audio").iterdir()
     compiled_ns = shim.stat().st_mtime_ns
-    run("verify", MODEL, **cache, CXX="/nonexistent/compiler")
+    run("verify", MODEL, env={**cache, "CXX": "/nonexistent/compiler"})
     assert shim.stat().st_mtime_ns == compiled_ns
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": str(tmp_path), "CXX": ""}
-    done = run("verify", MODEL, ok=False, **environment)
+    done = run("verify", MODEL, ok=False, env=environment)
     assert "sudo apt-get install g++" in error_line(done, 1)
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nonexistent/compiler"])
 def test_a_compiler_that_fails_is_named(tmp_path: Path, compiler: str) -> None:
-    done = run("verify", MODEL, ok=False, XDG_CACHE_HOME=str(tmp_path), CXX=compiler)
+    done = run("verify", MODEL, ok=False, env={"XDG_CACHE_HOME": str(tmp_path), "CXX": compiler})
     assert f"{compiler} cannot compile the ExecuTorch shim" in error_line(done, 1)
     assert not list((tmp_path / "edge-audio").iterdir()), "half a shim was left behind"
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "edge-audio").write_text("a file where the folder should be")
-    done = run("verify", MODEL, ok=False, XDG_CACHE_HOME=str(tmp_path))
+    done = run("verify", MODEL, ok=False, env={"XDG_CACHE_HOME": str(tmp_path)})
     assert str(tmp_path / "edge-audio") in error_line(done, 1)
 
 
 def test_a_damaged_shim_is_named(tmp_path: Path) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
-    run("verify", MODEL, **cache)
+    run("verify", MODEL, env=cache)
     (shim,) = (tmp_path / "edge-audio").iterdir()
     shim.write_bytes(b"not a library")
-    assert str(shim) in error_line(run("verify", MODEL, ok=False, **cache), 1)
+    assert str(shim) in error_line(run("verify", MODEL, ok=False, env=cache), 1)
 
 
 @pytest.mark.parametrize("n_kept", [0, 10, 1_000, 100_000])

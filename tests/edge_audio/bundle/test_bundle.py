@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -240,7 +240,7 @@ def test_golden_comes_back_equal_and_with_equal_bytes(tmp_path: Path) -> None:
 
 def archive(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **cast("dict[str, Any]", arrays))
     return file.getvalue()
 
 

@@ -58,7 +58,7 @@ def test_each_command_explains_every_option(name: str) -> None:
         if isinstance(option, click.Option) and not option.help
     ]
     assert unexplained == []
-    assert command.help.splitlines()[0] in run(name, "--help", COLUMNS="200").stdout
+    assert command.help.splitlines()[0] in run(name, "--help", env={"COLUMNS": "200"}).stdout
 
 
 def test_without_a_command_it_shows_the_help() -> None:
@@ -201,6 +201,6 @@ def test_verify_names_an_altered_file(toy_bundle: Bundle, tmp_path: Path) -> Non
 def test_devices_lists_the_microphone_of_a_sound_card(
     virtual_sound_card: VirtualSoundCard,
 ) -> None:
-    done = run("devices", **virtual_sound_card.environment)
+    done = run("devices", env=virtual_sound_card.environment)
     assert re.search(r"^ *\d+ +room ", done.stdout, re.MULTILINE)
     assert done.stderr == ""

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_listen_gives_the_same_events_on_every_backend(
 
 
 def test_listen_without_a_terminal_writes_text(model: Sequence[object], bursts_wav: Path) -> None:
-    live = run("listen", *model, "--source", bursts_wav, FORCE_COLOR="1")
+    live = run("listen", *model, "--source", bursts_wav, env={"FORCE_COLOR": "1"})
     text = run("listen", *model, "--source", bursts_wav, "--format", "text")
     assert live.stdout == text.stdout
     pattern = re.compile(r" *\d+:\d\d\.\d\d  (start|end  )  Band \d  [01]\.\d\d")
@@ -188,7 +189,7 @@ def test_a_signal_ends_waiting_for_a_silent_pipe(model: Sequence[object]) -> Non
     with listening(*model, *options, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.buffer.write(SAMPLES[:16_000].tobytes())
+        cast("TextIO", process.stdin).buffer.write(SAMPLES[:16_000].tobytes())
         process.stdin.flush()
         while json.loads(process.stdout.readline())["time_s"] < 0.95:
             pass  # until all of the second has been heard

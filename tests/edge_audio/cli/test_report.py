@@ -54,7 +54,7 @@ def write_log(path: Path, records: Iterable[dict[str, Any]]) -> Path:
 
 def summary_of(records: Iterable[dict[str, Any]], *bounds: str | None) -> Summary:
     decoded = [LogRecord(**_decoded(each)) for each in records]
-    return summarise(decoded, Bounds(*(x and parse_bound(x) for x in bounds)))
+    return summarise(decoded, Bounds(*(parse_bound(x) if x else None for x in bounds)))
 
 
 def _decoded(fields: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +278,8 @@ def test_the_page_of_a_real_run_has_the_labels_that_were_heard(tmp_path: Path) -
     shown = {(row["data-name"] or "").strip() for row in page.all("tr") if "data-name" in row}
     assert heard
     assert shown == heard
-    assert re.fullmatch(r"39\.\d s of audio", *page.text("h1"))
+    (heading,) = page.text("h1")
+    assert re.fullmatch(r"39\.\d s of audio", heading)
 
 
 def test_every_event_is_a_bar_that_says_what_it_was(tmp_path: Path) -> None:

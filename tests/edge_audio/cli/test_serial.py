@@ -398,7 +398,7 @@ def test_a_port_in_use_is_an_error_of_one_line(
 
 def test_without_pyserial_the_error_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "serial.py").write_text("raise ImportError")
-    done = run("listen", "--source", "serial:/dev/x", ok=False, PYTHONPATH=str(tmp_path))
+    done = run("listen", "--source", "serial:/dev/x", ok=False, env={"PYTHONPATH": str(tmp_path)})
     assert "pip install 'edge-audio[serial]'" in error_line(done, 1)
 
 

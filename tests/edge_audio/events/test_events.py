@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -196,7 +197,7 @@ def test_threshold_per_label_adds_that_label_and_leaves_the_others() -> None:
 @pytest.mark.parametrize(
     "options", [{"only": ["Sirn"]}, {"exclude": ["Sirn"]}, {"threshold": {"Sirn": 0.5}}]
 )
-def test_unknown_label_suggests_close_ones(options: dict) -> None:
+def test_unknown_label_suggests_close_ones(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"unknown label 'Sirn': did you mean 'Siren'"):
         select_events(make_spec(), LABELS, **options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -239,6 +240,6 @@ def test_a_new_stream_knows_nothing_of_the_one_before() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"cooldown_s": -1.0}, {"max_s": float("inf")}, {"max_s": float("nan")}]
 )
-def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="cooldown_s and max_s"):
         PolicySpec(**wrong)

@@ -14,7 +14,7 @@ from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
 
 Call = Callable[[Sink], None]
-EVENT = Event(1.0, "start", "Dog", 0.5)
+EVENT = Event("start", "Dog", 1.0, 0.5)
 BLOCK = Block(np.zeros(80, np.float32), time_s=0.0)
 CALLS: dict[str, Call] = {
     "on_watch": lambda sink: sink.on_watch(["Dog"]),

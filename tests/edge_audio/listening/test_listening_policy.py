@@ -54,7 +54,7 @@ def listening(
 def hear(listener: Listener, samples: np.ndarray, n_lost_samples: int = 0) -> None:
     """The next block, after such a gap."""
     time_s = listener.stream.stats.heard_s + n_lost_samples / RATE_HZ
-    listener.hear(Block(samples.astype(np.float32) / 32768, time_s, n_lost_samples))
+    listener.hear(Block(samples.astype(np.float32) / np.float32(32768), time_s, n_lost_samples))
 
 
 def n_skipped_steps(listener: Listener) -> int:

@@ -46,6 +46,7 @@ from edge_audio.serial.protocol import (
     crc16,
     parse_message,
 )
+from firmware_bridge.toolchains import INCLUDE_DIR
 from tests.support import serial_parts, toy
 from tests.support.paths import REPOSITORY
 from tests.support.serial_parts import HERE, STRICT, LinkProbe, build, build_library
@@ -212,9 +213,9 @@ def stats_of(probe: LinkProbe) -> DeviceStats:
 def test_the_c_link_compiles_without_a_warning(tmp_path: Path) -> None:
     serial_parts.need_compiler()
     for name in ("link", "link_frame"):
-        source = serial_parts.INCLUDE_DIR.parent / "src" / f"{name}.c"
+        source = INCLUDE_DIR.parent / "src" / f"{name}.c"
         command = [*(serial_parts.HOST.find() or []), "-std=c99", *STRICT, "-O2", "-c", str(source)]
-        command += ["-I", str(serial_parts.INCLUDE_DIR), "-o", str(tmp_path / f"{name}.o")]
+        command += ["-I", str(INCLUDE_DIR), "-o", str(tmp_path / f"{name}.o")]
         subprocess.run(command, check=True)
 
 

@@ -74,7 +74,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(
     tmp_path: Path, scope: str, config: str | None
 ) -> None:
     unit = tmp_path / "edge-audio.service"
-    text = unit_text("edge-audio", config and Path(config), for_system=scope == "system")
+    text = unit_text("edge-audio", Path(config) if config else None, for_system=scope == "system")
     unit.write_text(text, encoding="utf-8")
     done = analyze("verify", f"--{scope}", "--man=no", unit, runtime_dir=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -117,15 +117,15 @@ def test_a_path_that_systemd_does_not_start_is_refused(
 
 
 def test_install_writes_what_show_prints_and_tells_how_to_start_it(home: dict[str, str]) -> None:
-    installed = run("service", "install", **home)
-    assert unit_in(home).read_text() == run("service", "show", **home).stdout
+    installed = run("service", "install", env=home)
+    assert unit_in(home).read_text() == run("service", "show", env=home).stdout
     assert "systemctl --user enable edge-audio" in installed.stdout
     assert "loginctl enable-linger" in installed.stdout
-    assert run("service", "install", **home).stdout.startswith("unchanged: ")
+    assert run("service", "install", env=home).stdout.startswith("unchanged: ")
 
 
 def test_a_dry_run_prints_the_unit_and_writes_nothing(home: dict[str, str]) -> None:
-    done = run("service", "install", "--now", "--dry-run", **home)
+    done = run("service", "install", "--now", "--dry-run", env=home)
     assert "ExecStart=" in done.stdout
     assert "systemctl --user restart edge-audio" in done.stdout
     assert not unit_in(home).exists()
@@ -135,22 +135,22 @@ def test_a_unit_of_somebody_else_is_replaced_by_force_only(home: dict[str, str])
     unit = unit_in(home)
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\n")
-    refusal = error_line(run("service", "install", ok=False, **home), 2)
+    refusal = error_line(run("service", "install", ok=False, env=home), 2)
     assert "--force" in refusal
     assert unit.read_text() == "[Service]\n"
-    run("service", "install", "--force", **home)
+    run("service", "install", "--force", env=home)
     assert "ExecStart=" in unit.read_text()
 
 
 def test_services_of_several_names_lie_side_by_side(home: dict[str, str]) -> None:
     for name in ("kitchen", "garden"):
-        run("service", "install", "--name", name, **home)
+        run("service", "install", "--name", name, env=home)
         assert f"StateDirectory={name}\n" in unit_in(home, name).read_text()
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "-x", "", "a b", "x\n"])
 def test_what_is_no_name_of_a_unit_is_refused(home: dict[str, str], name: str) -> None:
-    error_line(run("service", "install", f"--name={name}", ok=False, **home), 2)
+    error_line(run("service", "install", f"--name={name}", ok=False, env=home), 2)
     assert not Path(home["XDG_CONFIG_HOME"]).exists()
 
 
@@ -159,13 +159,13 @@ def test_bad_settings_are_refused_before_anything_is_written(
 ) -> None:
     config = tmp_path / "home.toml"
     config.write_text("modell = 'tiny'\n")
-    done = run("service", "install", "--config", config, ok=False, **home)
+    done = run("service", "install", "--config", config, ok=False, env=home)
     assert "modell" in error_line(done, 2)
     assert not unit_in(home).exists()
 
 
 def test_uninstalling_what_is_not_there_is_wrong_usage(home: dict[str, str]) -> None:
-    assert "no service" in error_line(run("service", "uninstall", ok=False, **home), 2)
+    assert "no service" in error_line(run("service", "uninstall", ok=False, env=home), 2)
 
 
 class Manager:

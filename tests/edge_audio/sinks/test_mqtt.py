@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ def make_destination() -> Iterator[MakeDestination]:
 def make_subscriber() -> Iterator[Callable[..., Subscriber]]:
     made: list[Subscriber] = []
 
-    def make(*arguments: Any, **login: str) -> Subscriber:
-        made.append(Subscriber(*arguments, **login))
+    def make(port: int, *topics: str, **login: str) -> Subscriber:
+        made.append(Subscriber(port, *topics, **login))
         return made[-1]
 
     yield make
@@ -166,7 +167,7 @@ def test_streams_have_topics_of_their_own(
         watching(destination, name).on_event(event(float(i)))
     roots = ("home/sounds/yard-1", "home/sounds/yard-1-2", "home/sounds/unnamed")
     for name, root in zip(names, roots, strict=True):
-        eventually(lambda root=root: subscriber.on(f"{root}/event"))
+        eventually(partial(subscriber.on, f"{root}/event"))
         assert json.loads(subscriber.on(f"{root}/event")[0])["stream"] == name
 
 

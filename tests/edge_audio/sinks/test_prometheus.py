@@ -56,7 +56,7 @@ def scrape(port: int) -> Samples:
     return {
         (
             sample.name.removeprefix("edge_audio_"),
-            *map(sample.labels.get, sorted(sample.labels)),
+            *(sample.labels[name] for name in sorted(sample.labels)),
         ): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
@@ -120,7 +120,7 @@ def test_counters_are_those_of_the_stream_at_the_moment(open_destination: Open) 
     source = SimpleNamespace(sample_rate_hz=16_000, n_restarts=3)
     for time_s in (0.0, 1.5):
         samples = np.full(16_000, 0.1, np.float32)
-        heard.stats.count(Block(samples, time_s, 8_000, has_unknown_gap=True), source)  # type: ignore[arg-type]
+        heard.stats.count(Block(samples, time_s, 8_000, has_unknown_gap=True), source)
     found = scrape(port)
     assert found["audio_seconds_total", "kitchen"] == 2.0
     assert found["lost_seconds_total", "kitchen"] == 1.0
@@ -179,4 +179,4 @@ def test_an_address_of_another_machine_is_refused() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"host": ""}, {"port": 0}, {"port": 65_536}):
         with pytest.raises(ValueError, match="must"):
-            MetricsConfig(**wrong)  # type: ignore[arg-type]
+            MetricsConfig(**wrong)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import psutil
@@ -94,7 +95,7 @@ def test_three_hour_file_is_streamed_in_flat_memory(tmp_path: Path) -> None:
         for _ in range(180):
             file.write(minute)
     process = psutil.Process()
-    resident_bytes = []
+    resident_bytes: list[int] = []
     n_samples = 0
     with AudioFile(tmp_path / "long.wav") as source:
         for block in source.blocks():
@@ -208,7 +209,7 @@ def test_pipe_of_odd_chunks_equals_one_read(tmp_path: Path, sample_format: str) 
         ) as writer,
     ):
         assert writer.stdout is not None
-        piped = hear(StdinPcm(writer.stdout, **form))
+        piped = hear(StdinPcm(cast("BinaryIO", writer.stdout), **form))
     np.testing.assert_array_equal(piped, hear(StdinPcm(io.BytesIO(encoded), **form)))
     assert len(piped) == 8_000
 

@@ -111,8 +111,11 @@ def test_any_bytes_in_a_pipe_are_audio_or_refused(
 
     with little_memory():
         cut, whole = hear(source(sizes)), hear(source([10_000]))
-    heard = [np.concatenate([block.samples for block in b] or [np.zeros(0)]) for b in (cut, whole)]
-    np.testing.assert_array_equal(*heard)
+    found, expected = (
+        np.concatenate([np.zeros(0, np.float32), *(block.samples for block in blocks)])
+        for blocks in (cut, whole)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 # Files
@@ -244,7 +247,7 @@ def test_wild_numbers_sound_like_silence_or_full_scale_in_any_chunks(
         pcm[at] = rng.choice(values, at.sum())
         pcm = pcm.astype(dtype)
     found = scores(bundle, np.split(pcm, sorted(cuts)))
-    tame = np.clip(np.where(np.isnan(pcm), 0.0, pcm), -1.0, 1.0).astype(dtype)
+    tame: np.ndarray = np.clip(np.where(np.isnan(pcm), 0.0, pcm), -1.0, 1.0).astype(dtype)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found, scores(bundle, [tame]))
 

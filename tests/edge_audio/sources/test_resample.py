@@ -59,7 +59,7 @@ def test_sound_beyond_the_new_rate_does_not_fold_back() -> None:
 def test_channels_are_averaged_before_resampling() -> None:
     left, right = noise(9_000, seed=1), noise(9_000, seed=2)
     stereo = in_chunks(StreamResampler(44_100, 16_000), np.stack([left, right], axis=1), [441])
-    mono = in_chunks(StreamResampler(44_100, 16_000), (left + right) / 2, [441])
+    mono = in_chunks(StreamResampler(44_100, 16_000), (left + right) / np.float32(2), [441])
     np.testing.assert_allclose(stereo, mono, atol=1e-6)
     np.testing.assert_array_equal(downmix(left[:, None]), left)
 

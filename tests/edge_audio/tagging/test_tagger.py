@@ -79,7 +79,7 @@ def test_any_chunking_gives_the_same_bits_on_shipped_models(name: str, sizes: li
 
 
 def test_tagger_composes_front_end_and_model_without_maths_of_its_own(toy_bundle: Bundle) -> None:
-    frames = log_mel(toy.FRONTEND, PCM.astype(np.float32) / 32768)
+    frames = log_mel(toy.FRONTEND, PCM.astype(np.float32) / np.float32(32768))
     expected = toy.run_steps(toy.NumpyBackend(), frames)
     times_s, scores, _ = hear(open_toy(toy_bundle), [PCM])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
@@ -105,7 +105,7 @@ def test_int16_float32_and_float64_sound_the_same(toy_bundle: Bundle) -> None:
 
 def test_full_scale_int16_is_not_clipped(toy_bundle: Bundle) -> None:
     pcm = np.tile(np.array([-32_768, 32_767], np.int16), 8_000)
-    frames = log_mel(toy.FRONTEND, pcm.astype(np.float32) / 32768)
+    frames = log_mel(toy.FRONTEND, pcm.astype(np.float32) / np.float32(32768))
     _, scores, _ = hear(open_toy(toy_bundle), [pcm])
     np.testing.assert_allclose(scores, toy.run_steps(toy.NumpyBackend(), frames), atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_reset_and_flush_both_equal_fresh(toy_bundle: Bundle) -> None:
     tagger = open_toy(toy_bundle)
     tagger.push(toy.noise(12_345, seed=9))
     tagger.reset()
-    assert (tagger.time_s, tagger.n_steps, tagger.scores.any()) == (0.0, 0, False)
+    assert (tagger.time_s, tagger.n_steps, bool(tagger.scores.any())) == (0.0, 0, False)
     assert_same(hear(tagger, [PCM]), expected)
     assert_same(hear(tagger, [PCM]), expected)  # `hear` has flushed
 

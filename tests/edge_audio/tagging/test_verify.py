@@ -54,7 +54,9 @@ def test_toy_replays_its_golden_with_events(tmp_path: Path, name: str) -> None:
         ({"frames": np.nan}, "frames differ"),
     ],
 )
-def test_altered_numbers_are_a_failure(tmp_path: Path, change: dict, failure: str) -> None:
+def test_altered_numbers_are_a_failure(
+    tmp_path: Path, change: dict[str, float], failure: str
+) -> None:
     parts = {name: getattr(toy.golden(), name) for name in ("samples", "frames", "scores")}
     for name, factor in change.items():
         parts[name] = (parts[name] * factor).astype(np.float32)

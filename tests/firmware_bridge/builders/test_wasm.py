@@ -154,7 +154,9 @@ def test_log_mel_is_what_python_gives_the_network(web_folder: Path, data_dir: Pa
     samples = clips(data_dir)
     (found,) = probe("logMel", web_folder, samples)
     frontend = open_frontend(load_bundle("tiny-int8").manifest.model)
-    expected = frontend.push(samples[: 1520 + 20 * 1280].astype(np.float32) / 32768)[-8:]
+    expected = frontend.push(samples[: 1520 + 20 * 1280].astype(np.float32) / np.float32(32768))[
+        -8:
+    ]
     assert np.abs(np.reshape(found, expected.shape) - expected).max() < 1e-3
 
 

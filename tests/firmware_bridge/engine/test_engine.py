@@ -325,7 +325,7 @@ def test_scores_are_probabilities_whatever_is_computed(tmp_path: Path, flags: li
 @pytest.mark.parametrize("state", ["float", "int16"])
 def test_an_hour_of_noise_and_silence_leaves_it_sound(library: ctypes.CDLL, state: str) -> None:
     """In minutes: noise up to full scale, digital silence, and single clicks."""
-    model = open_model(library, zoo_image("mixed", state))  # type: ignore[arg-type]
+    model = open_model(library, zoo_image("mixed", state))
     stream = Stream(model)
     loud = noise(60 * RATE_HZ)
     clicks = np.zeros_like(loud)

@@ -490,7 +490,7 @@ def test_a_build_without_a_state_type_refuses_those_models(
 ) -> None:
     library = compiled(f"-DEA_STATES={states}")
     for state in ("float", "int16"):
-        image = zoo_image("mixed", state)  # type: ignore[arg-type]
+        image = zoo_image("mixed", state)
         assert status(library, image) == (TOO_LARGE if state == left_out else OK)
 
 

@@ -41,7 +41,8 @@ def run_on(made: Firmware, pcm: Path) -> Heard:
 
 def instructions_per_s(found: Heard) -> float:
     """Under -icount shift=0 an instruction takes a nanosecond."""
-    return 1e9 * found.facts["ticks"] / found.facts["ticks_hz"] / SECONDS
+    per_s: float = 1e9 * found.facts["ticks"] / found.facts["ticks_hz"] / SECONDS
+    return per_s
 
 
 @pytest.mark.parametrize("model", BUDGETS)

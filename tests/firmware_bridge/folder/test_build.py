@@ -325,7 +325,7 @@ def test_a_missing_compiler_is_named_and_the_sources_are_there(tmp_path: Path) -
         (tools / name).symlink_to(require_command(name, "gcc"))
     out_dir = tmp_path / "out"
     command = ("firmware", "build", "micro-int8", "--target", "cortex-m4", "--out", out_dir)
-    text = run(*command, PATH=str(tools)).stdout
+    text = run(*command, env={"PATH": str(tools)}).stdout
     assert "not compiled" in text
     assert "apt-get install gcc-arm-none-eabi" in text
     assert (out_dir / "Makefile").is_file()

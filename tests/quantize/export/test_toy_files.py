@@ -45,11 +45,11 @@ def test_a_rebuilt_toy_scores_as_the_committed_one(
     assert BACKENDS[name].file == f"model.{suffix}"
     frames = np.random.default_rng(0).normal(-0.5, 1.0, (800, 64)).astype(np.float32)
     committed = {suffix: toy.exported()[suffix]}
-    scores = [
+    found, expected = (
         toy.run_steps(open_or_skip(toy.save_toy(tmp_path / folder, **files), name), frames)
         for folder, files in (("rebuilt", rebuilt), ("committed", committed))
-    ]
-    np.testing.assert_allclose(*scores, atol=1e-6, rtol=0)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
 
 
 def test_every_committed_file_is_one_that_is_rebuilt() -> None:
