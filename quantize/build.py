@@ -198,8 +198,9 @@ def demo_samples(frontend: FrontendSpec, start_s: float, end_s: float) -> FloatA
     """That stretch of the synthesised demo scene, rounded to int16 as a microphone gives it."""
     rate_hz = frontend.sample_rate_hz
     samples = DemoScene(rate_hz).first(end_s)[round(start_s * rate_hz) :]
-    steps: FloatArray = np.round(samples * 32767.0).astype(np.float32)
-    return steps / np.float32(32768.0)
+    steps = np.round(samples * 32767.0)
+    rounded: FloatArray = steps.astype(np.float32) / np.float32(32768.0)
+    return rounded
 
 
 def make_golden(graph: StepGraph) -> Golden:

@@ -63,7 +63,8 @@ def sound(kind: str, n_samples: int, rng: np.random.Generator) -> np.ndarray:
         "rain": rng.standard_normal(n_samples) / 4,
         "clock_tick": rng.standard_normal(n_samples) * (time_s % 0.5 < 0.01),
     }[kind]
-    return np.clip(0.3 * wave, -1, 1).astype(np.float32)
+    samples: np.ndarray = np.clip(0.3 * wave, -1, 1).astype(np.float32)
+    return samples
 
 
 def row(path: str, kind: str, fold: int, group: str, **changes: Any) -> dict[str, Any]:

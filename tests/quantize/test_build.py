@@ -46,8 +46,8 @@ def _lively_student() -> Student:
     student = Student(CONFIG)
     for module in student.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.running_mean.normal_(0.0, 0.3)
-            module.running_var.uniform_(0.3, 2.0)
+            module.get_buffer("running_mean").normal_(0.0, 0.3)
+            module.get_buffer("running_var").uniform_(0.3, 2.0)
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0.0, 0.3)
     student.head.weight.data.normal_(0.0, 0.3)

@@ -103,7 +103,7 @@ def random_stream(seed: int) -> ScoreTrack:
     rng = np.random.default_rng(seed)
     logits = np.cumsum(rng.normal(0.0, 0.8, (250, len(LABELS))), axis=0)
     scores = 1.0 / (1.0 + np.exp(-logits))
-    return ScoreTrack(STEP_S * np.arange(1, 251), scores.astype(np.float32))
+    return ScoreTrack(STEP_S * np.arange(1, 251, dtype=np.float64), scores.astype(np.float32))
 
 
 @settings(deadline=None, max_examples=10)

@@ -22,6 +22,7 @@ from distill.evaluation.figures import draw_clips
 from distill.evaluation.held_out import TWINS, held_out_clips
 from distill.evaluation.models import open_models
 from distill.evaluation.results import ClipResults, write_results
+from distill.evaluation.streaming import evaluate_streaming
 from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.training.recipe import Recipe
@@ -207,7 +208,7 @@ def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         n_scenes=2, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
     )
     config = CalibrationConfig(min_positives=3, n_folds=3, scenes=scenes)
-    small = partial(module.evaluate_streaming, config=config)
+    small = partial(evaluate_streaming, config=config)
     monkeypatch.setattr(module, "evaluate_streaming", small)
     path = str(save_rain_detector(tmp_path).path)
     return evaluate([path], with_soundscapes=True)

@@ -84,7 +84,8 @@ def compared(*scorers: StreamScorer, config: CalibrationConfig = CONFIG) -> Stre
 
 
 def confuse(windows: np.ndarray) -> np.ndarray:
-    return hear_tones(windows)[:, ::-1].copy()
+    swapped: np.ndarray = hear_tones(windows)[:, ::-1].copy()
+    return swapped
 
 
 @pytest.fixture(scope="module")

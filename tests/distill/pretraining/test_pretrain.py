@@ -185,11 +185,12 @@ def test_sound_teacher_is_not_warned_of(
 
 def test_bf16_and_recomputing_learn_much_the_same(dataset: Mixtures, tmp_path: Path) -> None:
     losses = {}
-    for name, changes in {
+    variants: dict[str, dict[str, Any]] = {
         "plain": {},
         "recompute": {"recompute": True},
         "bf16": {"precision": "bf16", "recompute": True},
-    }.items():
+    }
+    for name, changes in variants.items():
         run = make_run(tmp_path / name, dataset, change(n_steps=4, **changes))
         run.run()
         losses[name] = read_metrics(tmp_path / name / METRICS_NAME)[-1]["loss"]

@@ -115,7 +115,7 @@ def test_detection_knows_when_it_was_reported() -> None:
     threshold = Threshold(on=0.5, off=0.35)
     spec = EventSpec(min_on_s=0.2, min_off_s=0.1, thresholds={"Dog": threshold})
     scores = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.float32)[:, None]
-    times_s = 0.1 * np.arange(1, len(scores) + 1)
+    times_s = 0.1 * np.arange(1, len(scores) + 1, dtype=np.float64)
     first, second = find_segments(ScoreTrack(times_s, scores), ("Dog",), spec, step_s=0.1)
     assert (first.start_s, first.end_s, first.seen_s) == pytest.approx((0.3, 0.7, 0.5))
     assert (second.start_s, second.end_s, second.seen_s) == pytest.approx((1.0, 1.2, 1.2))

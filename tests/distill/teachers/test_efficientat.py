@@ -123,7 +123,8 @@ def clip_logits(teacher: EfficientATTeacher, data_dir: Path, clip: Clip) -> torc
     with torch.inference_mode():
         logits = teacher(wave[None]).clip_logits
     assert logits is not None
-    return logits[0]
+    of_clip: torch.Tensor = logits[0]
+    return of_clip
 
 
 def test_width_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from distill.teachers.layouts import Layout
+
 transformers = pytest.importorskip("transformers", reason="needs the teachers extra")
 
 from safetensors.torch import load_file, save_file  # noqa: E402 - comes with transformers
@@ -199,7 +201,8 @@ def test_a_burst_changes_the_frame_most_whose_centre_is_nearest(
         samples = noise(round(1.5 * rate_hz), 0)
         start = round(time_s * rate_hz) - len(burst) // 2
         samples[start : start + len(burst)] += burst
-        return teacher(torch.from_numpy(samples)[None]).hidden[layer][0]
+        of_clip: torch.Tensor = teacher(torch.from_numpy(samples)[None]).hidden[layer][0]
+        return of_clip
 
     for index in (0, N_STATES - 1):
         layer = teacher.layers[index]
@@ -225,7 +228,11 @@ def test_published_configurations_have_these_timings(
     name: str, n_frames: int, hop_s: float, offset_s: float
 ) -> None:
     (_, config, _), (extractor, _) = ARCHITECTURES[name]
-    layouts = {"wav2vec2": ConvolutionalLayout, "ast": ASTLayout, "clap": ClapLayout}
+    layouts: dict[str, Callable[..., Layout]] = {
+        "wav2vec2": ConvolutionalLayout,
+        "ast": ASTLayout,
+        "clap": ClapLayout,
+    }
     layout = layouts[name](
         getattr(transformers, config)(), getattr(transformers, f"{extractor}FeatureExtractor")()
     )
@@ -273,7 +280,7 @@ def test_only_the_audio_tower_of_a_whole_clap_is_loaded(
 
 
 def test_a_fused_clap_says_the_same_of_a_clip_every_time(tmp_path: Path) -> None:
-    fusion = {"enable_fusion": True, "fusion_type": "aff_2d"}
+    fusion: dict[str, Any] = {"enable_fusion": True, "fusion_type": "aff_2d"}
     folder = save_small(tmp_path, "clap", **fusion)
     extractor = transformers.ClapFeatureExtractor(**{**CLAP_EXTRACTOR, "truncation": "fusion"})
     extractor.save_pretrained(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -80,7 +81,7 @@ def test_terms_are_those_with_a_weight_and_scale_with_it() -> None:
     ones = make(config)(batch)
     assert set(ones) == {"clip", "frame", "layer", "human", "prediction"}
     weights = {"clip": 2.0, "frame": 0.25, "layer": 3.0, "human": 0.5, "prediction": 4.0}
-    scaled = make(LossConfig(**weights))(batch)
+    scaled = make(msgspec.convert(weights, LossConfig))(batch)
     for name, weight in weights.items():
         torch.testing.assert_close(scaled[name], weight * ones[name])
     assert set(make(LossConfig(layer=0.0, frame=0.0))(batch)) == {"clip"}

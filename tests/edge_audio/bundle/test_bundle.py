@@ -244,7 +244,7 @@ def archive(**arrays: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-GOOD = {
+GOOD: dict[str, np.ndarray] = {
     "samples": np.zeros(9, np.int16),
     "frames": np.zeros((2, 3), np.float32),
     "scores": np.zeros((1, 4), np.float32),

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,7 +161,7 @@ def test_the_live_view_shows_a_hostile_name_and_does_not_send_it(tmp_path: Path)
     terminal, screen = os.openpty()
     command = [*COMMAND, "listen", "--source", path.name, "--model", "tiny-int8"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    streams = {"stdout": screen, "stderr": screen, "stdin": subprocess.DEVNULL}
+    streams: dict[str, Any] = {"stdout": screen, "stderr": screen, "stdin": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, **streams) as process:
         os.close(screen)
         drawn = b"".join(iter(partial(read, terminal), b""))

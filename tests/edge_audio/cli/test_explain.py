@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, cast
 
 import msgspec
 import numpy as np
@@ -184,14 +185,14 @@ def test_changed_thresholds_are_explained_from_then_on(tmp_path: Path) -> None:
     with listening(
         "--config", path, "--explain", "Dog", stdin=subprocess.PIPE, text=False
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(second)
+        stdin = cast("IO[bytes]", process.stdin)
+        stdout = cast("IO[bytes]", process.stdout)
+        stdin.write(second)
         is_changed = False
         for _ in range(60):
-            process.stdin.write(second)
-            process.stdin.flush()
-            line = process.stdout.readline().decode()
+            stdin.write(second)
+            stdin.flush()
+            line = stdout.readline().decode()
             if not is_changed:
                 assert "on 0.50" in line
                 path.write_text(path.read_text().replace("0.5", "0.25"))

@@ -207,7 +207,7 @@ def test_real_sounds_between_silences_are_heard_as_without_a_gate(
     sound = soundscape(data_dir, 50.0).astype(np.float32) / 32768
     floor = 0.0 if floor_dbfs is None else 10 ** (floor_dbfs / 20)
     rng = np.random.default_rng(0)
-    pieces = []
+    pieces: list[np.ndarray] = []
     for clip in np.array_split(sound, 5):
         quiet = rng.normal(0.0, 1.0, round(45.7 * RATE_HZ)) * floor
         pieces += [clip, quiet.astype(np.float32)]
@@ -229,4 +229,5 @@ def assert_alike(found: list[Event], expected: list[Event]) -> None:
 
 def step_levels_dbfs(samples: np.ndarray, n_steps: int) -> np.ndarray:
     steps = samples[240 : 240 + n_steps * 1_280].reshape(n_steps, 1_280)
-    return 10 * np.log10(np.square(steps).mean(axis=1) + 1e-12)
+    levels_dbfs: np.ndarray = 10 * np.log10(np.square(steps).mean(axis=1) + 1e-12)
+    return levels_dbfs

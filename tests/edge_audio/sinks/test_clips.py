@@ -589,7 +589,7 @@ def test_a_start_that_was_killed_while_it_saved_a_clip_is_made_up_for(
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in (
+    cases: tuple[dict[str, Any], ...] = (
         {"folder": ""},
         {"folder": "a\0b"},
         {"pre_s": -1.0},
@@ -598,7 +598,8 @@ def test_settings_out_of_range_are_refused() -> None:
         {"max_s": float("inf")},
         {"quota_mb": 0.0},
         {"keep_days": -1.0},
-    ):
+    )
+    for wrong in cases:
         with pytest.raises(ValueError, match=r"must|need"):
             ClipsConfig(**{"folder": "x", **wrong})
 

@@ -8,6 +8,7 @@ import stat
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,8 @@ def test_a_file_that_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in ({"path": ""}, {"top": -1}, {"max_mb": 0.0}, {"keep": 0}):
+    cases: list[dict[str, Any]] = [{"path": ""}, {"top": -1}, {"max_mb": 0.0}, {"keep": 0}]
+    for wrong in cases:
         with pytest.raises(ValueError, match=r"must|need"):
             JsonLinesConfig(**{"path": "x", **wrong})
 

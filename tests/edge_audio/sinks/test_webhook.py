@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,11 @@ def test_certificates_are_checked(
     eventually(lambda: server.times_s() == [0.0])
 
 
+def was_heard(destination: WebhookDestination, server: WebServer) -> bool:
+    """Whether a post came through or failed."""
+    return bool(destination.problem or server.posts)
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_neither_token_nor_path_shows(
     serve: Callable[..., WebServer],
@@ -350,9 +356,9 @@ def test_neither_token_nor_path_shows(
     server = serve(*[(status, {})] * 2)
     dead = f"http://127.0.0.1:{free_port()}/hidden-path"
     for url in (server.url, dead):
-        destination = make_destination(url, bearer_env="TOKEN", retries=1)
+        destination: WebhookDestination = make_destination(url, bearer_env="TOKEN", retries=1)
         tell(destination, 1)
-        eventually(lambda destination=destination: destination.problem or server.posts)
+        eventually(partial(was_heard, destination, server))
         destination.close()
         assert "hidden" not in f"{destination.name} {destination.problem}"
         known = (destination.name, destination.problem, vars(destination), vars(destination._post))
@@ -387,12 +393,13 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
 def test_what_is_missing_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     letter_path = str(tmp_path / "absent" / "letters")
     monkeypatch.setenv("TOKEN", "hush\x01")
-    for settings, said in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"dead_letter": letter_path}, "No such file"),
         ({"ca_file": str(tmp_path / "ca.pem")}, "certificates"),
         ({"bearer_env": "EDGE_AUDIO_ABSENT"}, "EDGE_AUDIO_ABSENT"),
         ({"bearer_env": "TOKEN"}, "ASCII"),
-    ):
+    )
+    for settings, said in cases:
         with pytest.raises(UsageError, match=said) as caught:
             WebhookDestination(WebhookConfig(url="https://host/", **settings))
         assert "hush" not in str(caught.value)
@@ -424,11 +431,12 @@ def test_settings_that_cannot_be_had_change_nothing(
 ) -> None:
     server = serve()
     destination = make_destination(server.url)
-    for wrong in (
+    cases: tuple[dict[str, Any], ...] = (
         {"bearer_env": "EDGE_AUDIO_ABSENT"},
         {"ca_file": str(tmp_path / "absent")},
         {"dead_letter": str(tmp_path / "absent" / "file")},
-    ):
+    )
+    for wrong in cases:
         with pytest.raises(UsageError):
             destination.reconfigure(WebhookConfig(url="http://other/", **wrong), ExitStack())
     tell(destination, 3)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import psutil
@@ -201,7 +201,7 @@ for start in range(0, len(data), 1013):  # prime: chunks end within samples
 def test_pipe_of_odd_chunks_equals_one_read(tmp_path: Path, sample_format: str) -> None:
     encoded = encode(tone(44_100, 2, seconds=0.5).reshape(-1), sample_format)
     (tmp_path / "pcm").write_bytes(encoded)
-    form = {"rate_hz": 44_100, "sample_format": sample_format, "n_channels": 2}
+    form: dict[str, Any] = {"rate_hz": 44_100, "sample_format": sample_format, "n_channels": 2}
     with (
         (tmp_path / "pcm").open("rb") as file,
         subprocess.Popen(

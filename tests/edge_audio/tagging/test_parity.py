@@ -32,7 +32,8 @@ SILENCE_S = 3_600
 
 @pytest.fixture(scope="module")
 def samples(data_dir: Path) -> np.ndarray:
-    return soundscape(data_dir, DURATION_S).astype(np.float32) / np.float32(32_768.0)
+    sounds: np.ndarray = soundscape(data_dir, DURATION_S) / np.float32(32_768.0)
+    return sounds
 
 
 def heard(name: str, backend: str, samples: np.ndarray) -> ScoreTrace:
@@ -112,13 +113,14 @@ def test_after_an_hour_of_silence_a_sound_is_still_an_event(name: str, data_dir:
 def soundscape_of(data_dir: Path, path: str) -> np.ndarray:
     import soundfile
 
-    return soundfile.read(data_dir / path, dtype="int16")[0]
+    pcm: np.ndarray = soundfile.read(data_dir / path, dtype="int16")[0]
+    return pcm
 
 
 def made(
     name: str, scores: list[list[float]], events: list[Event], labels: str = "ab"
 ) -> ScoreTrace:
-    times_s = 0.08 * np.arange(1, len(scores) + 1)
+    times_s = np.float64(0.08) * np.arange(1, len(scores) + 1, dtype=np.float64)
     return ScoreTrace(name, tuple(labels), times_s, np.array(scores, np.float32), tuple(events))
 
 

@@ -215,7 +215,7 @@ def floats(words: Sequence[str]) -> np.ndarray:
 def expected(bundle: Bundle, events: Sequence[Event]) -> tuple[list[Row], list[float]]:
     labels = bundle.manifest.labels
     rate_hz = bundle.manifest.model.frontend.sample_rate_hz
-    rows = [(x.kind, round(x.time_s * rate_hz), labels.index(x.label)) for x in events]
+    rows: list[Row] = [(x.kind, round(x.time_s * rate_hz), labels.index(x.label)) for x in events]
     return rows, [x.score for x in events]
 
 
@@ -444,7 +444,7 @@ def test_kotlin_hears_the_same_events(
         (kind, round(float(time_s) * rate_hz), manifest.labels.index(label))
         for kind, time_s, _, label in events
     ]
-    assert np.float32(scores).tolist() == [np.float32(score) for _, _, score, _ in events]
+    assert np.array(scores, np.float32).tolist() == [np.float32(score) for _, _, score, _ in events]
     n_steps = (len(samples) - manifest.model.overlap_samples) // manifest.model.step_samples
     assert f"heard {len(samples) / rate_hz} {n_steps} {len(manifest.labels)}" in lines
     assert lines[-3:] == [

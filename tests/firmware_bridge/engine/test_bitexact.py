@@ -60,9 +60,6 @@ MIN_EVENTS = 10  # enough that equal lists mean something
 Hear = Callable[[str, StateType, str], Heard]
 
 
-Hear = Callable[[str, StateType, str], Heard]
-
-
 @pytest.fixture(scope="module")
 def hear(make: Make, pcm: Path) -> Iterator[Hear]:
     """(model, state, where) -> what the program heard in the recording. All places of a model are

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def seconds(events: list[Event], labels: list[str]) -> list[tuple[str, str, floa
     return [(KINDS[e.kind], labels[e.label], e.sample / RATE_HZ) for e in events]
 
 
-def fields(events: list[TaggerEvent]) -> list[tuple[str, str, float]]:
+def fields(events: list[TaggerEvent]) -> list[tuple[str, str, Any]]:
     return [(e.kind, e.label, pytest.approx(e.time_s, abs=1e-6)) for e in events]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from edge_audio.engine.image import StateType
 from tests.firmware_bridge.engine_library import (
     BAD_ARGUMENT,
     BAD_HASH,
@@ -72,7 +73,7 @@ class Layout:
         self.starts[name] = self.at
 
     def _words(self, n: int) -> list[int]:
-        values = np.frombuffer(self.image, "<u4", n, self.at).tolist()
+        values: list[int] = np.frombuffer(self.image, "<u4", n, self.at).tolist()
         self.at += 4 * n
         return values
 
@@ -489,7 +490,8 @@ def test_a_build_without_a_state_type_refuses_those_models(
     compiled: Compile, states: int, left_out: str
 ) -> None:
     library = compiled(f"-DEA_STATES={states}")
-    for state in ("float", "int16"):
+    both: tuple[StateType, ...] = ("float", "int16")
+    for state in both:
         image = zoo_image("mixed", state)
         assert status(library, image) == (TOO_LARGE if state == left_out else OK)
 
@@ -498,5 +500,7 @@ def test_a_build_with_less_hears_the_same(compiled: Compile, library: ctypes.CDL
     image = zoo_image("ssm-lti", "int16")
     small = compiled("-DEA_MIXERS=1", "-DEA_STATES=2", "-DEA_MAX_CONVS=4", "-DEA_MAX_BLOCKS=2")
     assert small.ea_model_size() < library.ea_model_size()
-    found = [whole_scores(open_model(each, image), noise(20 * STEP)) for each in (small, library)]
-    np.testing.assert_array_equal(*found)
+    found, expected = (
+        whole_scores(open_model(each, image), noise(20 * STEP)) for each in (small, library)
+    )
+    np.testing.assert_array_equal(found, expected)

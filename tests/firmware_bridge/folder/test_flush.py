@@ -70,7 +70,7 @@ def said(program: Path, recording: Path) -> list[Message]:
     ours, theirs = socket.socketpair()
     ours.settimeout(WAIT_S)
     with ours, theirs:
-        arguments = [program, recording, "0", str(theirs.fileno())]
+        arguments = [str(program), str(recording), "0", str(theirs.fileno())]
         process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
         reader, found = FrameReader(), list[Message]()
         try:

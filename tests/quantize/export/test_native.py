@@ -118,7 +118,7 @@ def test_the_engine_gives_the_scores_of_pytorch(save: Save, family: str, state: 
 
 
 def test_frames_beyond_what_audio_gives_are_clipped(save: Save) -> None:
-    rows = 1e6 * random_frames(8 * 10)[0].numpy()
+    rows = np.float32(1e6) * random_frames(8 * 10)[0].numpy()
     found = native_scores(save(MIXED), rows)
     assert np.isfinite(found).all()
 

@@ -61,7 +61,7 @@ def test_folding_batch_norms_changes_nothing() -> None:
 
 def test_ranges_cover_every_layer_and_state_and_grow_with_the_input() -> None:
     student = make_mixed_student()
-    quiet, loud = (random_frames(400, seed=3)[0].numpy() * gain for gain in (0.1, 1.0))
+    quiet, loud = (random_frames(400, seed=3)[0].numpy() * np.float32(gain) for gain in (0.1, 1.0))
     small, large = measure_ranges(student, [quiet]), measure_ranges(student, [loud])
     layers = {n for n, m in student.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
     assert set(large.inputs) == set(large.outputs) == layers
