@@ -431,14 +431,13 @@ def test_settings_that_cannot_be_had_change_nothing(
 ) -> None:
     server = serve()
     destination = make_destination(server.url)
-    cases: tuple[dict[str, Any], ...] = (
-        {"bearer_env": "EDGE_AUDIO_ABSENT"},
-        {"ca_file": str(tmp_path / "absent")},
-        {"dead_letter": str(tmp_path / "absent" / "file")},
-    )
-    for wrong in cases:
+    for wrong in (
+        WebhookConfig(url="http://other/", bearer_env="EDGE_AUDIO_ABSENT"),
+        WebhookConfig(url="http://other/", ca_file=str(tmp_path / "absent")),
+        WebhookConfig(url="http://other/", dead_letter=str(tmp_path / "absent" / "file")),
+    ):
         with pytest.raises(UsageError):
-            destination.reconfigure(WebhookConfig(url="http://other/", **wrong), ExitStack())
+            destination.reconfigure(wrong, ExitStack())
     tell(destination, 3)
     eventually(lambda: len(server.posts) == 3)
 
