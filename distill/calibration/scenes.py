@@ -29,7 +29,7 @@ Stretch = tuple[float, float]
 
 
 def is_in_time(event: TrueEvent, seen_s: float) -> bool:
-    """Whether a start that is reported then finds the event."""
+    """Whether a start that is reported at time_s finds the event."""
     return event.onset_s <= seen_s <= event.offset_s + LATENESS_S
 
 
@@ -58,7 +58,8 @@ class Fold(NamedTuple):
 
 
 def fold_sounds(folder: Path, clips: Sequence[Clip], n_folds: int) -> list[Fold]:
-    """The clips in folds that share no recording, each with a like part of every label's."""
+    """The clips divided into folds that share no recording, with every label spread evenly over
+    them."""
     labels: dict[str, tuple[str, ...]] = {}
     for clip in clips:
         labels.setdefault(clip.group, tuple(sorted(clip.labels)))
@@ -167,7 +168,7 @@ class Negatives:
 
 
 def expected_stretches(sounds: Sequence[TrueEvent], companions: frozenset[str]) -> list[Stretch]:
-    """When a label may be reported, rising and without overlap."""
+    """The stretches of time in which a label may be reported, in order and without overlap."""
     stretches = sorted(
         (x.onset_s, x.offset_s + LATENESS_S) for x in sounds if x.label in companions
     )

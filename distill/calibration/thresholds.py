@@ -96,7 +96,8 @@ def calibrate(
 def frequent_labels(
     config: CalibrationConfig, labels: Sequence[str], folds: Sequence[Fold]
 ) -> dict[str, int]:
-    """Of those with bouts in clips enough, in how many. UsageError if there are none."""
+    """Label -> the number of clips with a bout of it, for labels with enough of them. Raises
+    UsageError if there are none."""
     counts = Counter(label for fold in folds for bout in fold.bouts for label in bout.labels)
     kept = {label: counts[label] for label in labels if counts[label] >= config.min_positives}
     if not kept:
@@ -163,7 +164,7 @@ def choose_threshold(
 
 
 def leave_one_out(sweeps: Sequence[Sweep]) -> Iterator[tuple[Sweep, list[Sweep]]]:
-    """Each sweep, and the others."""
+    """Pairs of each sweep and all others."""
     for index, one in enumerate(sweeps):
         yield one, [*sweeps[:index], *sweeps[index + 1 :]]
 

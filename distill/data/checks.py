@@ -110,7 +110,8 @@ def _similarity(one: str, other: str) -> float:
 
 
 def _check_groups(clips: Sequence[Clip]) -> Iterator[Problem]:
-    """ESC's folds are given, leaks and all: `Split` holds out such groups whole."""
+    """Whether groups are split between folds. ESC's folds are as they are, leaks included: `Split`
+    holds out such groups whole."""
     everywhere = _split_groups(clips)
     own = _split_groups(clip for clip in clips if not clip.is_esc)
     split = [f"{group} (folds {sorted(folds)})" for group, folds in own.items()]
@@ -138,7 +139,8 @@ def _check_numbers(clips: Sequence[Clip]) -> Iterator[Problem]:
 
 
 def _check_licences(clips: Sequence[Clip]) -> Iterator[Problem]:
-    """Tiers are given by hand where a list was, and recipes look at nothing else."""
+    """Whether each tier fits the licence: tiers may have been written by hand, and recipes look at
+    nothing else."""
     forbidden = [
         f"{clip.path} ({clip.licence})"
         for clip in clips

@@ -50,7 +50,8 @@ def mn04_10s() -> SlidingTeacher:
 
 
 def _open(window_s: float) -> SlidingTeacher:
-    """One thread. Raises BackendError without torch, UsageError without the checkpoint."""
+    """Opens the teacher with one thread. Raises BackendError without torch, UsageError without the
+    checkpoint."""
     try:
         import torch
 

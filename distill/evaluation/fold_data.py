@@ -86,7 +86,8 @@ class FoldData:
         self.embeddings = self._embeddings(cache_dir)
 
     def training_targets(self, held_out_fold: int) -> CachedTargets:
-        """Those of the other folds and of other audio, with each mixture's class distribution."""
+        """The targets of the other folds and of other audio, with the class distribution of each
+        mixture."""
         parts = [part for fold, part in self.targets.items() if fold != held_out_fold]
         fields = parts[0].arrays
         arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in fields}

@@ -61,8 +61,8 @@ def bundle_recipe(bundle: Bundle) -> Recipe:
 
 
 def open_peers(recipe: Recipe, names: Collection[str]) -> list[Scorer]:
-    """Those that are named: teacher, all of the recipe that have labels; yamnet, by its windows
-    even if it is a teacher."""
+    """Opens the peers that are named: teacher, all teachers of the recipe that have labels; yamnet,
+    by its windows even if it is a teacher."""
     chosen: list[Scorer] = []
     if "teacher" in names:
         opened = (open_teacher(config, peers_dir()) for config in recipe.teachers)

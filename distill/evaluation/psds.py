@@ -1,7 +1,7 @@
 """The polyphonic sound detection score.
 
 Bilen, Ferroni, Tuveri, Azcarreta, Krstulovic: A Framework for the Robust Evaluation of Sound
-Event Segment, ICASSP 2020. Their own package psds_eval (0.5.3, the latest) runs with neither
+Event Detection, ICASSP 2020. Their own package psds_eval (0.5.3, the latest) runs with neither
 numpy 2.4 nor pandas 3; the tests hold this module to what it computed with older ones.
 """
 

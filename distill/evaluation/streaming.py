@@ -137,7 +137,7 @@ def compare(
 
 
 def _count_sounds(events: Sequence[TrueEvent]) -> int:
-    """Events of several labels may be one sound."""
+    """How many sounds the events are of: events of several labels may be one sound."""
     return len({(event.onset_s, event.offset_s) for event in events})
 
 
@@ -219,7 +219,8 @@ def _segments(
 def _false_alarms(
     fitted: FittedScorer, labels: Sequence[str], companions: Companions, budget: float
 ) -> FalseAlarms:
-    """Over all negatives; a label counts for the hours of the folds in which it is on."""
+    """False alarms over all negatives; a label counts for the hours of the folds in which it is
+    on."""
     scorer, folds, specs = fitted
     alarms: list[str] = []
     hours = dict.fromkeys(labels, 0.0)

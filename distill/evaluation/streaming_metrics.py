@@ -36,7 +36,7 @@ SUDDEN = frozenset(
 
 class EventF1(Spec, frozen=True):
     """Event-based F1 with an onset collar (Mesaros, Heittola, Virtanen 2016, Metrics for
-    Polyphonic Sound Event Segment). micro: over all events; macro: mean over the labels."""
+    Polyphonic Sound Event Detection). micro: over all events; macro: mean over the labels."""
 
     collar_s: float
     micro: Estimate
