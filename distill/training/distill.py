@@ -93,7 +93,7 @@ def _inputs(
 
 
 def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
-    """The recipe's teacher targets; what of a cache is missing is made."""
+    """The recipe's teacher targets; missing parts of a cache are made."""
     indices, frontend = recipe.split.training_positions(clips), recipe.student.frontend
 
     def open_maker() -> TargetMaker:

@@ -83,7 +83,7 @@ class PartFile:
                 self.path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Nothing is left to do: the file goes when the block ends."""
+        """Marks the run as done: the file is deleted when the block ends."""
         self._is_done = True
 
     def __len__(self) -> int:

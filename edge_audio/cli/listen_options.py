@@ -171,7 +171,7 @@ class Flags:
             raise UsageError(str(error)) from error
 
     def _destinations(self) -> dict[str, Spec]:
-        """Those that were asked for, each with defaults but for the one thing that a flag says;
+        """The destinations that flags ask for, with defaults for all that a flag does not say;
         docs/sinks.md has everything else. Raises ValueError."""
         named = {name: self.values[name] for name in _DESTINATIONS if name in self.given}
         return dict(_DESTINATIONS[name](value) for name, value in named.items())

@@ -56,7 +56,7 @@ class Screen(AbstractContextManager["Screen"], Protocol):
         """The labels of stream `index` that are explained have this state after each step."""
 
     def change(self, events: EventsConfig) -> None:
-        """Other labels are wanted from now on."""
+        """Shows the scores and events of other labels from now on."""
 
 
 def say(text: str) -> None:

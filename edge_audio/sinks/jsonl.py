@@ -164,7 +164,7 @@ class _RotatedFile:
         self._open()
 
     def limit(self, config: JsonLinesConfig) -> None:
-        """Other sizes from the next line on; from any thread."""
+        """Sets other sizes, from the next line on. May be called from any thread."""
         self._max_bytes, self._keep = round(config.max_mb * 1e6), config.keep
 
     def write(self, line: bytes) -> None:

@@ -21,12 +21,12 @@ class Braille:
         self._styles = [[""] * width for _ in range(height)]
 
     def level(self, y: float, style: str) -> None:
-        """A dotted line all across."""
+        """Draws a dotted line all across."""
         for x in range(0, 2 * self._width, 4):
             self._dot(x, self._y(y), style)
 
     def curve(self, xs: Sequence[float], ys: Sequence[float], style: str) -> None:
-        """A line through points, sorted by x; what lies left of the canvas is left out."""
+        """Draws a line through points, sorted by x; what lies left of the canvas is left out."""
         columns = [min(2 * self._width - 1, int(x * 2 * self._width)) for x in xs]
         before: tuple[int, int] | None = None
         for x, y in zip(columns, map(self._y, ys), strict=True):
@@ -35,7 +35,7 @@ class Braille:
                 before = (x, y)
 
     def rows(self) -> list[Text]:
-        """From the top."""
+        """The rows of the canvas, from the top."""
         texts = []
         for cells, styles in zip(self._cells, self._styles, strict=True):
             text = Text(no_wrap=True)

@@ -55,7 +55,7 @@ class Screen:
             explainer.read(state_of)
 
     def change(self, events: EventsConfig) -> None:
-        """Scores of other labels are ranked from now on."""
+        """Ranks the scores of other labels from now on."""
         for top in self._tops:
             top.choose(events.wanted(top.known))
 

@@ -69,7 +69,7 @@ class ClipFolder:
         self.tidy()
 
     def limit(self, quota_bytes: float, keep_s: float) -> None:
-        """Other limits from the next `tidy` on; from any thread."""
+        """Sets other limits, from the next `tidy` on. May be called from any thread."""
         self._quota_bytes, self._keep_s = quota_bytes, keep_s
 
     def close(self) -> None:
