@@ -58,7 +58,8 @@ def _lively_student() -> Student:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = read_recipe(RECIPES / "esc_free.toml")
-    recipe = msgspec.structs.replace(recipe, name="random", student=CONFIG)
+    labels = load_bundle("tiny-int8").manifest.labels  # those of AudioSet
+    recipe = msgspec.structs.replace(recipe, name="random", student=CONFIG, labels=labels)
     state = {
         "recipe": msgspec.json.encode(recipe).decode(),
         "student": _lively_student().state_dict(),
