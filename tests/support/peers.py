@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -19,6 +20,11 @@ def eventually(holds: Callable[[], Any]) -> None:
     while not holds():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
+
+
+def files_below(folder: Path, suffix: str) -> list[str]:
+    """Names of files that end so, even while folders come and go, of which rglob raises."""
+    return [name for *_, names in os.walk(folder) for name in names if name.endswith(suffix)]
 
 
 def free_port() -> int:

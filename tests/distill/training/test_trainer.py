@@ -57,16 +57,17 @@ def assert_same_bits(a: Path, b: Path) -> None:
 
 def stop_after(trainer: Trainer, n_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills the run within a step, as Ctrl-C would."""
-    train_step = trainer._train_step
+    next_batch = trainer.targets.batch
 
-    def step(batch: np.ndarray) -> dict[str, float]:
+    def batch(indices: np.ndarray) -> dict[str, np.ndarray]:
         if trainer.step == n_steps:
             raise KeyboardInterrupt
-        return train_step(batch)
+        return next_batch(indices)
 
-    monkeypatch.setattr(trainer, "_train_step", step)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.targets, "batch", batch)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
 
 
 def make_trainer(folder: Path, targets: CachedTargets, recipe: Recipe = TINY_RECIPE) -> Trainer:
@@ -111,12 +112,20 @@ def test_training_changes_every_weight_and_lowers_the_loss(
     recipe = msgspec.structs.replace(TINY_RECIPE, training=training)
     trainer = make_trainer(tmp_path / "run", targets, recipe)
     before = {name: p.clone() for name, p in trainer.module.named_parameters()}
-    batch = np.arange(32)
-    first = trainer._train_step(batch)["loss"]
+    first = loss_of(trainer)
     trainer.run()
     unmoved = [n for n, p in trainer.module.named_parameters() if torch.equal(p, before[n])]
     assert not unmoved
-    assert trainer._train_step(batch)["loss"] < 0.8 * first
+    assert loss_of(trainer) < 0.8 * first
+
+
+def loss_of(trainer: Trainer) -> float:
+    """All terms, on the first mixtures, as they are in training."""
+    batch = trainer.targets.batch(np.arange(32)).items()
+    trainer.objective.train()
+    with torch.no_grad():
+        terms = trainer.objective({k: torch.from_numpy(v.astype(np.float32)) for k, v in batch})
+    return float(sum(terms.values()))
 
 
 def test_other_recipe_in_the_same_folder_is_refused(targets: CachedTargets, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import soundfile
 
 from edge_audio.sources.demo import DemoScene
 from tests.support.command_line import listening
-from tests.support.peers import eventually, free_port, peer_of
+from tests.support.peers import eventually, files_below, free_port, peer_of
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 RATE_HZ = 16_000
@@ -100,7 +100,7 @@ def test_a_kill_while_recording_leaves_readable_files(tmp_path: Path) -> None:
     )
     path = settings(tmp_path, *extra)
     with listening("--config", path) as process:
-        eventually(lambda: any(clips.rglob("*.part")) and heard_s(log) > 5.5)
+        eventually(lambda: files_below(clips, ".part") and heard_s(log) > 5.5)
         process.kill()
         process.wait()
     assert not list(clips.rglob("*.flac"))  # it was on its way

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.command_line import Record, listening, records
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
-from tests.support.peers import eventually, free_port, peer_of
+from tests.support.peers import eventually, files_below, free_port, peer_of
 from tests.support.reloading import Run, json_log, logged, running
 
 STEP_S = 0.08
@@ -325,7 +325,7 @@ def test_a_clip_goes_on_while_its_settings_change(tmp_path: Path) -> None:
         assert not list(clips.rglob("*.flac"))
         run.reload(settings(50))
         assert is_recording()
-        eventually(lambda: list(clips.rglob("*.json")))
+        eventually(lambda: files_below(clips, ".json"))
         run.stop()
     first = min(clips.rglob("*.json"))
     sidecar = json.loads(first.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class Flaky:
         self._opening = opening
         self.is_open = False
 
-    def __enter__(self) -> Flaky:
+    def __enter__(self) -> Any:
         if self._opening:
             raise self._opening
         self.is_open = True

@@ -178,9 +178,9 @@ def test_wild_samples_never_poison_shipped_models(name: str, value: float) -> No
     wild = np.full(16_000, value, np.float32)
     tagger.push(wild)
     assert np.isfinite(tagger.scores).all()
-    tagger.push(PCM[:16_000])
-    assert np.isfinite(tagger.scores).all()
-    assert all(np.isfinite(array).all() for array in tagger._state)
+    _, rows, _ = hear(tagger, [PCM])  # a state that is not finite shows in every later score
+    assert np.isfinite(rows).all()
+    assert np.ptp(rows, axis=0).max() > 0.0
 
 
 @pytest.mark.parametrize(
