@@ -5,13 +5,12 @@ Imports of the training side are put off until a command runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
-Item = TypeVar("Item")
+from distill.progress import tracked
+
 CLASSES_NAME = "class_labels_indices.csv"
 """AudioSet's own name for its class map."""
 
@@ -77,7 +76,7 @@ def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) ->
         raise UsageError(f"name it {CLIP_LIST_NAME}, not {out.name}: every command looks for that")
     names = display_names(_class_map(folder, classes))
     listed = LAYOUTS[layout](folder.resolve(), names)
-    found = survey(_progress(listed, "opening clips"), out.parent.resolve())
+    found = survey(tracked(listed, "opening clips"), out.parent.resolve())
     write_clip_list(out.parent, found.rows)
     click.echo(found.summary(names.values()))
     click.echo(out)
@@ -101,7 +100,7 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
     labels = set(display_names(_class_map(folder, classes)).values())
     problems = check_clip_list(folder, clips, labels)
     if decode:
-        results = _progress(check_audio(folder, clips), "decoding clips", len(clips))
+        results = tracked(check_audio(folder, clips), "decoding clips", len(clips))
         problems += [problem for problem in results if problem is not None]
     for problem in problems:
         click.echo(f"{problem.severity}: {problem.message}")
@@ -131,7 +130,7 @@ def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> No
     from distill.data.shards import ShardWriter
 
     writer = ShardWriter(folder, out_folder, clips_per_shard, seed)
-    for _ in _progress(writer, "writing shards"):
+    for _ in tracked(writer, "writing shards"):
         pass
     click.echo(f"{len(writer)} shards in {out_folder}")
 
@@ -142,11 +141,3 @@ def _class_map(folder: Path, classes: Path | None) -> Path:
 
     own = folder / CLASSES_NAME
     return classes or (own if own.is_file() else peers_dir() / LABELS_NAME)
-
-
-def _progress(items: Iterable[Item], text: str, total: int | None = None) -> Iterable[Item]:
-    """The items, counted on stderr; total: for those that have no length."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, description=text, total=total, console=Console(stderr=True))

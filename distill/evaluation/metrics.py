@@ -10,9 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.stats import binomtest, norm, rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -30,7 +35,6 @@ LEAST_CONFIDENCE = 0.05
 
 MIN_POSITIVES = 10
 N_RESAMPLES = 200
-_Z_95 = 1.959964
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
@@ -72,11 +76,8 @@ class AveragePrecision(Spec, frozen=True):
 
 def wilson(n_right: int, n: int) -> Estimate:
     """Share of right answers with its score interval (Wilson 1927)."""
-    share, z2 = n_right / n, _Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    spread = share * (1 - share) / n + z2 / (4 * n * n)
-    half = _Z_95 * math.sqrt(spread) / (1 + z2 / n)
-    return Estimate(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half), n=n)
+    interval = binomtest(n_right, n).proportion_ci(0.95, method="wilson")
+    return Estimate(value=n_right / n, low=float(interval.low), high=float(interval.high), n=n)
 
 
 def hit_at(k: int, scores: FloatArray, listed: BoolArray) -> Estimate:
@@ -170,13 +171,11 @@ def lwlrap(scores: FloatArray, listed: BoolArray, groups: Sequence[str], seed: i
     """Label-weighted label-ranking average precision: the precision among the labels that score
     no lower than a listed one, averaged over all listed labels of all clips (Fonseca et al.
     2019, Audio Tagging with Noisy Labels and Minimal Supervision)."""
-    precision_sums = np.array(
-        [
-            sum((row[mine] >= score).sum() / (row >= score).sum() for score in row[mine])
-            for row, mine in zip(scores, listed, strict=True)
-        ]
-    )
     n_listed = listed.sum(1)
+    means = [
+        label_ranking_average_precision_score(listed[[i]], scores[[i]]) for i in range(len(scores))
+    ]
+    precision_sums = np.array(means) * n_listed
     weights = resample_groups(groups, seed)
     resampled = weights @ precision_sums / np.maximum(weights @ n_listed, 1.0)
     value = float(precision_sums.sum() / n_listed.sum())

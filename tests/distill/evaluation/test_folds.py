@@ -133,11 +133,13 @@ def test_classifier_is_a_student_with_the_classes_as_labels(classifier: Path) ->
 
 
 def test_int8_bundle_of_a_fold_answers_like_its_float_student(
-    classifier: Path, data: FoldData
+    classifier: Path, data: FoldData, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for module in ("onnxruntime", "litert_torch"):
         pytest.importorskip(module, reason="needs the onnx and export extras")
+    capfd.readouterr()
     scores = score_fold(classifier, data, 4, export_classifier)
+    assert capfd.readouterr().out == "", "the table alone is a result"
     clips = [data.clips[index] for index in scores.positions]
     assert len(clips) == 6
     assert {clip.fold for clip in clips} == {4}
