@@ -1,4 +1,4 @@
-"""`edge-audio dataset`: manifests of public datasets, their checks, and shards of them.
+"""`edge-audio dataset`: clip lists of public datasets, their checks, and shards of them.
 
 Imports of the training side are put off until a command runs.
 """
@@ -25,7 +25,7 @@ classes_option = click.option(
 
 @click.group()
 def dataset() -> None:
-    """Turn public datasets into manifests, check them, and shard them.
+    """Turn public datasets into clip lists, check them, and shard them.
 
     Every other command works on a folder with a manifest.csv, once $EDGE_AUDIO_DATA names it.
 
@@ -42,7 +42,7 @@ def _layout_command(layout: str, text: str) -> None:
     @click.option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="The manifest, named manifest.csv, in FOLDER or above it.  [default: in FOLDER]",
+        help="The clip list, named manifest.csv, in FOLDER or above it.  [default: in FOLDER]",
     )
     @classes_option
     def command(folder: Path, out: Path | None, classes: Path | None) -> None:
@@ -122,7 +122,7 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
 def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> None:
-    """Copy the clips of FOLDER/manifest.csv, shuffled, into tars with a manifest of their own.
+    """Copy the clips of FOLDER/manifest.csv, shuffled, into tars with a clip list of their own.
 
     OUT_FOLDER is then a data folder too, and WebDataset reads its tars. Run again to go on where
     it stopped.

@@ -1,4 +1,4 @@
-"""The manifest of labelled clips, group-safe splits, and one decoded store of their samples."""
+"""The clip list of a data set: `manifest.csv`, a row for each labelled clip."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def clip_list_rows(folder: Path) -> Iterator[dict[str, str]]:
                 yield row
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}; edge-audio dataset makes manifests"
+            f"cannot read {path}: {error.strerror}; edge-audio dataset makes clip lists"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is no UTF-8 CSV file: {error}") from error
@@ -65,7 +65,7 @@ def clip_list_rows(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def to_row(clip: Clip, **others: object) -> dict[str, object]:
-    """The manifest's columns for a clip, and `others` beside them."""
+    """The columns of a clip list for a clip, and `others` beside them."""
     fields = {name: getattr(clip, name) for name in clip.__struct_fields__}
     return {**fields, "labels": ";".join(clip.labels), **others}
 

@@ -19,7 +19,7 @@ from edge_audio.support.files import errors_for_people, file_draft
 
 
 class ClipSource(Protocol):
-    """Decoded clips, told apart by their position in the manifest."""
+    """Decoded clips, told apart by their position in the clip list."""
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Clip `index` as f32[n] in [-1, 1]."""

@@ -1,4 +1,4 @@
-"""WebDataset shards of a manifest's clips: tars of `KEY.EXT` (audio) and `KEY.json` (its row).
+"""WebDataset shards of a clip list: tars of `KEY.EXT` (audio) and `KEY.json` (its row).
 
 A folder of shards is a data folder like any other: its `manifest.csv` lists the clips in the
 order in which the tars hold them, with paths such as `shard-00000.tar/1f0c.flac`. Audio is copied
@@ -26,7 +26,7 @@ Row = dict[str, str]
 class ShardWriter:
     """Writes the clips of `data_folder` to `out_folder`, `clips_per_shard` to a tar.
 
-    Iterating writes one shard after the other and, at the end, the manifest. A shard that an
+    Iterating writes one shard after the other and, at the end, their clip list. A shard that an
     interrupted run left with the very same rows is kept.
     """
 
@@ -53,16 +53,16 @@ class ShardWriter:
         """Yields the path of each finished shard. Raises SourceError for audio that cannot be
         read, and EdgeAudioError if the disk is full."""
         self.out_folder.mkdir(parents=True, exist_ok=True)
-        manifest: list[Row] = []
+        listed: list[Row] = []
         for path, rows in self._shards.items():
             named = {_key(row): row for row in rows}
             if len(named) < len(rows):
                 raise UsageError(f"{self.data_folder / CLIP_LIST_NAME} holds a row twice")
             if not _holds(path, named):
                 self._write(path, named)
-            manifest += [{**row, "path": _member(path, key, row)} for key, row in named.items()]
+            listed += [{**row, "path": _member(path, key, row)} for key, row in named.items()]
             yield path
-        write_clip_list(self.out_folder, manifest)
+        write_clip_list(self.out_folder, listed)
 
     def _write(self, path: Path, named: dict[str, Row]) -> None:
         from webdataset import TarWriter  # loads torch

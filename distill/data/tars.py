@@ -1,7 +1,8 @@
 """Audio inside tar files: `shards/shard-00000.tar/ab12.flac` is member `ab12.flac` of that tar.
 
 The headers of a tar are walked once; its members are then read where they lie. Nothing is ever
-unpacked to disk, and a tar that no honest shard of clips looks like is refused as a whole.
+unpacked to disk, and a tar that no honest shard of clips looks like is refused as a whole. (wids,
+which once came with webdataset for this, is not in its version 1.0, and took tars as they were.)
 """
 
 from __future__ import annotations

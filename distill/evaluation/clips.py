@@ -138,7 +138,7 @@ def summarise(
 
 
 def label_matrix(clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.bool_]:
-    """[n_clips, n_names]: whether the manifest lists the label."""
+    """[n_clips, n_names]: whether the clip list has the label."""
     column = {name: index for index, name in enumerate(names)}
     listed = np.zeros((len(clips), len(names)), bool)
     for row, clip in enumerate(clips):

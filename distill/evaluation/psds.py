@@ -3,6 +3,7 @@
 Bilen, Ferroni, Tuveri, Azcarreta, Krstulovic: A Framework for the Robust Evaluation of Sound
 Event Detection, ICASSP 2020. Their own package psds_eval (0.5.3, the latest) runs with neither
 numpy 2.4 nor pandas 3; the tests hold this module to what it computed with older ones.
+sed_scores_eval (0.0.4) has no wheels.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ MIN_BOUT_S = 0.08
 class MixtureConfig(Spec, frozen=True):
     """How clips become training audio.
 
-    duration_s: length of a mixture.
+    duration_s: length of a mixture. Students hear it in whole tokens of 80 ms.
     n_sources_weights: relative odds of 0, 1, 2, ... overlapping clips.
     level_dbfs: range of the loudest clip's RMS level.
     relative_db: range of the other clips' levels against it.

@@ -134,9 +134,10 @@ def _load(model: str, trust_remote_code: bool) -> tuple[nn.Module, Any | None]:
         "trust_remote_code": trust_remote_code,
         "local_files_only": Path(model).is_dir(),
     }
+    extractors: Any = AutoFeatureExtractor  # which has no types
     config = AutoConfig.from_pretrained(model, **source)
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(model, **source)
+        extractor = extractors.from_pretrained(model, **source)
     except OSError:
         if not hasattr(config, "auto_map"):
             raise
@@ -175,11 +176,12 @@ def _refusing(model: str) -> Iterator[None]:
     """Turns whatever goes wrong inside the library, or in a model's own code, into a UsageError
     that says what to do; keeps the library's reports and progress bars off the terminal."""
     try:
-        from transformers.utils import logging
+        import transformers.utils.logging
     except ModuleNotFoundError as error:
         raise EdgeAudioError(
             f"teacher {model} needs transformers: pip install 'edge-audio[teachers]'"
         ) from error
+    logging: Any = transformers.utils.logging  # it has no types
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

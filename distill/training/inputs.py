@@ -14,7 +14,8 @@ from distill.training.targets import Arrays
 
 
 class HumanLabels:
-    """`human` f32[N, C]: the manifest's labels of the clips in each mixture."""
+    """`human` f32[N, C]: the labels that the clip list has for the clips in each
+    mixture."""
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str]) -> None:
         column = {name: index for index, name in enumerate(labels)}
@@ -28,7 +29,7 @@ class HumanLabels:
 
 class StrongLabels:
     """`strong` f32[N, T, C]: of the labels of the clips in each mixture, 1 in the tokens in which
-    such a clip sounds and 0 in the others; 0 for the manifest's labels that cannot be expected
+    such a clip sounds and 0 in the others; 0 for the clip list's labels that cannot be expected
     beside them; -1 for all others."""
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str], student: Student) -> None:

@@ -25,7 +25,7 @@ class LossConfig(Spec, frozen=True):
     frame_margin: how far a frame logit may exceed the same label's clip logit.
     layer: the teachers' hidden layers. n_layers: how many of each teacher's layers, counted
         from the deepest; 1 is feature distillation, more is layer to layer.
-    human: the manifest's labels of what was mixed.
+    human: the clip list's labels of what was mixed.
     strong: the same at each token, by when those clips sound, and the labels that cannot be
         expected beside them; a label counts the less, the less the teachers believe it.
     attack: how much more the first tokens of a sound count in `strong`.
@@ -59,7 +59,8 @@ class MaskingConfig(Spec, frozen=True):
 
 
 class TrainingConfig(Spec, frozen=True):
-    """n_mixtures: distinct mixtures; n_steps: optimiser steps of `batch_size` mixtures each.
+    """n_mixtures: distinct mixtures; n_steps: optimiser steps of `batch_size` mixtures each, of
+    which an epoch leaves out what fills no batch.
     Learning rate: linear warm-up, then half a cosine down to zero.
 
     cache: keep the teachers' outputs on disk; else they are computed anew for every batch.

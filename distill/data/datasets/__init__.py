@@ -1,4 +1,4 @@
-"""Public datasets as they lie on disk after download, turned into the project's manifest.
+"""Public datasets as they lie on disk after download, turned into clip lists.
 
 A layout is a function (folder, display name of each AudioSet mid) -> what the dataset lists.
 """

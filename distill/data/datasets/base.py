@@ -1,4 +1,4 @@
-"""What all layouts share: listed clips, where their audio is, and the manifest made of them."""
+"""What all layouts share: listed clips, where their audio is, and the clip list made of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Listed(Spec, frozen=True):
     """One clip as a dataset lists it, before its audio is opened.
 
     path: its audio; None if that is not on disk. name: what the dataset calls it.
-    Other fields are those of the manifest.
+    Other fields are those of the clip list.
     """
 
     path: Path | None
@@ -44,7 +44,7 @@ class Listed(Spec, frozen=True):
 
 @dataclass
 class Survey:
-    """rows: of the manifest. missing: names of listed clips whose audio is not on disk.
+    """rows: of the clip list. missing: names of listed clips whose audio is not on disk.
     unreadable: errors of files that are, but cannot be decoded or hold no samples."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Survey:
 
 
 def survey(listed: Iterable[Listed], root: Path) -> Survey:
-    """Opens every listed clip; rows get paths relative to `root`, the manifest's folder.
+    """Opens every listed clip; rows get paths relative to `root`, the clip list's folder.
 
     Raises UsageError if the audio of no clip can be used, or lies outside of `root`.
     """
@@ -112,7 +112,7 @@ def _to_clip(listed: Listed, path: Path, root: Path, duration_s: float) -> Clip:
     try:
         relative = path.relative_to(root)
     except ValueError as error:
-        raise UsageError(f"{path} must lie below {root}, the manifest's folder") from error
+        raise UsageError(f"{path} must lie below {root}, the clip list's folder") from error
     return Clip(
         path=relative.as_posix(),
         tier=listed.tier,

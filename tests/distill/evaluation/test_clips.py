@@ -202,14 +202,12 @@ def test_target_that_is_neither_is_refused(in_workshop: Path) -> None:
 def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClipResults:
     """Of the shipped weights, on few and short soundscapes."""
     pytest.importorskip("ai_edge_litert", reason="needs the tflite extra")
-    from distill.evaluation import clips as module
-
     scenes = SoundscapeConfig(
         n_scenes=2, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
     )
     config = CalibrationConfig(min_positives=3, n_folds=3, scenes=scenes)
     small = partial(evaluate_streaming, config=config)
-    monkeypatch.setattr(module, "evaluate_streaming", small)
+    monkeypatch.setattr("distill.evaluation.clips.evaluate_streaming", small)
     path = str(save_rain_detector(tmp_path).path)
     return evaluate([path], with_soundscapes=True)
 
