@@ -18,7 +18,7 @@ class Worker(Generic[Item]):
     last_error: text of the latest exception, "" after a success.
     """
 
-    def __init__(self, name: str, handle: Callable[[Item], None], capacity: int = 1000) -> None:
+    def __init__(self, name: str, handle: Callable[[Item], object], capacity: int = 1000) -> None:
         """name: of the thread. handle: may wait as long as it likes; whatever it raises is
         counted, and the item is gone."""
         self.n_handled = self.n_failed = self.n_lost = 0

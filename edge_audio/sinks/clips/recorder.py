@@ -125,7 +125,7 @@ class _Recorder:
         self.folder = ClipFolder(path, *_limits(config))
         self._pause = path / PAUSE_NAME
         self._slugs = Slugs(file_slug)
-        self._worker: Worker[Callable[[], None]] = Worker("clips", lambda do: do())
+        self._worker: Worker[Callable[[], object]] = Worker("clips", lambda do: do())
         self._has_closed = threading.Event()
         self.is_paused = self._sees_pause()
         self._looker = threading.Thread(target=self._look, name="clips pause", daemon=True)
@@ -155,7 +155,7 @@ class _Recorder:
         for sink, labels in zip(self._sinks, wanted, strict=True):
             sink.use(config, labels)
 
-    def put(self, do: Callable[[], None]) -> None:
+    def put(self, do: Callable[[], object]) -> None:
         """Hands a call to the thread that writes."""
         self._worker.put(do)
 
