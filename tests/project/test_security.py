@@ -1,6 +1,6 @@
 """Claims of SECURITY.md: what the source of `edge_audio` must not contain, what a run must not do.
 
-That bundles cannot lead out of their folder is in test_bundle_fuzz.py.
+That bundles cannot lead out of their folder is in tests/edge_audio/bundle.
 """
 
 from __future__ import annotations
