@@ -29,6 +29,7 @@ from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student
 OK, BAD_ARGUMENT, BAD_IMAGE, BAD_VERSION, BAD_HASH, UNALIGNED, TOO_SMALL, TOO_LARGE, FULL = range(9)
 START, END = range(2)
 ALIGNMENT = 8
+STEP = 1280  # samples of the students here
 FLAGS = ("-std=c99", "-ffp-contract=off", f"-I{ENGINE_DIR / 'include'}")
 LIBRARY_FLAGS = (*FLAGS, "-O2", "-fPIC", "-shared", "-fvisibility=default")
 
@@ -243,3 +244,17 @@ def sealed(body: bytes, version: int = IMAGE_VERSION) -> bytes:
     """An image with that content and a header that fits it."""
     words = np.array([version, 16 + len(body), zlib.crc32(body)], "<u4")
     return IMAGE_MAGIC + words.tobytes() + body
+
+
+def noise(n: int, seed: int = 0) -> Samples:
+    """Seconds of loud and of soft noise in turn."""
+    generator = np.random.default_rng(seed)
+    loudness = np.repeat(10.0 ** generator.uniform(0.5, 4.0, n // 4000 + 1), 4000)[:n]
+    return (generator.normal(0.0, 1.0, n) * loudness).clip(-32768, 32767).astype(np.int16)
+
+
+def whole_scores(model: Model, samples: Samples) -> np.ndarray:
+    """Scores after a push of all samples at once."""
+    stream = Stream(model)
+    stream.push(samples)
+    return stream.scores

@@ -26,12 +26,14 @@ from tests.firmware_bridge.engine_library import (
     FLAGS,
     OK,
     START,
+    STEP,
     Event,
     Model,
     Samples,
     Stream,
     compile_library,
     in_chunks,
+    noise,
     open_model,
     zoo_image,
 )
@@ -39,7 +41,6 @@ from tests.firmware_bridge.firmware_runs import LABELS, Make
 from tests.support.paths import REPOSITORY
 
 RATE_HZ = 16_000
-STEP = 1280
 KINDS = {START: "start", END: "end"}
 OVERLAP = 240  # that the first step needs beyond its own
 INT16_STATE_ERROR = 0.02
@@ -81,13 +82,6 @@ def micro(library: ctypes.CDLL) -> Model:
 def mixed(library: ctypes.CDLL) -> Model:
     """A block of each family, which turn noise into many events."""
     return open_model(library, zoo_image("mixed"))
-
-
-def noise(n: int, seed: int = 0) -> Samples:
-    """Seconds of loud and of soft noise in turn."""
-    generator = np.random.default_rng(seed)
-    loudness = np.repeat(10.0 ** generator.uniform(0.5, 4.0, n // 4000 + 1), 4000)[:n]
-    return (generator.normal(0.0, 1.0, n) * loudness).clip(-32768, 32767).astype(np.int16)
 
 
 def hear(stream: Stream, samples: Samples, sizes: Iterator[int]) -> Heard:
