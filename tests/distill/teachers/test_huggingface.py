@@ -3,7 +3,6 @@ through the library itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,110 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from distill.teachers.layouts import Layout
-
-transformers = pytest.importorskip("transformers", reason="needs the teachers extra")
-
-from safetensors.torch import load_file, save_file  # noqa: E402 - comes with transformers
-
-from distill.teachers.config import TransformersConfig  # noqa: E402
-from distill.teachers.huggingface import TransformersTeacher  # noqa: E402
-from distill.teachers.layouts import ASTLayout, ClapLayout, ConvolutionalLayout  # noqa: E402
-from distill.teachers.opening import open_teacher  # noqa: E402
-from edge_audio.errors import UsageError  # noqa: E402
-
-SPEECH: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "conv_dim": (32, 32, 32, 32),
-    "conv_kernel": (10, 3, 3, 2),
-    "conv_stride": (5, 4, 4, 2),
-    "num_conv_pos_embeddings": 1,
-    "num_conv_pos_embedding_groups": 2,
-    "classifier_proj_size": 8,
-}
-LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
-HTSAT: dict[str, Any] = {
-    "spec_size": 64,
-    "num_mel_bins": 16,
-    "window_size": 4,
-    "depths": [1, 1, 1],
-    "num_attention_heads": [2, 2, 2],
-    "num_hidden_layers": 3,
-    "patch_embeds_hidden_size": 8,
-    "hidden_size": 32,
-    "projection_dim": 8,
-}
-AST = {
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "max_length": 256,
-    "num_mel_bins": 32,
-}
-MASKED, UNMASKED = {"return_attention_mask": True}, {"do_normalize": False}
-CLAP_EXTRACTOR = {"feature_size": 16, "max_length_s": 2, "truncation": "rand_trunc"}
-# name -> (model, its configuration, options), (feature extractor, options)
-ARCHITECTURES: dict[str, tuple[tuple[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
-    "wav2vec2": (("Wav2Vec2Model", "Wav2Vec2Config", SPEECH), ("Wav2Vec2", UNMASKED)),
-    "hubert": (("HubertModel", "HubertConfig", {**SPEECH, **LARGE}), ("Wav2Vec2", MASKED)),
-    "wavlm": (("WavLMModel", "WavLMConfig", {**SPEECH, **LARGE}), ("Wav2Vec2", MASKED)),
-    "data2vec": (
-        ("Data2VecAudioModel", "Data2VecAudioConfig", {**SPEECH, "conv_pos_kernel_size": 1}),
-        ("Wav2Vec2", MASKED),
-    ),
-    "unispeech_sat": (
-        ("UniSpeechSatModel", "UniSpeechSatConfig", SPEECH),
-        ("Wav2Vec2", {"do_normalize": True}),
-    ),
-    "ast": (("ASTModel", "ASTConfig", AST), ("AST", {"max_length": 256, "num_mel_bins": 32})),
-    "clap": (
-        ("ClapAudioModelWithProjection", "ClapAudioConfig", HTSAT),
-        ("Clap", CLAP_EXTRACTOR),
-    ),
-}
-N_STATES = 4
-
-
-def save_small(folder: Path, name: str, head: str | None = None, **changes: Any) -> Path:
-    """A random model of the architecture and its extractor, as save_pretrained writes them.
-    head: another class of the architecture, with a classification head."""
-    (model, config, options), (extractor, extractor_options) = ARCHITECTURES[name]
-    torch.manual_seed(0)
-    network = getattr(transformers, head or model)(
-        getattr(transformers, config)(**{**options, **changes})
-    )
-    for parameter in network.parameters():  # leave no zero or one where an error could hide
-        torch.nn.init.normal_(parameter, parameter.detach().mean(), 0.1)
-    network.save_pretrained(folder)
-    getattr(transformers, f"{extractor}FeatureExtractor")(**extractor_options).save_pretrained(
-        folder
-    )
-    return folder
+from distill.teachers.layouts import ASTLayout, ClapLayout, ConvolutionalLayout, Layout
+from tests.distill.small_transformers import (
+    ARCHITECTURES,
+    CLAP_EXTRACTOR,
+    HTSAT,
+    N_STATES,
+    SPEECH,
+    load,
+    noise,
+    save_small,
+    small_models,
+    transformers,
+)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of the small model of an architecture, made once."""
-    made: dict[str, Path] = {}
-
-    def folder(name: str) -> Path:
-        if name not in made:
-            made[name] = save_small(tmp_path_factory.mktemp(name), name)
-        return made[name]
-
-    return folder
-
-
-def load(folder: Path, *layers: int, **options: Any) -> TransformersTeacher:
-    return TransformersTeacher.load(str(folder), layers or range(N_STATES), **options)
-
-
-def noise(n_samples: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.1, n_samples).astype(np.float32)
+    return small_models(tmp_path_factory)
 
 
 def library_states(folder: Path, name: str, rows: list[np.ndarray]) -> tuple[torch.Tensor, ...]:
@@ -299,156 +212,6 @@ def test_a_half_precision_checkpoint_teaches_in_single_precision(
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
     hidden = load(tmp_path)(torch.zeros(1, 8_000)).hidden
     assert {state.dtype for state in hidden} == {torch.float32}
-
-
-@pytest.mark.parametrize("name", ["ast", "clap"])
-def test_a_clip_longer_than_the_model_hears_is_refused(
-    name: str, small: Callable[[str], Path]
-) -> None:
-    teacher = load(small(name))
-    with pytest.raises(UsageError, match=r"hears at most 2\.\d+ s at once, not 3\.00 s"):
-        teacher(torch.zeros(1, 3 * teacher.sample_rate_hz))
-
-
-@pytest.mark.parametrize("layers", [(4,), (-1,), (2, 1), (1, 1)])
-def test_layers_that_are_not_there_or_do_not_rise_are_refused(
-    layers: tuple[int, ...], small: Callable[[str], Path]
-) -> None:
-    with pytest.raises(UsageError, match=r"layers \[.*\]: rising numbers of 0-3"):
-        load(small("hubert"), *layers)
-
-
-def damage(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
-
-
-def test_missing_and_misshapen_weights_are_refused_by_name(tmp_path: Path) -> None:
-    key = "encoder.layers.1.attention.k_proj.bias"
-    folder = damage(save_small(tmp_path, "hubert"), lambda weights: weights.pop(key))
-    with pytest.raises(UsageError, match=f"1 weights are missing .* {key}: fetch"):
-        load(folder)
-    damage(folder, lambda weights: weights.update({key: torch.zeros(3)}))
-    with pytest.raises(UsageError, match=f"another shape, such as {key}"):
-        load(folder)
-    (folder / "model.safetensors").write_bytes(b"no tensors here")
-    with pytest.raises(UsageError, match=f"teacher {folder}: "):
-        load(folder)
-
-
-def test_the_mask_embedding_of_pretraining_may_be_missing(tmp_path: Path) -> None:
-    folder = damage(
-        save_small(tmp_path, "hubert"), lambda weights: weights.pop("masked_spec_embed")
-    )
-    assert len(load(folder).layers) == N_STATES
-
-
-def test_what_cannot_be_loaded_is_refused_with_advice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    folder = save_small(tmp_path / "hubert", "hubert")
-    (folder / "preprocessor_config.json").unlink()
-    for model, reason in [
-        (str(tmp_path / "none"), "there is no such folder, and as a hub id: "),
-        ("nobody/no-such-model", "there is no such folder, and as a hub id: "),
-        (str(tmp_path), "model_type"),
-        (str(folder), "feature extractor"),
-    ]:
-        with pytest.raises(UsageError, match=rf"teacher {model}: .*{reason}.* save_pretrained"):
-            TransformersTeacher.load(model, (0,))
-
-
-REMOTE_CODE = """
-import torch
-from transformers import PretrainedConfig, PreTrainedModel
-
-class EarConfig(PretrainedConfig):
-    model_type = "ear"
-
-class EarModel(PreTrainedModel):
-    config_class = EarConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.conv = torch.nn.Conv1d(1, 8, 640, 320, 160)
-        self.deep = torch.nn.Linear(8, 8)
-        self.post_init()
-
-    def forward(self, audio):
-        audio = audio[:, None, :LIMIT]
-        first = self.conv(audio).transpose(1, 2)
-        return STATES
-"""
-ALL_STATES = '{"x": first, "hidden_states": [first, first + self.deep(first)]}'
-
-
-@pytest.fixture
-def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Makes a model that comes with its own code, in which the arguments replace LIMIT, STATES."""
-    import transformers.dynamic_module_utils as modules
-
-    monkeypatch.setattr(modules, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(tmp_path / "modules")
-
-    def make(limit: str = "None", states: str = ALL_STATES) -> Path:
-        folder = tmp_path / f"ear_{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        (folder / "ear.py").write_text(
-            REMOTE_CODE.replace("LIMIT", limit).replace("STATES", states)
-        )
-        auto_map = {"AutoConfig": "ear.EarConfig", "AutoModel": "ear.EarModel"}
-        config = {"model_type": "ear", "auto_map": auto_map, "architectures": ["EarModel"]}
-        (folder / "config.json").write_text(json.dumps(config))
-        generator = torch.Generator().manual_seed(0)
-        shapes = {
-            "conv.weight": (8, 1, 640),
-            "conv.bias": (8,),
-            "deep.weight": (8, 8),
-            "deep.bias": (8,),
-        }
-        weights = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
-        save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        return folder
-
-    return make
-
-
-def test_a_model_with_its_own_code_runs_only_if_it_is_trusted(
-    remote: Callable[..., Path],
-) -> None:
-    folder = remote()
-    config = TransformersConfig(model=str(folder), layers=(0, 1))
-    with pytest.raises(UsageError, match=r"trust_remote_code = true .* --trust-remote-code"):
-        open_teacher(config, folder)
-    teacher = load(folder, 0, 1, trust_remote_code=True)
-    assert [layer.hop_s for layer in teacher.layers] == [0.02, 0.02]
-    assert teacher.layers[0].offset_s == pytest.approx(159.5 / 16_000, abs=1e-4)
-    samples = torch.from_numpy(noise(32_000, 0))[None]
-    weights = load_file(folder / "model.safetensors")
-    expected = torch.nn.functional.conv1d(
-        samples[:, None], weights["conv.weight"], weights["conv.bias"], 320, 160
-    )
-    torch.testing.assert_close(teacher(samples).hidden[0], expected.transpose(1, 2))
-
-
-def test_a_model_whose_frames_do_not_follow_the_clip_is_refused(
-    remote: Callable[..., Path],
-) -> None:
-    with pytest.raises(UsageError, match=r"only a model whose hidden states .* can be timed"):
-        load(remote("16000"), 0, trust_remote_code=True)
-
-
-def test_a_model_may_return_one_hidden_state_but_not_none(remote: Callable[..., Path]) -> None:
-    single = remote(states='{"hidden_states": first}')
-    teacher = load(single, 0, trust_remote_code=True)
-    assert teacher(torch.zeros(1, 16_000)).hidden[0].shape == (1, 50, 8)
-    with pytest.raises(UsageError, match="returns no `hidden_states`"):
-        load(remote(states="first"), 0, trust_remote_code=True)
 
 
 def test_an_architecture_without_known_timing_is_measured(tmp_path: Path) -> None:
