@@ -40,7 +40,7 @@ BY_PLACE = {
     "tests/firmware_bridge/*": ("firmware",),
     "tests/firmware_bridge/builders/test_wasm.py::*": ("browser",),
     "tests/firmware_bridge/builders/test_browser.py::*": ("browser",),
-    "tests/firmware_bridge/builders/test_android.py::*": ("android",),
+    "tests/firmware_bridge/builders/android/*": ("android",),
     "tests/firmware_bridge/engine/test_fuzz.py::*": ("soak",),
     "tests/shipped/test_shipped_models.py::*": ("train", "real_audio"),
     "tests/shipped/test_arm64.py::*": ("arm64",),

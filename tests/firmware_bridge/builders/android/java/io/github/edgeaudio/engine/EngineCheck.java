@@ -15,7 +15,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 
-/** What tests/firmware_bridge/builders/test_android.py runs on a JVM. One line of output for each finding. */
+/** What tests/firmware_bridge/builders/android runs on a JVM. One line of output for each finding. */
 public final class EngineCheck {
     private interface Action {
         void run() throws Exception;
