@@ -222,7 +222,7 @@ def _case(
         min_off_s=min_off_s,
         thresholds={label: _threshold(on, off) for label, (on, off) in THRESHOLDS.items()},
     )
-    return GoldenCase(name, spec, scores.tolist(), list(_replay(spec, scores, model)))
+    return GoldenCase(name, spec, scores.tolist(), list(replay(spec, scores, model)))
 
 
 def _threshold(on: float, off: float) -> Threshold:
@@ -251,7 +251,7 @@ def _broken(scores: np.ndarray) -> np.ndarray:
     return np.where(rng.random(scores.shape) < 0.1, numbers, scores)
 
 
-def _replay(spec: EventSpec, scores: np.ndarray, model: ModelSpec) -> Iterator[GoldenEvent]:
+def replay(spec: EventSpec, scores: np.ndarray, model: ModelSpec) -> Iterator[GoldenEvent]:
     detector = EventDetector(LABELS, spec, model.step_s)
     n_steps = len(scores)
     with np.errstate(over="ignore"):

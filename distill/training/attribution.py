@@ -46,4 +46,4 @@ def to_markdown(recipe_path: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(to_markdown(Path(sys.argv[1]))))
+    sys.stdout.write("\n".join(to_markdown(Path(sys.argv[1]))) + "\n")

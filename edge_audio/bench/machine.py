@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import sys
-from datetime import date
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         edge_audio=version("edge-audio"),
-        date=date.today().isoformat(),
+        date=datetime.now().astimezone().date().isoformat(),
     )
 
 

@@ -47,6 +47,8 @@ class Point(Spec, frozen=True):
 
 
 class Curve(Spec, frozen=True, tag="curve"):
+    """Cost against a number of streams or of labels, in rising order."""
+
     points: tuple[Point, ...]
 
 

@@ -37,6 +37,7 @@ Answer = Scored | Result | Failure
 
 
 def main() -> None:
+    """Does the job of the command line; answers are lines of JSON on standard output."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
     with os.fdopen(os.dup(1), "wb", buffering=0) as answers:
         os.dup2(2, 1)  # runtimes print to standard output as well

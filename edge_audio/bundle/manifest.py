@@ -114,6 +114,7 @@ class _Schema(msgspec.Struct):
 
 
 def decode_manifest(raw: bytes, path: Path) -> Manifest:
+    """The manifest in these bytes of `path`. Raises BundleError for anything that is none."""
     if len(raw) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
     try:
@@ -130,9 +131,11 @@ def decode_manifest(raw: bytes, path: Path) -> Manifest:
 
 
 def damaged(what: object, error: Exception) -> BundleError:
+    """The error that says so of a part of a bundle, with the first line of the reason."""
     reason = one_line(str(error), MAX_REASON_CHARS)
     return BundleError(f"{what} is damaged: {reason}; restore the original bundle")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
+    """Indented JSON in UTF-8 that ends with a newline."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

@@ -108,6 +108,7 @@ def step_lines(model: ModelSpec) -> list[str]:
 
 
 def tensor(spec: TensorSpec) -> str:
+    """Name, shape and type, as `inspect` prints them."""
     return f"{spec.name} {list(spec.shape)} {spec.dtype}"
 
 

@@ -61,7 +61,7 @@ class Screen(AbstractContextManager["Screen"], Protocol):
 
 def say(text: str) -> None:
     """A line for people, on standard error."""
-    print(f"edge-audio: {printable(text)}", file=sys.stderr, flush=True)
+    print(f"edge-audio: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 class ListenRun:

@@ -25,7 +25,7 @@ class Server:
         self.application = application
         try:
             family, address = _resolved(host, port)
-            shared = None if beside is None else beside._server.socket
+            shared = None if beside is None else beside._server.socket  # noqa: SLF001 - of its own kind
             self._server: _PageServer = _PageServer(family, address, shared)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error

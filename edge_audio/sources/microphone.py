@@ -79,9 +79,9 @@ def _look_again(sounddevice: ModuleType) -> None:
     only once by itself. Not while another stream is open, which that would end."""
     if next(_lookups) == 0 or _open_streams:
         return
-    sounddevice._terminate()
+    sounddevice._terminate()  # noqa: SLF001 - there is no public way
     try:
-        sounddevice._initialize()
+        sounddevice._initialize()  # noqa: SLF001
     except sounddevice.PortAudioError as error:
         raise SourceError(f"PortAudio did not start: {error}") from error
 

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from edge_audio.errors import EdgeAudioError
 
 _DRAFT, _ASIDE = "unfinished", "old"  # what is not complete yet; the last of a two-step exchange
-_TOKEN = "[0-9a-f]{8}"  # tells writers apart
+_TOKEN = "[0-9a-f]{8}"  # noqa: S105 - tells writers apart
 _STALE_S = 86_400.0  # after which what a killed writer left is deleted
 _MAX_STEM_CHARS = 40  # of four bytes at most, so that names stay below 255
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR}

@@ -40,6 +40,7 @@ def map_path(folder: Path, program: Program) -> Path:
 
 
 def has_map(toolchain: Toolchain) -> bool:
+    """Whether its linker writes a map, from which flash and RAM are counted."""
     return toolchain.suffix == ".elf"
 
 

@@ -56,6 +56,7 @@ def _digest(path: Path) -> str:
 
 
 def write_record(folder: Path, generated: Mapping[str, str]) -> None:
+    """Notes {path: SHA-256} of what was generated into the folder, to tell edits from it later."""
     lines = (f"{digest}  {path}\n" for path, digest in sorted(generated.items()))
     (folder / RECORD_NAME).write_text("".join(lines), encoding="utf-8", newline="\n")
 

@@ -142,7 +142,8 @@ def test_scores_and_state_follow_pytorch_over_10000_frames(
         assert error.max() <= SCHEMES[scheme].tolerance.scores
     for tensor, a, b in zip(graph.spec.state, state, expected_state, strict=True):
         assert a.dtype == b.dtype == tensor.dtype
-        relative = np.linalg.norm(a.astype(float) - b) / max(np.linalg.norm(b.astype(float)), 1e-9)
+        size = float(np.linalg.norm(b.astype(float)))
+        relative = float(np.linalg.norm(a.astype(float) - b)) / max(size, 1e-9)
         assert relative < RELATIVE_STATE_ERROR.get(scheme, 0.35), tensor.name
 
 
@@ -210,7 +211,7 @@ def _operators(content: bytes) -> tuple[list[dict[str, Any]], dict[int, type]]:
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     dtypes = {d["index"]: d["dtype"] for d in interpreter.get_tensor_details()}
-    return interpreter._get_ops_details(), dtypes
+    return interpreter._get_ops_details(), dtypes  # noqa: SLF001 - LiteRT has no other
 
 
 def test_executorch_refuses_what_leaves_its_delegate_by_operator_and_rewrite() -> None:

@@ -149,7 +149,7 @@ def test_the_detector_golden_notices_a_detector_that_differs() -> None:
     model = load_bundle(contract.DEFAULT_MODEL).manifest.model
     for change in (_smooth_more, _swap_durations, _without_hysteresis):
         assert any(
-            list(contract._replay(change(case.events_spec), np.array(case.scores), model))
+            list(contract.replay(change(case.events_spec), np.array(case.scores), model))
             != case.events
             for case in golden.cases
         )
@@ -283,7 +283,7 @@ def test_types_of_tensors_are_those_of_the_package() -> None:
 def test_the_detectors_tolerate_the_same_rounding_of_times() -> None:
     for name in ("EventDetector.kt", "EventDetector.swift"):
         (found,) = re.findall(r"[Ee](?:PSILON_S|psilonS) = (\S+)", read(name))
-        assert float(found) == events._EPSILON_S
+        assert float(found) == events._EPSILON_S  # noqa: SLF001
 
 
 # What the page says of the samples

@@ -54,6 +54,13 @@ def peer_of(serve: Callable[[socket.socket], object]) -> Iterator[int]:
         thread.join(DEADLINE_S)
 
 
+def all_that_it_holds(thing: object, depth: int = 4) -> str:
+    """What a debugger or a log would show of an object of ours and of those that it has."""
+    is_opaque = type(thing).__repr__ is object.__repr__  # else it says itself what it shows
+    inner = vars(thing).values() if is_opaque and depth and hasattr(thing, "__dict__") else ()
+    return " ".join([repr(thing), *(all_that_it_holds(one, depth - 1) for one in inner)])
+
+
 def openssl(*arguments: object) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 

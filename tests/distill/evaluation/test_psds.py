@@ -148,7 +148,7 @@ def find_segments(
     return kept
 
 
-# dtc = gtc, alpha_ct, alpha_st, e_max; cttc is 0.3
+# Each: dtc, which gtc equals; alpha_ct; alpha_st; e_max. The cttc is 0.3.
 SETTINGS = [(0.7, 0.0, 1.0, 100.0), (0.1, 0.5, 1.0, 100.0), (0.5, 1.0, 0.0, 30.0)]
 GOLDEN = {
     0: (0.4785346525996374, 0.393216356666523, 0.28236397618883274),

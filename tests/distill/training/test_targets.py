@@ -13,6 +13,7 @@ import pytest
 from distill.data.clip_list import read_clip_list
 from distill.data.clip_store import ClipStore
 from distill.mixing.mixtures import Mixer, MixtureConfig
+from distill.teachers.base import Teacher
 from distill.teachers.opening import open_teacher
 from distill.training.targets import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
 from edge_audio.bundle.spec import FrontendSpec
@@ -25,11 +26,15 @@ N_SAMPLES = 240 + 64 * 160  # 64 frames
 
 
 @pytest.fixture
-def maker(in_workshop: Path, tmp_path: Path) -> TargetMaker:
+def teacher(in_workshop: Path) -> Teacher:
+    return open_teacher(workshop.TINY_TEACHER, in_workshop / "peers")
+
+
+@pytest.fixture
+def maker(in_workshop: Path, tmp_path: Path, teacher: Teacher) -> TargetMaker:
     clips = read_clip_list(in_workshop / "data")
     store = ClipStore.open(in_workshop / "data", clips, 16_000, tmp_path)
     mixer = Mixer(store, range(len(clips)), MixtureConfig(duration_s=0.64), 16_000, N_SAMPLES)
-    teacher = open_teacher(workshop.TINY_TEACHER, in_workshop / "peers")
     return TargetMaker(mixer, [teacher], FRONTEND, seed=0, n_mixtures=1_000)
 
 
@@ -78,9 +83,9 @@ def test_a_cache_has_as_many_mixtures_as_were_asked_for(
         np.testing.assert_array_equal(longer.load().arrays[field][:n_mixtures], values)
 
 
-def test_no_mixtures_at_all_are_refused_by_name(maker: TargetMaker) -> None:
+def test_no_mixtures_at_all_are_refused_by_name(maker: TargetMaker, teacher: Teacher) -> None:
     with pytest.raises(UsageError, match=r"training\.n_mixtures is 0"):
-        TargetMaker(maker.mixer, maker._teachers, FRONTEND, seed=0, n_mixtures=0)
+        TargetMaker(maker.mixer, [teacher], FRONTEND, seed=0, n_mixtures=0)
 
 
 def test_two_processes_make_the_same_shards_as_one(maker: TargetMaker, tmp_path: Path) -> None:
@@ -122,10 +127,9 @@ def test_targets_are_those_of_the_mixture_itself(maker: TargetMaker) -> None:
         assert tuple(named) == mixture.sources
 
 
-def test_teachers_of_one_name_are_refused(maker: TargetMaker) -> None:
-    teachers = maker._teachers * 2
+def test_teachers_of_one_name_are_refused(maker: TargetMaker, teacher: Teacher) -> None:
     with pytest.raises(UsageError, match="small, small"):
-        TargetMaker(maker.mixer, teachers, FRONTEND, seed=0, n_mixtures=8)
+        TargetMaker(maker.mixer, [teacher, teacher], FRONTEND, seed=0, n_mixtures=8)
 
 
 def test_a_full_disk_leaves_no_broken_shard(maker: TargetMaker, tmp_path: Path) -> None:

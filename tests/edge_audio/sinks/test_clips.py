@@ -62,7 +62,8 @@ def sounds(label: str, start_s: float, end_s: float, late_s: float = 0.2) -> lis
 
 def blocks(pcm: NDArray[np.int16], n_block: int = BLOCK, start: int = 0) -> Iterator[Block]:
     for i in range(0, len(pcm), n_block):
-        yield Block(pcm[i : i + n_block] / np.float32(32_768), (start + i) / RATE_HZ)
+        samples = pcm[i : i + n_block].astype(np.float32) / np.float32(32_768)
+        yield Block(samples, (start + i) / RATE_HZ)
 
 
 def hear(sink: Sink, heard: Iterator[Block], *told: Told) -> None:

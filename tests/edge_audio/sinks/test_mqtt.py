@@ -26,7 +26,13 @@ from edge_audio.sinks.mqtt.sink import MqttDestination
 from edge_audio.sinks.outbox import Outbox
 from edge_audio.sources.stream import Stream
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
-from tests.support.peers import DEADLINE_S, eventually, make_certificates, peer_of
+from tests.support.peers import (
+    DEADLINE_S,
+    all_that_it_holds,
+    eventually,
+    make_certificates,
+    peer_of,
+)
 
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=MISSING),
@@ -351,7 +357,7 @@ def test_a_wrong_password_is_a_problem_that_does_not_tell_it(
         login = {"username": "ear", "password_env": "MQTT_PASSWORD"}
         wrong = make_destination(broker.port, **login)
         eventually(lambda: "Not authorized" in wrong.problem)
-        shown = f"{wrong.problem} {vars(wrong)} {vars(wrong._link)} {wrong._config}"
+        shown = f"{wrong.problem} {all_that_it_holds(wrong)}"
         assert "wrong-one" not in shown
         monkeypatch.setenv("MQTT_PASSWORD", "right-one")
         sink = watching(make_destination(broker.port, client_id="another", **login))

@@ -232,7 +232,7 @@ def test_what_killed_writers_left_long_ago_is_deleted_and_nothing_else(
     replace_file(tmp_path / "early", b"")
     n_before = len(os.listdir(tmp_path))  # their writers may still be alive
     monkeypatch.setattr(files, "_STALE_S", -1.0)
-    files._delete_stale_drafts.cache_clear()
+    files._delete_stale_drafts.cache_clear()  # noqa: SLF001 - once a process
     write_folder(path)
     assert n_before > 3
     assert set(os.listdir(tmp_path)) == {"target", "early", foreign.name}
