@@ -34,10 +34,15 @@ def killed_at(step: int, files: Iterable[str], write: Write) -> bool:
     """Runs a writer in a process of its own, which is killed at a step. False if it ended."""
     child = os.fork()
     if child == 0:
-        sys.settrace(Steps(step, files, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-        write()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        try:
+            sys.settrace(Steps(step, files, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+            write()
+            os._exit(0)
+        finally:  # an error: no second pytest may go on from here
+            os._exit(1)
+    exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert exit_code in (0, -signal.SIGKILL), "the writer failed"
+    return exit_code != 0
 
 
 def interrupted_at(step: int, files: Iterable[str], write: Write) -> bool:
