@@ -1,0 +1,59 @@
+"""A device that runs the C engine and its link, on a cable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_audio.bundle.store import load_bundle
+from edge_audio.engine.image import build_image
+from tests.support.real_audio import soundscape
+from tests.support.serial_parts import Cable, Device, build_device
+
+BUNDLE = load_bundle("micro-int8")
+LABELS = BUNDLE.manifest.labels
+DURATION_S = 20.0
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("device")
+    return build_device(folder, build_image(BUNDLE), len(LABELS))
+
+
+@pytest.fixture(scope="session")
+def samples(data_dir: Path) -> np.ndarray:
+    return soundscape(data_dir, DURATION_S)
+
+
+@pytest.fixture(scope="session")
+def recording(samples: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "street.pcm"
+    path.write_bytes(samples.astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def cable(tmp_path: Path) -> Iterator[Cable]:
+    cable = Cable(tmp_path / "port")
+    cable.plug()
+    yield cable
+    cable.close()
+
+
+@pytest.fixture
+def device(program: Path, recording: Path, cable: Cable) -> Iterator[Callable[[int], Device]]:
+    """Starts a device on the cable, which plays so many times faster than real time (0: as fast
+    as it can). The one before it has to be killed."""
+    started: list[Device] = []
+
+    def start(speed: int = 0) -> Device:
+        started.append(Device(program, recording, cable, speed))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
