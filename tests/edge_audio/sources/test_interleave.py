@@ -100,3 +100,58 @@ def test_sources_take_turns(n_sources: int) -> None:
     heard = list(interleaved(feeds, lambda i, error: None))
     for source in range(n_sources):
         assert numbers(heard, source) == list(range(8))
+
+
+class Slow:
+    """A source that says whether it was closed while it was read."""
+
+    def __init__(self) -> None:
+        self.is_reading = self.was_closed_amid = False
+        self.stopped = threading.Event()
+
+    def blocks(self) -> Iterator[Block]:
+        while not self.stopped.is_set():
+            self.is_reading = True
+            time.sleep(0.2)  # as a read of a device does
+            self.is_reading = False
+            yield Block(np.zeros(50, np.float32), 0.0)
+
+    def close(self) -> None:
+        self.was_closed_amid = self.is_reading
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_is_read_is_closed_when_nobody_reads_any_more(waits: bool) -> None:
+    sources = [Slow(), Slow()]
+    feeds = [feed_blocks(s.blocks(), RATE_HZ, waits, s.stopped.set) for s in sources]
+    items = interleaved(feeds, lambda i, error: None)
+    next(items)
+    items.close()
+    for source in sources:
+        source.close()
+    assert not any(source.was_closed_amid for source in sources)
+    assert all(feed.is_over for feed in feeds)
+
+
+def test_an_error_of_whoever_takes_ends_the_threads_too() -> None:
+    source = Slow()
+    one = feed_blocks(source.blocks(), RATE_HZ, True, source.stopped.set)
+
+    def fail(index: int, error: Exception | None) -> None:
+        raise SourceError("the last one")
+
+    with pytest.raises(SourceError):
+        list(interleaved([feed(blocks(1)), one], fail))
+    assert one.is_over
+
+
+def test_a_feed_that_is_not_started_reads_nothing() -> None:
+    read: list[int] = []
+
+    def counted() -> Iterator[Block]:
+        read.append(1)
+        yield from blocks(1)
+
+    feed(counted())
+    time.sleep(0.1)
+    assert not read

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
+import os
+import re
 import shutil
+import socketserver
+import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +25,7 @@ import soundfile
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.network import NetworkStream, without_password
 from tests.support import toy
+from tests.support.command_line import error_line, run
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt install it")
 
@@ -70,3 +80,212 @@ def test_passwords_are_not_shown() -> None:
 def test_other_schemes_are_refused() -> None:
     with pytest.raises(UsageError):
         NetworkStream("file:///etc/passwd")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "rtsp://me:hunter2@[::1", "http://host:99999/x"])
+def test_an_address_that_cannot_be_is_named_without_its_password(url: str, tmp_path: Path) -> None:
+    shown = re.sub("me:hunter2@", "", url)
+    with pytest.raises(UsageError, match=re.escape(shown)):
+        NetworkStream(url)
+    path = tmp_path / "home.toml"
+    path.write_text(f"[[source]]\nurl = '{url}'\n")
+    for options in (("--source", url), ("--config", path)):
+        line = error_line(run("listen", *options, ok=False), 2)
+        assert shown in line
+        assert "hunter2" not in line
+
+
+# ---- what a camera asks for, and who can read it ----
+
+PASSWORD = "hunter2's"  # quoted in a list for ffmpeg
+TOKEN = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+WAV_HEADER = bytes.fromhex("52494646ffffffff57415645666d74201000000001000100803e0000007d0000")
+WAV_HEADER += bytes.fromhex("0200100064617461ffffffff")  # of 16 kHz mono, without an end
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    """Sends a little sound to those who know the password, and then no more until `is_over`."""
+
+    is_over: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization") != f"Basic {TOKEN}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(WAV_HEADER + toy.noise(160_000).tobytes())
+        self.wfile.flush()
+        self.is_over.wait(60.0)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+class RtspCamera(socketserver.StreamRequestHandler):
+    """The same by RTSP, with mu-law of 8 kHz in RTP over the same connection."""
+
+    is_over: ClassVar[threading.Event]
+
+    def handle(self) -> None:
+        while request := self._request():
+            method = request.split(" ", 1)[0]
+            if method != "OPTIONS" and f"Authorization: Basic {TOKEN}" not in request:
+                self._answer(request, "401 Unauthorized", 'WWW-Authenticate: Basic realm="camera"')
+            elif method == "DESCRIBE":
+                sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"
+                sdp += "m=audio 0 RTP/AVP 0\r\na=control:track1\r\n"
+                self._answer(request, "200 OK", "Content-Type: application/sdp", body=sdp)
+            elif method == "SETUP":
+                transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+                self._answer(request, "200 OK", transport, "Session: 1")
+            elif method == "PLAY":
+                self._answer(request, "200 OK", "Session: 1")
+                self._send_sound()
+                self.is_over.wait(60.0)
+                return
+            else:
+                self._answer(request, "200 OK", "Public: DESCRIBE, SETUP, PLAY")
+
+    def _request(self) -> str:
+        lines = iter(self.rfile.readline, b"")
+        head = []
+        for line in lines:
+            if line == b"\r\n":
+                break
+            head.append(line.decode())
+        return "".join(head)
+
+    def _answer(self, request: str, status: str, *headers: str, body: str = "") -> None:
+        number = re.search(r"CSeq: (\d+)", request)
+        assert number
+        lines = [f"RTSP/1.0 {status}", f"CSeq: {number[1]}", *headers]
+        lines += [f"Content-Length: {len(body)}"] * bool(body)
+        self.wfile.write(("\r\n".join([*lines, "", ""]) + body).encode())
+
+    def _send_sound(self) -> None:
+        for i in range(200):
+            packet = struct.pack(">BBHII", 0x80, 0, i, 160 * i, 1) + bytes([i % 256] * 160)
+            self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+
+
+@contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    """Address of a server, with user and password."""
+    handler.is_over = threading.Event()  # type: ignore[attr-defined]
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        scheme = "rtsp" if handler is RtspCamera else "http"
+        yield f"{scheme}://me:{PASSWORD}@127.0.0.1:{server.server_address[1]}/live?token=secret"
+        handler.is_over.set()  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+def command_lines_of_children() -> list[str]:
+    """What everybody who may run `ps` sees."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            stat = (folder / "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) == os.getpid():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.mark.parametrize("handler", [Camera, RtspCamera])
+def test_a_password_is_known_to_the_camera_and_to_nobody_else(
+    handler: type[socketserver.BaseRequestHandler],
+) -> None:
+    with serving(handler) as url, NetworkStream(url) as source:
+        block = next(iter(source.blocks()))  # so it was let in
+        assert len(block.samples) > 0
+        (line,) = [line for line in command_lines_of_children() if "ffmpeg" in line]
+        for secret in (PASSWORD, "me:", "token", "secret", TOKEN):
+            assert secret not in line
+
+
+def test_a_wrong_password_is_not_told_either() -> None:
+    with serving(Camera) as url:
+        wrong = url.replace("me:", "you:")
+        with NetworkStream(wrong) as source, pytest.raises(SourceError) as caught:
+            list(source.blocks())
+    assert "401" in str(caught.value)
+    for secret in (PASSWORD, "secret", "you"):
+        assert secret not in str(caught.value)
+
+
+def test_a_stream_that_is_stopped_ends_at_once() -> None:
+    with serving(Camera) as url, NetworkStream(url) as source:
+        blocks = source.blocks()
+        next(iter(blocks))
+        threading.Timer(0.2, source.stop).start()
+        list(blocks)  # its sender would go on for a minute
+
+
+# ---- an ffmpeg that does odd things ----
+
+
+@pytest.fixture
+def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in ffmpeg's place."""
+
+    def install(code: str) -> None:
+        program = tmp_path / "ffmpeg"
+        program.write_text(f"#!{sys.executable}\nimport os, sys, time\n{code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return install
+
+
+def test_the_last_lines_are_told_however_much_was_said_before(
+    ffmpeg: Callable[[str], None],
+) -> None:
+    ffmpeg(
+        "os.write(1, bytes(3200))\n"
+        "for i in range(100_000): print(f'[aac @ 0x55] frame {i} is damaged', file=sys.stderr)\n"
+        "print('[tcp @ 0x55] the camera was switched off', file=sys.stderr)\n"
+        "sys.exit(1)"
+    )
+    with NetworkStream("http://camera.local/") as source, pytest.raises(SourceError) as caught:
+        list(source.blocks())
+    assert str(caught.value).endswith("frame 99999 is damaged; the camera was switched off")
+    assert len(str(caught.value)) < 300
+
+
+def test_an_ffmpeg_that_ends_at_once_is_an_error_of_its_words(
+    ffmpeg: Callable[[str], None],
+) -> None:
+    ffmpeg("sys.exit('cannot load libfoo.so')")
+    expected = pytest.raises(SourceError, match=r"cannot load libfoo\.so")
+    with NetworkStream("http://camera.local/") as source, expected:
+        list(source.blocks())
+
+
+def test_an_ffmpeg_that_does_not_die_leaves_no_file_open(
+    ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        raise subprocess.TimeoutExpired("ffmpeg", timeout or 0.0)
+
+    ffmpeg("time.sleep(60)")
+    before = len(os.listdir("/proc/self/fd"))
+    with NetworkStream("http://camera.local/") as source:
+        process = source._process
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess.Popen, "wait", hang)
+            source.__exit__(None, None, None)
+    process.wait()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_ffmpeg_is_an_error_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceError, match="apt install ffmpeg"), NetworkStream("http://x/"):
+        pass
