@@ -120,6 +120,38 @@ def test_the_spectrogram_shows_high_sounds_above_low_ones() -> None:
         assert (brightness[0] > brightness[-1]) == is_bright_at_top
 
 
+def brightness_of_strip(sink: LiveSink, width: int) -> list[list[int]]:
+    """Of each character of each row."""
+    paper = terminal(width)
+    paper.print(sink.render())
+    rows = []
+    for line in paper.file.getvalue().split("\n"):  # type: ignore[attr-defined]
+        runs = re.findall(r"38;2;(\d+);(\d+);(\d+)[;\d]*m(▀+)", line)
+        row = [sum(map(int, (r, g, b))) for r, g, b, run in runs for _ in run]
+        rows += [row] * bool(row)
+    return rows
+
+
+@pytest.mark.parametrize("width", [60, 100, 70])
+def test_the_spectrogram_shows_the_latest_20_s_in_terminals_that_change(width: int) -> None:
+    console = terminal(100)
+    sink = LiveSink(console, "toy", TopLabels(LABELS, 3), stream())
+    tone = 0.5 * np.sin(2 * np.pi * 3000.0 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    for second in range(30):
+        sink.on_audio(Block(tone if second >= 20 else 0.0 * tone, float(second)))
+        sink.render()
+        console.width = width if second > 5 else 100
+        brightness_of_strip(sink, console.width)
+    rows = brightness_of_strip(sink, width)
+    sink.close()
+    assert len(rows) == 8
+    assert {len(row) for row in rows} == {width - 6}
+    loudest = np.max(rows, axis=0)
+    n_loud = int(np.count_nonzero(loudest > 300))
+    assert n_loud == pytest.approx((width - 6) / 2, abs=3)  # 10 s of 20
+    assert all(loudest[-n_loud:] > 300)  # at the right, where it is drawn last
+
+
 def test_a_view_that_nobody_draws_keeps_little_audio() -> None:
     sink = LiveSink(terminal(), "toy", TopLabels(LABELS, 3), stream())
     sink.render()
@@ -133,6 +165,26 @@ def test_a_view_that_nobody_draws_keeps_little_audio() -> None:
     second_bytes = RATE_HZ * np.dtype(np.float32).itemsize
     assert second_bytes < n_bytes < 25 * second_bytes
     sink.close()
+
+
+def test_a_device_has_the_state_of_its_line_in_place_of_a_level() -> None:
+    console = terminal()
+    board = Stream("board", LABELS, RATE_HZ, live=True, has_audio=False)
+    top = TopLabels(LABELS, 3)
+    sink = LiveSink(console, "on board", top, board, line_state=lambda: "2 frames lost")
+    hear_scores = np.full(len(LABELS), 0.5, np.float32)
+    sink.on_scores(1.0, hear_scores)
+    text = "\n".join(lines(sink.render(), console))
+    assert "2 frames lost" in text
+    assert "Label 3" in text or "Label 0" in text
+    for part in ("dBFS", "load", "▀"):
+        assert part not in text
+    sink.close()
+    view = LiveView(console, "", [top, top], [board, stream()])
+    (row,) = [line for line in lines(view.render(), console) if " board " in line]
+    assert "a device" in row
+    for each in view.sinks:
+        each.close()
 
 
 def test_problems_come_before_notices() -> None:

@@ -46,8 +46,7 @@ def test_a_silent_pipe_holds_up_neither_settings_nor_the_end(tmp_path: Path) -> 
     with listening("--config", path, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None
-        process.stdin.buffer.write(np.zeros(16_000, "<i2").tobytes())
-        process.stdin.flush()
+        os.write(process.stdin.fileno(), np.zeros(16_000, "<i2").tobytes())
         log = tmp_path / "log.jsonl"
         eventually(lambda: catches(process.pid, signal.SIGHUP))
         path.write_text(f"{text}[json]\npath = '{log}'\n")
