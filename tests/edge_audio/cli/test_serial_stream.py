@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import signal
 import time
@@ -19,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import Record, error_line, listening, records, run
-from tests.support.peers import eventually, free_port
+from tests.support.peers import eventually
 from tests.support.serial_parts import (
     WAIT_S,
     Cable,
@@ -31,7 +30,6 @@ from tests.support.serial_parts import (
 )
 
 LABELS = load_bundle("micro-int8").manifest.labels
-AUDIO_S = r'audio_seconds_total\{stream="board"\} [1-9]'
 Start = Callable[[int], Device]
 
 
@@ -119,33 +117,6 @@ def test_report_policy_and_destinations_are_those_of_the_settings(
     assert "board: smoothing_s cannot be set on a device" in done.stderr
 
 
-def test_metrics_of_a_device_lack_what_only_it_knows(
-    cable: Cable, device: Start, tmp_path: Path
-) -> None:
-    device(4)
-    port = free_port()
-    lines = ("[events]\nthreshold = 0.05", f"[metrics]\nport = {port}")
-    with listening("--config", settings(tmp_path, cable, *lines)) as process:
-        page = ""
-
-        def has_events() -> bool:
-            nonlocal page
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request("GET", "/metrics")
-                page = connection.getresponse().read().decode()
-            except OSError:
-                return False
-            wanted = (r'events_total\{label="[^"]+",stream="board"\} [1-9]', AUDIO_S)
-            return all(re.search(pattern, page) for pattern in wanted)
-
-        eventually(has_events)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 0
-    assert 'lost_seconds_total{stream="board"} 0.0' in page
-    assert "edge_audio_level_dbfs{" not in page
-
-
 @pytest.fixture
 def reloaded(cable: Cable, device: Start, tmp_path: Path) -> Iterator[Listener]:
     """A run that watches Speech alone, and is told by SIGHUP to watch Vehicle and Music."""
@@ -199,12 +170,3 @@ def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(
         assert process.wait(WAIT_S) == 0  # also while it waits
         assert time.monotonic() - start_s < 5.0
     assert alternates(logged(log, "board"))
-
-
-def test_a_name_and_a_port_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "home.toml"
-    path.write_text("[[source]]\nurl = 'serial:'\n")
-    done = run("listen", "--config", path, "--check", ok=False)
-    assert "serial:PORT[@BAUD]" in error_line(done, 2)
-    path.write_text("[[source]]\nurl = 'serial:/dev/ttyACM0@921600'\n")
-    assert run("listen", "--config", path, "--check").stdout == f"{path}: fine\n"

@@ -87,7 +87,7 @@ def test_the_time_that_it_was_away_is_stated() -> None:
             yield Block(np.zeros(1, np.float32), 0.0)
             raise SourceError("unplugged")
 
-    blocks = heard(Reconnecting(Quick, lambda text: None), 3)
+    blocks = heard(Reconnecting(lambda: Quick(), lambda text: None), 3)
     assert blocks[0].n_lost_samples == 0
     assert blocks[1].n_lost_samples >= 0.05 * RATE_HZ - 1
     assert blocks[2].n_lost_samples >= 0.1 * RATE_HZ - 1  # the second pause is twice as long
