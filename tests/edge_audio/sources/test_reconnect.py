@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from edge_audio.sources.base import Block
 from edge_audio.sources.reconnect import Reconnecting
 
 RATE_HZ = 100
+
+
+FlakyT = TypeVar("FlakyT", bound="Flaky")
 
 
 class Flaky:
@@ -87,7 +90,7 @@ def test_the_time_that_it_was_away_is_stated() -> None:
             yield Block(np.zeros(1, np.float32), 0.0)
             raise SourceError("unplugged")
 
-    blocks = heard(Reconnecting(lambda: Quick(), lambda text: None), 3)
+    blocks = heard(Reconnecting(Quick, lambda text: None), 3)
     assert blocks[0].n_lost_samples == 0
     assert blocks[1].n_lost_samples >= 0.05 * RATE_HZ - 1
     assert blocks[2].n_lost_samples >= 0.1 * RATE_HZ - 1  # the second pause is twice as long
