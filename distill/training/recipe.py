@@ -86,7 +86,7 @@ class Recipe(Spec, frozen=True):
         shard of the cache is then drawn from its own pool.
     labels: names of the head's outputs; () stands for the 527 AudioSet classes.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
-    blend: share of that student's weights in what `distill.training.publish` makes of this one.
+    blend: share of that student's weights in what `distill.publish` makes of this one.
     """
 
     name: str

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from distill.publish import publish
 from distill.runs.checkpoints import load_state
-from distill.training.publish import publish
 from distill.training.trainer import load_student
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.store import load_bundle, shipped_bundles

@@ -30,7 +30,7 @@ FLOORS = {
         pretraining
         teachers
         training
-        scoring
+        scoring publish attribution
         calibration
         evaluation
         cli

@@ -1,6 +1,6 @@
 """Who recorded what a recipe trains on, as their licences ask:
 
-python -m distill.training.attribution distill/recipes/ship.toml > docs/attribution.md
+python -m distill.attribution distill/recipes/ship.toml > docs/attribution.md
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def to_markdown(recipe_path: Path) -> Iterator[str]:
     yield "# Attribution"
     yield ""
     yield f"Recordings on which the recipe `{recipe_path.name}` trains, by source and licence."
-    yield f"Made by `python -m distill.training.attribution {recipe_path.as_posix()}`."
+    yield f"Made by `python -m distill.attribution {recipe_path.as_posix()}`."
     for (repository, licence), names in credits_by_source(recipe_path).items():
         yield ""
         yield f"## {repository}: {licence}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.training.attribution import to_markdown
+from distill.attribution import to_markdown
 from tests.support.paths import REPOSITORY
 
 

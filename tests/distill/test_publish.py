@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import torch
 
+from distill.publish import publish
 from distill.runs.checkpoints import load_state
-from distill.training.publish import publish
 from distill.training.trainer import load_student
 from tests.distill.workshop import TINY_RECIPE
 

@@ -1,6 +1,6 @@
 """What of a training run others need: recipe and weights, without the optimiser's state.
 
-python -m distill.training.publish runs/tiny-events/checkpoint.pt distill/checkpoints/tiny.pt
+python -m distill.publish runs/tiny-events/checkpoint.pt distill/checkpoints/tiny.pt
 """
 
 from __future__ import annotations
