@@ -31,9 +31,12 @@ KINDS := quick train export firmware browser android arm64 soundcard broker real
 KIND_TARGETS := $(addprefix test-,$(KINDS))
 # mypy for the oldest and the newest Python that is promised
 TYPES := types-3.10 types-3.13
+LINT := $(TYPES) lint-format
+TOGETHER := $(MAKE) --no-print-directory --jobs 3 --output-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help listen check test $(KIND_TARGETS) lint formatted $(TYPES) docs audit clean
+.PHONY: help listen check test $(KIND_TARGETS) lint $(LINT) docs audit optional-audit \
+	arm64-python clean
 
 help:
 	@echo "make listen      install what listening needs (no torch) and listen: microphone, else demo"
@@ -57,19 +60,18 @@ check: $(CHECK_VENV)/check.stamp
 	$(CHECK_BIN)/mypy $(WITHOUT_LIBRARIES)
 	$(CHECK_BIN)/python -m pytest $(PARALLEL) -m quick $(ARGS)
 
-test: lint
-	@.ci/arm64-root build/arm64 $(BIN)/python || true
-	@AUDIT_OPTIONAL=1 .ci/audit $(BIN)/python
+test: $(VENV)/test.stamp
+	@$(TOGETHER) $(LINT) arm64-python optional-audit
 	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) $(ARGS)
 
 $(KIND_TARGETS): test-%: $(VENV)/test.stamp
-	@$(if $(filter arm64,$*),.ci/arm64-root build/arm64 $(BIN)/python || true,:)
+	@$(if $(filter arm64,$*),$(TOGETHER) arm64-python,:)
 	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m $* $(ARGS)
 
 lint: $(VENV)/test.stamp
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync $(TYPES) formatted
+	@$(TOGETHER) $(LINT)
 
-formatted: $(VENV)/test.stamp
+lint-format: $(VENV)/test.stamp
 	$(call formatted,$(BIN))
 
 define formatted
@@ -86,6 +88,12 @@ docs: $(VENV)/docs.stamp
 
 audit: $(VENV)/test.stamp
 	@.ci/audit $(BIN)/python
+
+optional-audit: $(VENV)/test.stamp
+	@AUDIT_OPTIONAL=1 .ci/audit $(BIN)/python
+
+arm64-python: $(VENV)/test.stamp
+	@.ci/arm64-root build/arm64 $(BIN)/python || true
 
 clean:
 	rm -rf $(VENV) $(CHECK_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

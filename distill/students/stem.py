@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import cast
 
 import torch
@@ -77,5 +78,5 @@ class ConvStem(nn.Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros, on the device of the weights."""
-        weight = self.project.weight
+        weight = next(chain(self.parameters(), self.buffers()))  # rounded ones are buffers
         return tuple(weight.new_zeros(batch_size, *shape) for shape in self._context_shapes)

@@ -33,7 +33,7 @@ from quantize.graph.prepare import prepare
 from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
 from tests.support.real_audio import soundscape
-from tests.support.student_zoo import make_mixed_student, random_frames
+from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
 N_FRAMES = 10_000
 EVENTS_S = 600.0
@@ -215,14 +215,14 @@ def _operators(content: bytes) -> tuple[list[dict[str, Any]], dict[int, type]]:
 
 
 def test_executorch_refuses_what_leaves_its_delegate_by_operator_and_rewrite() -> None:
-    graph = prepare(make_mixed_student(), SCHEMES["float"])
+    graph = prepare(make_student(CONFIGS["conv"]), SCHEMES["float"])
     graph.student.set_submodule("norm", _Cumulative(graph.student.norm))
     with pytest.raises(EdgeAudioError, match=r"ExecuTorch cannot express .*cumsum.*triangular"):
         export("executorch", graph, SCHEMES["float"])
 
 
 def test_litert_refuses_a_running_maximum_by_operator_and_rewrite() -> None:
-    graph = prepare(make_mixed_student(), SCHEMES["float"])
+    graph = prepare(make_student(CONFIGS["conv"]), SCHEMES["float"])
     graph.student.set_submodule("norm", _RunningMaximum(graph.student.norm))
     with pytest.raises(EdgeAudioError, match=r"LiteRT cannot express cummax.*torch\.maximum"):
         export("litert", graph, SCHEMES["float"])

@@ -99,6 +99,7 @@ def test_shared_manifest_is_sound_but_for_known_leaks_and_foreign_labels(
     from distill.data.labels import LABELS_NAME, read_class_map
 
     labels = read_class_map(peers_dir / LABELS_NAME)
-    foreign, leaks = require_sound(data_dir, read_clip_list(data_dir), labels)
+    foreign, leaks, licences = require_sound(data_dir, read_clip_list(data_dir), labels)
     assert "'Can opening' (42 clips)" in foreign.message
     assert all(group in leaks.message for group in LEAKING_GROUPS)
+    assert "Sampling+" in licences.message
