@@ -269,17 +269,19 @@ def test_an_ffmpeg_that_ends_at_once_is_an_error_of_its_words(
 def test_an_ffmpeg_that_does_not_die_leaves_no_file_open(
     ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
     def hang(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        started.append(self)
         raise subprocess.TimeoutExpired("ffmpeg", timeout or 0.0)
 
     ffmpeg("time.sleep(60)")
     before = len(os.listdir("/proc/self/fd"))
     with NetworkStream("http://camera.local/") as source:
-        process = source._process
         with monkeypatch.context() as patch:
             patch.setattr(subprocess.Popen, "wait", hang)
             source.__exit__(None, None, None)
-    process.wait()
+    started[0].wait()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
