@@ -277,10 +277,9 @@ def test_an_ffmpeg_that_does_not_die_leaves_no_file_open(
 
     ffmpeg("time.sleep(60)")
     before = len(os.listdir("/proc/self/fd"))
-    with NetworkStream("http://camera.local/") as source:
-        with monkeypatch.context() as patch:
-            patch.setattr(subprocess.Popen, "wait", hang)
-            source.__exit__(None, None, None)
+    with NetworkStream("http://camera.local/") as source, monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "wait", hang)
+        source.__exit__(None, None, None)
     started[0].wait()
     assert len(os.listdir("/proc/self/fd")) == before
 
