@@ -22,6 +22,7 @@ from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import Block, Source, Timeline, paced
 from edge_audio.sources.pcm import SAMPLE_FORMATS, StdinPcm
+from tests.support.command_line import error_line, run
 
 # suffix, rate, channels, subtype, tolerance of the level (lossy encoders alter it)
 FORMATS = [
@@ -262,3 +263,12 @@ def test_paced_blocks_never_come_before_a_microphone_could_deliver_them() -> Non
     for block, original in zip(paced(blocks, 16_000), blocks, strict=True):
         assert block is original
         assert time.monotonic() - start_s >= block.time_s + 0.05
+
+
+def test_a_file_without_a_header_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    """soundfile goes by the name, and raises a TypeError for want of a rate."""
+    path = tmp_path / "dump.RAW"
+    path.write_bytes(bytes(32_000))
+    with pytest.raises(SourceError, match=r"has no header .* --source - --rate"), AudioFile(path):
+        pass
+    assert "has no header" in error_line(run("listen", "--source", path, ok=False), 1)
