@@ -31,7 +31,7 @@ class Listener:
         self._process = subprocess.Popen(
             [sys.executable, str(PROBE), str(recording), *options],
             env=card.environment,
-            cwd=PROBE.parents[1],
+            cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -157,7 +157,7 @@ def run_python(code: str, environment: dict[str, str] | None = None) -> str:
     return subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
-        cwd=PROBE.parents[1],
+        cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
         timeout=HANG_S,
