@@ -146,5 +146,5 @@ class DeviceHearing:
         stats.heard_until(self.time_s)
         stats.n_restarts = device.losses.n_reboots + device.losses.n_reconnects
         if device.device_stats is not None:
-            n_lost_samples = device.device_stats.n_dropped_samples
+            n_lost_samples = device.device_stats.n_lost_samples
             stats.lost_s = n_lost_samples / self.stream.sample_rate_hz

@@ -195,7 +195,7 @@ class DeviceStats(Message, frozen=True):
     n_rx_version: int
     n_rx_overruns: int
     n_tx_drops: int
-    n_dropped_samples: int
+    n_lost_samples: int
 
 
 class Pcm(Message, frozen=True):
