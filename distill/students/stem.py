@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from typing import cast
 
 import torch
@@ -60,7 +59,7 @@ class ConvStem(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         zeros = (
             zero.contiguous(memory_format=torch.channels_last)
-            for zero in self.initial_state(len(frames))
+            for zero in self.initial_state(len(frames), frames)
         )
         return self.step(frames, tuple(zeros))[0]
 
@@ -76,7 +75,6 @@ class ConvStem(nn.Module):
         tokens = x.permute(0, 2, 3, 1).flatten(2)  # [B, T / 8, bands * C], as it lies in memory
         return self.project(tokens), tuple(next_state)
 
-    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Zeros, on the device of the weights."""
-        weight = next(chain(self.parameters(), self.buffers()))  # rounded ones are buffers
-        return tuple(weight.new_zeros(batch_size, *shape) for shape in self._context_shapes)
+    def initial_state(self, batch_size: int, like: Tensor) -> tuple[Tensor, ...]:
+        """Zeros, of the type and on the device of `like`."""
+        return tuple(like.new_zeros(batch_size, *shape) for shape in self._context_shapes)

@@ -120,7 +120,7 @@ class Student(nn.Module):
     def initial_state(self, batch_size: int = 1) -> StudentState:
         """Zeros for all of `state_specs`."""
         return StudentState(
-            stem=self.stem.initial_state(batch_size),
+            stem=self.stem.initial_state(batch_size, next(self.parameters())),
             block=tuple(block.mixer.initial_state(batch_size) for block in self._blocks()),
         )
 

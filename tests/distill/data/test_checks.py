@@ -93,13 +93,26 @@ def test_audio_check_names_every_damaged_clip(tmp_path: Path) -> None:
         assert name in problem.message
 
 
-def test_shared_manifest_is_sound_but_for_known_leaks_and_foreign_labels(
+def test_shared_clip_list_is_sound_but_for_leaks_foreign_labels_and_two_licences(
     data_dir: Path, peers_dir: Path
 ) -> None:
     from distill.data.labels import LABELS_NAME, read_class_map
 
     labels = read_class_map(peers_dir / LABELS_NAME)
-    foreign, leaks, licences = require_sound(data_dir, read_clip_list(data_dir), labels)
+    foreign, leaks, forbidden = require_sound(data_dir, read_clip_list(data_dir), labels)
     assert "'Can opening' (42 clips)" in foreign.message
     assert all(group in leaks.message for group in LEAKING_GROUPS)
-    assert "Sampling+" in licences.message
+    assert forbidden.message.startswith("2 clips are of tier A or B, though their licences")
+    assert forbidden.message.count("Sampling+") == 2
+
+
+def test_a_licence_that_forbids_what_the_tier_allows_is_a_warning(tmp_path: Path) -> None:
+    clips = [
+        clip_at("a.wav", licence="CC BY-ND 4.0"),
+        clip_at("b.wav", licence="CC BY-NC 3.0", tier="E"),
+        clip_at("c.wav", licence="CMU ARCTIC free licence"),
+    ]
+    ((severity, message),) = problems_of(tmp_path, clips)
+    assert severity == "warning"
+    assert "1 clips are of tier A or B" in message
+    assert "a.wav (CC BY-ND 4.0)" in message

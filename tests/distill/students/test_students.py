@@ -198,7 +198,7 @@ def test_stem_gives_the_same_tokens_for_any_split_of_them(seed: int) -> None:
     frames = random_frames(8 * N_TOKENS, seed)
     sizes = np.random.default_rng(seed).choice([1, 2, 3, 5, 7], size=N_TOKENS)
     cuts = [int(cut) * 8 for cut in np.cumsum(sizes) if cut < N_TOKENS]
-    state = stem.initial_state(1)
+    state = stem.initial_state(1, frames)
     pieces = []
     for piece in frames.tensor_split(cuts, dim=1):
         tokens, state = stem.step(piece, state)
