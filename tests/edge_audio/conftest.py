@@ -11,7 +11,8 @@ import pytest
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
 from tests.support.real_audio import soundscape
-from tests.support.serial_parts import Cable, Device, build_device
+from tests.support.serial_cable import Cable, Device
+from tests.support.serial_parts import build_device
 
 DURATION_S = 20.0
 

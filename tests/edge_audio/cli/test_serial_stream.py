@@ -19,15 +19,9 @@ from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import Record, error_line, listening, records, run
 from tests.support.peers import eventually
-from tests.support.serial_parts import (
-    WAIT_S,
-    Cable,
-    Device,
-    Listener,
-    alternates,
-    rounded,
-    starts_of,
-)
+from tests.support.serial_cable import Cable, Device
+from tests.support.serial_parts import WAIT_S
+from tests.support.serial_reports import Listener, alternates, rounded, starts_of
 
 LABELS = load_bundle("micro-int8").manifest.labels
 Start = Callable[[int], Device]

@@ -18,7 +18,7 @@ from tests.support.command_line import Record, error_line, listening, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
 from tests.support.peers import eventually, free_port
 from tests.support.reloading import json_log, logged, running
-from tests.support.serial_parts import Cable, Device
+from tests.support.serial_cable import Cable, Device
 
 StartDevice = Callable[[int], Device]
 LOW = "[events]\nthreshold = 0.05\n"

@@ -20,18 +20,9 @@ from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.folder.codegen import Firmware
 from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator
 from tests.support.command_line import Record, records, run
-from tests.support.serial_parts import (
-    WAIT_S,
-    Cable,
-    LinkProbe,
-    alternates,
-    assert_agree,
-    build_library,
-    faults,
-    heard,
-    rounded,
-    starts_of,
-)
+from tests.support.serial_cable import Cable, faults
+from tests.support.serial_parts import WAIT_S, LinkProbe, build_library
+from tests.support.serial_reports import alternates, assert_agree, heard, rounded, starts_of
 
 MODEL, TARGET, BOARD = "micro-int8", "cortex-m4", "mps2-an386"
 DURATION_S = 20.0
