@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,31 +10,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import soundfile as sf
 import torch
-from torch import nn
 
-from distill.data.clip_feed import FeedConfig
-from distill.data.clip_list import read_clip_list
 from distill.data.labels import audioset_labels
-from distill.students.student import Student, StudentConfig
-from distill.teachers.efficientat import EfficientAT
-from distill.training.distill import balance, distill, open_targets, start_student
-from distill.training.inputs import HumanLabels, Masks, StrongLabels
+from distill.training.distill import distill, start_student
+from distill.training.inputs import Masks
 from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
 from distill.training.targets import CachedTargets
 from distill.training.trainer import Trainer, load_student, open_accelerator
-from edge_audio.errors import EdgeAudioError, UsageError
-from tests.distill.workshop import TINY_RECIPE, TINY_TEACHER, write_clip_list
-
-
-@pytest.fixture
-def targets(in_workshop: Path) -> CachedTargets:
-    clips = read_clip_list(in_workshop / "data")
-    cached = open_targets(TINY_RECIPE, clips, in_workshop / "runs" / "cache", 1)
-    assert isinstance(cached, CachedTargets)
-    return cached
+from edge_audio.errors import EdgeAudioError
+from tests.distill.workshop import TINY_RECIPE
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -150,116 +134,6 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_checkpoint(
     assert checkpoint.read_bytes() == before
 
 
-def test_only_clips_of_the_split_are_trained_on(in_workshop: Path) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    chosen = [clips[index] for index in TINY_RECIPE.split.training_positions(clips)]
-    assert len(chosen) == 24
-    assert all(clip.fold != 5 and not clip.is_esc for clip in chosen)
-
-
-def test_cache_of_another_split_lies_elsewhere(in_workshop: Path, tmp_path: Path) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4,))
-    for recipe in (TINY_RECIPE, msgspec.structs.replace(TINY_RECIPE, split=split)):
-        open_targets(recipe, clips, tmp_path, 1)
-    assert len(list(tmp_path.glob("targets-*"))) == 2
-
-
-@pytest.mark.parametrize("changed", ["clip", "teacher"])
-def test_cache_of_files_that_have_changed_is_made_anew(
-    in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
-) -> None:
-    for name in ("data", "peers"):
-        shutil.copytree(in_workshop / name, tmp_path / name)
-    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("EDGE_AUDIO_PEERS", str(tmp_path / "peers"))
-    clips = read_clip_list(tmp_path / "data")
-    before = open_targets(TINY_RECIPE, clips, tmp_path / "cache", 1).batch(np.arange(64))
-    if changed == "clip":
-        for clip in clips:
-            sf.write(tmp_path / "data" / clip.path, np.full(8_000, 0.1), 16_000)
-    else:
-        torch.manual_seed(1)
-        state = EfficientAT(TINY_TEACHER.width).state_dict()
-        torch.save(state, tmp_path / "peers" / TINY_TEACHER.checkpoint)
-    after = open_targets(TINY_RECIPE, clips, tmp_path / "cache", 1).batch(np.arange(64))
-    same_audio = np.array_equal(before["mels"], after["mels"])
-    same_answers = np.array_equal(before["small.clip_logits"], after["small.clip_logits"])
-    assert (same_audio, same_answers) == ((False, True) if changed == "clip" else (True, False))
-
-
-def test_number_of_mixtures_is_the_same_with_and_without_a_cache(
-    in_workshop: Path, tmp_path: Path
-) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    training = msgspec.structs.replace(TINY_RECIPE.training, n_mixtures=70)
-    recipe = msgspec.structs.replace(TINY_RECIPE, training=training)
-    for one in (recipe, on_the_fly(recipe)):
-        assert len(open_targets(one, clips, in_workshop / "runs" / "cache", 1)) == 70
-
-
-def on_the_fly(recipe: Recipe) -> Recipe:
-    training = msgspec.structs.replace(recipe.training, cache=False)
-    return msgspec.structs.replace(recipe, training=training)
-
-
-def test_targets_on_the_fly_are_those_of_the_cache(
-    in_workshop: Path, targets: CachedTargets
-) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    made = open_targets(on_the_fly(TINY_RECIPE), clips, in_workshop / "runs" / "cache", 1)
-    indices = np.array([3, 60, 17, 4, 5, 6, 7, 8, 9])
-    cached, fresh = targets.batch(indices), made.batch(indices)
-    assert cached.keys() == fresh.keys()
-    for field, values in cached.items():
-        assert fresh[field].dtype == values.dtype
-        np.testing.assert_allclose(fresh[field], values, rtol=2e-3, atol=2e-3)
-
-
-def test_a_run_on_the_fly_needs_no_target_cache(in_workshop: Path, tmp_path: Path) -> None:
-    checkpoint = distill(on_the_fly(TINY_RECIPE), tmp_path, n_processes=1)
-    assert not list(tmp_path.glob("cache/targets-*"))
-    trained = load_student(checkpoint)[0].state_dict()
-    cached = load_student(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")[0].state_dict()
-    for name, value in cached.items():
-        torch.testing.assert_close(trained[name], value, rtol=0.05, atol=0.02)
-
-
-def test_streamed_mixtures_come_from_a_pool_per_shard_and_train_a_student(
-    in_workshop: Path, tmp_path: Path
-) -> None:
-    stream = FeedConfig(pool_size=6, n_interleaved=2)
-    recipe = msgspec.structs.replace(TINY_RECIPE, stream=stream)
-    recipe = msgspec.structs.replace(
-        recipe, training=msgspec.structs.replace(recipe.training, n_mixtures=128)
-    )
-    checkpoint = distill(recipe, tmp_path, n_processes=1)
-    assert load_student(checkpoint)[1].stream == stream
-    clips = read_clip_list(in_workshop / "data")
-    targets = open_targets(recipe, clips, tmp_path / "cache", 1)
-    allowed = set(recipe.split.training_positions(clips))
-    sources = targets.batch(np.arange(128))["sources"]
-    heard = [set(part[part >= 0].tolist()) for part in (sources[:64], sources[64:])]
-    assert all(len(pool) <= 6 and pool <= allowed for pool in heard)
-    assert heard[0] != heard[1]
-    shards = {path: path.read_bytes() for path in tmp_path.glob("cache/targets-*/shard-*.npz")}
-    second = sorted(shards)[1]
-    second.unlink()
-    open_targets(recipe, clips, tmp_path / "cache", 1)
-    assert second.read_bytes() == shards[second], "a lost shard is made again without the first"
-
-
-def test_an_unsound_manifest_is_refused_before_anything_is_trained(
-    in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = list(csv.DictReader((in_workshop / "data" / "manifest.csv").open()))
-    write_clip_list(tmp_path / "data", [{**rows[0], "labels": "Clocks"}, *rows[1:]])
-    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
-    with pytest.raises(UsageError, match=r"files are missing.*'Clocks'.*did you mean 'Clock'"):
-        distill(TINY_RECIPE, tmp_path / "runs", n_processes=1)
-    assert not (tmp_path / "runs").exists()
-
-
 def test_masked_run_resumes_to_the_same_bits(
     targets: CachedTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,97 +144,6 @@ def test_masked_run_resumes_to_the_same_bits(
     unmasked = make_trainer(tmp_path / "unmasked", targets).run()
     weights = [torch.load(path, weights_only=True)["student"] for path in (straight, unmasked)]
     assert not torch.equal(weights[0]["embed.weight"], weights[1]["embed.weight"])
-
-
-def test_masks_blank_spans_and_bands_in_their_share_of_the_rows(targets: CachedTargets) -> None:
-    student = Student(TINY_RECIPE.student)
-    batch = targets.batch(np.arange(64))
-    batch["mels"] = batch["mels"] + np.arange(64, dtype=np.float16)  # no value equals the blank
-    config = MaskingConfig(share=0.5, n_spans=1, span_s=0.1, n_bands=1, band_mels=4)
-    heard = Masks(config, student, seed=0)(batch, step=5)["heard"]
-    changed = heard != batch["mels"].astype(np.float32)
-    masked_rows = changed.any((1, 2))
-    assert 15 <= masked_rows.sum() <= 49
-    for row in changed[masked_rows]:
-        assert 1 <= row.all(1).sum() <= 10, "at most 0.1 s of frames"
-        assert 1 <= row.all(0).sum() <= 4
-    again = Masks(config, student, seed=0)(batch, step=5)["heard"]
-    np.testing.assert_array_equal(heard, again)
-    assert (Masks(config, student, seed=0)(batch, step=6)["heard"] != heard).any()
-
-
-def test_human_labels_are_those_of_all_sources(in_workshop: Path) -> None:
-    clips, labels = read_clip_list(in_workshop / "data"), audioset_labels()
-    siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
-    rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
-    sources = np.array([[siren, rain, -1], [-1, -1, -1], [rain, rain, -1]])
-    human = HumanLabels(clips, labels)({"sources": sources}, 0)["human"]
-    named = [{labels[column] for column in np.flatnonzero(row)} for row in human]
-    assert named == [{"Siren", "Rain"}, set(), {"Rain"}]
-
-
-def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop: Path) -> None:
-    clips, labels = read_clip_list(in_workshop / "data"), audioset_labels()
-    siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
-    rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
-    student = Student(StudentConfig(delay_ms=40.0))
-    n_tokens, token = 10, round(student.token_s * 16_000)
-    mels = np.zeros((1, n_tokens * student.frames_per_step, 64), np.float16)
-    bouts = np.array([[[0, 2 * token, 3 * token - 1], [1, 9 * token, 20 * token], [-1, 0, 0]]])
-    batch = {"mels": mels, "sources": np.array([[siren, rain, -1]]), "bouts": bouts}
-    strong = StrongLabels(clips, labels, student)(batch, 0)["strong"][0]
-    listed = [labels.index(x) for x in ("Siren", "Rain", "Clock")]
-    assert (np.delete(strong, listed, axis=1) == -1).all(), "labels that no clip has"
-    assert (strong[:, listed[2]] == 0).all(), "clocks are no companions of sirens and rain"
-    assert strong[:, listed[0]].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]  # half a token late
-    assert strong[:, listed[1]].tolist() == [0] * 9 + [1]
-
-
-def test_start_from_takes_over_the_weights_and_refuses_other_shapes(in_workshop: Path) -> None:
-    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
-    recipe = msgspec.structs.replace(TINY_RECIPE, start_from=str(checkpoint))
-    trained = load_student(checkpoint)[0].state_dict()
-    for name, value in start_student(recipe).state_dict().items():
-        assert torch.equal(value, trained[name])
-    wider = msgspec.structs.replace(TINY_RECIPE.student, channels=20)
-    with pytest.raises(UsageError, match="another shape"):
-        start_student(msgspec.structs.replace(recipe, student=wider))
-
-
-def test_start_from_a_student_that_heard_the_held_out_clips_is_refused(
-    in_workshop: Path, tmp_path: Path
-) -> None:
-    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
-    split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4, 5))
-    recipe = msgspec.structs.replace(TINY_RECIPE, split=split, start_from=str(checkpoint))
-    with pytest.raises(UsageError, match=r"has heard 6 of \d+ clips that miniature holds out"):
-        distill(recipe, tmp_path, n_processes=1)
-
-
-def test_prepare_hook_meets_the_student_before_the_first_step(
-    in_workshop: Path, tmp_path: Path
-) -> None:
-    def zero_head(student: Student) -> None:
-        nn.init.zeros_(student.head.weight)
-        student.head.requires_grad_(False)
-
-    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
-    checkpoint = distill(TINY_RECIPE, tmp_path, n_processes=1, prepare=zero_head)
-    assert not load_student(checkpoint)[0].head.weight.any()
-
-
-def test_quantization_aware_fine_tuning_goes_on_from_the_checkpoint(
-    in_workshop: Path, tmp_path: Path
-) -> None:
-    from quantize.qat import fine_tune
-
-    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
-    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
-    tuned, recipe = load_student(fine_tune(checkpoint, 4, tmp_path, n_processes=1))
-    assert (recipe.start_from, recipe.name) == (str(checkpoint), f"{TINY_RECIPE.name}-qat")
-    before = load_student(checkpoint)[0]
-    moved = (tuned.head.weight - before.head.weight).abs()
-    assert 0 < moved.max() <= 4 * recipe.training.learning_rate * 1.01
 
 
 WITHOUT_BATCH_NORM = """
@@ -404,16 +187,6 @@ def test_two_processes_train_the_same_student_as_one(in_workshop: Path, tmp_path
     for name, value in alone.items():
         moved = (value - start[name]).abs().max()
         assert (together[name] - value).abs().max() <= 0.02 * moved, name
-
-
-def test_balance_favours_rare_labels(in_workshop: Path) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    n_sirens = sum("Siren" in clip.labels for clip in clips)
-    common = [clip for clip in clips if "Siren" in clip.labels]
-    rare = next(clip for clip in clips if "Rain" in clip.labels)
-    odds = balance([*common, rare])
-    assert odds[-1] == 1.0
-    assert odds[:-1] == pytest.approx(n_sirens**-0.5)
 
 
 def test_loaded_student_gives_the_trained_numbers(in_workshop: Path) -> None:

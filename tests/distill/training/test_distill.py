@@ -1,0 +1,86 @@
+"""What a training run starts from, and what is refused before it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from distill.data.clip_list import read_clip_list
+from distill.students.student import Student
+from distill.training.distill import balance, distill, start_student
+from distill.training.trainer import load_student
+from edge_audio.errors import UsageError
+from tests.distill.workshop import TINY_RECIPE, write_clip_list
+
+
+def test_an_unsound_manifest_is_refused_before_anything_is_trained(
+    in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = list(csv.DictReader((in_workshop / "data" / "manifest.csv").open()))
+    write_clip_list(tmp_path / "data", [{**rows[0], "labels": "Clocks"}, *rows[1:]])
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+    with pytest.raises(UsageError, match=r"files are missing.*'Clocks'.*did you mean 'Clock'"):
+        distill(TINY_RECIPE, tmp_path / "runs", n_processes=1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_start_from_takes_over_the_weights_and_refuses_other_shapes(in_workshop: Path) -> None:
+    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    recipe = msgspec.structs.replace(TINY_RECIPE, start_from=str(checkpoint))
+    trained = load_student(checkpoint)[0].state_dict()
+    for name, value in start_student(recipe).state_dict().items():
+        assert torch.equal(value, trained[name])
+    wider = msgspec.structs.replace(TINY_RECIPE.student, channels=20)
+    with pytest.raises(UsageError, match="another shape"):
+        start_student(msgspec.structs.replace(recipe, student=wider))
+
+
+def test_start_from_a_student_that_heard_the_held_out_clips_is_refused(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4, 5))
+    recipe = msgspec.structs.replace(TINY_RECIPE, split=split, start_from=str(checkpoint))
+    with pytest.raises(UsageError, match=r"has heard 6 of \d+ clips that miniature holds out"):
+        distill(recipe, tmp_path, n_processes=1)
+
+
+def test_prepare_hook_meets_the_student_before_the_first_step(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    def zero_head(student: Student) -> None:
+        nn.init.zeros_(student.head.weight)
+        student.head.requires_grad_(False)
+
+    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
+    checkpoint = distill(TINY_RECIPE, tmp_path, n_processes=1, prepare=zero_head)
+    assert not load_student(checkpoint)[0].head.weight.any()
+
+
+def test_quantization_aware_fine_tuning_goes_on_from_the_checkpoint(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    from quantize.qat import fine_tune
+
+    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
+    tuned, recipe = load_student(fine_tune(checkpoint, 4, tmp_path, n_processes=1))
+    assert (recipe.start_from, recipe.name) == (str(checkpoint), f"{TINY_RECIPE.name}-qat")
+    before = load_student(checkpoint)[0]
+    moved = (tuned.head.weight - before.head.weight).abs()
+    assert 0 < moved.max() <= 4 * recipe.training.learning_rate * 1.01
+
+
+def test_balance_favours_rare_labels(in_workshop: Path) -> None:
+    clips = read_clip_list(in_workshop / "data")
+    n_sirens = sum("Siren" in clip.labels for clip in clips)
+    common = [clip for clip in clips if "Siren" in clip.labels]
+    rare = next(clip for clip in clips if "Rain" in clip.labels)
+    odds = balance([*common, rare])
+    assert odds[-1] == 1.0
+    assert odds[:-1] == pytest.approx(n_sirens**-0.5)
