@@ -1,4 +1,4 @@
-"""The engine and its serial link, compiled for this machine: a device, and the link as a library."""
+"""The engine and its serial link compiled for this machine: a device, and the link as a library."""
 
 from __future__ import annotations
 
