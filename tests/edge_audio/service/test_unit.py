@@ -242,46 +242,67 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
         manager.close()
 
 
-def test_systemd_starts_reloads_watches_and_restarts_the_service(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, hang = tmp_path / "log", tmp_path / "hang"
-    stand_in = tmp_path / ODD_FOLDER / "python"
-    stand_in.parent.mkdir()
-    package = str(REPOSITORY)
-    stand_in.write_text(
-        STAND_IN.format(python=sys.executable, package=package, log=str(log), hang=str(hang))
-    )
-    stand_in.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stand_in))
+class StandIn:
+    """Takes the place of Python in the unit of a service, and notes what befalls it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log, self._hang = folder / "log", folder / "hang"
+        self.path = folder / ODD_FOLDER / "python"
+        self.path.parent.mkdir()
+        self.path.write_text(
+            STAND_IN.format(
+                python=sys.executable,
+                package=str(REPOSITORY),
+                log=str(self._log),
+                hang=str(self._hang),
+            )
+        )
+        self.path.chmod(0o755)
+
+    def notes(self, kind: str) -> list[list[str]]:
+        """The words of each note of this kind."""
+        text = self._log.read_text() if self._log.exists() else ""
+        found = [line.split("\x1f") for line in text.splitlines()]
+        return [words for words in found if words[0] == kind]
+
+    def hang(self) -> None:
+        """Ends its signs of life."""
+        self._hang.touch()
+
+
+def write_unit(manager: Manager, config: Path) -> Path:
+    """The unit of `edge-audio service`, with times that a test can wait for."""
     unit = manager.config_home / "systemd" / "user" / "edge-audio.service"
     drop_in = unit.with_name("edge-audio.service.d") / "quick.conf"
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Service]\nRestartSec=100ms\nWatchdogSec=2\n")
-    config = Path("/etc", f"{ODD}.toml")
     unit.write_text(unit_text("edge-audio", config, for_system=False), encoding="utf-8")
+    return unit
 
-    def lines(kind: str) -> list[list[str]]:
-        text = log.read_text() if log.exists() else ""
-        found = [line.split("\x1f") for line in text.splitlines()]
-        return [words for words in found if words[0] == kind]
+
+def test_systemd_starts_reloads_watches_and_restarts_the_service(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, config = StandIn(tmp_path), Path("/etc", f"{ODD}.toml")
+    monkeypatch.setattr(sys, "executable", str(program.path))
+    unit = write_unit(manager, config)
 
     manager.inside("systemctl", "--user", "daemon-reload")
     started = manager.inside("systemctl", "--user", "enable", "--now", "edge-audio")
     assert started.returncode == 0, started.stderr + manager.property("StatusText")
     assert manager.property("ActiveState") == "active"
-    ((_, pid, folder, *arguments),) = lines("start")
+    ((_, pid, folder, *arguments),) = program.notes("start")
     assert arguments == ["-m", "edge_audio", "listen", "--config", str(config)]
     assert Path(folder) == manager.config_home / "edge-audio"
     assert Path(folder).stat().st_mode & 0o777 == 0o700
 
     manager.inside("systemctl", "--user", "reload", "edge-audio")
-    until(lambda: lines("hup"), "a signal to reload")
+    until(lambda: program.notes("hup"), "a signal to reload")
 
     os.kill(int(pid), 9)
-    until(lambda: len(lines("start")) == 2, "a start after kill -9")
-    hang.touch()
-    until(lambda: len(lines("start")) == 3, "a start after the signs of life ended")
+    until(lambda: len(program.notes("start")) == 2, "a start after kill -9")
+    program.hang()
+    until(lambda: len(program.notes("start")) == 3, "a start after the signs of life ended")
 
     removed = manager.inside(*COMMAND, "service", "uninstall")
     assert removed.returncode == 0, removed.stderr
