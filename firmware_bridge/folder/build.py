@@ -29,7 +29,13 @@ from firmware_bridge.folder.codegen import (
     makefile,
     template_words,
 )
-from firmware_bridge.folder.edits import hashes, keep_edits, keep_others, write_record
+from firmware_bridge.folder.edits import (
+    check_links,
+    hashes,
+    keep_edits,
+    keep_others,
+    write_record,
+)
 from firmware_bridge.folder.probe import probe_image
 from firmware_bridge.folder.size import MemoryReport, measure
 from firmware_bridge.target_table import BuilderName, Target
@@ -75,23 +81,25 @@ def build_firmware(
 
     labels: those to keep, in the order of the scores; () = all. state: None = the target's.
     A folder that this function made is replaced, but for what a user changed in it, see
-    `firmware_bridge.folder.edits`; an interruption leaves the old folder or the new one. Raises
-    UsageError for any other folder that is not empty, EdgeAudioError if the model cannot be built,
-    does not compile, or cannot be written.
+    `firmware_bridge.folder.edits`; an interruption leaves the old folder or the new one. A link
+    stays, and the folder that it leads to is written. Raises UsageError for any other folder that
+    is not empty, EdgeAudioError if the model cannot be built, does not compile, or cannot be
+    written.
     """
     state = state or target.state
-    recover_folder(out_dir)
-    _check_folder(out_dir)
+    place = out_dir.resolve()
+    recover_folder(place)
+    _check_folder(place)
     image = build_image(bundle, labels, state)
     names = tuple(labels or bundle.manifest.labels)
     thresholds = bundle.manifest.events.thresholds
     silent = tuple(name for name in names if name not in thresholds)
     facts = probe_image(image)
     with errors_for_people(out_dir):
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        with folder_draft(out_dir) as folder:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with folder_draft(place) as folder:
             draft = Firmware(folder, target, state, image, facts, names, silent)
-            built = _fill(draft, bundle, out_dir)
+            built = _fill(draft, bundle, place)
     programs = tuple(out_dir / path.relative_to(folder) for path in built.programs)
     return replace(built, path=out_dir, programs=programs)
 
@@ -102,6 +110,7 @@ def _fill(draft: Firmware, bundle: Bundle, old: Path) -> Firmware:
     folder = draft.path
     _write_folder(draft, bundle)
     written = hashes(folder)
+    check_links(old, written)
     edits = keep_edits(old, folder, written)
     built = _build(draft)
     shutil.rmtree(folder / OBJECTS_DIR, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
 from firmware_bridge.folder.build import build_firmware
 from firmware_bridge.folder.codegen import Firmware
 from firmware_bridge.folder.edits import RECORD_NAME, read_record, write_record
@@ -101,6 +101,58 @@ def test_what_has_to_fit_the_model_is_replaced_and_the_change_put_aside(folder: 
     assert MINE not in config.read_text()
     assert Path(f"{config}.old").read_bytes() == mine
     assert Path(f"{readme}.old").read_bytes() == read
+
+
+def test_what_was_put_aside_before_is_not_lost(folder: Path) -> None:
+    config = folder / "src" / "edge_audio_config.h"
+    edits = []
+    for _ in range(3):
+        edits.append(change(config))
+        assert again(folder).edits.set_aside == ("src/edge_audio_config.h",)
+    names = ("old", "old.2", "old.3")
+    assert [Path(f"{config}.{name}").read_bytes() for name in names] == edits
+
+
+def test_a_new_version_takes_no_name_of_a_users_file(folder: Path) -> None:
+    generated = (folder / "port" / "main.c").read_bytes()
+    record = read_record(folder)
+    assert record is not None
+    write_record(folder, {**record, "port/main.c": "0" * 64})  # of an older version
+    change(folder / "port" / "main.c")
+    (folder / "port" / "main.c.new").write_text(MINE)
+    assert again(folder).edits.added == ("port/main.c.new",)
+    assert (folder / "port" / "main.c.new").read_text() == MINE
+    assert (folder / "port" / "main.c.new.2").read_bytes() == generated
+
+
+def test_a_file_in_the_place_of_a_generated_folder_is_put_aside(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+    (folder / "test").write_text(MINE)
+    assert again(folder).edits.set_aside == ("test",)
+    assert (folder / "test.old").read_text() == MINE
+
+
+def test_a_link_to_the_folder_stays(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "links" / "cmake"
+    link.parent.mkdir()
+    link.symlink_to(folder)
+    mine = change(folder / "port" / "main.c")
+    made = again(link)
+    assert made.path == link
+    assert link.readlink() == folder
+    assert "#define EA_LABELS 2\n" in (folder / "src" / "edge_audio_image.h").read_text()
+    assert (folder / "port" / "main.c").read_bytes() == mine
+    assert [path.name for path in link.parent.iterdir()] == ["cmake"]
+
+
+def test_a_linked_port_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "port", tmp_path / "board")
+    (folder / "port").symlink_to("../board")
+    before = files(folder)
+    with pytest.raises(UsageError, match=r"cmake/port is a link"):
+        again(folder)
+    assert (folder / "port").is_symlink()
+    assert files(folder) == before
 
 
 def test_an_unchanged_folder_becomes_what_a_new_one_would_be(folder: Path, tmp_path: Path) -> None:
