@@ -57,7 +57,9 @@ listen: $(VENV)/listen.stamp
 
 check: $(CHECK_VENV)/check.stamp
 	$(call formatted,$(CHECK_BIN))
-	$(CHECK_BIN)/mypy $(WITHOUT_LIBRARIES)
+	@if $(CHECK_BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		set -x; $(CHECK_BIN)/mypy $(WITHOUT_LIBRARIES); \
+	else echo "note: no mypy: the last numpy for this Python is typed otherwise than newer ones"; fi
 	$(CHECK_BIN)/python -m pytest $(PARALLEL) -m quick $(ARGS)
 
 test: $(VENV)/test.stamp
