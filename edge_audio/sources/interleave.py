@@ -89,7 +89,7 @@ class LiveFeed(Feed[Block]):
         taken = self._queue.get(timeout_s=0.0)
         if taken is None:
             return None
-        block, n_lost = taken
+        block, n_lost = taken.chunk, taken.n_lost_frames
         return replace(block, n_lost_samples=block.n_lost_samples + n_lost) if n_lost else block
 
     def _put(self, piece: Block) -> bool:

@@ -229,9 +229,9 @@ class Microphone:
         seconds."""
         timeline = Timeline(self._rate_hz, self.sample_rate_hz)
         while (taken := self._next_chunk()) is not None:
-            chunk, n_lost_frames = taken
-            if n_lost_frames:
-                yield from timeline.skip(n_lost_frames)
+            chunk = taken.chunk
+            if taken.n_lost_frames:
+                yield from timeline.skip(taken.n_lost_frames)
             samples: FloatArray = np.frombuffer(chunk.data, np.float32)
             yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.has_unknown_gap)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 ChunkT = TypeVar("ChunkT")
 
 
-class Taken(NamedTuple, Generic[ChunkT]):
+@dataclass(frozen=True)  # a NamedTuple cannot be generic before Python 3.11
+class Taken(Generic[ChunkT]):
     """A chunk, and how many frames were dropped just before it."""
 
     chunk: ChunkT

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_audio.sources.queue import AudioQueue
+from edge_audio.sources.queue import AudioQueue, Taken
 
 
 class Chunk(NamedTuple):
@@ -24,8 +24,8 @@ def test_a_full_queue_drops_the_oldest_and_tells_before_what() -> None:
     for number in range(5):
         queue.put(Chunk(number, 10 + number))
     assert queue.n_lost_frames == 10 + 11 + 12
-    assert queue.get(0.0) == (Chunk(3, 13), 33)
-    assert queue.get(0.0) == (Chunk(4, 14), 0)
+    assert queue.get(0.0) == Taken(Chunk(3, 13), 33)
+    assert queue.get(0.0) == Taken(Chunk(4, 14), 0)
     assert queue.get(0.0) is None
 
 
