@@ -25,6 +25,7 @@ import click
 
 from edge_audio.cli.console import remark
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.listening.signals import EarlyReload
 
 ENTRY_POINT_GROUP = "edge_audio.commands"
 # Which extras bring what the commands of a package import; a command of its own needs stands with
@@ -172,6 +173,8 @@ def stop_writing() -> None:
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 run error, 2 wrong usage, 130 interrupted."""
     arguments = sys.argv[1:]
+    if "listen" in arguments and any(text.partition("=")[0] == "--config" for text in arguments):
+        EarlyReload.watch()
     try:
         exit_code = cli.main(arguments, prog_name="edge-audio", standalone_mode=False)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -139,7 +140,8 @@ class Destinations:
             for sink in old.sinks:
                 with suppress(Exception):  # what is wrong with it was told as its problem
                     sink.close()
-            thread = threading.Thread(target=self._close, args=(old, new), daemon=True)
+            name = old.destination.name
+            thread = threading.Thread(target=self._close, args=(old, new), name=name, daemon=True)
             self._closing.append(thread)
             thread.start()
 
@@ -155,8 +157,14 @@ class Destinations:
             new.destination.start()
 
     def _join(self) -> None:
+        """Waits for those that are being closed, all within CLOSE_LIMIT_S."""
+        give_up_s = time.monotonic() + CLOSE_LIMIT_S
         for thread in self._closing:
-            thread.join(CLOSE_LIMIT_S)
+            thread.join(max(0.0, give_up_s - time.monotonic()))
+            if thread.is_alive():
+                hangs = f"it has not closed within {CLOSE_LIMIT_S:g} s"
+                self._losses.append(f"{thread.name}: {hangs}; what waited there may be lost")
+        self._closing = []
 
 
 def _close_quietly(destination: Destination[Any]) -> None:

@@ -92,13 +92,12 @@ class ListenRun:
     def go(self) -> None:
         """Listens until all sources have ended or a signal comes. Raises what ended the last
         source, if it was an error."""
-        with ExitStack() as opened:
+        with self._signals, ExitStack() as opened:  # signals are minded until all is closed
             for hearing in self._hearings:
                 opened.enter_context(hearing)
             self._begin(opened)
-            with self._signals:
-                self._notifier.ready()
-                self._listen()
+            self._notifier.ready()
+            self._listen()
             self._notifier.stopping()
         self._say_summary()
 
@@ -141,6 +140,7 @@ class ListenRun:
                     self._listeners[i].hear(piece)
                     self._look_around()
         finally:
+            self._signals.hold()
             for listener in self._listeners:
                 listener.finish()
 
@@ -172,9 +172,11 @@ class ListenRun:
         return [f"{name}: {text}" for name, text in self._destinations.problems.items()]
 
     def _close_destinations(self) -> None:
+        self._signals.hold()
         self._destinations.close()
         for text in self._destinations.take_losses():  # the screen has ended
             say(text)
+        self._signals.release()
 
     def _notice(self, name: str, text: str) -> None:
         """Tells people and sinks of something about a stream. May be called from any thread."""
