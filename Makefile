@@ -57,9 +57,7 @@ listen: $(VENV)/listen.stamp
 
 check: $(CHECK_VENV)/check.stamp
 	$(call formatted,$(CHECK_BIN))
-	@if $(CHECK_BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-		set -x; $(CHECK_BIN)/mypy $(WITHOUT_LIBRARIES); \
-	else echo "note: no mypy: the last numpy for this Python is typed otherwise than newer ones"; fi
+	.ci/types $(CHECK_BIN)/python own $(WITHOUT_LIBRARIES)
 	$(CHECK_BIN)/python -m pytest $(PARALLEL) -m quick $(ARGS)
 
 test: $(VENV)/test.stamp
@@ -83,7 +81,7 @@ $(1)/ruff format --check .
 endef
 
 $(TYPES): types-%: $(VENV)/test.stamp
-	$(BIN)/mypy --python-version $*
+	.ci/types $(BIN)/python $*
 
 docs: $(VENV)/docs.stamp
 	@$(BIN)/python docs/reference.py

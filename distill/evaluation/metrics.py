@@ -143,7 +143,7 @@ def reliability(scores: FloatArray, listed: BoolArray) -> Reliability:
     used = np.flatnonzero(counts)
     means = np.bincount(bins, values, N_BINS)[used] / counts[used]
     shares = np.bincount(bins, is_right, N_BINS)[used] / counts[used]
-    weights = counts[used] / max(counts.sum(), 1)
+    weights = counts[used] / max(int(counts.sum()), 1)
     return Reliability(
         scores=tuple(np.round(means, 4).tolist()),
         right=tuple(np.round(shares, 4).tolist()),

@@ -71,10 +71,9 @@ def _hits(at_s: NDArray[np.float64], n_samples: int, rate_hz: int) -> FloatArray
 
 def quiet_room(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     """Pink noise at -60 dB and a trace of mains hum."""
-    hum = np.sin(2 * np.pi * 100.0 * _seconds(n_samples, rate_hz))
-    sound: FloatArray = (
-        1e-3 * _noise(rng, n_samples, rate_hz, 30.0, tilt=0.5) + np.float32(2e-4) * hum
-    )
+    hum = np.sin(2 * np.pi * 100.0 * _seconds(n_samples, rate_hz)).astype(np.float32)
+    noise = _noise(rng, n_samples, rate_hz, 30.0, tilt=0.5)
+    sound: FloatArray = np.float32(1e-3) * noise + np.float32(2e-4) * hum
     return sound
 
 

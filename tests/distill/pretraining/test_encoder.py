@@ -65,8 +65,8 @@ def test_what_is_kept_forms_whole_blocks() -> None:
         covered = np.zeros_like(padded)
         for top, left in np.argwhere(windows):
             covered[top : top + 5, left : left + 3] = True
-        n_seen += visible.sum()
-        n_in_blocks += (visible & covered[4:-4, 2:-2]).sum()
+        n_seen += int(visible.sum())
+        n_in_blocks += int((visible & covered[4:-4, 2:-2]).sum())
     assert n_seen == 50 * n_kept(0.8, 720)
     assert n_in_blocks > 0.9 * n_seen  # only the last block is cut to size
 
