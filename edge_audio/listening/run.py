@@ -58,6 +58,9 @@ class Screen(AbstractContextManager["Screen"], Protocol):
     def change(self, events: EventsConfig) -> None:
         """Shows the scores and events of other labels from now on."""
 
+    def say(self, text: str) -> None:
+        """Shows a line for people where it draws, and lets it stand there."""
+
 
 def say(text: str) -> None:
     """A line for people, on standard error."""
@@ -173,6 +176,7 @@ class ListenRun:
 
     def _close_destinations(self) -> None:
         self._signals.hold()
+        self._is_drawing = False
         self._destinations.close()
         for text in self._destinations.take_losses():  # the screen has ended
             say(text)
@@ -180,11 +184,14 @@ class ListenRun:
 
     def _notice(self, name: str, text: str) -> None:
         """Tells people and sinks of something about a stream. May be called from any thread."""
-        self._say(text if len(self._config.source) == 1 else f"{name}: {text}")
+        if not self._is_drawing:  # else the sink that draws shows it
+            say(text if len(self._config.source) == 1 else f"{name}: {text}")
         self._notices.append((name, text))
 
     def _say(self, text: str) -> None:
-        if not self._is_drawing:
+        if self._is_drawing:
+            self._screen.say(text)
+        else:
             say(text)
 
     def _reload(self) -> None:

@@ -183,6 +183,10 @@ class ExplainView(Explainer):
             known.append(point)
         self._frames.draw_if_due()
 
+    def on_notice(self, text: str) -> None:
+        line = f"{clock(self._time_s)}  {printable(text)}"
+        self._console.print(Text(line, style="yellow"))  # above the charts
+
     def close(self) -> None:
         self._frames.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import get_args
 
 from rich.console import Console
+from rich.text import Text
 
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
@@ -58,6 +59,10 @@ class Screen:
         """Ranks the scores of other labels from now on."""
         for top in self._tops:
             top.choose(events.wanted(top.known))
+
+    def say(self, text: str) -> None:
+        """A line above what is drawn in place, which stays when something else has been said."""
+        self._console.print(Text(f"edge-audio: {printable(text)}", style="yellow"))
 
     def _shown(
         self,
