@@ -76,8 +76,10 @@ class AudioHearing:
         self.tagger = self._open_tagger(wanted.events, wanted.gate_dbfs)
 
     def feed(self) -> Feed[Block]:
-        rate_hz = self.source.sample_rate_hz
-        self._feed = feed_blocks(self._blocks(), rate_hz, self.source.waits, self._stop)
+        source = self.source
+        self._feed = feed_blocks(
+            self._blocks(), source.sample_rate_hz, source.waits, self._stop, source.max_burst_s
+        )
         return self._feed
 
     def _stop(self) -> None:

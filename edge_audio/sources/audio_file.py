@@ -28,6 +28,7 @@ class AudioFile:
 
     live = False
     waits = True
+    max_burst_s = 0.0
     n_restarts = 0
 
     def __init__(

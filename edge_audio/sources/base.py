@@ -43,6 +43,7 @@ class Source(Protocol):
     name: what a user calls it (path, device name, ...).
     live: audio arrives at its own pace, which the source waits for.
     waits: audio that nobody takes yet waits (in a file, a pipe), for as long as it has to.
+    max_burst_s: how much audio it may deliver at once, above what its pace brings.
     n_restarts: how often it was opened again after it broke, or tried to be.
     """
 
@@ -50,6 +51,7 @@ class Source(Protocol):
     name: str
     live: bool
     waits: bool
+    max_burst_s: float
     n_restarts: int
 
     def __enter__(self: SourceT) -> SourceT:

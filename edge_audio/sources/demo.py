@@ -214,6 +214,7 @@ class DemoScene:
 
     live = False
     waits = True
+    max_burst_s = 0.0
     n_restarts = 0
     name = "demo"
 

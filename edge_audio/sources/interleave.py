@@ -82,8 +82,8 @@ class Feed(Generic[ChunkT]):
 
 
 class LiveFeed(Feed[Block]):
-    """Blocks of a source that waits for nobody: where the listener falls MAX_WAITING_S behind,
-    the oldest are lost, and the block after the gap says so."""
+    """Blocks of a source that waits for nobody: where the listener falls MAX_WAITING_S behind
+    (and the source's longest burst), the oldest are lost, and the block after the gap says so."""
 
     def take(self) -> Block | None:
         taken = self._queue.get(timeout_s=0.0)
@@ -97,10 +97,14 @@ class LiveFeed(Feed[Block]):
 
 
 def feed_blocks(
-    blocks: Iterable[Block], sample_rate_hz: int, waits: bool, stop: Callable[[], None]
+    blocks: Iterable[Block],
+    sample_rate_hz: int,
+    waits: bool,
+    stop: Callable[[], None],
+    max_burst_s: float = 0.0,
 ) -> Feed[Block]:
-    """What a source may deliver ahead of its listener; waits: see Source."""
-    capacity_samples = round(MAX_WAITING_S * sample_rate_hz)
+    """What a source may deliver ahead of its listener; waits, max_burst_s: see Source."""
+    capacity_samples = round((MAX_WAITING_S + max_burst_s) * sample_rate_hz)
     return (Feed if waits else LiveFeed)(blocks, stop, capacity_samples, _n_samples)
 
 

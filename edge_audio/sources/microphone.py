@@ -188,6 +188,7 @@ class Microphone:
 
     live = True
     waits = False
+    max_burst_s = 0.0
     n_restarts = 0
 
     def __init__(

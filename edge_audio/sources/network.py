@@ -25,6 +25,10 @@ SCHEMES = ("rtsp", "rtsps", "http", "https")
 _PROTOCOLS = "pipe,rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto"
 _POLL_S = 0.2  # how often one that waits for audio looks whether it was stopped
 _STALL_LIMIT_S = 15.0
+# What ffmpeg holds back until it knows the format (5.5 s of a WAV), and what servers of radio
+# send of the time before (Icecast 64 KiB, 16 s at 32 kbit/s).
+MAX_BURST_S = 20.0
+_ANALYSIS_US = 1_000_000  # by the list demuxer, of what the demuxer in it has analysed before
 _CLOSE_LIMIT_S = 2.0
 _N_LAST_LINES = 3  # of what ffmpeg said, in the message to the user
 _MAX_MESSAGE_BYTES = 4_096
@@ -74,6 +78,7 @@ class NetworkStream:
 
     live = True
     waits = False
+    max_burst_s = MAX_BURST_S
     n_restarts = 0
 
     def __init__(self, url: str, sample_rate_hz: int = 16_000, block_ms: float = 80.0) -> None:
@@ -112,6 +117,7 @@ class NetworkStream:
         return [
             *("-nostdin", "-hide_banner", "-loglevel", "error"),
             *("-protocol_whitelist", _PROTOCOLS),
+            *("-analyzeduration", str(_ANALYSIS_US)),
             *("-f", "concat", "-safe", "0", "-i", "pipe:0"),
             *("-vn", "-sn", "-dn", "-ac", "1", "-ar", str(self.sample_rate_hz)),
             *("-f", "s16le", "-flush_packets", "1", "pipe:1"),

@@ -96,6 +96,7 @@ class StdinPcm:
 
     live = True  # whoever writes into the pipe sets the pace
     waits = True
+    max_burst_s = 0.0
     n_restarts = 0
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.hearing import Wanted
@@ -12,6 +13,9 @@ from edge_audio.tagging.tagger import Tagger
 RATE_HZ = 16_000
 
 
+SilentT = TypeVar("SilentT", bound="Silent")
+
+
 class Silent:
     """A source that delivers nothing: a test pushes the blocks itself."""
 
@@ -19,9 +23,10 @@ class Silent:
     name = "hall"
     live = False
     waits = True
+    max_burst_s = 0.0
     n_restarts = 0
 
-    def __enter__(self) -> Silent:
+    def __enter__(self: SilentT) -> SilentT:
         return self
 
     def __exit__(self, *_: object) -> None:

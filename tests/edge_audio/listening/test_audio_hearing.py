@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_audio import Event, Tagger
-from edge_audio.listening.audio_hearing import SourceClock
+from edge_audio.listening.audio_hearing import AudioHearing, SourceClock
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.listening.hearing import HeardStep
 from edge_audio.listening.listener import Listener
@@ -19,7 +22,7 @@ from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
 from edge_audio.support.arrays import FloatArray
 from tests.support import toy
-from tests.support.hearing import RATE_HZ, hearing_with
+from tests.support.hearing import RATE_HZ, Silent, hearing_with
 
 GAP_S = 30.0
 
@@ -122,3 +125,26 @@ def test_every_sample_has_the_time_of_its_own_block(blocks: list[tuple[int, int]
         n_heard += n_samples
     for heard_s, source_s in expected.items():
         assert clock(heard_s) == pytest.approx(source_s, abs=1e-9)
+
+
+def test_the_burst_of_a_live_source_is_kept_until_it_is_heard(tmp_path: Path) -> None:
+    """Such as that of ffmpeg, which knows the format only after some seconds."""
+
+    class Burst(Silent):
+        live = True
+        waits = False
+        max_burst_s = 20.0
+
+        def blocks(self) -> Iterator[Block]:
+            for second in range(20):
+                yield Block(sound(1.0), float(second))
+
+    bundle = toy.save_toy(tmp_path / "toy")
+    hearing = AudioHearing("street", Burst(), bundle, lambda *_: Tagger(bundle, toy.NumpyBackend()))
+    feed = hearing.feed()
+    feed.start(threading.Event())
+    while not feed.has_ended:
+        time.sleep(0.01)
+    blocks = list(iter(feed.take, None))
+    assert len(blocks) == 20
+    assert not any(block.n_lost_samples for block in blocks)

@@ -65,6 +65,21 @@ def test_a_slow_listener_loses_the_oldest_live_audio_and_is_told() -> None:
         position += len(block.samples)
 
 
+def test_a_burst_of_a_source_known_for_it_is_kept() -> None:
+    delivered = threading.Event()
+
+    def burst() -> Iterator[Block]:
+        yield from blocks(40)  # 20 s
+        delivered.set()
+
+    heard = []
+    one = feed_blocks(burst(), RATE_HZ, False, lambda: None, max_burst_s=20.0)
+    for item in interleaved([one], lambda i, error: None):
+        assert delivered.wait(10.0)
+        heard.append(item)
+    assert numbers(heard, 0) == list(range(40))
+
+
 def test_a_source_that_fails_leaves_the_others_alone() -> None:
     ended: dict[int, Exception | None] = {}
     failure = SourceError("unplugged")

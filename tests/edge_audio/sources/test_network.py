@@ -13,17 +13,21 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import soundfile
 
 from edge_audio.errors import SourceError, UsageError
+from edge_audio.sources import reconnect
+from edge_audio.sources.interleave import feed_blocks
 from edge_audio.sources.network import NetworkStream, without_password
+from edge_audio.sources.reconnect import Reconnecting
 from tests.support import toy
 from tests.support.command_line import error_line, run
 
@@ -224,6 +228,75 @@ def test_a_stream_that_is_stopped_ends_at_once() -> None:
         next(iter(blocks))
         threading.Timer(0.2, source.stop).start()
         list(blocks)  # its sender would go on for a minute
+
+
+# ---- a sender that breaks off ----
+
+
+class BreaksOff(http.server.BaseHTTPRequestHandler):
+    """Sends burst_s of sound at once, then in real time up to length_s, and breaks off."""
+
+    burst_s: ClassVar[float] = 0.0
+    length_s: ClassVar[float] = 1.5
+    is_over: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(WAV_HEADER + toy.noise(round(self.burst_s * 16_000)).tobytes())
+        start_s = time.monotonic() - self.burst_s
+        for i in range(round(self.burst_s / 0.05), round(self.length_s / 0.05)):
+            self.wfile.write(toy.noise(800).tobytes())
+            self.is_over.wait(max(0.0, start_s + (i + 1) * 0.05 - time.monotonic()))
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_audio_time_keeps_to_the_clock_though_ffmpeg_holds_audio_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconnect, "FIRST_WAIT_S", 0.3)
+    monkeypatch.setattr(reconnect, "MAX_WAIT_S", 0.3)
+    opened_s: list[float] = []
+    begun_s: list[float] = []
+    ahead_s: list[float] = []
+
+    class Noted(NetworkStream):
+        def __enter__(self) -> Any:
+            opened = super().__enter__()
+            opened_s.append(time.monotonic())
+            return opened
+
+    with serving(BreaksOff) as url:
+        source = Reconnecting(lambda: Noted(url), lambda text: None)
+        start_s = time.monotonic()
+        with source:
+            for block in source.blocks():
+                heard_s = block.time_s + len(block.samples) / source.sample_rate_hz
+                ahead_s.append(heard_s - (time.monotonic() - start_s))
+                if len(begun_s) == source.n_restarts:
+                    begun_s.append(block.time_s)
+                if source.n_restarts == 4:
+                    break
+    assert max(ahead_s) < 0.5
+    assert np.diff(begun_s[1:]) == pytest.approx(np.diff(opened_s[1:]), abs=0.1)
+
+
+def test_a_burst_is_not_lost_for_want_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BreaksOff, "burst_s", 12.0)
+    monkeypatch.setattr(BreaksOff, "length_s", 12.0)
+    with serving(BreaksOff) as url, NetworkStream(url) as source:
+        rate_hz, burst_s = source.sample_rate_hz, source.max_burst_s
+        feed = feed_blocks(source.blocks(), rate_hz, source.waits, source.stop, burst_s)
+        feed.start(came := threading.Event())
+        while not feed.has_ended:  # nobody takes anything
+            came.wait(1.0)
+            came.clear()
+        blocks = list(iter(feed.take, None))
+        feed.close()
+    assert sum(len(block.samples) for block in blocks) == 12 * 16_000
+    assert sum(block.n_lost_samples for block in blocks) == 0
 
 
 # ---- an ffmpeg that does odd things ----
