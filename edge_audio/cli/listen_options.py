@@ -174,7 +174,14 @@ class Flags:
         """The destinations that flags ask for, with defaults for all that a flag does not say;
         docs/sinks.md has everything else. Raises ValueError."""
         named = {name: self.values[name] for name in _DESTINATIONS if name in self.given}
-        return dict(_DESTINATIONS[name](value) for name, value in named.items())
+        made = {}
+        for name, value in named.items():
+            try:
+                section, made_of_it = _DESTINATIONS[name](value)
+            except ValueError as error:
+                raise ValueError(f"--{name.partition('_')[0]} {error}") from None
+            made[section] = made_of_it
+        return made
 
     @property
     def pcm(self) -> dict[str, Any]:
@@ -193,20 +200,15 @@ _PCM = ("rate_hz", "sample_format", "n_channels")
 
 
 def _mqtt(text: str) -> MqttConfig:
-    try:
-        host, port = parse_address(text)
-    except ValueError as error:
-        raise ValueError(f"--mqtt {error}") from None
+    host, port = parse_address(text)
     return MqttConfig(host=host, port=port)
 
 
 def _metrics(text: str) -> MetricsConfig:
-    try:
-        host, port = ("127.0.0.1", int(text)) if text.isdecimal() else parse_address(text)
-    except ValueError as error:
-        raise ValueError(f"--metrics {error}") from None
+    is_port = text.isascii() and text.isdecimal()
+    host, port = ("127.0.0.1", int(text)) if is_port else parse_address(text)
     if port is None:
-        raise ValueError(f"--metrics {text!r} names no port, as in --metrics 9400")
+        raise ValueError(f"{text!r} names no port, as in --metrics 9400")
     return MetricsConfig(host=host, port=port)
 
 

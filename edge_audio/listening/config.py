@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import field
@@ -28,6 +28,7 @@ from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import check_address, is_network_url, without_password
+from edge_audio.support.plain_files import open_plain, reason_of
 from edge_audio.support.text import printable
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -189,16 +190,36 @@ class SettingsFile:
         """Raises UsageError."""
         return self.with_flags(load_config(self.path))
 
+    def read_again(self) -> Config:
+        """Raises UsageError, also for a pipe, which has been read, and for a file without a word:
+        an editor or a full disk may leave one, and nobody means it to end all destinations."""
+        try:
+            with open_plain(self.path) as file:
+                raw = _content(file, self.path)
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path} again: {reason_of(error)}") from error
+        if not raw.strip():
+            raise UsageError(f"{self.path} is empty")
+        return self.with_flags(_decoded(raw, self.path))
+
 
 def load_config(path: Path) -> Config:
-    """Reads a TOML file. Raises UsageError with the section and field that is wrong."""
+    """Reads a TOML file, or a pipe. Raises UsageError with the section and field that is wrong."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG_BYTES + 1)
+            return _decoded(_content(file, path), path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _content(file: BinaryIO, path: Path) -> bytes:
+    raw = file.read(MAX_CONFIG_BYTES + 1)
     if len(raw) > MAX_CONFIG_BYTES:
         raise UsageError(f"{path} is larger than 1 MiB: that is no file of settings")
+    return raw
+
+
+def _decoded(raw: bytes, path: Path) -> Config:
     try:
         return msgspec.toml.decode(raw, type=Config)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:

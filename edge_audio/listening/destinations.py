@@ -113,13 +113,13 @@ class Destinations:
         them."""
         old = self._open.get(kind)
         if old is not None and old.section == section:
-            return old, None
+            return old, old.destination.refresh(undo)
         go_on = None if old is None else old.destination.reconfigure(section, undo)
         if old is not None and go_on is not None:
             return replace(old, section=section), go_on
         others = [self] if kind == "metrics" else []  # whose problems it shows
         destination = KINDS[kind](section, *others)
-        undo.callback(_close_quietly, destination)
+        undo.callback(_discard_quietly, destination)
         return _Opened(section, destination, [destination.open(x) for x in self._streams]), None
 
     def _commit(self, now: Mapping[str, _Opened], go_ons: Sequence[Callable[[], None]]) -> None:
@@ -167,6 +167,6 @@ class Destinations:
         self._closing = []
 
 
-def _close_quietly(destination: Destination[Any]) -> None:
+def _discard_quietly(destination: Destination[Any]) -> None:
     with suppress(Exception):  # there is an error already, which says more
-        destination.close()
+        destination.discard()

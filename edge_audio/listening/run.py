@@ -202,7 +202,7 @@ class ListenRun:
         self._notifier.reloading()
         waiting: list[str] = []
         try:
-            config = self._file.read()
+            config = self._file.read_again()
             waiting = waiting_for_restart(self._config, config)
             wanted = wanted_of(config, self._hearings, self._screen.n_top)
             change_destinations = self._destinations.prepare(config)

@@ -56,7 +56,7 @@ def parse_port(text: str) -> tuple[str, int]:
     """'/dev/ttyACM0@921600' -> its path and baud rate; without @BAUD DEFAULT_BAUD. Raises
     UsageError."""
     port, at, baud = text.rpartition("@")
-    if not at or not baud.isdecimal():
+    if not at or not (baud.isascii() and baud.isdecimal()):
         port, baud = text, str(DEFAULT_BAUD)
     if not port or int(baud) == 0:
         raise UsageError("--source serial:PORT[@BAUD], for example serial:/dev/ttyACM0@115200")

@@ -82,6 +82,15 @@ class Destination(Generic[ConfigT]):
         `undo` gives back what was claimed, where it will not be. Raises UsageError."""
         raise NotImplementedError
 
+    def refresh(self, undo: ExitStack) -> Callable[[], None] | None:
+        """As `reconfigure`, where settings were read again and are what they were: what may have
+        changed outside of them. None where that is nothing. Raises UsageError."""
+        return None
+
+    def discard(self) -> None:
+        """Closes what was opened in vain: nothing was told to it, and nothing new stays."""
+        self.close()
+
     def close(self) -> None:
         """Delivers what can be delivered within a few seconds, keeps or counts the rest, and
         gives everything back. May be called without `start`, and from any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -19,6 +20,7 @@ from edge_audio.sinks.records import event_record, notice_record, record
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.plain_files import delete_if_empty, is_at, open_for_lines, reason_of
 from edge_audio.support.text import json_line
 
 
@@ -83,7 +85,7 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
         try:
             self._file = _RotatedFile(config)
         except OSError as error:
-            raise UsageError(f"cannot write {config.path}: {error.strerror}") from error
+            raise UsageError(f"cannot write {config.path}: {reason_of(error)}") from error
         self._sinks: list[_FileSink] = []
         self._worker: Worker[dict[str, object]] = Worker("json lines", self._write)
 
@@ -106,15 +108,31 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
         return self._sinks[-1]
 
     def reconfigure(self, config: JsonLinesConfig, undo: ExitStack) -> Callable[[], None] | None:
-        """The same file stays open."""
-        is_same_file = os.path.realpath(config.path) == os.path.realpath(self._config.path)
-        return partial(self._use, config) if is_same_file else None
+        """The same file stays open, unless others have moved it away."""
+        if os.path.realpath(config.path) != os.path.realpath(self._config.path):
+            return None
+        refresh = self.refresh(undo)
+        return partial(self._use, config, refresh)
 
-    def _use(self, config: JsonLinesConfig) -> None:
+    def refresh(self, undo: ExitStack) -> Callable[[], None] | None:
+        """Goes on in a new file where others have moved the old one away, or deleted it, as
+        logrotate does."""
+        try:
+            return self._file.reopened(undo)
+        except OSError as error:
+            raise UsageError(f"cannot write {self._config.path}: {reason_of(error)}") from error
+
+    def _use(self, config: JsonLinesConfig, refresh: Callable[[], None] | None) -> None:
+        if refresh is not None:
+            refresh()
         self._config = config
         self._file.limit(config)
         for sink in self._sinks:
             sink.use(config)
+
+    def discard(self) -> None:
+        self._file.discard()
+        self.close()
 
     def close(self) -> None:
         if self._worker.close():
@@ -161,6 +179,8 @@ class _RotatedFile:
         self._path = Path(config.path)
         self.limit(config)
         self._descriptor: int | None = None
+        self._is_new = False
+        self._lock = threading.Lock()  # the thread that writes also rotates
         self._open()
 
     def limit(self, config: JsonLinesConfig) -> None:
@@ -169,11 +189,39 @@ class _RotatedFile:
 
     def write(self, line: bytes) -> None:
         """Raises OSError; then nothing of the line is left in the file."""
-        n_bytes = os.fstat(self._open()).st_size
-        if n_bytes and n_bytes + len(line) > self._max_bytes:
-            self._rotate()
-            n_bytes = 0
-        self._append(self._open(), line, n_bytes)
+        with self._lock:
+            n_bytes = os.fstat(self._open()).st_size
+            if n_bytes and n_bytes + len(line) > self._max_bytes:
+                self._rotate()
+                n_bytes = 0
+            self._append(self._open(), line, n_bytes)
+
+    def reopened(self, undo: ExitStack) -> Callable[[], None] | None:
+        """What goes on in the file that is at the path, where that is not the one that is open;
+        None where it is. Raises OSError."""
+        with self._lock:
+            if self._is_in_place():
+                return None
+        descriptor, is_new = _open_lines(self._path)
+        undo.callback(_give_back, descriptor, self._path, is_new)
+        return partial(self._go_on_in, descriptor)
+
+    def discard(self) -> None:
+        """Takes back a new file that nothing was written to."""
+        if self._is_new and self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                delete_if_empty(self._descriptor, self._path)
+
+    def _is_in_place(self) -> bool:
+        return self._descriptor is None or is_at(self._descriptor, self._path)
+
+    def _go_on_in(self, descriptor: int) -> None:
+        with self._lock:
+            if self._is_in_place():  # it was rotated here in between
+                os.close(descriptor)
+                return
+            self.close()
+            self._descriptor = descriptor
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -182,12 +230,7 @@ class _RotatedFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o600)  # it says who is at home when
-            n_bytes = os.fstat(descriptor).st_size
-            if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
-                os.write(descriptor, b"\n")
-            self._descriptor = descriptor
+            self._descriptor, self._is_new = _open_lines(self._path)
         return self._descriptor
 
     def _append(self, descriptor: int, line: bytes, n_bytes: int) -> None:
@@ -208,3 +251,19 @@ class _RotatedFile:
 
     def _numbered(self, i: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{i}")
+
+
+def _open_lines(path: Path) -> tuple[int, bool]:
+    """(descriptor, whether the file is new); a torn last line is ended. Raises OSError."""
+    descriptor, is_new = open_for_lines(path)  # nobody else may read who is at home when
+    n_bytes = os.fstat(descriptor).st_size
+    if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
+        os.write(descriptor, b"\n")
+    return descriptor, is_new
+
+
+def _give_back(descriptor: int, path: Path, is_new: bool) -> None:
+    with contextlib.suppress(OSError):
+        if is_new:
+            delete_if_empty(descriptor, path)
+    os.close(descriptor)

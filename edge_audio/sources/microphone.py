@@ -128,7 +128,7 @@ def find_device(choice: int | str | None = None) -> Device:
 
 
 def _matching(devices: list[Device], choice: str) -> list[Device]:
-    if choice.isdecimal():
+    if choice.isascii() and choice.isdecimal():
         return [device for device in devices if device.index == int(choice)]
     exact = [device for device in devices if device.name.casefold() == choice]
     return exact or [device for device in devices if choice in device.name.casefold()]

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from edge_audio.errors import UsageError
+from edge_audio.support.plain_files import open_plain, reason_of
 
 MAX_SECRET_BYTES = 1 << 16
 
@@ -37,11 +38,11 @@ def read_secret(env: str | None = None, file: str | None = None) -> Secret | Non
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             mode = os.fstat(stream.fileno()).st_mode
             text = stream.read(MAX_SECRET_BYTES).decode()
     except OSError as error:
-        raise UsageError(f"cannot read the secret in {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the secret in {path}: {reason_of(error)}") from error
     except UnicodeDecodeError:
         raise UsageError(f"the secret in {path} is no UTF-8 text") from None
     if mode & stat.S_IROTH:

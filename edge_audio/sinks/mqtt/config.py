@@ -11,6 +11,7 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sinks.level import check_level_every_s
 from edge_audio.support.address import MAX_PORT, check_host
+from edge_audio.support.plain_files import check_plain
 from edge_audio.support.secrets import Secret, read_secret
 from edge_audio.support.slugs import topic_slug
 from edge_audio.support.text import CONTROL
@@ -120,6 +121,7 @@ def _revealed(secret: Secret | None) -> str | None:
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     try:
+        check_plain(ca_file)
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # also that of OpenSSL, for a file without certificates
         raise UsageError(f"cannot use the certificates in {ca_file}: {error}") from error

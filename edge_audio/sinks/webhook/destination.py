@@ -62,8 +62,11 @@ class WebhookConfig(Spec, frozen=True):
             raise ValueError(f"need 0 <= backoff_s <= {MAX_WAIT_S:g} and 1 <= queue <= 1000000")
 
     def _check_url(self) -> None:
-        parts = urlsplit(self.url)  # ValueError for a wrong port or a bracket that is open
-        is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        try:
+            parts = urlsplit(self.url)
+            is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError as error:  # a wrong port, or a bracket that is open
+            raise ValueError(f"url is no address: {error}") from None
         if not is_web or not _is_plain(self.url) or " " in self.url:
             raise ValueError("url must be the address of a web server, http:// or https://")
         if "@" in parts.netloc:
@@ -114,6 +117,8 @@ class WebhookDestination(Destination[WebhookConfig]):
     def reconfigure(self, config: WebhookConfig, undo: ExitStack) -> Callable[[], None] | None:
         """Events that wait go to the address that is named from now on."""
         post, dead_letters = _poster(config), _dead_letters(config)
+        if dead_letters is not None:
+            undo.callback(dead_letters.discard)
 
         def use() -> None:
             self._use(config, post, dead_letters)
@@ -129,6 +134,11 @@ class WebhookDestination(Destination[WebhookConfig]):
         """Never waits. Where the queue is full, its oldest event is dropped and counted."""
         self._outbox.put("", json.dumps(record))
         self._has_work.set()
+
+    def discard(self) -> None:
+        self.close()
+        if self._dead_letters is not None:
+            self._dead_letters.discard()
 
     def close(self) -> None:
         """One more attempt for each event, for a few seconds; the rest become dead letters."""

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from edge_audio.errors import UsageError
+from edge_audio.support.plain_files import check_plain, delete_if_empty, open_for_lines, reason_of
 from edge_audio.support.secrets import Secret
 
 MAX_RETRY_AFTER_S = 600.0  # as a server may ask for
@@ -45,6 +46,7 @@ class Poster:
         self._token, self._timeout_s = token, timeout_s
         self._urllib3 = _import_urllib3()
         try:
+            check_plain(ca_file)
             context = ssl.create_default_context(cafile=ca_file)
         except OSError as error:
             raise UsageError(f"cannot use the certificates in {ca_file}: {error}") from error
@@ -96,13 +98,23 @@ class DeadLetters:
         """Raises UsageError if the file cannot be written."""
         self._path = Path(path)
         try:
-            os.close(self._open())
+            descriptor, self._is_new = open_for_lines(self._path)
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+            raise UsageError(f"cannot write {path}: {reason_of(error)}") from error
+        os.close(descriptor)
+
+    def discard(self) -> None:
+        """Takes the file back if it is new and empty. Raises OSError."""
+        if self._is_new:
+            descriptor, _ = open_for_lines(self._path)
+            try:
+                delete_if_empty(descriptor, self._path)
+            finally:
+                os.close(descriptor)
 
     def append(self, line: str) -> None:
         """Raises OSError where there is no room."""
-        descriptor = self._open()
+        descriptor, _ = open_for_lines(self._path)
         try:
             content = line.encode() + b"\n"
             if os.fstat(descriptor).st_size + len(content) > MAX_DEAD_LETTER_BYTES:
@@ -111,10 +123,6 @@ class DeadLetters:
                 raise OSError(f"no room for {self._path}")
         finally:
             os.close(descriptor)
-
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o600)
 
 
 def _reason(error: Exception, timeout_s: float) -> str:
