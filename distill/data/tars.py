@@ -45,9 +45,13 @@ def container_of(path: str) -> str:
 def open_audio(path: Path) -> Path | BytesIO:
     """What soundfile may open: the path itself, or the bytes of a member of a tar.
 
-    Raises SourceError for a tar that cannot be read or lacks the member.
+    Raises SourceError for a tar that cannot be read or lacks the member, and for a folder, a pipe
+    or a device.
     """
-    return path if locate(path) is None else BytesIO(read_bytes(path))
+    if locate(path) is not None:
+        return BytesIO(read_bytes(path))
+    _check_regular(path)
+    return path
 
 
 def read_bytes(path: Path) -> bytes:
@@ -55,10 +59,17 @@ def read_bytes(path: Path) -> bytes:
     place = locate(path)
     try:
         if place is None:
+            _check_regular(path)
             return path.read_bytes()
         return _read_member(*place)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error}") from error
+
+
+def _check_regular(path: Path) -> None:
+    """Raises SourceError for what is there and is not a file: a pipe would be waited for."""
+    if path.exists() and not path.is_file():
+        raise SourceError(f"cannot read {path}: it is not a file")
 
 
 def _read_member(tar: Path, name: str) -> bytes:

@@ -258,6 +258,8 @@ def is_file(path: Path) -> bool:
 def duration_s(path: Path) -> float:
     """Length as the file states it; 0 for a file that cannot be read, which shows later."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return 0.0
         return float(soundfile.info(path).duration)
     except Exception:  # of libsndfile, of the system, or whatever an absurd header leads to
         return 0.0

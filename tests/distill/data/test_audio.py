@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +30,22 @@ def test_file_without_usable_samples_is_named(tmp_path: Path) -> None:
     for name, reason in damage(tmp_path).items():
         with pytest.raises(SourceError, match=f"{name}.*{reason}"):
             read_clip(tmp_path / name, 16_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_a_clip_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    # In a process of its own, which can be ended where it waits
+    program = (
+        "import sys; from pathlib import Path; from distill.data.audio import read_clip; "
+        "read_clip(Path(sys.argv[1]), 16_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, pipe],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert f"cannot read {pipe}: it is not a file" in done.stderr

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from tests.support.command_line import error_line, records, run
@@ -79,6 +81,14 @@ def test_tag_reports_bad_files_and_goes_on_with_the_rest(
     bad = (corrupt, missing, empty)
     assert all(path.name in line for path, line in zip(bad, lines, strict=True))
     assert all(line.startswith("edge-audio: error: ") for line in lines)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_the_files_is_an_error_and_not_waited_for(
+    model: Sequence[object], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "pipe.wav" in error_line(run("tag", *model, tmp_path / "pipe.wav", ok=False), 1)
 
 
 def test_tag_starts_every_file_afresh_and_walks_folders(
