@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from edge_audio.cli.console import plain_console, tell
 from firmware_bridge.target_table import TARGETS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edge_audio.engine.image import StateType
     from firmware_bridge.folder.codegen import Firmware
     from firmware_bridge.folder.edits import Edits
@@ -44,7 +46,7 @@ def targets() -> None:
         else:
             status = toolchain.missing if toolchain.find() is None else "found"
         table.add_row(target.name, target.description, status)
-    Console(soft_wrap=True).print(table)
+    plain_console().print(table)
 
 
 @firmware.command()
@@ -105,29 +107,26 @@ def build(
     bundle = load_bundle(model)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
     made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
-    console = Console(soft_wrap=True)
-    describe(made, console)
-    if not fits(made, flash_kib, ram_kib, console):
+    describe(made)
+    if not fits(made, flash_kib, ram_kib, plain_console()):
         raise SystemExit(1)
 
 
-def describe(made: Firmware, console: Console) -> None:
+def describe(made: Firmware) -> None:
     """Says what was written, and what there is to know about it."""
-    console.print(f"{made.path}: {len(made.labels)} labels, state as {made.state}", highlight=False)
+    tell(f"{made.path}: {len(made.labels)} labels, state as {made.state}")
     for program in made.programs:
-        console.print(f"  {program.relative_to(made.path)}  {program.stat().st_size:,} bytes")
+        tell(f"  {program.relative_to(made.path)}  {program.stat().st_size:,} bytes")
     if made.missing:
-        console.print(f"not compiled, sources are there: {made.missing}")
-    describe_edits(made.edits, console)
+        tell(f"not compiled, sources are there: {made.missing}")
+    describe_edits(made.edits)
     if made.silent_labels and len(made.silent_labels) < len(made.labels):
         names = ", ".join(made.silent_labels[:5])
         more = f" and {len(made.silent_labels) - 5} more" if len(made.silent_labels) > 5 else ""
-        console.print(
-            f"without a calibrated threshold, so off until ea_set_threshold: {names}{more}"
-        )
+        tell(f"without a calibrated threshold, so off until ea_set_threshold: {names}{more}")
 
 
-def describe_edits(edits: Edits, console: Console) -> None:
+def describe_edits(edits: Edits) -> None:
     """Says what became of the files that a user had changed or added."""
     for words, paths in (
         ("kept as you changed them", edits.kept),
@@ -136,7 +135,7 @@ def describe_edits(edits: Edits, console: Console) -> None:
         ("your own files, kept", edits.added),
     ):
         if paths:
-            console.print(f"{words}: {', '.join(paths)}", highlight=False, markup=False)
+            tell(f"{words}: {', '.join(paths)}")
 
 
 def fits(made: Firmware, flash_kib: float | None, ram_kib: float | None, console: Console) -> bool:
@@ -158,7 +157,7 @@ def fits(made: Firmware, flash_kib: float | None, ram_kib: float | None, console
         limit = "" if budget_kib is None else f" of {budget_kib:g} KiB"
         verdict = "" if budget_kib is None else ": exceeded" if is_over else ": fits"
         title = f"{name}{limit}{verdict}" if is_whole else f"{name}, without code{limit}{verdict}"
-        table.add_row(f"[bold]{title}", f"[bold]{n_bytes:,}")
+        table.add_row(title, f"{n_bytes:,}", style="bold")
         for part, part_bytes in parts.items():
             table.add_row(f"  {part}", f"{part_bytes:,}")
     console.print(table)

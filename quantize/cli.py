@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from edge_audio.backends import BACKEND_NAMES
+from edge_audio.cli.console import tell
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import read_labels
+from edge_audio.support.text import printable
 from quantize.export.runtimes import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
@@ -297,7 +299,7 @@ def calibrate(
         refuse_shipped(found)
     for bundle in recalibrate(found, config, metrics, out_dir):
         n_on, n_labels = len(bundle.manifest.events.thresholds), len(bundle.manifest.labels)
-        click.echo(f"{bundle.path}: {n_on} of {n_labels} labels on by default")
+        tell(f"{bundle.path}: {n_on} of {n_labels} labels on by default")
 
 
 def refuse_shipped(bundles: Iterable[Bundle]) -> None:
@@ -331,12 +333,12 @@ def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) 
     torch.set_num_threads(1)  # steps are short: a second thread costs more than it gains
 
     def report(text: str) -> None:
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
     bundle = build_bundle(checkpoint, config, out_dir, report)
     facts = bundle.manifest.provenance
     total_kb = sum(entry.n_bytes for entry in bundle.manifest.files.values()) / 1000
-    click.echo(f"{bundle.path}: {total_kb:.0f} kB, largest error {facts['max_error_to_pytorch']}")
+    tell(f"{bundle.path}: {total_kb:.0f} kB, largest error {facts['max_error_to_pytorch']}")
     n_on = len(bundle.manifest.events.thresholds)
     click.echo(f"{n_on} of {len(bundle.manifest.labels)} labels on by default")
     if accuracy:
@@ -351,4 +353,6 @@ def print_accuracy(checkpoint: Path, bundle_path: Path) -> None:
     from distill.evaluation.tables import describe, to_table
 
     report = evaluate((str(checkpoint), str(bundle_path)))
-    Console().print(describe(report), to_table(report), sep="\n", highlight=False)
+    Console(markup=False, emoji=False).print(
+        describe(report), to_table(report), sep="\n", highlight=False
+    )

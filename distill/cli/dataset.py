@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from distill.progress import tracked
+from edge_audio.cli.console import tell
+from edge_audio.support.text import printable_lines
 
 CLASSES_NAME = "class_labels_indices.csv"
 """AudioSet's own name for its class map."""
@@ -78,8 +80,8 @@ def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) ->
     listed = LAYOUTS[layout](folder.resolve(), names)
     found = survey(tracked(listed, "opening clips"), out.parent.resolve())
     write_clip_list(out.parent, found.rows)
-    click.echo(found.summary(names.values()))
-    click.echo(out)
+    click.echo(printable_lines(found.summary(names.values())))
+    tell(str(out))
 
 
 @dataset.command()
@@ -103,7 +105,7 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
         results = tracked(check_audio(folder, clips), "decoding clips", len(clips))
         problems += [problem for problem in results if problem is not None]
     for problem in problems:
-        click.echo(f"{problem.severity}: {problem.message}")
+        tell(f"{problem.severity}: {problem.message}")
     n_errors = sum(problem.severity == "error" for problem in problems)
     click.echo(f"{len(clips)} clips, {n_errors} errors, {len(problems) - n_errors} warnings")
     if n_errors:
@@ -132,7 +134,7 @@ def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> No
     writer = ShardWriter(folder, out_folder, clips_per_shard, seed)
     for _ in tracked(writer, "writing shards"):
         pass
-    click.echo(f"{len(writer)} shards in {out_folder}")
+    tell(f"{len(writer)} shards in {out_folder}")
 
 
 def _class_map(folder: Path, classes: Path | None) -> Path:

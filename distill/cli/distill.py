@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edge_audio.cli.console import tell
+
 
 @click.command()
 @click.option(
@@ -63,4 +65,4 @@ def distill(
     recipe = read_recipe(recipe_path, settings)
     if trust_remote_code:
         recipe = trust_teachers(recipe)
-    click.echo(run(recipe, runs_dir, n_processes))
+    tell(str(run(recipe, runs_dir, n_processes)))

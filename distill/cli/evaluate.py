@@ -82,7 +82,7 @@ def evaluate(
     if out_dir is not None:
         write_results(results, out_dir / "metrics.json")
         draw_clips(results, out_dir)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:  # a file or pipe has no width of its own
         console.width = 170
     console.print(describe(results), to_table(results), sep="\n", highlight=False)
@@ -107,7 +107,9 @@ def _evaluate_folds(
     if out_dir is not None:
         write_results(results, out_dir / "folds.json")
         draw_folds(results, out_dir)
-    Console().print(describe(results), to_table(results), sep="\n", highlight=False)
+    Console(markup=False, emoji=False).print(
+        describe(results), to_table(results), sep="\n", highlight=False
+    )
 
 
 def export_classifier(classifier: Path) -> Path:

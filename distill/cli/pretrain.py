@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edge_audio.cli.console import tell
+
 
 @click.command()
 @click.option(
@@ -72,4 +74,4 @@ def pretrain(
     from distill.runs.toml import read_toml
 
     assert recipe_path is not None
-    click.echo(run(read_toml(recipe_path, PretrainRecipe), runs_dir, n_workers))
+    tell(str(run(read_toml(recipe_path, PretrainRecipe), runs_dir, n_workers)))

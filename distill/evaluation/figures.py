@@ -17,6 +17,7 @@ from distill.evaluation.metrics import RECALLS, Estimate
 from distill.evaluation.results import ClipResults, ModelResults
 from distill.evaluation.streaming import StreamingModel
 from distill.evaluation.tables import format_estimate
+from edge_audio.support.pictures import write_picture
 
 _MARKERS = ("o", "D", "s", "^", "v", "P")
 _MAX_LATENCY_S = 5.0
@@ -64,7 +65,7 @@ def draw_average_precision(models: Sequence[ModelResults], path: Path) -> None:
     _draw_dots(axes, names, values)
     axes.set(xlim=(0.0, 1.01), xlabel="average precision, held-out clips")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def draw_precision_recall(models: Sequence[ModelResults], path: Path) -> None:
@@ -86,7 +87,7 @@ def draw_precision_recall(models: Sequence[ModelResults], path: Path) -> None:
     figure.supxlabel("recall, held-out clips", fontsize=10)
     figure.supylabel("precision", fontsize=10)
     _common_legend(figure, panels.flat[0])
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def draw_reliability(models: Sequence[ModelResults], path: Path) -> None:
@@ -105,7 +106,7 @@ def draw_reliability(models: Sequence[ModelResults], path: Path) -> None:
     axes.grid(color="0.92", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     _common_legend(figure, axes, n_columns=2)
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def draw_latency(models: Sequence[StreamingModel], path: Path) -> None:
@@ -133,7 +134,7 @@ def draw_latency(models: Sequence[StreamingModel], path: Path) -> None:
         xlim=(0.0, _MAX_LATENCY_S),
         xlabel="audio from true onset to reported start, s (last bar: all that took longer)",
     )
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def draw_false_alarms(models: Sequence[StreamingModel], path: Path) -> None:
@@ -159,7 +160,7 @@ def draw_false_alarms(models: Sequence[StreamingModel], path: Path) -> None:
     axes.set(xlabel=f"false alarms per hour, in {hours:.1f} h")
     axes.set_xlim(left=-0.015 * axes.get_xlim()[1])
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def draw_confusion(
@@ -187,7 +188,7 @@ def draw_confusion(
     axes.tick_params(which="both", length=0)
     axes.set(xlabel="answer", ylabel="true class", title=title)
     figure.colorbar(image, label="clips taken for another class", shrink=0.5)
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
 
 
 def _draw_dots(axes: Axes, names: Sequence[str], values: dict[str, list[float]]) -> None:

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from distill.evaluation.fold_results import FOLDS, LEAKY_GROUPS, FoldResults
 from distill.evaluation.tables import format_estimate
+from edge_audio.support.text import printable
 
 
 def describe(results: FoldResults) -> str:
@@ -15,7 +16,8 @@ def describe(results: FoldResults) -> str:
         for fold, names in zip(FOLDS, results.held_out_groups, strict=True)
     )
     return (
-        f"{results.checkpoint} ({results.recipe}), fine-tuned on four ESC folds and scored on the "
+        f"{printable(str(results.checkpoint))} ({printable(results.recipe)}), "
+        f"fine-tuned on four ESC folds and scored on the "
         f"fifth.\nRecordings held out from distillation and fine-tuning, {groups}; "
         f"folds.json names them.\n"
         f"Leak-aware: without the {results.n_leaky_clips} clips of recordings that several folds "

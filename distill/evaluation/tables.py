@@ -11,6 +11,7 @@ from distill.evaluation.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
 from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
 from distill.evaluation.streaming import StreamingModel, StreamingResults
 from distill.evaluation.streaming_metrics import SUDDEN
+from edge_audio.support.text import printable
 
 Cell = Callable[[ModelResults], str]
 StreamingCell = Callable[[StreamingModel], str]
@@ -21,8 +22,8 @@ def describe(results: ClipResults) -> str:
     """What was scored, and why it may be: printed above the table."""
     return (
         f"{results.n_clips} held-out clips in {results.n_groups} groups, {results.n_esc_clips} of "
-        f"them ESC; recipe {results.recipe} trains on {results.n_training_clips} clips, none of "
-        f"them from these groups.\n"
+        f"them ESC; recipe {printable(results.recipe)} trains on {results.n_training_clips} "
+        f"clips, none of them from these groups.\n"
         f"hit@k and mAP: {results.n_labels} labels known to all models; {results.n_unlabelled} "
         f"clips have none of them and are skipped; a clip's score is the maximum over its steps "
         f"(mn: clip logits; YAMNet: mean over its windows).\n"
@@ -36,7 +37,7 @@ def to_table(results: ClipResults) -> Table:
     table = Table(caption="per cent, but for d-prime (95 % interval)")
     table.add_column("")
     for model in results.models:
-        table.add_column(model.name, justify="right")
+        table.add_column(printable(model.name), justify="right")
     for title, cell in _rows(results):
         table.add_row(title, *(cell(model) for model in results.models))
     return table
@@ -122,7 +123,7 @@ def to_streaming_table(results: StreamingResults) -> Table:
     table = Table(caption="95 % interval in brackets")
     table.add_column("")
     for model in results.models:
-        table.add_column(model.name, justify="right")
+        table.add_column(printable(model.name), justify="right")
     for title, cell in _streaming_rows(results):
         table.add_row(title, *(cell(model) for model in results.models))
     return table

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_audio.support.files import errors_for_people, file_draft
+from edge_audio.support.pictures import write_picture
 
 METRICS_NAME = "metrics.csv"
 CURVES_NAME = "curves.png"
@@ -74,4 +75,4 @@ def draw_curves(run_dir: Path) -> None:
         panel.set_title(name, fontsize="medium")
         panel.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("step", fontsize="medium")
-    figure.savefig(run_dir / CURVES_NAME, dpi=120)
+    write_picture(figure, run_dir / CURVES_NAME, dpi=120)

@@ -38,6 +38,7 @@ from distill.training.targets import (
 from distill.training.trainer import Trainer, load_student, open_accelerator
 from edge_audio.errors import UsageError
 from edge_audio.support.folders import peers_dir
+from edge_audio.support.text import printable
 
 SAMPLE_SIZE = 256
 """Mixtures whose targets standardise the teachers' layers."""
@@ -56,7 +57,7 @@ def distill(
     accelerator = open_accelerator(recipe.training)
     clips, labels = read_clip_list(data_dir()), audioset_labels()
     for problem in require_sound(data_dir(), clips, labels):
-        accelerator.print(f"note: {problem.message}", file=sys.stderr)
+        accelerator.print(f"note: {printable(problem.message)}", file=sys.stderr)
     with accelerator.main_process_first():
         targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
     if recipe.start_from:

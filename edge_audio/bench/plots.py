@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_audio.bench.result import BenchResults, Row, Scaling
 from edge_audio.errors import EdgeAudioError
+from edge_audio.support.pictures import write_picture
 
 COST, LATENCY, SCALING, QUALITY = "cost.svg", "latency.svg", "scaling.svg", "quality.svg"
 CAPTIONS = {
@@ -38,7 +39,7 @@ def draw(results: BenchResults, folder: Path) -> list[Path]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, metadata={"Date": None})
+    write_picture(figure, path, metadata={"Date": None})
     return path
 
 

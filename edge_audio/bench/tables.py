@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from edge_audio.bench.quality import Quality
 from edge_audio.bench.result import BenchResults, Row, Scaling, Spread
 from edge_audio.bench.scaling import Point
+from edge_audio.support.text import printable
 
 REFERENCE = "YAMNet"
 
@@ -28,7 +29,7 @@ class Grid(NamedTuple):
         figures = (Column(name, justify="right") for name in self.columns[1:])
         table = Table(names, *figures, box=None, title=self.title, title_justify="left")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         return table
 
     def to_markdown(self) -> str:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle.store import load_bundle
+from edge_audio.cli.console import tell
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.support.text import clock, printable
+from edge_audio.support.pictures import write_picture
+from edge_audio.support.text import clock
 from edge_audio.tagging.compare import Difference, ScoreTrace, columns, difference, trace
 
 N_PLOTTED = 6
@@ -56,10 +58,10 @@ def compare(
     first, second = (open_trace(name, audio) for name in (model_a, model_b))
     found = difference(first, second)
     for line in lines(first, second, found):
-        click.echo(printable(line))
+        tell(line)
     if plot_path is not None:
         plot(first, second, list(labels) or telling_labels(first, second, found), plot_path)
-        click.echo(f"drawn: {plot_path}")
+        tell(f"drawn: {plot_path}")
     if not found.same_events:
         raise SystemExit(1)
 
@@ -122,7 +124,7 @@ def plot(first: ScoreTrace, second: ScoreTrace, labels: list[str], path: Path) -
     panels[0, 0].legend(loc="upper right", fontsize="small")
     panels[-1, 0].set_xlabel("seconds")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    write_picture(figure, path, dpi=120)
     pyplot.close(figure)
 
 

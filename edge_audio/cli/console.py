@@ -17,6 +17,11 @@ def remark(text: str) -> None:
     click.echo(f"edge-audio: {printable(text)}", err=True)
 
 
+def tell(text: str) -> None:
+    """One line of a result on standard output."""
+    click.echo(printable(text))
+
+
 def plain_console(stderr: bool = False) -> Console:
     """A console that shows text as it is: names may look like rich's markup ([bold]) or emoji
     (:dog:), which must not be taken for them. What tables hold goes through `printable` before.

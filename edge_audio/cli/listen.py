@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edge_audio.cli.console import tell
 from edge_audio.cli.listen_options import (
     Flags,
     destination_options,
@@ -75,6 +76,6 @@ def listen(
         raise UsageError("--realtime belongs to files and the demo scene")
     run = ListenRun(config, Terms(duration_s, realtime, pcm, explained), file, Screen)
     if is_check:
-        click.echo(f"{config_path or 'settings'}: fine")
+        tell(f"{config_path or 'settings'}: fine")
     else:
         run.go()

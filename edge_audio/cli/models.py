@@ -12,9 +12,9 @@ from rich.table import Column, Table
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
-from edge_audio.cli.console import plain_console
+from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
-from edge_audio.support.text import printable
+from edge_audio.support.text import json_text, printable
 
 DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 
@@ -37,13 +37,13 @@ def row(bundle: Bundle) -> list[str]:
     """One line of the table; the size is that of the smallest model file."""
     manifest = bundle.manifest
     return [
-        manifest.name,
+        printable(manifest.name),
         f"{smallest_model_bytes(manifest) / 1e3:.0f}",
         figure(manifest, "n_parameters", "{:,}"),
         figure(manifest, "mmac_per_s", "{:.1f}"),
         f"{manifest.model.latency_ms:g}",
         f"{len(manifest.events.thresholds)} of {len(manifest.labels)}",
-        str(manifest.provenance.get("scheme", "-")),
+        printable(str(manifest.provenance.get("scheme", "-"))),
     ]
 
 
@@ -73,16 +73,18 @@ def inspect(model: str, as_json: bool) -> None:
     """
     bundle = load_bundle(model)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2))
+        text = msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2).decode()
+        click.echo(json_text(text))
         return
     for title, lines in sections(bundle):
-        click.echo(f"{title}\n" + "".join(f"  {line}\n" for line in lines))
+        for line in (title, *(f"  {line}" for line in lines), ""):
+            tell(line)
 
 
 def sections(bundle: Bundle) -> Iterator[tuple[str, list[str]]]:
     """(title, lines) of the human form of a manifest."""
     manifest = bundle.manifest
-    yield f"{manifest.name}: {manifest.description}", [printable(str(bundle.path))]
+    yield f"{manifest.name}: {manifest.description}", [str(bundle.path)]
     yield "one step", step_lines(manifest.model)
     yield "events", event_lines(manifest)
     off = [label for label in manifest.labels if label not in manifest.events.thresholds]

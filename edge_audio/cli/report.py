@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_audio.cli.console import remark
+from edge_audio.cli.console import remark, tell
 from edge_audio.errors import UsageError
 from edge_audio.report.bounds import Bounds, parse_bound
 from edge_audio.report.contents import Report, read_report
@@ -70,7 +70,7 @@ def report(
     bounds = Bounds(*(None if text is None else parse_bound(text) for text in (first, last)))
     found = read_report(logs, bounds, clips_path)
     write_atomically(out, drawn(found, out))
-    click.echo(f"drawn: {out} ({found.summary.n_events:,} events)")
+    tell(f"drawn: {out} ({found.summary.n_events:,} events)")
     for line in found.remarks[1:]:
         remark(line)
 

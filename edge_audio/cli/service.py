@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_audio.cli.console import tell
 from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import load_config
@@ -94,7 +95,7 @@ def install(
     except OSError as error:
         cure = "; --system needs root" if for_system else ""
         raise EdgeAudioError(f"cannot write {path}: {error.strerror}{cure}") from error
-    click.echo(f"{'wrote' if is_new else 'unchanged:'} {path}")
+    tell(f"{'wrote' if is_new else 'unchanged:'} {path}")
     if now:
         for step in steps:
             systemctl(for_system, *step)
@@ -115,7 +116,7 @@ def uninstall(for_system: bool, name: str, dry_run: bool) -> None:
         raise UsageError(f"no service {name!r}: there is no {path}")
     if dry_run:
         steps = (["disable", "--now", name], ["daemon-reload"])
-        click.echo(f"would remove {path}")
+        tell(f"would remove {path}")
         print_steps("would run", for_system, steps)
         return
     try:
@@ -124,7 +125,7 @@ def uninstall(for_system: bool, name: str, dry_run: bool) -> None:
         systemctl(for_system, "daemon-reload")
     except OSError as error:
         raise EdgeAudioError(f"cannot remove {path}: {error.strerror}") from error
-    click.echo(f"removed {path}")
+    tell(f"removed {path}")
 
 
 @service.command()
@@ -163,4 +164,4 @@ def check_config(config: Path) -> None:
 def print_steps(title: str, for_system: bool, steps: tuple[list[str], ...]) -> None:
     """Prints the commands of systemctl, to be read or copied."""
     for step in steps:
-        click.echo(f"{title}: {' '.join(systemctl_command(for_system, *step))}")
+        tell(f"{title}: {' '.join(systemctl_command(for_system, *step))}")

@@ -10,7 +10,7 @@ from rich.table import Table
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.cli.console import plain_console, remark
+from edge_audio.cli.console import plain_console, remark, tell
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
@@ -18,6 +18,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.sweep import allowed_alarms
 from edge_audio.sinks.log_reader import SessionLog
 from edge_audio.support.files import write_atomically
+from edge_audio.support.text import printable
 from edge_audio.tagging.tagger import Tagger
 from edge_audio.tuning.choice import Choice, choose
 from edge_audio.tuning.evidence import Evidence
@@ -137,7 +138,7 @@ def show(choices: list[Choice], alarms_per_hour: float) -> None:
 def _row(choice: Choice) -> list[str]:
     found = [f"{n} of {choice.n_right}" if choice.n_right else "-" for n in choice.found]
     return [
-        choice.label,
+        printable(choice.label),
         "off" if choice.on_before is None else f"{choice.on_before:.2f}",
         "off" if choice.on is None else f"{choice.on:.2f}",
         *map(str, choice.alarms),
@@ -149,4 +150,4 @@ def _row(choice: Choice) -> list[str]:
 def write(path: Path, text: str) -> None:
     """Writes the settings to a file, and says on standard output what the file is for."""
     write_atomically(path, text.encode())
-    click.echo(f"written: {path}; its [events] go into the file of edge-audio listen --config")
+    tell(f"written: {path}; its [events] go into the file of edge-audio listen --config")

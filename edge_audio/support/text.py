@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escape, text)
 
 
+def printable_lines(text: str) -> str:
+    """`printable` of each line of a text that has several."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def encodable(text: str) -> str:
     """The text with escapes for what UTF-8 cannot hold: names of files may have any bytes."""
     return _SURROGATE.sub(_escape, text)
@@ -30,8 +35,14 @@ def encodable(text: str) -> str:
 def json_line(value: object) -> str:
     """JSON on one line, with escapes for what `printable` escapes: it may go to a terminal, and
     who decodes it has the text as it was."""
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return json_text(json.dumps(value, ensure_ascii=False))
+
+
+def json_text(text: str) -> str:
+    """JSON, on one line or several, with the escapes of `json_line`."""
+    return "\n".join(
+        _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in text.split("\n")
+    )
 
 
 def one_line(text: str, max_chars: int) -> str:

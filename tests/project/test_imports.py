@@ -26,6 +26,7 @@ LISTENING_CORE = (
     "edge_audio.events",
     "edge_audio.backends",
     "edge_audio.tagging",
+    "edge_audio.cli.console",
 )
 ALLOWED = {
     "edge_audio": (),
@@ -43,6 +44,7 @@ ALLOWED = {
         "edge_audio.bundle",
         "edge_audio.labels",
         "edge_audio.engine",
+        "edge_audio.cli.console",
     ),
 }
 
