@@ -72,12 +72,14 @@ def make_certificates(folder: Path) -> Path:
     new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     ca, ca_key = folder / "ca.pem", folder / "ca.key"
     request, key = folder / "server.csr", folder / "server.key"
-    openssl(*new, "-x509", "-subj", "/CN=Authority", "-keyout", ca_key, "-out", ca)
+    use = ("-addext", "keyUsage = critical, keyCertSign")
+    openssl(*new, "-x509", *use, "-subj", "/CN=Authority", "-keyout", ca_key, "-out", ca)
     other = (folder / "other.key", "-out", folder / "other.pem")
     openssl(*new, "-x509", "-subj", "/CN=Other", "-keyout", *other)
     openssl(*new, "-subj", "/CN=broker", "-keyout", key, "-out", request)
     names = folder / "names"
-    names.write_text("subjectAltName = IP:127.0.0.1")
+    # Python 3.13 wants to be told by which key a certificate was signed
+    names.write_text("subjectAltName = IP:127.0.0.1\nauthorityKeyIdentifier = keyid\n")
     signed = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-out", folder / "server.pem")
     openssl("x509", "-req", "-in", request, "-extfile", names, *signed)
     return folder
