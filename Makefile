@@ -10,8 +10,9 @@ CHECK_VENV ?= .venv-check
 TORCH ?= torch==2.13.0
 DURATION ?=
 ARGS ?=
-# Tests at a time; 0 for one after the other in one process, e.g. to debug
-JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+# Tests at a time, one more than processors, as many wait most of their time; 0 for one after the
+# other in one process, e.g. to debug
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 
 BIN := $(VENV)/bin
 CHECK_BIN := $(CHECK_VENV)/bin

@@ -26,7 +26,7 @@ KINDS = {
     "soundcard": "listen to a virtual sound card of PulseAudio (extra mic)",
     "broker": "talk to a real MQTT broker, mosquitto",
     "real_audio": "hear recordings of $EDGE_AUDIO_DATA or models of $EDGE_AUDIO_PEERS",
-    "soak": "take long: hours of audio, memory that must not grow, searches by chance",
+    "soak": "take long: hours of audio, memory that must not grow, what befalls a long run",
 }
 
 WHOLE_PLACES = ("/*", "::*")  # how patterns of all tests of a folder or file end
@@ -55,7 +55,12 @@ BY_PLACE = {
     "tests/edge_audio/*three_hours*": ("soak",),
     "tests/edge_audio/*takes_little_memory*": ("soak",),
     "tests/edge_audio/cli/test_bench.py::test_scaling*": ("soak",),
+    "tests/edge_audio/*keeps_to_the_clock*": ("soak",),
     "tests/edge_audio/listening/test_chaos.py::*": ("soak",),
+    "tests/edge_audio/listening/test_files_change.py::*": ("soak",),
+    "tests/edge_audio/listening/test_reload.py::*": ("soak",),
+    "tests/edge_audio/listening/test_said_while_drawing.py::*": ("soak",),
+    "tests/edge_audio/listening/test_signals.py::*": ("soak",),
 }
 
 # Fixture -> the kind of every test that asks for it, by way of others too.
