@@ -5,11 +5,11 @@ A run folder holds `recipe.json`, `checkpoint.pt`, `metrics.csv` and `curves.png
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,11 +20,6 @@ import torch
 
 from edge_audio.errors import EdgeAudioError
 from edge_audio.support.files import file_draft, write_atomically
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 CHECKPOINT_NAME = "checkpoint.pt"
 RECIPE_NAME = "recipe.json"
@@ -78,9 +73,14 @@ def save_atomically(state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def load_to_resume(path: Path, recipe: msgspec.Struct, device: torch.device) -> dict[str, Any]:
+def load_to_resume(
+    path: Path,
+    recipe: msgspec.Struct,
+    device: torch.device,
+    may_resume: Callable[[Any, Any], bool] = operator.eq,
+) -> dict[str, Any]:
     """The state that `save_atomically` wrote, {} if nothing did. EdgeAudioError if the file is
-    no checkpoint, or if its `recipe` (JSON text) is not this one."""
+    no checkpoint, or if not may_resume(the recipe in it, JSON text there, and this one)."""
     if not path.exists():
         return {}
     state = load_state(path, device)
@@ -88,7 +88,7 @@ def load_to_resume(path: Path, recipe: msgspec.Struct, device: torch.device) -> 
         made_by = msgspec.json.decode(state["recipe"], type=type(recipe))
     except msgspec.DecodeError:
         made_by = None
-    if made_by != recipe:
+    if made_by is None or not may_resume(made_by, recipe):
         raise EdgeAudioError(
             f"{path} was made by a different recipe: choose another name or remove it"
         )

@@ -61,8 +61,15 @@ class MaskingConfig(Spec, frozen=True):
 class TrainingConfig(Spec, frozen=True):
     """n_mixtures: distinct mixtures; n_steps: optimiser steps of `batch_size` mixtures each, of
     which an epoch leaves out what fills no batch.
-    Learning rate: linear warm-up, then half a cosine down to zero.
 
+    optimizer: "muon" moves the student's matrices (Linear and pointwise convolutions, its head
+        aside) by Muon, and everything else by AdamW at `adamw_rate_share` of the learning rate.
+    schedule: of the learning rate, after a linear warm-up: "cosine" is half a cosine down to
+        zero; "constant-decay" is constant, and linear down to zero over the last `decay_share`
+        of the steps, so that a run may be made longer, or be ended soon, while it goes on.
+    average_decay: of the moving average of all weights that becomes the trained student; 0: the
+        weights of the last step.
+    max_gradient_norm: to which gradients are clipped; 0: they are not.
     cache: keep the teachers' outputs on disk; else they are computed anew for every batch.
     precision: "bf16" autocasts where the device does so.
     """
@@ -70,13 +77,24 @@ class TrainingConfig(Spec, frozen=True):
     n_mixtures: int
     n_steps: int
     batch_size: int = 32
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 3e-3
+    adamw_rate_share: float = 0.5
     weight_decay: float = 0.02
+    schedule: Literal["cosine", "constant-decay"] = "cosine"
     n_warmup_steps: int = 300
+    decay_share: float = 0.2
+    average_decay: float = 0.0
     max_gradient_norm: float = 1.0
     checkpoint_every_steps: int = 250
     cache: bool = True
     precision: Literal["no", "bf16"] = "no"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.decay_share <= 1.0:
+            raise ValueError("need 0 < decay_share <= 1")
+        if not 0.0 <= self.average_decay < 1.0:
+            raise ValueError("need 0 <= average_decay < 1")
 
 
 class Recipe(Spec, frozen=True):
@@ -127,3 +145,19 @@ def trust_teachers(recipe: Recipe) -> Recipe:
         for teacher in recipe.teachers
     )
     return msgspec.structs.replace(recipe, teachers=tuple(trusted))
+
+
+def may_resume(made_by: msgspec.Struct, recipe: msgspec.Struct) -> bool:
+    """Whether a run of one recipe goes on with the other. They must be equal; with a constant
+    learning rate, a copy of the run may have another name, length and decay."""
+    return _without_length(made_by) == _without_length(recipe)
+
+
+def _without_length(recipe: msgspec.Struct) -> msgspec.Struct:
+    training = getattr(recipe, "training", None)
+    if not isinstance(training, TrainingConfig) or training.schedule != "constant-decay":
+        return recipe
+    free = {"n_steps": 0, "decay_share": 1.0, "checkpoint_every_steps": 0}
+    return msgspec.structs.replace(
+        recipe, name="", training=msgspec.structs.replace(training, **free)
+    )

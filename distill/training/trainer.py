@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -23,16 +23,16 @@ from distill.runs.checkpoints import (
     save_atomically,
 )
 from distill.runs.metrics_log import METRICS_NAME, MetricsLog, draw_curves
-from distill.runs.schedule import require_finite, warmup_cosine
+from distill.runs.schedule import require_finite, warmup_constant_decay, warmup_cosine
 from distill.students.student import Student
 from distill.training.inputs import Input
 from distill.training.objective import Objective
-from distill.training.recipe import Recipe, TrainingConfig
+from distill.training.optimizers import averaged, make_optimizers
+from distill.training.recipe import Recipe, TrainingConfig, may_resume
 from distill.training.targets import Targets
 from edge_audio.errors import EdgeAudioError, UsageError
 
 _LOG_EVERY_STEPS = 25
-_SLOW_PARAMETERS = ("log_decay", "angle")  # the recurrence: lower rate, no weight decay
 
 
 def open_accelerator(config: TrainingConfig) -> Accelerator:
@@ -66,8 +66,12 @@ class Trainer:
     ) -> None:
         self.recipe, self.seed, self.config, self.run_dir = recipe, seed, config, run_dir
         self.accelerator, self.targets, self.inputs = accelerator, targets, inputs
-        optimizer = torch.optim.AdamW(self._parameter_groups(objective))
-        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.objective = accelerator.prepare(objective)
+        self.optimizers = {
+            name: accelerator.prepare(optimizer)
+            for name, optimizer in make_optimizers(self.module, config).items()
+        }
+        self.average = averaged(self.module, config.average_decay) if config.average_decay else None
         self.log = MetricsLog(run_dir / METRICS_NAME)
         self.step = 0
         n_processes = accelerator.num_processes
@@ -84,7 +88,8 @@ class Trainer:
         return module
 
     def run(self) -> Path:
-        """Trains from the last checkpoint, if there is one, to the recipe's last step."""
+        """Trains from the last checkpoint, if there is one, to the recipe's last step. The
+        objective has the trained weights then, be they an average or the last."""
         is_main = self.accelerator.is_main_process
         if is_main:
             describe_run(self.run_dir, self.recipe)
@@ -104,17 +109,10 @@ class Trainer:
         if is_main:
             self._save()
             draw_curves(self.run_dir)
+        if self.average is not None:
+            self.module.load_state_dict(self._trained.state_dict())
         self.accelerator.wait_for_everyone()
         return self.run_dir / CHECKPOINT_NAME
-
-    def _parameter_groups(self, objective: Objective) -> list[dict[str, Any]]:
-        named = list(objective.named_parameters())
-        slow = [p for name, p in named if name.endswith(_SLOW_PARAMETERS)]
-        fast = [p for name, p in named if not name.endswith(_SLOW_PARAMETERS)]
-        return [
-            {"params": fast, "factor": 1.0, "weight_decay": self.config.weight_decay},
-            {"params": slow, "factor": 0.3, "weight_decay": 0.0},
-        ]
 
     def _batches(self) -> Iterator[NDArray[np.int64]]:
         """Index batches from the current step on; the order depends on seed and epoch only."""
@@ -130,16 +128,18 @@ class Trainer:
 
     def _train_step(self, indices: NDArray[np.int64]) -> dict[str, float]:
         self.objective.train()
-        rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+        self._set_rates()
         terms = self.objective(self._batch(indices))
         total = torch.stack(list(terms.values())).sum()
         require_finite(total, self.step, self.run_dir)
-        self.optimizer.zero_grad()
+        self.objective.zero_grad()
         self.accelerator.backward(total)
-        self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
+        if largest := self.config.max_gradient_norm:
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), largest)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.module)
         return {"loss": total.item(), **{name: term.item() for name, term in terms.items()}}
 
     def _batch(self, indices: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -154,34 +154,55 @@ class Trainer:
             for field, values in arrays.items()
         }
 
+    def _set_rates(self) -> None:
+        rate = self._learning_rate()
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
+
     def _learning_rate(self) -> float:
         config = self.config
-        factor = warmup_cosine(self.step, config.n_warmup_steps, config.n_steps)
-        return config.learning_rate * factor
+        until = self.step, config.n_warmup_steps, config.n_steps
+        if config.schedule == "cosine":
+            return config.learning_rate * warmup_cosine(*until)
+        return config.learning_rate * warmup_constant_decay(*until, config.decay_share)
+
+    @property
+    def _trained(self) -> Objective:
+        """What the run is for: the moving average, or the weights of the last step."""
+        return self.module if self.average is None else cast("Objective", self.average.module)
 
     def _save(self) -> None:
-        state = self.module.state_dict()
+        state = self._trained.state_dict()
         heads = {name: value for name, value in state.items() if not name.startswith("student.")}
-        save_atomically(
-            {
-                "recipe": msgspec.json.encode(self.recipe).decode(),
-                "step": self.step,
-                "student": self.module.student.state_dict(),
-                "heads": heads,
-                "optimizer": self.optimizer.state_dict(),
-            },
-            self.run_dir / CHECKPOINT_NAME,
-        )
+        saved = {
+            "recipe": msgspec.json.encode(self.recipe).decode(),
+            "step": self.step,
+            "student": self._trained.student.state_dict(),
+            "heads": heads,
+            **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+        if self.average is not None:
+            saved |= {"n_averaged": self.average.n_averaged, "raw": self.module.state_dict()}
+        save_atomically(saved, self.run_dir / CHECKPOINT_NAME)
 
     def _resume(self) -> None:
         path = self.run_dir / CHECKPOINT_NAME
-        state = load_to_resume(path, self.recipe, self.accelerator.device)
+        state = load_to_resume(path, self.recipe, self.accelerator.device, may_resume)
         if not state:
             return
         self.step = state["step"]
-        self.module.student.load_state_dict(state["student"])
-        self.module.load_state_dict(state["heads"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.step > self.config.n_steps:
+            raise UsageError(
+                f"{path} is at step {self.step} already: training.n_steps must be at least that"
+            )
+        self._trained.student.load_state_dict(state["student"])
+        self._trained.load_state_dict(state["heads"], strict=False)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
+        if self.average is not None:
+            self.average.n_averaged.copy_(state["n_averaged"])
+            self.module.load_state_dict(state["raw"])
 
 
 def load_student(checkpoint: Path) -> tuple[Student, Recipe]:

@@ -21,7 +21,7 @@ from distill.runs.metrics_log import (
     draw_curves,
     read_metrics,
 )
-from distill.runs.schedule import require_finite, warmup_cosine
+from distill.runs.schedule import require_finite, warmup_constant_decay, warmup_cosine
 from distill.runs.toml import read_toml
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
@@ -128,6 +128,18 @@ def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert rates[50] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0.0)
     assert warmup_cosine(0, 0, 100) == 1.0
+
+
+def test_constant_rate_does_not_depend_on_the_length_until_it_decays_to_zero() -> None:
+    short, long = (
+        [warmup_constant_decay(step, 10, n_steps, 0.2) for step in range(n_steps + 1)]
+        for n_steps in (100, 500)
+    )
+    assert short[:80] == long[:80]
+    assert short[:10] == sorted(short[:10])
+    assert short[10:81] == [1.0] * 71
+    assert short[90] == pytest.approx(0.5)
+    assert short[100] == 0.0
 
 
 def test_run_folder_says_what_was_run(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
 from distill.training.targets import CachedTargets
 from distill.training.trainer import Trainer, load_student, open_accelerator
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import TINY_RECIPE
 
 
@@ -82,6 +82,97 @@ def test_interrupted_and_resumed_run_ends_with_the_bits_of_a_straight_one(
     assert saved["step"] == 3
     resumed = make_trainer(tmp_path / "resumed", targets).run()
     assert_same_bits(straight, resumed)
+
+
+MUON = msgspec.structs.replace(
+    TINY_RECIPE.training,
+    optimizer="muon",
+    average_decay=0.6,
+    max_gradient_norm=0.0,
+    schedule="constant-decay",
+)
+AVERAGED = msgspec.structs.replace(TINY_RECIPE, training=MUON)
+
+
+@pytest.mark.parametrize("n_steps", [3, 5])
+def test_resumed_run_with_muon_and_averages_ends_with_the_bits_of_a_straight_one(
+    targets: CachedTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int
+) -> None:
+    straight = make_trainer(tmp_path / "straight", targets, AVERAGED).run()
+    stop_after(make_trainer(tmp_path / "resumed", targets, AVERAGED), n_steps, monkeypatch)
+    resumed = make_trainer(tmp_path / "resumed", targets, AVERAGED).run()
+    assert_same_bits(straight, resumed)
+
+
+def test_the_trained_student_is_the_average(targets: CachedTargets, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run", targets, AVERAGED)
+    path = trainer.run()
+    state = torch.load(path, weights_only=True)
+    student = load_student(path)[0].state_dict()
+    assert_same_weights(student, trainer.module.student.state_dict())
+    raw = {n.removeprefix("student."): v for n, v in state["raw"].items()}
+    assert not torch.equal(student["embed.weight"], raw["embed.weight"])
+    plain = msgspec.structs.replace(AVERAGED.training, average_decay=0.0)
+    other = msgspec.structs.replace(AVERAGED, training=plain)
+    last = load_student(make_trainer(tmp_path / "last", targets, other).run())[0].state_dict()
+    assert_same_weights(last, {name: raw[name] for name in last})
+
+
+def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_gradients_are_clipped_unless_the_norm_is_0(targets: CachedTargets, tmp_path: Path) -> None:
+    norms = []
+    for largest in (1e-3, 0.0):
+        training = msgspec.structs.replace(TINY_RECIPE.training, max_gradient_norm=largest)
+        recipe = msgspec.structs.replace(TINY_RECIPE, training=training)
+        trainer = make_trainer(tmp_path / str(largest), targets, recipe)
+        trainer.run()
+        gradients = [p.grad for p in trainer.module.parameters() if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+    assert norms[0] == pytest.approx(1e-3, rel=0.01)
+    assert norms[1] > 1.0
+
+
+def with_training(**changes: Any) -> Recipe:
+    training = msgspec.structs.replace(AVERAGED.training, **changes)
+    return msgspec.structs.replace(AVERAGED, training=training)
+
+
+def test_a_copy_of_a_constant_run_is_cooled_to_the_bits_of_a_shorter_one(
+    targets: CachedTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the decay, a run does not depend on how long it will be."""
+    long, short = with_training(n_steps=40), with_training(n_steps=6, decay_share=0.5)
+    cooled = msgspec.structs.replace(short, name="cooled")
+    stop_after(make_trainer(tmp_path / "cooled", targets, long), 5, monkeypatch)
+    assert_same_weights(
+        load_student(make_trainer(tmp_path / "cooled", targets, cooled).run())[0].state_dict(),
+        load_student(make_trainer(tmp_path / "short", targets, short).run())[0].state_dict(),
+    )
+
+
+def test_a_constant_run_goes_on_when_it_is_made_longer_but_not_shorter_than_it_is(
+    targets: CachedTargets, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    make_trainer(run, targets, with_training(n_steps=4)).run()
+    longer = with_training(n_steps=7, checkpoint_every_steps=2)
+    saved = torch.load(make_trainer(run, targets, longer).run(), weights_only=True)
+    assert saved["step"] == 7
+    with pytest.raises(UsageError, match="step 7 already"):
+        make_trainer(run, targets, with_training(n_steps=5)).run()
+    with pytest.raises(EdgeAudioError, match="different recipe"):
+        make_trainer(run, targets, with_training(n_steps=9, learning_rate=0.1)).run()
+
+
+def test_a_cosine_run_is_not_made_longer(targets: CachedTargets, tmp_path: Path) -> None:
+    make_trainer(tmp_path / "run", targets, with_training(schedule="cosine")).run()
+    longer = with_training(schedule="cosine", n_steps=7)
+    with pytest.raises(EdgeAudioError, match="different recipe"):
+        make_trainer(tmp_path / "run", targets, longer).run()
 
 
 def test_distil_again_makes_the_same_student(in_workshop: Path, tmp_path: Path) -> None:
