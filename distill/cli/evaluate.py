@@ -6,8 +6,12 @@ from contextlib import redirect_stdout
 from importlib.metadata import entry_points
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command()
@@ -39,6 +43,13 @@ import click
     "alarms.",
 )
 @click.option(
+    "--strange",
+    "strange_places",
+    is_flag=True,
+    help="Score on whole sources that no training has heard (distill/data/strange.toml) instead; "
+    "sources that a model has heard are left out for it.",
+)
+@click.option(
     "--folds",
     "fold_recipe",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -58,6 +69,7 @@ def evaluate(
     with_bundles: bool,
     out_dir: Path | None,
     soundscapes: bool,
+    strange_places: bool,
     fold_recipe: Path | None,
     runs_dir: Path,
 ) -> None:
@@ -67,35 +79,57 @@ def evaluate(
     an error if any other has heard one of them.
     """
     import torch
-    from rich.console import Console
 
+    if soundscapes + strange_places + (fold_recipe is not None) > 1:
+        raise click.UsageError("--soundscapes, --strange and --folds: one of them at a time")
+    torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
+    if fold_recipe is not None:
+        _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
+    elif strange_places:
+        _evaluate_strange(targets, peers, with_bundles, out_dir)
+    else:
+        _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes)
+
+
+def _evaluate_clips(
+    targets: tuple[str, ...],
+    peers: tuple[str, ...],
+    with_bundles: bool,
+    out_dir: Path | None,
+    soundscapes: bool,
+) -> None:
     from distill.evaluation.clips import evaluate as run
     from distill.evaluation.figures import draw_clips
     from distill.evaluation.results import write_results
     from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 
-    torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
-    if fold_recipe is not None:
-        _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
-        return
     results = run(targets, peers, soundscapes, with_bundles)
     if out_dir is not None:
         write_results(results, out_dir / "metrics.json")
         draw_clips(results, out_dir)
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:  # a file or pipe has no width of its own
-        console.width = 170
-    console.print(describe(results), to_table(results), sep="\n", highlight=False)
+    _print(describe(results), to_table(results))
     if results.streaming is not None:
-        facts, table = describe_streaming(results.streaming), to_streaming_table(results.streaming)
-        console.print(facts, table, sep="\n", highlight=False)
+        _print(describe_streaming(results.streaming), to_streaming_table(results.streaming))
+
+
+def _evaluate_strange(
+    targets: tuple[str, ...], peers: tuple[str, ...], with_bundles: bool, out_dir: Path | None
+) -> None:
+    from distill.evaluation.figures import draw_strange
+    from distill.evaluation.results import write_results
+    from distill.evaluation.strange import evaluate_strange
+    from distill.evaluation.strange_tables import describe, to_table
+
+    results = evaluate_strange(targets, peers, with_bundles)
+    if out_dir is not None:
+        write_results(results, out_dir / "metrics.json")
+        draw_strange(results, out_dir)
+    _print(describe(results), to_table(results))
 
 
 def _evaluate_folds(
     targets: tuple[str, ...], fold_recipe: Path, runs_dir: Path, out_dir: Path | None
 ) -> None:
-    from rich.console import Console
-
     from distill.evaluation.figures import draw_folds
     from distill.evaluation.fold_tables import describe, to_table
     from distill.evaluation.folds import evaluate_folds
@@ -107,9 +141,16 @@ def _evaluate_folds(
     if out_dir is not None:
         write_results(results, out_dir / "folds.json")
         draw_folds(results, out_dir)
-    Console(markup=False, emoji=False).print(
-        describe(results), to_table(results), sep="\n", highlight=False
-    )
+    _print(describe(results), to_table(results))
+
+
+def _print(facts: str, table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:  # a file or pipe has no width of its own
+        console.width = 170
+    console.print(facts, table, sep="\n", highlight=False)
 
 
 def export_classifier(classifier: Path) -> Path:

@@ -20,7 +20,8 @@ COLUMNS = (
 
 class Clip(Spec, frozen=True):
     """One row of `manifest.csv`; `path` is relative to the data folder, and may lead into a tar
-    (`shard-00000.tar/ab12.flac`)."""
+    (`shard-00000.tar/ab12.flac`). `source` is the repository that it came from, "" if the list does
+    not say."""
 
     path: str
     tier: str
@@ -31,6 +32,7 @@ class Clip(Spec, frozen=True):
     group: str
     duration_s: float
     licence: str
+    source: str = ""
 
     @property
     def is_esc(self) -> bool:
@@ -66,8 +68,8 @@ def clip_list_rows(folder: Path) -> Iterator[dict[str, str]]:
 
 def to_row(clip: Clip, **others: object) -> dict[str, object]:
     """The columns of a clip list for a clip, and `others` beside them."""
-    fields = {name: getattr(clip, name) for name in clip.__struct_fields__}
-    return {**fields, "labels": ";".join(clip.labels), **others}
+    fields = {name: getattr(clip, name) for name in clip.__struct_fields__ if name != "source"}
+    return {**fields, "labels": ";".join(clip.labels), "source_repo": clip.source, **others}
 
 
 def write_clip_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
@@ -98,6 +100,7 @@ def _read_row(row: dict[str, str], line: int) -> Clip:
             group=row["group"],
             duration_s=float(row["duration_s"]),
             licence=sys.intern(row["licence"]),
+            source=sys.intern(row.get("source_repo") or ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"manifest.csv line {line}: bad or missing field {error}") from error

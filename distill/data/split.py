@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from distill.data.clip_list import Clip
+from distill.data.strange import strange_source
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
 
@@ -15,11 +16,13 @@ class Split(Spec, frozen=True):
     tiers: licence tiers that may train.
     held_out_folds: clips of these folds are kept for calibration and scoring.
     hold_out_esc: keep every ESC clip out as well.
+    hold_out_strange: keep the strange sources out as well (`strange.toml`), ESC among them.
     """
 
     tiers: tuple[str, ...]
     held_out_folds: tuple[int, ...] = ()
     hold_out_esc: bool = False
+    hold_out_strange: bool = False
 
     def divide(self, clips: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
         """(training clips, held-out clips). A group with one held-out clip is held out whole,
@@ -46,7 +49,16 @@ class Split(Spec, frozen=True):
         return [index for index, clip in enumerate(clips) if clip.path in chosen]
 
     def _holds_out(self, clip: Clip) -> bool:
-        return clip.fold in self.held_out_folds or (self.hold_out_esc and clip.is_esc)
+        return (
+            clip.fold in self.held_out_folds
+            or (self.hold_out_esc and clip.is_esc)
+            or (self.hold_out_strange and bool(strange_source(clip)))
+        )
+
+
+def heard_groups(split: Split, clips: Sequence[Clip]) -> frozenset[str]:
+    """Groups of the clips that training on `split` of all `clips` hears."""
+    return frozenset(clip.group for clip in split.divide(clips)[0])
 
 
 def require_unheard(
@@ -61,7 +73,7 @@ def require_unheard(
 ) -> None:
     """Raises `error` if training on `split` of all `clips` hears one of `scored`, or another clip
     of its group. who: was trained so; what: the scored clips are; advice: what to do about it."""
-    heard = {clip.group for clip in split.divide(clips)[0]}
+    heard = heard_groups(split, clips)
     leaks = [clip.path for clip in scored if clip.group in heard]
     if leaks:
         raise error(

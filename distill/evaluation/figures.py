@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from distill.evaluation.fold_results import FoldResults
 from distill.evaluation.metrics import RECALLS, Estimate
-from distill.evaluation.results import ClipResults, ModelResults
+from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
+from distill.evaluation.strange_results import StrangeModel, StrangeResults
 from distill.evaluation.streaming import StreamingModel
 from distill.evaluation.tables import format_estimate
 from edge_audio.support.pictures import write_picture
@@ -48,6 +49,51 @@ def draw_folds(results: FoldResults, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{results.recipe}: ESC-50 {format_estimate(results.bundle.esc50)} %, int8 streaming"
     draw_confusion(np.array(results.confusion), results.classes, title, folder / "confusion.png")
+
+
+def draw_strange(results: StrangeResults, folder: Path) -> None:
+    """strange.png: hit@5 of every set of clips, a group of bars with a bar for each model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    height = 0.8 / len(results.models)
+    figure = Figure(
+        figsize=(8.0, 1.4 + len(results.sets) * (0.25 + 0.2 * len(results.models))),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    for index, model in enumerate(results.models):
+        _draw_bars(axes, model, list(results.sets), index * height, height, f"C{index}")
+    names = [f"{name}\n{one.n_clips} clips" for name, one in results.sets.items()]
+    axes.set_yticks(np.arange(len(names)) + 0.4 - height / 2.0, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(0.0, 100.0), xlabel="clips with a listed label among the five highest, per cent")
+    axes.grid(axis="x", color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    _common_legend(figure, axes)
+    write_picture(figure, folder / "strange.png", dpi=120)
+
+
+def _draw_bars(
+    axes: Axes, model: StrangeModel, names: Sequence[str], offset: float, height: float, color: str
+) -> None:
+    """A bar in every set's group, with its interval, or the word that the model has heard it."""
+    position = HITS_AT.index(5)
+    known = {
+        row: model.figures[name].hits[position]
+        for row, name in enumerate(names)
+        if name in model.figures
+    }
+    values = 100.0 * np.array([(one.value, one.low, one.high) for one in known.values()])
+    value, low, high = values.reshape(-1, 3).T
+    places = np.array(list(known), float) + offset
+    axes.barh(places, value, 0.9 * height, color=color, label=model.name)
+    axes.errorbar(
+        value, places, xerr=[value - low, high - value],
+        fmt="none", ecolor="0.25", elinewidth=1.0, capsize=2.0,
+    )  # fmt: skip
+    for row in set(range(len(names))) - known.keys():
+        axes.text(1.0, row + offset, "heard", va="center", fontsize=7, color=color)
 
 
 def draw_average_precision(models: Sequence[ModelResults], path: Path) -> None:

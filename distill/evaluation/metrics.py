@@ -83,21 +83,42 @@ def wilson(n_right: int, n: int) -> Estimate:
 def hit_at(k: int, scores: FloatArray, listed: BoolArray) -> Estimate:
     """Share of clips with a listed class among the k highest scores [n, C]. Between equal
     scores the classes that are not listed win, so that constant scores hit nothing."""
+    is_hit = _is_hit(k, scores, listed)
+    return wilson(int(is_hit.sum()), len(scores))
+
+
+def hit_at_of_groups(
+    k: int, scores: FloatArray, listed: BoolArray, groups: Sequence[str], seed: int
+) -> Estimate:
+    """`hit_at` with an interval that resamples groups, for clips of which many are of one
+    recording."""
+    is_hit = _is_hit(k, scores, listed)
+    weights = resample_groups(groups, seed)
+    return basic_interval(float(is_hit.mean()), weights @ is_hit / weights.sum(1), len(scores))
+
+
+def _is_hit(k: int, scores: FloatArray, listed: BoolArray) -> BoolArray:
+    """bool[n]: whether a listed class is among the k highest scores of the clip."""
     best = np.where(listed, scores, -np.inf).max(1, keepdims=True)
-    n_ahead = (~listed & (scores >= best)).sum(1)
-    return wilson(int((n_ahead < k).sum()), len(scores))
+    is_among: BoolArray = (~listed & (scores >= best)).sum(1) < k
+    return is_among
 
 
 def average_precision(
-    scores: FloatArray, listed: BoolArray, names: Sequence[str], groups: Sequence[str], seed: int
+    scores: FloatArray,
+    listed: BoolArray,
+    names: Sequence[str],
+    groups: Sequence[str],
+    seed: int,
+    min_positives: int = MIN_POSITIVES,
 ) -> AveragePrecision:
-    """Over the classes with at least MIN_POSITIVES clips among scores [n, C], listed [n, C].
+    """Over the classes with at least min_positives clips among scores [n, C], listed [n, C].
 
     The interval resamples groups rather than clips: two clips of a recording are no
     independent evidence. It is the basic (reversed) bootstrap interval, since clips drawn twice
     raise average precision. Without such a class the figures are NaN.
     """
-    columns = np.flatnonzero(listed.sum(0) >= MIN_POSITIVES).tolist()
+    columns = np.flatnonzero(listed.sum(0) >= min_positives).tolist()
     if not columns:
         nothing = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
         return AveragePrecision(mean=nothing, classes={})

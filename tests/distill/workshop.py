@@ -145,7 +145,7 @@ def damage(folder: Path) -> dict[str, str]:
 
 
 def clip_at(path: str, **changes: Any) -> Clip:
-    values = {**row(path, "rain", 1, path), **changes}
+    values = {"source": "", **row(path, "rain", 1, path), **changes}
     fields = {name: values[name] for name in Clip.__struct_fields__}
     labels = tuple(label for label in values["labels"].split(";") if label)
     return Clip(**{**fields, "labels": labels})

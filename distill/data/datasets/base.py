@@ -87,8 +87,8 @@ def survey(listed: Iterable[Listed], root: Path) -> Survey:
             found.unreadable.append(str(error))
             continue
         row = _to_clip(clip, clip.path, root, duration_s)
-        others = {"source_repo": clip.source_repo, "attribution": clip.attribution}
-        found.rows.append(to_row(row, original_path=clip.name, orig_sr=rate_hz, **others))
+        others = {"original_path": clip.name, "attribution": clip.attribution}
+        found.rows.append(to_row(row, orig_sr=rate_hz, **others))
         found.duration_s += duration_s
         found.labels.update(clip.labels)
         found.groups.add(clip.group)
@@ -123,6 +123,7 @@ def _to_clip(listed: Listed, path: Path, root: Path, duration_s: float) -> Clip:
         group=listed.group,
         duration_s=round(duration_s, 3),
         licence=listed.licence,
+        source=listed.source_repo,
     )
 
 
