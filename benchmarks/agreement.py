@@ -25,7 +25,7 @@ from rich.table import Table
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.store import load_bundle
 from edge_audio.tagging.compare import difference, trace
@@ -37,10 +37,11 @@ SAMPLE_RATE_HZ = 16_000
 
 def recording(duration_s: float) -> NDArray[np.float32]:
     """Clips of fold 5, evenly spread over the manifest, one after the other."""
-    clips = [clip for clip in read_clip_list(data_dir()) if clip.fold == 5]
+    clip_list = named_clip_list()
+    clips = [clip for clip in read_clip_list(clip_list) if clip.fold == 5]
     total_s = sum(clip.duration_s for clip in clips)
     chosen = clips[:: max(1, int(total_s / duration_s))]
-    samples = [read_clip(data_dir() / clip.path, SAMPLE_RATE_HZ) for clip in chosen]
+    samples = [read_clip(clip_list.parent / clip.path, SAMPLE_RATE_HZ) for clip in chosen]
     return np.concatenate(samples)[: round(duration_s * SAMPLE_RATE_HZ)]
 
 

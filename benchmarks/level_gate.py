@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from edge_audio.events.detector import Event
 from edge_audio.tagging.tagger import Tagger
 
@@ -49,8 +49,9 @@ class Run:
 
 def pieces(n_pieces: int) -> list[np.ndarray]:
     """float32 pieces of PIECE_S, from clips spread over the manifest."""
-    folder = data_dir()
-    clips = [clip for clip in read_clip_list(folder) if clip.fold == 5]
+    clip_list = named_clip_list()
+    folder = clip_list.parent
+    clips = [clip for clip in read_clip_list(clip_list) if clip.fold == 5]
     total_s = sum(clip.duration_s for clip in clips)
     chosen = clips[:: max(1, int(total_s / (n_pieces * PIECE_S)))]
     sound = np.concatenate([sf.read(folder / clip.path, dtype="float32")[0] for clip in chosen])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 
 SAMPLE_RATE_HZ = 16_000
 N_CLIPS = 400
@@ -21,10 +21,10 @@ def long_stream(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
     Clips of fold 5 in random order, each by -40 to 0 dB; a third of them in silence, the others
     in white noise of -70 to -40 dBFS; after every clip a pause of up to five seconds.
     """
-    folder = data_dir()
-    clips = [clip for clip in read_clip_list(folder) if clip.fold == 5]
+    clip_list = named_clip_list()
+    clips = [clip for clip in read_clip_list(clip_list) if clip.fold == 5]
     clips = clips[:: max(1, len(clips) // N_CLIPS)]
-    sounds = [read_clip(folder / clip.path, SAMPLE_RATE_HZ) for clip in clips]
+    sounds = [read_clip(clip_list.parent / clip.path, SAMPLE_RATE_HZ) for clip in clips]
     rng = np.random.default_rng(seed)
     n_left = round(hours * 3600 * SAMPLE_RATE_HZ)
     while n_left > 0:

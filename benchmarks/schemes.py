@@ -31,7 +31,7 @@ from rich.table import Table
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.evaluation.fold_data import FineTuning, FoldData
 from distill.evaluation.folds import clip_logits, fold_classifier
 from distill.evaluation.metrics import wilson
@@ -107,10 +107,11 @@ def exported(checkpoint: Path, scheme: str) -> Bundle:
 
 def count_right(bundle: Bundle) -> tuple[int, int]:
     """Clips of the fold that get the right one of the 50 classes, and all of them."""
-    clips = [clip for clip in read_clip_list(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    clip_list = named_clip_list()
+    clips = [clip for clip in read_clip_list(clip_list) if clip.is_esc and clip.fold == FOLD]
     scorer, labels = BundleScorer(bundle), bundle.manifest.labels
     found = (
-        labels[int(clip_logits(scorer, read_clip(data_dir() / clip.path, 16_000)).argmax())]
+        labels[int(clip_logits(scorer, read_clip(clip_list.parent / clip.path, 16_000)).argmax())]
         for clip in clips
     )
     n_right = sum(name == clip.esc50_class for name, clip in zip(found, clips, strict=True))

@@ -1,34 +1,34 @@
 """Who recorded what a recipe trains on, as their licences ask:
 
 python -m distill.attribution distill/recipes/ship.toml > docs/attribution.md
+
+The page is made by the whole clip list. Lists only grow, so that it covers those before: what
+weights of an earlier, shorter list were trained on stands there too.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.clip_list import clip_list_rows, read_clip_list
+from distill.data.folders import named_clip_list
 from distill.training.recipe import read_recipe
 
 Source = tuple[str, str]  # repository, licence
 
 
-def credits_by_source(recipe_path: Path) -> dict[Source, list[str]]:
-    """Attributions of all training clips, each once, by source and licence, sorted."""
-    folder = data_dir()
-    trained = {
-        clip.path for clip in read_recipe(recipe_path).split.divide(read_clip_list(folder))[0]
-    }
+def credits_by_source(recipe_path: Path, clip_list: Path) -> dict[Source, list[str]]:
+    """Attributions of all training clips of a clip list, each once, by source and licence,
+    sorted."""
+    split = read_recipe(recipe_path).split
+    trained = {clip.path for clip in split.divide(read_clip_list(clip_list))[0]}
     found: dict[Source, set[str]] = defaultdict(set)
-    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["path"] in trained:
-                found[row["source_repo"], row["licence"]].add(row["attribution"])
+    for row in clip_list_rows(clip_list):
+        if row["path"] in trained:
+            found[row["source_repo"], row["licence"]].add(row["attribution"])
     return {source: sorted(found[source]) for source in sorted(found)}
 
 
@@ -38,7 +38,7 @@ def to_markdown(recipe_path: Path) -> Iterator[str]:
     yield ""
     yield f"Recordings on which the recipe `{recipe_path.name}` trains, by source and licence."
     yield f"Made by `python -m distill.attribution {recipe_path.as_posix()}`."
-    for (repository, licence), names in credits_by_source(recipe_path).items():
+    for (repository, licence), names in credits_by_source(recipe_path, named_clip_list()).items():
         yield ""
         yield f"## {repository}: {licence}"
         yield ""

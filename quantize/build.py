@@ -14,8 +14,8 @@ import numpy as np
 
 from distill.calibration.thresholds import CalibrationConfig
 from distill.data.audio import read_clip
-from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.clip_list import clip_list_at, read_clip_list
+from distill.data.folders import named_clip_list
 from distill.data.labels import audioset_labels
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
@@ -71,7 +71,7 @@ class BuildConfig:
 
     runtimes: a model file for each; () = all that can express scheme and input. labels: those to
     keep, in the order of the scores; () = all. model_input: "samples" puts the front end into the
-    graph. ranges_dir: folder with the manifest.csv of the clips that activation ranges are measured
+    graph. ranges_path: a clip list, or its folder, of the clips that activation ranges are measured
     on, for schemes that need them; None = that of $EDGE_AUDIO_DATA.
     thresholds: how to choose them on held-out clips; None takes those of the bundle `like`, and
     without it leaves all labels off by default. metrics: figures to quote. tolerance: that of the
@@ -83,7 +83,7 @@ class BuildConfig:
     runtimes: Sequence[str] = ()
     labels: Sequence[str] = ()
     model_input: Literal["frames", "samples"] = "frames"
-    ranges_dir: Path | None = None
+    ranges_path: Path | None = None
     thresholds: CalibrationConfig | None = None
     like: str = ""
     metrics: list[dict[str, str]] = field(default_factory=list)
@@ -121,7 +121,7 @@ def build_bundle(
 
 def _graph(student: Student, recipe: Recipe, config: BuildConfig) -> StepGraph:
     scheme = find_scheme(config.scheme)
-    streams = [ranges_stream(recipe, config.ranges_dir)] if scheme.needs_ranges else []
+    streams = [ranges_stream(recipe, config.ranges_path)] if scheme.needs_ranges else []
     graph = prepare(student, scheme, streams)
     return SampleStepGraph(graph) if config.model_input == "samples" else graph
 
@@ -182,15 +182,15 @@ def _report_sizes(student: Student, files: dict[str, bytes], report: Report) -> 
     report(f"float32 weights {n_bytes / 1000:.0f} kB -> {sizes}")
 
 
-def ranges_stream(recipe: Recipe, folder: Path | None = None) -> FloatArray:
+def ranges_stream(recipe: Recipe, place: Path | None = None) -> FloatArray:
     """f32[T, n_mels], one long stream that ranges are measured on: clips that the student was
-    trained on, evenly spread over the clip list, one after the other. folder: with the clip list;
-    None = that of $EDGE_AUDIO_DATA."""
-    folder = folder or data_dir()
-    clips = recipe.split.divide(read_clip_list(folder))[0]
+    trained on, evenly spread over the clip list, one after the other. place: the list or its
+    folder; None = that of $EDGE_AUDIO_DATA."""
+    clip_list = clip_list_at(place) if place else named_clip_list()
+    clips = recipe.split.divide(read_clip_list(clip_list))[0]
     chosen = clips[:: max(1, len(clips) // _RANGE_CLIPS)]
     frontend = recipe.student.frontend
-    samples = [read_clip(folder / clip.path, frontend.sample_rate_hz) for clip in chosen]
+    samples = [read_clip(clip_list.parent / clip.path, frontend.sample_rate_hz) for clip in chosen]
     return log_mel(frontend, np.concatenate(samples))
 
 

@@ -39,8 +39,8 @@ ranges_option = click.option(
     "--ranges",
     "ranges_path",
     type=click.Path(path_type=Path, exists=True),
-    help="manifest.csv, or its folder, of the clips on which static and narrow-state schemes "
-    "measure ranges; default $EDGE_AUDIO_DATA.",
+    help="Clip list, or folder of a manifest.csv, of the clips on which static and narrow-state "
+    "schemes measure ranges; default $EDGE_AUDIO_DATA.",
 )
 former_ranges_option = click.option(
     "--calibrate", "former_path", type=click.Path(path_type=Path, exists=True), hidden=True
@@ -73,11 +73,11 @@ def runtimes_option(default: str) -> Callable[[Command], Command]:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What quantize and export have in common. ranges_dir: folder of the clips that activation
+    """What quantize and export have in common. ranges_path: the clips that activation
     ranges are measured on. has_accuracy: whether to score checkpoint and bundle."""
 
     scheme: str
-    ranges_dir: Path | None
+    ranges_path: Path | None
     has_accuracy: bool
 
 
@@ -97,7 +97,7 @@ def export_options(command: Command) -> Command:
         accuracy: bool,
         **kwargs: Any,
     ) -> Any:
-        options = ExportOptions(scheme, clips_folder(ranges_path or former_path), accuracy)
+        options = ExportOptions(scheme, ranges_path or former_path, accuracy)
         return command(*args, options=options, **kwargs)
 
     return cast("Command", wrapper)
@@ -172,7 +172,7 @@ def quantize(
         name=name,
         scheme=options.scheme,
         runtimes=runtimes or published_for(options.scheme),
-        ranges_dir=options.ranges_dir,
+        ranges_path=options.ranges_path,
         thresholds=CalibrationConfig() if has_thresholds else None,
         metrics=[quote_metrics(path) for path in metrics_paths],
     )
@@ -240,7 +240,7 @@ def export(
         runtimes=runtimes,
         labels=() if labels_name == "all" else read_labels(Path(labels_name)),
         model_input=model_input,
-        ranges_dir=options.ranges_dir,
+        ranges_path=options.ranges_path,
         like=like,
     )
     build(checkpoint, config, out_path.parent, options.has_accuracy)
@@ -317,11 +317,6 @@ def refuse_shipped(bundles: Iterable[Bundle]) -> None:
 def published_for(scheme: str) -> tuple[str, ...]:
     """The runtimes that a bundle gets files for unless --to names others."""
     return tuple(name for name in runtimes_for(SCHEMES[scheme]) if name != "executorch")
-
-
-def clips_folder(path: Path | None) -> Path | None:
-    """--ranges names the folder or the manifest.csv in it."""
-    return path.parent if path is not None and path.is_file() else path
 
 
 def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) -> None:

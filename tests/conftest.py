@@ -14,7 +14,7 @@ from tests.support import toy
 from tests.support.command_line import SAMPLES
 from tests.support.kinds import KINDS, QUICK, is_left_out, kinds_of, kinds_of_place, missing_library
 from tests.support.paths import REPOSITORY
-from tests.support.shared_folders import point_to_shared_folders, shared_folder
+from tests.support.shared_folders import point_to_shared_folders, shared_clip_list
 from tests.support.virtual_sound_card import VirtualSoundCard, missing_packages
 
 settings.register_profile("edge-audio", deadline=None, print_blob=True)  # how to repeat a failure
@@ -63,9 +63,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder of real audio with its manifest.csv."""
-    return shared_folder("EDGE_AUDIO_DATA", "manifest.csv")
+def clip_list() -> Path:
+    """The list of all real audio."""
+    return shared_clip_list()
+
+
+@pytest.fixture(scope="session")
+def data_dir(clip_list: Path) -> Path:
+    """The folder of real audio."""
+    return clip_list.parent
 
 
 @pytest.fixture

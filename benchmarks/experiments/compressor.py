@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.evaluation.folds import log_mean_exp
 from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
@@ -125,10 +125,12 @@ def run_stream(model: Model, spec: ModelSpec, rows: FloatArray) -> None:
 
 def fold_clips(n_clips: int, spec: ModelSpec) -> list[tuple[str, FloatArray]]:
     """Class and log-mel frames of clips spread over the fold."""
-    clips = [clip for clip in read_clip_list(data_dir()) if clip.is_esc and clip.fold == FOLD]
+    clip_list = named_clip_list()
+    clips = [clip for clip in read_clip_list(clip_list) if clip.is_esc and clip.fold == FOLD]
     positions = np.linspace(0, len(clips) - 1, min(n_clips, len(clips))).astype(int)
     chosen = [clips[position] for position in positions]
-    return [(clip.esc50_class, _clip_frames(data_dir() / clip.path, spec)) for clip in chosen]
+    folder = clip_list.parent
+    return [(clip.esc50_class, _clip_frames(folder / clip.path, spec)) for clip in chosen]
 
 
 def _clip_frames(path: Path, spec: ModelSpec) -> FloatArray:

@@ -17,6 +17,7 @@ CLASSES_NAME = "class_labels_indices.csv"
 """AudioSet's own name for its class map."""
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+data_argument = click.argument("data", type=click.Path(path_type=Path))
 classes_option = click.option(
     "--classes",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -29,7 +30,8 @@ classes_option = click.option(
 def dataset() -> None:
     """Turn public datasets into clip lists, check them, and shard them.
 
-    Every other command works on a folder with a manifest.csv, once $EDGE_AUDIO_DATA names it.
+    Every other command works on a folder with a manifest.csv, or on a clip list of another name in
+    its folder, once $EDGE_AUDIO_DATA names it.
 
     \b
     edge-audio dataset esc50 ESC-50-master            writes ESC-50-master/manifest.csv
@@ -85,20 +87,20 @@ def _write(layout: str, folder: Path, out: Path | None, classes: Path | None) ->
 
 
 @dataset.command()
-@folder_argument
+@data_argument
 @classes_option
 @click.option("--decode", is_flag=True, help="Also decode every clip, to find damaged audio.")
-def check(folder: Path, classes: Path | None, decode: bool) -> None:
-    """Report what is wrong with FOLDER/manifest.csv.
+def check(data: Path, classes: Path | None, decode: bool) -> None:
+    """Report what is wrong with DATA, a clip list or a folder with manifest.csv.
 
     Errors are missing files, paths listed twice, misspelt labels and groups that are split
     between folds; the exit code is 1 if there are any.
     """
     from distill.data.checks import check_audio, check_clip_list
-    from distill.data.clip_list import read_clip_list
+    from distill.data.clip_list import clip_list_at, read_clip_list
     from distill.data.datasets import display_names
 
-    clips = read_clip_list(folder)
+    folder, clips = clip_list_at(data).parent, read_clip_list(data)
     labels = set(display_names(_class_map(folder, classes)).values())
     problems = check_clip_list(folder, clips, labels)
     if decode:
@@ -113,7 +115,7 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
 
 
 @dataset.command()
-@folder_argument
+@data_argument
 @click.argument("out_folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--clips-per-shard",
@@ -123,15 +125,16 @@ def check(folder: Path, classes: Path | None, decode: bool) -> None:
     help="1,000 clips of 10 s are 100 to 900 MB.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
-def shard(folder: Path, out_folder: Path, clips_per_shard: int, seed: int) -> None:
-    """Copy the clips of FOLDER/manifest.csv, shuffled, into tars with a clip list of their own.
+def shard(data: Path, out_folder: Path, clips_per_shard: int, seed: int) -> None:
+    """Copy the clips of DATA, a clip list or a folder with manifest.csv, shuffled, into tars with a
+    clip list of their own.
 
     OUT_FOLDER is then a data folder too, and WebDataset reads its tars. Run again to go on where
     it stopped.
     """
     from distill.data.shards import ShardWriter
 
-    writer = ShardWriter(folder, out_folder, clips_per_shard, seed)
+    writer = ShardWriter(data, out_folder, clips_per_shard, seed)
     for _ in tracked(writer, "writing shards"):
         pass
     tell(f"{len(writer)} shards in {out_folder}")

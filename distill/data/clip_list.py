@@ -1,4 +1,4 @@
-"""The clip list of a data set: `manifest.csv`, a row for each labelled clip."""
+"""The clip list of a data set, normally `manifest.csv`: a row for each clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 class Clip(Spec, frozen=True):
-    """One row of `manifest.csv`; `path` is relative to the data folder, and may lead into a tar
+    """One row of a clip list; `path` is relative to the list's folder, and may lead into a tar
     (`shard-00000.tar/ab12.flac`). `source` is the repository that it came from, "" if the list does
     not say."""
 
@@ -40,26 +40,41 @@ class Clip(Spec, frozen=True):
         return bool(self.esc50_class)
 
 
-def read_clip_list(folder: Path) -> list[Clip]:
-    """All clips of `folder/manifest.csv`; a malformed row is a UsageError naming its line."""
-    return [_read_row(row, number) for number, row in enumerate(clip_list_rows(folder), start=2)]
+def clip_list_at(place: Path) -> Path:
+    """The clip list that a user means by a path: the file itself, whatever its name, or a folder's
+    `manifest.csv`. The folder that it lies in is the data folder. Raises UsageError if there is
+    neither."""
+    if place.is_dir():
+        place = place / CLIP_LIST_NAME
+    if not place.is_file():
+        raise UsageError(
+            f"no clip list {place}: name a folder that has {CLIP_LIST_NAME}, or a clip list of "
+            "another name in its folder; edge-audio dataset makes clip lists"
+        )
+    return place
 
 
-def clip_list_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """The rows of `folder/manifest.csv` with all their columns, as text.
+def read_clip_list(place: Path) -> list[Clip]:
+    """All clips of the clip list at `place` (see `clip_list_at`); a malformed row is a UsageError
+    naming its line."""
+    path = clip_list_at(place)
+    rows = enumerate(clip_list_rows(path), start=2)
+    return [_read_row(row, f"{path.name} line {number}") for number, row in rows]
+
+
+def clip_list_rows(place: Path) -> Iterator[dict[str, str]]:
+    """The rows of the clip list at `place` with all their columns, as text.
 
     Raises UsageError if the file is missing, is no UTF-8 CSV or lists no clips.
     """
-    path = folder / CLIP_LIST_NAME
+    path = clip_list_at(place)
     row = None
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 yield row
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}; edge-audio dataset makes clip lists"
-        ) from error
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is no UTF-8 CSV file: {error}") from error
     if row is None:
@@ -88,7 +103,7 @@ def write_clip_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     return path
 
 
-def _read_row(row: dict[str, str], line: int) -> Clip:
+def _read_row(row: dict[str, str], where: str) -> Clip:
     try:
         return Clip(
             path=row["path"],
@@ -103,7 +118,7 @@ def _read_row(row: dict[str, str], line: int) -> Clip:
             source=sys.intern(row.get("source_repo") or ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"manifest.csv line {line}: bad or missing field {error}") from error
+        raise UsageError(f"{where}: bad or missing field {error}") from error
 
 
 def first_few(items: Sequence[str], n: int = 5) -> str:

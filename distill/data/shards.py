@@ -15,7 +15,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from distill.data.clip_list import CLIP_LIST_NAME, clip_list_rows, write_clip_list
+from distill.data.clip_list import (
+    CLIP_LIST_NAME,
+    clip_list_at,
+    clip_list_rows,
+    write_clip_list,
+)
 from distill.data.tars import TAR_SUFFIX, read_bytes, tar_members
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from edge_audio.support.files import file_draft
@@ -24,18 +29,17 @@ Row = dict[str, str]
 
 
 class ShardWriter:
-    """Writes the clips of `data_folder` to `out_folder`, `clips_per_shard` to a tar.
+    """Writes the clips of a clip list to `out_folder`, `clips_per_shard` to a tar.
 
     Iterating writes one shard after the other and, at the end, their clip list. A shard that an
     interrupted run left with the very same rows is kept.
     """
 
-    def __init__(
-        self, data_folder: Path, out_folder: Path, clips_per_shard: int, seed: int = 0
-    ) -> None:
-        """Raises UsageError if `out_folder` already is a data folder or holds other shards."""
-        self.data_folder, self.out_folder = data_folder, out_folder
-        rows = list(clip_list_rows(data_folder))
+    def __init__(self, data: Path, out_folder: Path, clips_per_shard: int, seed: int = 0) -> None:
+        """data: the clip list or its folder. Raises UsageError if `out_folder` already is a data
+        folder or holds other shards."""
+        self._clip_list, self.out_folder = clip_list_at(data), out_folder
+        rows = list(clip_list_rows(self._clip_list))
         order = np.random.default_rng(seed).permutation(len(rows))
         shuffled = [rows[index] for index in order]
         self._shards: dict[Path, list[Row]] = {}
@@ -57,7 +61,7 @@ class ShardWriter:
         for path, rows in self._shards.items():
             named = {_key(row): row for row in rows}
             if len(named) < len(rows):
-                raise UsageError(f"{self.data_folder / CLIP_LIST_NAME} holds a row twice")
+                raise UsageError(f"{self._clip_list} holds a row twice")
             if not _holds(path, named):
                 self._write(path, named)
             listed += [{**row, "path": _member(path, key, row)} for key, row in named.items()]
@@ -74,7 +78,7 @@ class ShardWriter:
                 TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
             ):
                 for key, row in named.items():
-                    audio = read_bytes(self.data_folder / row["path"])
+                    audio = read_bytes(self._clip_list.parent / row["path"])
                     tar.write({"__key__": key, _suffix(row): audio, "json": _encode(row)})
         except OSError as error:
             raise EdgeAudioError(

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.data.labels import shared_labels
 from distill.data.split import require_unheard
 from distill.evaluation.held_out import held_out_clips
@@ -75,8 +75,8 @@ def evaluate(
     heard a scored clip in training.
     """
     models = [model for path in paths for model in open_models(path, with_bundles)]
-    recipe, folder = models[0].recipe, data_dir()
-    clips = read_clip_list(folder)
+    recipe, clip_list = models[0].recipe, named_clip_list()
+    clips, folder = read_clip_list(clip_list), clip_list.parent
     scored = held_out_clips(recipe, clips)
     for model in models:
         require_unheard(

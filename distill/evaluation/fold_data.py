@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from distill.data.clip_list import read_clip_list
 from distill.data.clip_store import ClipStore
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.evaluation.fold_results import FOLDS
 from distill.evaluation.metrics import REGRESSION_C
 from distill.mixing.mixtures import Mixer, MixtureConfig
@@ -63,9 +63,10 @@ class FoldData:
         self, recipe: Recipe, fine_tuning: FineTuning, cache_dir: Path, n_processes: int
     ) -> None:
         self.recipe, self.fine_tuning = recipe, fine_tuning
-        self.clips = read_clip_list(data_dir())
+        clip_list = named_clip_list()
+        self.clips = read_clip_list(clip_list)
         rate_hz = recipe.student.frontend.sample_rate_hz
-        self.store = ClipStore.open(data_dir(), self.clips, rate_hz, cache_dir)
+        self.store = ClipStore.open(clip_list.parent, self.clips, rate_hz, cache_dir)
         self.positions = np.array([i for i, clip in enumerate(self.clips) if clip.is_esc])
         esc = [self.clips[i] for i in self.positions]
         self.classes = tuple(sorted({clip.esc50_class for clip in esc}))

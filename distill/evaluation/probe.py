@@ -13,7 +13,7 @@ from rich.table import Table
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.data.split import require_unheard
 from distill.evaluation.metrics import FoldAccuracy, cross_validate
 from distill.evaluation.tables import format_estimate
@@ -41,11 +41,11 @@ def probe(checkpoint: Path) -> tuple[LayerProbe, ...]:
     """Every N_LAYERS-th block. EdgeAudioError if the encoder has heard ESC clips, UsageError if
     the data folder has none."""
     encoder, recipe = load_encoder(checkpoint)
-    folder = data_dir()
-    clips = read_clip_list(folder)
+    clip_list = named_clip_list()
+    clips, folder = read_clip_list(clip_list), clip_list.parent
     esc = [clip for clip in clips if clip.is_esc]
     if not esc:
-        raise UsageError(f"{folder} has no ESC clips to probe with")
+        raise UsageError(f"{clip_list} has no ESC clips to probe with")
     require_unheard(
         recipe.split,
         clips,

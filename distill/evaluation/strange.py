@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.data.clip_list import Clip, read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.data.labels import shared_labels
 from distill.data.split import require_unheard
 from distill.data.strange import ESC, strange_source, strange_sources
@@ -57,8 +57,8 @@ def evaluate_strange(
     """
     models = [model for path in paths for model in open_models(path, with_bundles)]
     others = open_peers(models[0].recipe, peers)
-    folder = data_dir()
-    clips = read_clip_list(folder)
+    clip_list = named_clip_list()
+    clips, folder = read_clip_list(clip_list), clip_list.parent
     scorers = [*(model.scorer for model in models), *others]
     names = shared_labels([scorer.labels for scorer in scorers])
     places = strange_places(clips, names)

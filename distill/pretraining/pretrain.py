@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from distill.data.clip_list import read_clip_list
 from distill.data.clip_store import ClipStore
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.mixing.mixtures import Mixer
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.masking import visible_patches
@@ -84,10 +84,10 @@ class Mixtures(Dataset[Batch]):
     @classmethod
     def open(cls, recipe: PretrainRecipe, cache_dir: Path) -> Mixtures:
         """Mixtures of the clips in $EDGE_AUDIO_DATA that the recipe's split may train on."""
-        folder = data_dir()
-        clips = read_clip_list(folder)
+        clip_list = named_clip_list()
+        clips = read_clip_list(clip_list)
         frontend = recipe.encoder.frontend
-        store = ClipStore.open(folder, clips, frontend.sample_rate_hz, cache_dir)
+        store = ClipStore.open(clip_list.parent, clips, frontend.sample_rate_hz, cache_dir)
         n_samples = round(recipe.mixture.duration_s * frontend.sample_rate_hz)
         n_samples += frontend.overlap_samples
         indices = recipe.split.training_positions(clips)

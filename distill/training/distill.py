@@ -15,7 +15,7 @@ from distill.data.clip_feed import ClipFeed
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.clip_store import ClipStore
 from distill.data.fingerprint import fingerprint
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.data.labels import audioset_labels
 from distill.data.split import require_unheard
 from distill.mixing.feed_mixer import FeedMixer
@@ -55,8 +55,9 @@ def distill(
     begins; quantization-aware training hooks its fake quantizers in here.
     """
     accelerator = open_accelerator(recipe.training)
-    clips, labels = read_clip_list(data_dir()), audioset_labels()
-    for problem in require_sound(data_dir(), clips, labels):
+    clip_list, labels = named_clip_list(), audioset_labels()
+    clips = read_clip_list(clip_list)
+    for problem in require_sound(clip_list.parent, clips, labels):
         accelerator.print(f"note: {printable(problem.message)}", file=sys.stderr)
     with accelerator.main_process_first():
         targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
@@ -96,6 +97,7 @@ def _inputs(
 def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
     """The recipe's teacher targets; missing parts of a cache are made."""
     indices, frontend = recipe.split.training_positions(clips), recipe.student.frontend
+    folder = named_clip_list().parent
 
     def open_maker() -> TargetMaker:
         rate_hz = frontend.sample_rate_hz
@@ -104,10 +106,10 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
         mixing = recipe.mixture, rate_hz, n_samples, odds
         mixer: DrawsMixtures
         if recipe.stream is None:
-            store = ClipStore.open(data_dir(), clips, rate_hz, cache_dir)
+            store = ClipStore.open(folder, clips, rate_hz, cache_dir)
             mixer = Mixer(store, indices, *mixing)
         else:
-            feed = ClipFeed(data_dir(), clips, indices, rate_hz, recipe.seed, recipe.stream)
+            feed = ClipFeed(folder, clips, indices, rate_hz, recipe.seed, recipe.stream)
             mixer = FeedMixer(feed, *mixing, mixtures_per_pool=SHARD_SIZE)
         teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -126,7 +128,7 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
 
 def files_behind(clips: Sequence[Clip], teachers: Sequence[TeacherConfig]) -> list[str]:
     """Fingerprints of the clips' and the teachers' files, for the key of a cache."""
-    audio = fingerprint(data_dir(), [clip.path for clip in clips])
+    audio = fingerprint(named_clip_list().parent, [clip.path for clip in clips])
     return [audio, *(teacher_fingerprint(teacher, peers_dir()) for teacher in teachers)]
 
 

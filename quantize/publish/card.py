@@ -60,9 +60,9 @@ def _training(manifest: Manifest) -> str:
     split, training = recipe["split"], recipe["training"]
     return f"""## Training
 
-- Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, CC BY, CC BY-SA and public domain
-  recordings, each named in docs/attribution.md of the project. Tier B are ESC-50 clips whose own
-  licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
+- Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, public domain, CC BY, CC BY-SA,
+  MIT, BSD and WTFPL recordings, each named in docs/attribution.md of the project. Tier B are
+  ESC-50 clips whose own licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
 - Held out: folds {split["held_out_folds"]}, with every recording of their groups{_esc(split)}.
 - Teachers: {"; ".join(map(_teacher, recipe["teachers"]))}, heard on the same augmented mixtures.
 - Recipe {recipe["name"]}: seed {recipe["seed"]}, {training["n_mixtures"]:,} mixtures of
@@ -137,7 +137,7 @@ def _promise(manifest: Manifest) -> str:
 def _limits() -> str:
     return """## Limits
 
-Trained on five hours of clips and on what teachers say about them: labels that the clips do not
+Trained on few hours of clips and on what teachers say about them: labels that the clips do not
 contain are weak. Thresholds come from few held-out clips in composed scenes, not from days of
 recordings; single labels keep the budget less well than their average, and a place with more or
 other sounds has other false alarms: `edge-audio tune` chooses thresholds for it. Not for

@@ -9,7 +9,7 @@ import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig, calibrate
 from distill.data.clip_list import read_clip_list
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.evaluation.held_out import calibration_clips
 from distill.evaluation.models import bundle_recipe
 from distill.scoring.clips import BundleScorer
@@ -22,9 +22,11 @@ from quantize.publish.card import CARD_NAME, model_card
 
 def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
     """What the bundle should report, by its own scores."""
-    clips = read_clip_list(data_dir())
+    clip_list = named_clip_list()
+    clips = read_clip_list(clip_list)
     chosen = calibration_clips(recipe, clips)
-    return calibrate(config, open_stream_scorer(BundleScorer(bundle)), data_dir(), chosen, clips)
+    scorer = open_stream_scorer(BundleScorer(bundle))
+    return calibrate(config, scorer, clip_list.parent, chosen, clips)
 
 
 def recalibrate(

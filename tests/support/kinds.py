@@ -65,6 +65,7 @@ BY_PLACE = {
 
 # Fixture -> the kind of every test that asks for it, by way of others too.
 BY_FIXTURE = {
+    "clip_list": "real_audio",
     "data_dir": "real_audio",
     "peers_dir": "real_audio",
     "make_sound_card": "soundcard",

@@ -94,12 +94,12 @@ def test_audio_check_names_every_damaged_clip(tmp_path: Path) -> None:
 
 
 def test_shared_clip_list_is_sound_but_for_leaks_foreign_labels_and_two_licences(
-    data_dir: Path, peers_dir: Path
+    clip_list: Path, peers_dir: Path
 ) -> None:
     from distill.data.labels import LABELS_NAME, read_class_map
 
     labels = read_class_map(peers_dir / LABELS_NAME)
-    foreign, leaks, forbidden = require_sound(data_dir, read_clip_list(data_dir), labels)
+    foreign, leaks, forbidden = require_sound(clip_list.parent, read_clip_list(clip_list), labels)
     assert "'Can opening' (42 clips)" in foreign.message
     assert all(group in leaks.message for group in LEAKING_GROUPS)
     assert forbidden.message.startswith("2 clips are of tier A or B, though their licences")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distill.data.clip_list import COLUMNS, clip_list_rows, read_clip_list, to_row, write_clip_list
-from distill.data.folders import data_dir as find_data_dir
+from distill.data.folders import named_clip_list
 from edge_audio.errors import UsageError
 from tests.distill import workshop
 from tests.distill.workshop import clip_at
@@ -60,7 +60,38 @@ def test_folder_without_manifest_says_which_variable_to_set(
 ) -> None:
     monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path))
     with pytest.raises(UsageError, match="set EDGE_AUDIO_DATA"):
-        find_data_dir()
+        named_clip_list()
+
+
+def test_a_list_of_another_name_is_named_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clips lie in its folder, beside those of the folder's own list."""
+    workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g")])
+    whole = (tmp_path / "manifest.csv").rename(tmp_path / "whole.csv")
+    workshop.write_clip_list(tmp_path, [workshop.row("b.wav", "rain", 1, "g")])
+    for place, path in ((whole, "a.wav"), (tmp_path, "b.wav")):
+        monkeypatch.setenv("EDGE_AUDIO_DATA", str(place))
+        clip_list = named_clip_list()
+        assert clip_list.parent == tmp_path
+        assert [clip.path for clip in read_clip_list(clip_list)] == [path]
+        assert [row["path"] for row in clip_list_rows(place)] == [path]
+
+
+def test_a_bad_row_of_such_a_list_names_its_file(tmp_path: Path) -> None:
+    good = workshop.row("a.wav", "rain", 1, "g")
+    workshop.write_clip_list(tmp_path, [good, {**good, "fold": "five"}])
+    whole = (tmp_path / "manifest.csv").rename(tmp_path / "whole.csv")
+    with pytest.raises(UsageError, match=r"whole\.csv line 3"):
+        read_clip_list(whole)
+
+
+def test_a_path_that_is_no_list_and_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "absent.csv"))
+    with pytest.raises(UsageError, match=r"no clip list .*absent\.csv.*; set EDGE_AUDIO_DATA"):
+        named_clip_list()
 
 
 def test_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:

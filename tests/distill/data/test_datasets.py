@@ -205,8 +205,8 @@ def test_esc50_leak_across_folds_is_held_out_whole_and_warned_of(esc: Path) -> N
     assert "fs:131943 (folds [2, 3])" in problem.message
 
 
-def test_esc50_labels_are_those_of_the_shared_data(data_dir: Path) -> None:
-    listed = {c.esc50_class: c.labels for c in read_clip_list(data_dir) if c.is_esc}
+def test_esc50_labels_are_those_of_the_shared_data(clip_list: Path) -> None:
+    listed = {c.esc50_class: c.labels for c in read_clip_list(clip_list) if c.is_esc}
     assert listed == esc50.LABELS
 
 

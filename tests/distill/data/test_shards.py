@@ -54,6 +54,18 @@ def test_sharding_is_reproducible_and_goes_on_where_it_stopped(
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
+def test_a_list_of_another_name_is_checked_and_sharded(data: Path, tmp_path: Path) -> None:
+    lines = (data / "manifest.csv").read_text().splitlines(keepends=True)
+    (data / "few.csv").write_text("".join(lines[:6]))
+    classes = tmp_path / "classes.csv"
+    names = "".join(f"/m/{i},{name}\n" for i, name in enumerate(workshop.KINDS.values()))
+    classes.write_text("mid,display_name\n" + names)
+    for command in (["check", "--classes", str(classes)], ["shard", str(tmp_path / "out")]):
+        done = CliRunner().invoke(dataset, [command[0], str(data / "few.csv"), *command[1:]])
+        assert done.exit_code == 0, done.output
+    assert len(read_clip_list(tmp_path / "out")) == 5
+
+
 def test_shards_of_other_rows_are_written_anew(data: Path, shards: Path, tmp_path: Path) -> None:
     list(ShardWriter(data, tmp_path, CLIPS_PER_SHARD, seed=2))
     (tmp_path / "manifest.csv").unlink()

@@ -59,8 +59,8 @@ def test_split_that_holds_out_an_empty_fold_is_refused() -> None:
         Split(tiers=("A",), held_out_folds=(7, 5, 6)).divide(random_clips(0))
 
 
-def test_known_leaks_across_folds_are_held_out_whole(data_dir: Path) -> None:
-    clips = read_clip_list(data_dir)
+def test_known_leaks_across_folds_are_held_out_whole(clip_list: Path) -> None:
+    clips = read_clip_list(clip_list)
     found = {clip.group for clip in clips} & LEAKING_GROUPS
     assert found == LEAKING_GROUPS
     for group in LEAKING_GROUPS:
@@ -71,8 +71,8 @@ def test_known_leaks_across_folds_are_held_out_whole(data_dir: Path) -> None:
         assert {clip.fold for clip in held_out if clip.group == group} == folds
 
 
-def test_scored_split_of_the_real_manifest_trains_on_no_esc_clip(data_dir: Path) -> None:
+def test_scored_split_of_the_real_manifest_trains_on_no_esc_clip(clip_list: Path) -> None:
     split = Split(tiers=("A", "B"), held_out_folds=(5,), hold_out_esc=True)
-    train, held_out = split.divide(read_clip_list(data_dir))
+    train, held_out = split.divide(read_clip_list(clip_list))
     assert sum(clip.is_esc for clip in held_out) == 2_000
     assert not any(clip.is_esc or clip.tier in ("C", "E") for clip in train)

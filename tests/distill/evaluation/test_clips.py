@@ -145,10 +145,10 @@ def test_twin_of_a_training_clip_is_not_scored(tmp_path: Path) -> None:
     assert len(wholly) == 3
 
 
-def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(data_dir: Path) -> None:
+def test_no_scored_clip_of_the_shipped_recipes_was_ever_heard(clip_list: Path) -> None:
     from distill.training.recipe import read_recipe
 
-    clips = read_clip_list(data_dir)
+    clips = read_clip_list(clip_list)
     for name in ("ship", "esc_free"):
         recipe = read_recipe(REPOSITORY / "distill" / "recipes" / f"{name}.toml")
         scored = held_out_clips(recipe, clips)
