@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from distill.data.clip_list import Clip
@@ -17,12 +18,20 @@ class Split(Spec, frozen=True):
     held_out_folds: clips of these folds are kept for calibration and scoring.
     hold_out_esc: keep every ESC clip out as well.
     hold_out_strange: keep the strange sources out as well (`strange.toml`), ESC among them.
+    audio_share: of what is left, the share of groups that trains, drawn by audio_seed; those of a
+        smaller share are among those of a larger one.
     """
 
     tiers: tuple[str, ...]
     held_out_folds: tuple[int, ...] = ()
     hold_out_esc: bool = False
     hold_out_strange: bool = False
+    audio_share: float = 1.0
+    audio_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.audio_share <= 1.0:
+            raise ValueError("audio_share must be above 0 and at most 1")
 
     def divide(self, clips: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
         """(training clips, held-out clips). A group with one held-out clip is held out whole,
@@ -38,7 +47,7 @@ class Split(Spec, frozen=True):
                 f"held_out_folds: no clip is in {absent}, the folds are {sorted(folds)}"
             )
         groups = {clip.group for clip in clips if self._holds_out(clip)}
-        train = [c for c in clips if c.group not in groups and c.tier in self.tiers]
+        train = [clip for clip in clips if clip.group not in groups and self._trains(clip)]
         if not train:
             raise UsageError("the split leaves no training clips: check tiers and held_out_folds")
         return train, [clip for clip in clips if clip.group in groups]
@@ -47,6 +56,17 @@ class Split(Spec, frozen=True):
         """Positions in `clips` of those that may train."""
         chosen = {clip.path for clip in self.divide(clips)[0]}
         return [index for index, clip in enumerate(clips) if clip.path in chosen]
+
+    def _trains(self, clip: Clip) -> bool:
+        """Of a clip that is not held out."""
+        if clip.tier not in self.tiers:
+            return False
+        return self.audio_share == 1.0 or self._place_of(clip.group) < self.audio_share
+
+    def _place_of(self, group: str) -> float:
+        """Within 0 and 1, by chance, but the same wherever the group is listed."""
+        digest = hashlib.sha256(f"{self.audio_seed}\n{group}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2.0**64
 
     def _holds_out(self, clip: Clip) -> bool:
         return (

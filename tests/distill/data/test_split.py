@@ -10,7 +10,7 @@ import pytest
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.split import Split
 from edge_audio.errors import UsageError
-from tests.distill.workshop import LEAKING_GROUPS
+from tests.distill.workshop import LEAKING_GROUPS, clip_at
 
 
 def random_clips(seed: int, n: int = 400) -> list[Clip]:
@@ -57,6 +57,38 @@ def test_split_that_holds_out_an_empty_fold_is_refused() -> None:
         UsageError, match=r"no clip is in \[6, 7\], the folds are \[1, 2, 3, 4, 5\]"
     ):
         Split(tiers=("A",), held_out_folds=(7, 5, 6)).divide(random_clips(0))
+
+
+def test_smaller_share_of_audio_is_part_of_a_larger_one_in_whole_groups() -> None:
+    clips = [
+        clip_at(f"{i}.wav", group=f"g{i // 2}", fold=1 + i // 2 % 5, tier="ABC"[i % 3])
+        for i in range(1_200)
+    ]
+    paths: list[set[str]] = []
+    for share in (0.25, 0.5, 1.0):
+        split = Split(tiers=("A", "B"), held_out_folds=(5,), audio_share=share)
+        train, held_out = split.divide(clips)
+        groups = {clip.group for clip in train}
+        assert [c for c in clips if c.group in groups and c.tier in ("A", "B")] == train
+        assert held_out == Split(tiers=("A", "B"), held_out_folds=(5,)).divide(clips)[1]
+        paths.append({clip.path for clip in train})
+    assert paths[0] < paths[1] < paths[2]
+    assert 0.2 < len(paths[0]) / len(paths[2]) < 0.3
+    assert 0.4 < len(paths[1]) / len(paths[2]) < 0.6
+
+
+def test_another_seed_draws_other_audio() -> None:
+    clips = random_clips(0)
+    first, second = (
+        Split(tiers=("A",), audio_share=0.5, audio_seed=seed).divide(clips)[0] for seed in (0, 1)
+    )
+    assert first != second
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5])
+def test_share_of_audio_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="audio_share"):
+        Split(tiers=("A",), audio_share=share)
 
 
 def test_known_leaks_across_folds_are_held_out_whole(clip_list: Path) -> None:
