@@ -272,9 +272,8 @@ def draw(measured: Sequence[Measured], path: Path) -> None:
         for axes in panels.flat
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    labels = sorted(handles)
     figure.legend(
-        [handles[label] for label in labels], labels,
+        handles.values(), handles.keys(),
         loc="outside upper center", ncols=3, frameon=False, fontsize=8,
     )  # fmt: skip
     write_picture(figure, path)
@@ -296,9 +295,12 @@ def _draw_lines(axes: Axes, measured: Sequence[Measured], name: str) -> None:
             [one.cell.n_steps for one in points], values, yerr=[values - lows, highs - values],
             color=f"C{index}", marker=_MARKERS[index], markersize=4, linewidth=1.2, capsize=2.0,
             linestyle="-" if mixtures == MIXTURES_PER_CLIP[-1] else "--",
-            label=f"{points[0].audio_h:.1f} h, {mixtures} mixtures per clip",
+            label=f"{points[0].audio_h:.1f} h, mixtures per clip: {mixtures}",
         )  # fmt: skip
     axes.set_xscale("log")
+    steps = sorted({one.cell.n_steps for one in measured})
+    axes.set_xticks(steps, [f"{n_steps:,}" for n_steps in steps])
+    axes.minorticks_off()
     axes.grid(color="0.92", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
 
