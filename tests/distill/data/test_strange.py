@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from distill.data.clip_list import Clip, clip_list_rows, read_clip_list, to_row, write_clip_list
 from distill.data.datasets.base import Listed, survey
