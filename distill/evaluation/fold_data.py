@@ -20,9 +20,10 @@ from distill.progress import tracked
 from distill.teachers.opening import open_teacher
 from distill.training.distill import files_behind
 from distill.training.recipe import LossConfig, Recipe, TrainingConfig
+from distill.training.shards import Arrays
 from distill.training.targets import (
-    Arrays,
     CachedTargets,
+    TargetArrays,
     TargetCache,
     TargetMaker,
     cache_key,
@@ -86,14 +87,14 @@ class FoldData:
             self.targets[OTHERS] = self._targets(others, OTHERS, n_others, cache_dir, n_processes)
         self.embeddings = self._embeddings(cache_dir)
 
-    def training_targets(self, held_out_fold: int) -> CachedTargets:
+    def training_targets(self, held_out_fold: int) -> TargetArrays:
         """The targets of the other folds and of other audio, with the class distribution of each
         mixture."""
-        parts = [part for fold, part in self.targets.items() if fold != held_out_fold]
-        fields = parts[0].arrays
-        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in fields}
+        targets = [part for fold, part in self.targets.items() if fold != held_out_fold]
+        parts = [part.batch(np.arange(len(part))) for part in targets]
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         arrays["classes"] = self._class_targets(arrays, held_out_fold)
-        return CachedTargets(parts[0].teachers, arrays)
+        return TargetArrays(targets[0].teachers, arrays)
 
     def _targets(
         self,

@@ -29,6 +29,7 @@ from distill.training.objective import Objective
 from distill.training.recipe import Recipe
 from distill.training.targets import (
     SHARD_SIZE,
+    CachedTargets,
     DrawsMixtures,
     TargetCache,
     TargetMaker,
@@ -68,6 +69,9 @@ def distill(
     objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
     if prepare is not None:
         prepare(student)
+    inputs = _inputs(recipe, student, clips, labels)
+    if isinstance(targets, CachedTargets):
+        targets = targets.only(objective.fields.union(*(one.fields for one in inputs)))
     return Trainer(
         accelerator=accelerator,
         recipe=recipe,
@@ -76,7 +80,7 @@ def distill(
         run_dir=runs_dir / recipe.name,
         objective=objective,
         targets=targets,
-        inputs=_inputs(recipe, student, clips, labels),
+        inputs=inputs,
     ).run()
 
 

@@ -1,4 +1,7 @@
-"""What a batch of targets gets on its way into training: arrays that are cheap to make anew."""
+"""What a batch of targets gets on its way into training: arrays that are cheap to make anew.
+
+Each input names the `fields` of the targets that it reads.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from distill.data.clip_list import Clip
 from distill.data.companions import find_companions
 from distill.students.student import Student
 from distill.training.recipe import MaskingConfig
-from distill.training.targets import Arrays
+from distill.training.shards import Arrays
 
 
 class HumanLabels:
     """`human` f32[N, C]: the labels that the clip list has for the clips in each
     mixture."""
+
+    fields = ("sources",)
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str]) -> None:
         column = {name: index for index, name in enumerate(labels)}
@@ -31,6 +36,8 @@ class StrongLabels:
     """`strong` f32[N, T, C]: of the labels of the clips in each mixture, 1 in the tokens in which
     such a clip sounds and 0 in the others; 0 for the clip list's labels that cannot be expected
     beside them; -1 for all others."""
+
+    fields = ("mels", "sources", "bouts")
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str], student: Student) -> None:
         column = {name: index for index, name in enumerate(labels)}
@@ -70,6 +77,8 @@ class StrongLabels:
 class Masks:
     """`heard` f32[N, T, n_mels]: the mels, blanked as a MaskingConfig says; the draw depends on
     the seed and the step only."""
+
+    fields = ("mels",)
 
     def __init__(self, config: MaskingConfig, student: Student, seed: int) -> None:
         self._config, self._seed = config, seed

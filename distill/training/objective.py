@@ -14,7 +14,8 @@ from distill.data.labels import label_columns
 from distill.students.student import Student, StudentConfig, StudentOutput
 from distill.training.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
 from distill.training.recipe import LossConfig
-from distill.training.targets import Arrays, TeacherInfo
+from distill.training.shards import Arrays
+from distill.training.targets import TeacherInfo
 
 Batch = Mapping[str, Tensor]
 
@@ -86,6 +87,14 @@ class Objective(nn.Module):
             frontend = student.config.frontend
             n_values = student.frames_per_step * frontend.n_mels
             self.predictor = nn.Linear(student.config.channels, n_values)
+
+    @property
+    def fields(self) -> set[str]:
+        """Names of the targets' arrays that the terms are made of."""
+        labels = [f"{teacher.name}.clip_logits" for teacher in self.tagging]
+        if self.config.frame:
+            labels += [f"{teacher.name}.frame_logits" for teacher in self.tagging]
+        return {"mels", *labels, *(pair.field for pair in self.pairs)}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms, to be summed. Besides the fields of `Targets` (float32) a batch may

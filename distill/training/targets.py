@@ -1,13 +1,13 @@
 """Training targets: what teachers say of each mixture, made on the fly or kept on disk.
 
-A cache is a folder of shards. Each shard is drawn from its own seeds and renamed into place
-when it is whole, so an interrupted run goes on where it stopped.
+A cache is a folder of shards (see `shards`). Each shard is drawn from its own seeds and renamed
+into place when it is whole, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,20 +23,19 @@ from torch import nn
 from distill.mixing.mixtures import Bout, Mixture
 from distill.progress import tracked
 from distill.teachers.base import Layer, Teacher, TeacherOutput
+from distill.training.shards import Arrays, Shards, write_shard
 from edge_audio.bundle.spec import FrontendSpec, Spec
-from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
-from edge_audio.support.files import file_draft, write_atomically
+from edge_audio.support.files import write_atomically
 
 SHARD_SIZE = 64
 MAX_SOURCES = 8
 """Clips in one mixture."""
 MAX_BOUTS = 64
-_FORMAT = 2  # of what a shard contains
+_FORMAT = 3  # of what a shard contains
 _TEACHER_BATCH = 8
 _TEACHERS_NAME = "teachers.json"
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class TeacherInfo(Spec, frozen=True):
@@ -178,28 +177,47 @@ class TargetCache:
             pass
 
     def load(self) -> CachedTargets:
-        """All of them in memory (about 240 kB per 10 s mixture with four layers of mn04)."""
+        """All of them, on disk."""
         teachers = msgspec.json.decode(
             (self.folder / _TEACHERS_NAME).read_bytes(), type=tuple[TeacherInfo, ...]
         )
-        arrays: Arrays = {}
-        for index in tracked(range(self.n_shards), "loading targets"):
-            start = index * SHARD_SIZE
-            stop = min(start + SHARD_SIZE, self.n_mixtures)
-            with np.load(self._path(index)) as shard:
-                for field, part in shard.items():
-                    if field not in arrays:
-                        shape = (self.n_mixtures, *part.shape[1:])
-                        arrays[field] = np.empty(shape, part.dtype)
-                    arrays[field][start:stop] = part[: stop - start]
-        return CachedTargets(teachers, arrays)
+        shards = Shards([self._path(index) for index in range(self.n_shards)])
+        return CachedTargets(teachers, shards, self.n_mixtures, shards.fields)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"shard-{index:05d}.npz"
+        return self.folder / f"shard-{index:05d}.npy"
 
 
 class CachedTargets:
-    """Targets that were read from a TargetCache."""
+    """Targets in a TargetCache (about 240 kB per 10 s mixture with four layers of mn04), read when
+    a batch asks for them. The system keeps in memory what fits."""
+
+    def __init__(
+        self,
+        teachers: tuple[TeacherInfo, ...],
+        shards: Shards,
+        n_mixtures: int,
+        fields: Collection[str],
+    ) -> None:
+        self.teachers, self._shards = teachers, shards
+        self._n_mixtures, self._fields = n_mixtures, fields
+
+    def __len__(self) -> int:
+        return self._n_mixtures
+
+    def batch(self, indices: NDArray[np.int64]) -> Arrays:
+        """The targets of mixtures `indices`."""
+        if len(indices) and not 0 <= indices.min() <= indices.max() < self._n_mixtures:
+            raise IndexError(f"mixtures {indices} of {self._n_mixtures}")
+        return self._shards.read(indices, self._fields)
+
+    def only(self, fields: Collection[str]) -> CachedTargets:
+        """The same, but what is not in `fields` is neither read nor in a batch."""
+        return CachedTargets(self.teachers, self._shards, self._n_mixtures, fields)
+
+
+class TargetArrays:
+    """Targets in memory."""
 
     def __init__(self, teachers: tuple[TeacherInfo, ...], arrays: Arrays) -> None:
         self.teachers, self.arrays = teachers, arrays
@@ -208,6 +226,7 @@ class CachedTargets:
         return len(self.arrays["mels"])
 
     def batch(self, indices: NDArray[np.int64]) -> Arrays:
+        """The targets of mixtures `indices`."""
         return {field: values[indices] for field, values in self.arrays.items()}
 
 
@@ -243,9 +262,4 @@ def _adopt(maker: TargetMaker) -> None:
 def _save_shard(job: tuple[int, Path]) -> None:
     index, path = job
     assert _maker is not None
-    arrays = _maker.batch(np.arange(index * SHARD_SIZE, (index + 1) * SHARD_SIZE))
-    try:
-        with file_draft(path) as draft, draft.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-    except OSError as error:
-        raise EdgeAudioError(f"cannot write {path}: {error}; free some space, run again") from error
+    write_shard(path, _maker.batch(np.arange(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -28,11 +29,13 @@ from distill.students.student import Student
 from distill.training.inputs import Input
 from distill.training.objective import Objective
 from distill.training.optimizers import averaged, make_optimizers
+from distill.training.prefetch import prefetched
 from distill.training.recipe import Recipe, TrainingConfig, may_resume
 from distill.training.targets import Targets
 from edge_audio.errors import EdgeAudioError, UsageError
 
 _LOG_EVERY_STEPS = 25
+_N_BATCHES_AHEAD = 3
 
 
 def open_accelerator(config: TrainingConfig) -> Accelerator:
@@ -74,6 +77,7 @@ class Trainer:
         self.average = averaged(self.module, config.average_decay) if config.average_decay else None
         self.log = MetricsLog(run_dir / METRICS_NAME)
         self.step = 0
+        self._order: tuple[int, NDArray[np.int64]] | None = None  # of the epoch drawn from
         n_processes = accelerator.num_processes
         if self.config.batch_size % n_processes or self.config.batch_size > len(targets):
             raise UsageError(
@@ -96,9 +100,9 @@ class Trainer:
         self._resume()
         bar = progress()
         bar.disable = not is_main
-        with bar:
+        with bar, closing(self._batches()) as batches:
             task = bar.add_task("", total=self.config.n_steps, completed=self.step)
-            for batch in self._batches():
+            for batch in batches:
                 losses = self._train_step(batch)
                 self.step += 1
                 bar.update(task, completed=self.step, description=format_figures(losses))
@@ -114,22 +118,24 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return self.run_dir / CHECKPOINT_NAME
 
-    def _batches(self) -> Iterator[NDArray[np.int64]]:
-        """Index batches from the current step on; the order depends on seed and epoch only."""
-        size = self.config.batch_size
-        n_per_epoch = len(self.targets) // size
-        while self.step < self.config.n_steps:
-            epoch, position = divmod(self.step, n_per_epoch)
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.targets))
-            for start in range(position, n_per_epoch):
-                if self.step >= self.config.n_steps:
-                    return
-                yield order[start * size : (start + 1) * size]
+    def _batches(self) -> Generator[dict[str, Tensor], None, None]:
+        """Batches from the current step on, made ahead of time."""
+        steps = range(self.step, self.config.n_steps)
+        return prefetched(self._batch, steps, _N_BATCHES_AHEAD)
 
-    def _train_step(self, indices: NDArray[np.int64]) -> dict[str, float]:
+    def _indices(self, step: int) -> NDArray[np.int64]:
+        """The mixtures of a step; the order depends on seed and epoch only."""
+        size = self.config.batch_size
+        epoch, position = divmod(step, len(self.targets) // size)
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            self._order = epoch, rng.permutation(len(self.targets))
+        return self._order[1][position * size : (position + 1) * size]
+
+    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         self.objective.train()
         self._set_rates()
-        terms = self.objective(self._batch(indices))
+        terms = self.objective(batch)
         total = torch.stack(list(terms.values())).sum()
         require_finite(total, self.step, self.run_dir)
         self.objective.zero_grad()
@@ -142,12 +148,13 @@ class Trainer:
             self.average.update_parameters(self.module)
         return {"loss": total.item(), **{name: term.item() for name, term in terms.items()}}
 
-    def _batch(self, indices: NDArray[np.int64]) -> dict[str, Tensor]:
-        """This process's share of the batch, on its device."""
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        """This process's share of a step's batch, on its device. Called by one thread, which may
+        be steps ahead of the training."""
         rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
-        arrays = self.targets.batch(indices[rank::n_processes])
+        arrays = self.targets.batch(self._indices(step)[rank::n_processes])
         for added in self.inputs:
-            arrays |= added(arrays, self.step * n_processes + rank)
+            arrays |= added(arrays, step * n_processes + rank)
         device = self.accelerator.device
         return {
             field: torch.from_numpy(values.astype(np.float32)).to(device)

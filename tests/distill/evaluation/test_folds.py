@@ -52,7 +52,8 @@ def data(workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> FoldDa
 
 @pytest.mark.parametrize("fold", FOLDS)
 def test_mixtures_of_a_fold_are_made_of_its_clips_alone(data: FoldData, fold: int) -> None:
-    sources = data.targets[fold].arrays["sources"]
+    targets = data.targets[fold]
+    sources = targets.batch(np.arange(len(targets)))["sources"]
     heard = {data.clips[source] for source in sources[sources >= 0]}
     assert {clip.fold for clip in heard} == {fold}
     assert all(clip.is_esc for clip in heard)

@@ -113,7 +113,7 @@ def test_streamed_mixtures_come_from_a_pool_per_shard_and_train_a_student(
     heard = [set(part[part >= 0].tolist()) for part in (sources[:64], sources[64:])]
     assert all(len(pool) <= 6 and pool <= allowed for pool in heard)
     assert heard[0] != heard[1]
-    shards = {path: path.read_bytes() for path in tmp_path.glob("cache/targets-*/shard-*.npz")}
+    shards = {path: path.read_bytes() for path in tmp_path.glob("cache/targets-*/shard-*.npy")}
     second = sorted(shards)[1]
     second.unlink()
     open_targets(recipe, clips, tmp_path / "cache", 1)

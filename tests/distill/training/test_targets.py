@@ -15,9 +15,16 @@ from distill.data.clip_store import ClipStore
 from distill.mixing.mixtures import Mixer, MixtureConfig
 from distill.teachers.base import Teacher
 from distill.teachers.opening import open_teacher
-from distill.training.targets import SHARD_SIZE, CachedTargets, TargetCache, TargetMaker, cache_key
+from distill.training.targets import (
+    SHARD_SIZE,
+    TargetArrays,
+    TargetCache,
+    TargetMaker,
+    Targets,
+    cache_key,
+)
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.errors import UsageError
+from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.features.frontend import log_mel
 from tests.distill import workshop
 
@@ -38,11 +45,14 @@ def maker(in_workshop: Path, tmp_path: Path, teacher: Teacher) -> TargetMaker:
     return TargetMaker(mixer, [teacher], FRONTEND, seed=0, n_mixtures=1_000)
 
 
-def assert_equal(found: CachedTargets, expected: CachedTargets) -> None:
+def assert_equal(found: Targets, expected: Targets) -> None:
     assert found.teachers == expected.teachers
-    assert found.arrays.keys() == expected.arrays.keys()
-    for field, values in expected.arrays.items():
-        np.testing.assert_array_equal(found.arrays[field], values)
+    assert len(found) == len(expected)
+    everything = np.arange(len(expected))
+    arrays = found.batch(everything)
+    assert arrays.keys() == expected.batch(everything).keys()
+    for field, values in expected.batch(everything).items():
+        np.testing.assert_array_equal(arrays[field], values)
 
 
 def test_shards_are_resumed_identically_and_partial_files_ignored(
@@ -50,11 +60,12 @@ def test_shards_are_resumed_identically_and_partial_files_ignored(
 ) -> None:
     cache = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
     cache.build(lambda: maker, 1)
-    before = cache.load()
-    first, second = sorted(cache.folder.glob("shard-*.npz"))
+    loaded = cache.load()
+    before = TargetArrays(loaded.teachers, loaded.batch(np.arange(2 * SHARD_SIZE)))
+    first, second = sorted(cache.folder.glob("shard-*.npy"))
     first_bytes = first.read_bytes()
     second.unlink()
-    draft = cache.folder / ".shard-00001.npz.0123abcd.unfinished"
+    draft = cache.folder / ".shard-00001.npy.0123abcd.unfinished"
     draft.write_bytes(b"cut off")
     cache.build(lambda: maker, 1)
     draft.unlink()
@@ -79,8 +90,51 @@ def test_a_cache_has_as_many_mixtures_as_were_asked_for(
         np.testing.assert_allclose(targets.batch(indices)[field], values, rtol=2e-3, atol=2e-3)
     longer = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
     longer.build(lambda: maker, 1)
-    for field, values in targets.arrays.items():
-        np.testing.assert_array_equal(longer.load().arrays[field][:n_mixtures], values)
+    everything = np.arange(n_mixtures)
+    for field, values in targets.batch(everything).items():
+        np.testing.assert_array_equal(longer.load().batch(everything)[field], values)
+
+
+def test_a_batch_reads_its_own_mixtures_and_the_named_fields_alone(
+    maker: TargetMaker, tmp_path: Path
+) -> None:
+    cache = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
+    cache.build(lambda: maker, 1)
+    whole, indices = cache.load(), np.array([100, 3, 63, 64, 3])
+    everything = whole.batch(np.arange(2 * SHARD_SIZE))
+    assert {"mels", "sources", "bouts", "small.frame_logits"} <= everything.keys()
+    for fields in (set(everything), {"mels", "small.hidden.1"}, {"bouts"}):
+        batch = whole.only(fields).batch(indices)
+        assert batch.keys() == fields
+        for field, values in batch.items():
+            assert values.dtype == everything[field].dtype
+            np.testing.assert_array_equal(values, everything[field][indices])
+    with pytest.raises(IndexError):
+        whole.batch(np.array([2 * SHARD_SIZE]))
+    code = """if True:
+        import os, pathlib, resource, sys
+        import numpy as np
+        from distill.training.targets import TargetCache
+        targets = TargetCache(pathlib.Path(sys.argv[1]), 128).load().only({"mels"})
+        targets.batch(np.arange(4))
+        read = lambda: int(open("/proc/self/io").read().split()[1])
+        before, n_bytes = read(), targets.batch(np.arange(60, 68))["mels"].nbytes
+        assert n_bytes <= read() - before <= n_bytes + 1000, read() - before"""
+    subprocess.run([sys.executable, "-c", code, cache.folder], check=True)
+
+
+@pytest.mark.parametrize("left_bytes", [0, 100, -100])
+def test_a_shard_that_was_cut_off_is_named(
+    maker: TargetMaker, tmp_path: Path, left_bytes: int
+) -> None:
+    cache = TargetCache(tmp_path / "targets", 2 * SHARD_SIZE)
+    cache.build(lambda: maker, 1)
+    for shard in sorted(cache.folder.glob("shard-*.npy")):
+        content = shard.read_bytes()
+        shard.write_bytes(content[:left_bytes])
+        with pytest.raises(EdgeAudioError, match=rf"{shard.name} is not a whole shard: remove it"):
+            cache.load()
+        shard.write_bytes(content)
 
 
 def test_no_mixtures_at_all_are_refused_by_name(maker: TargetMaker, teacher: Teacher) -> None:

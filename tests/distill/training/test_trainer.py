@@ -17,7 +17,7 @@ from distill.training.distill import distill, start_student
 from distill.training.inputs import Masks
 from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
-from distill.training.targets import CachedTargets
+from distill.training.targets import CachedTargets, TargetArrays
 from distill.training.trainer import Trainer, load_student, open_accelerator
 from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import TINY_RECIPE
@@ -41,15 +41,16 @@ def assert_same_bits(a: Path, b: Path) -> None:
 
 def stop_after(trainer: Trainer, n_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills the run within a step, as Ctrl-C would."""
-    next_batch = trainer.targets.batch
+    forward = trainer.objective.forward
 
-    def batch(indices: np.ndarray) -> dict[str, np.ndarray]:
+    def interrupted(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if trainer.step == n_steps:
             raise KeyboardInterrupt
-        return next_batch(indices)
+        terms: dict[str, torch.Tensor] = forward(batch)
+        return terms
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.targets, "batch", batch)
+        patch.setattr(trainer.objective, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
 
@@ -218,8 +219,9 @@ def test_broken_loss_stops_the_run_and_keeps_the_last_checkpoint(
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     before = checkpoint.read_bytes()
     trainer = make_trainer(tmp_path / "run", targets)
-    poisoned = {**targets.arrays, field: np.full_like(targets.arrays[field], np.nan)}
-    trainer.targets = CachedTargets(targets.teachers, poisoned)
+    arrays = targets.batch(np.arange(len(targets)))
+    arrays[field] = np.full_like(arrays[field], np.nan)
+    trainer.targets = TargetArrays(targets.teachers, arrays)
     with pytest.raises(EdgeAudioError, match=r"loss is nan at step 3.*learning_rate"):
         trainer.run()
     assert checkpoint.read_bytes() == before
