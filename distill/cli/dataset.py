@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from distill.cli.draw_shares import draw_shares
 from distill.progress import tracked
 from edge_audio.cli.console import tell
 from edge_audio.support.text import printable_lines
@@ -37,7 +38,11 @@ def dataset() -> None:
     edge-audio dataset esc50 ESC-50-master            writes ESC-50-master/manifest.csv
     edge-audio dataset check ESC-50-master --decode   looks for what would spoil a training run
     edge-audio dataset shard audioset/ shards/        WebDataset tars, for millions of clips
+    edge-audio dataset draw-shares RECIPE             what a training run will hear how often
     """
+
+
+dataset.add_command(draw_shares)
 
 
 def _layout_command(layout: str, text: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from distill.data.checks import require_sound
 from distill.data.clip_feed import ClipFeed
@@ -24,6 +23,7 @@ from distill.runs.checkpoints import load_state
 from distill.students.student import Student
 from distill.teachers.config import TeacherConfig
 from distill.teachers.opening import open_teacher, teacher_fingerprint
+from distill.training.draws import Odds, draw_odds, hear_clips, listed_odds
 from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
 from distill.training.objective import Objective
 from distill.training.recipe import Recipe
@@ -101,30 +101,30 @@ def _inputs(
 def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes: int) -> Targets:
     """The recipe's teacher targets; missing parts of a cache are made."""
     indices, frontend = recipe.split.training_positions(clips), recipe.student.frontend
-    folder = named_clip_list().parent
+    folder, heard = named_clip_list().parent, [clips[index] for index in indices]
 
     def open_maker() -> TargetMaker:
         rate_hz = frontend.sample_rate_hz
         n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
-        odds = balance([clips[index] for index in indices])
-        mixing = recipe.mixture, rate_hz, n_samples, odds
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        mixing = recipe.mixture, rate_hz, n_samples
         mixer: DrawsMixtures
         if recipe.stream is None:
             store = ClipStore.open(folder, clips, rate_hz, cache_dir)
-            mixer = Mixer(store, indices, *mixing)
+            odds = clip_odds(recipe, clips, indices, store, cache_dir, device)
+            mixer = Mixer(store, indices, *mixing, odds)
         else:
             feed = ClipFeed(folder, clips, indices, rate_hz, recipe.seed, recipe.stream)
-            mixer = FeedMixer(feed, *mixing, mixtures_per_pool=SHARD_SIZE)
+            mixer = FeedMixer(feed, *mixing, listed_odds(heard), mixtures_per_pool=SHARD_SIZE)
         teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         n_mixtures = recipe.training.n_mixtures
         return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
 
     if not recipe.training.cache:
         return open_maker()
-    heard = [clips[index] for index in indices]
     parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed, recipe.stream)
-    key = cache_key(*parts, *files_behind(heard, recipe.teachers))
+    # With clips, teachers and their files, `draw` is all that the odds depend on.
+    key = cache_key(*parts, recipe.draw, *files_behind(heard, recipe.teachers))
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
     cache.build(open_maker, n_processes)
     return cache.load()
@@ -136,15 +136,20 @@ def files_behind(clips: Sequence[Clip], teachers: Sequence[TeacherConfig]) -> li
     return [audio, *(teacher_fingerprint(teacher, peers_dir()) for teacher in teachers)]
 
 
-def balance(clips: list[Clip]) -> NDArray[np.float64]:
-    """Odds of drawing each clip: one over the square root of its rarest label's count."""
-    counts: dict[str, int] = {}
-    for clip in clips:
-        for label in clip.labels:
-            counts[label] = counts.get(label, 0) + 1
-    rarest = [min((counts[label] for label in clip.labels), default=1) for clip in clips]
-    weights: NDArray[np.float64] = 1.0 / np.sqrt(np.array(rarest, float))
-    return weights
+def clip_odds(
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    indices: Sequence[int],
+    store: ClipStore,
+    cache_dir: Path,
+    device: str = "cpu",
+) -> Odds:
+    """Relative odds of drawing each of the training clips `indices` of a clip list."""
+    rate_hz, folder = recipe.student.frontend.sample_rate_hz, named_clip_list().parent
+    heard = hear_clips(recipe.teachers, folder, clips, store, rate_hz, cache_dir, device)
+    durations_s = [clips[index].duration_s for index in indices]
+    probabilities = None if heard is None else heard.probabilities[indices]
+    return draw_odds(recipe.draw, durations_s, probabilities)
 
 
 def check_start(recipe: Recipe, clips: list[Clip]) -> None:

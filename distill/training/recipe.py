@@ -15,6 +15,7 @@ from distill.runs.toml import convert, merge, read_table
 from distill.students.sizes import student_config
 from distill.students.student import StudentConfig
 from distill.teachers.config import TeacherConfig, TransformersConfig
+from distill.training.draws import DrawConfig
 from edge_audio.bundle.spec import Spec
 
 
@@ -102,6 +103,7 @@ class Recipe(Spec, frozen=True):
 
     stream: mix from a few clips at a time, for data that is too large to decode as a whole; each
         shard of the cache is then drawn from its own pool.
+    draw: how often each clip is drawn, unless they come in a stream.
     labels: names of the head's outputs; () stands for the 527 AudioSet classes.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
     blend: share of that student's weights in what `distill.publish` makes of this one.
@@ -117,6 +119,7 @@ class Recipe(Spec, frozen=True):
     student: StudentConfig = StudentConfig()
     loss: LossConfig = LossConfig()
     stream: FeedConfig | None = None
+    draw: DrawConfig = DrawConfig()
     start_from: str = ""
     blend: float = 0.0
     labels: tuple[str, ...] = ()

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from distill.data.clip_list import read_clip_list
 from distill.students.student import Student
-from distill.training.distill import balance, distill, start_student
+from distill.training.distill import distill, start_student
 from distill.training.trainer import load_student
 from edge_audio.errors import UsageError
 from tests.distill.workshop import TINY_RECIPE, write_clip_list
@@ -74,13 +73,3 @@ def test_quantization_aware_fine_tuning_goes_on_from_the_checkpoint(
     before = load_student(checkpoint)[0]
     moved = (tuned.head.weight - before.head.weight).abs()
     assert 0 < moved.max() <= 4 * recipe.training.learning_rate * 1.01
-
-
-def test_balance_favours_rare_labels(in_workshop: Path) -> None:
-    clips = read_clip_list(in_workshop / "data")
-    n_sirens = sum("Siren" in clip.labels for clip in clips)
-    common = [clip for clip in clips if "Siren" in clip.labels]
-    rare = next(clip for clip in clips if "Rain" in clip.labels)
-    odds = balance([*common, rare])
-    assert odds[-1] == 1.0
-    assert odds[:-1] == pytest.approx(n_sirens**-0.5)
