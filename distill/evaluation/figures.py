@@ -62,9 +62,9 @@ def draw_strange(results: StrangeResults, folder: Path) -> None:
     axes = figure.subplots()
     for index, model in enumerate(results.models):
         _draw_bars(axes, model, list(results.sets), index * height, height, f"C{index}")
-    names = [f"{name}\n{one.n_clips} clips" for name, one in results.sets.items()]
+    names = [f"{name}\n{one.n_clips:,} clips" for name, one in results.sets.items()]
     axes.set_yticks(np.arange(len(names)) + 0.4 - height / 2.0, names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.1, -0.3)
     axes.set(xlim=(0.0, 100.0), xlabel="clips with a listed label among the five highest, per cent")
     axes.grid(axis="x", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -26,7 +26,8 @@ def describe(results: StrangeResults) -> str:
     lines = [
         f"Clips of strange sources with any of the {results.n_labels} labels known to all models; "
         "a clip's score is the maximum over its steps (mn: clip logits; YAMNet: mean over its "
-        "windows). Intervals resample recordings.",
+        f"windows). mAP: over classes with at least {MIN_POSITIVES} clips, among these clips "
+        "alone, which is easy where they are few. Intervals resample recordings.",
         f"{HEARD}: by the clip list as it is, its recipe, or one of what it went on from, trains "
         "on some of the source.",
     ]
@@ -41,26 +42,29 @@ def describe(results: StrangeResults) -> str:
 
 
 def to_table(results: StrangeResults) -> Table:
-    """One column per model, and four rows per set of clips: per cent, with 95 % intervals."""
+    """One column per model, and rows for each set of clips: per cent, with 95 % intervals."""
     table = Table(caption="per cent (95 % interval)")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for model in results.models:
         table.add_column(printable(model.name), justify="right")
     for name, scored in results.sets.items():
-        title = f"{name}: {scored.n_clips} clips of {scored.n_groups} recordings"
-        table.add_row(title, *("" for _ in results.models))
+        title = f"{name}: {scored.n_clips:,} clips, {scored.n_groups:,} recordings"
+        nobody = all(name not in model.figures for model in results.models)
+        table.add_row(title, *(HEARD if nobody else "" for _ in results.models))
         for row, pick in _rows(results, name):
             table.add_row(f"  {row}", *(_cell(model, name, pick) for model in results.models))
     return table
 
 
 def _rows(results: StrangeResults, name: str) -> Iterator[tuple[str, Pick]]:
+    known = [model.figures[name] for model in results.models if name in model.figures]
+    if not known:
+        return
     for position, k in enumerate(HITS_AT):
         yield f"hit@{k}", _hit_at(position)
-    known = (model.figures[name] for model in results.models if name in model.figures)
-    precision = next((one.average_precision for one in known), None)
-    n_classes = precision.mean.n if precision else 0
-    yield f"mAP, {n_classes} classes with >= {MIN_POSITIVES} clips", _mean_average_precision
+    precision = known[0].average_precision
+    if precision:
+        yield f"mAP, {precision.mean.n} classes", _mean_average_precision
     yield "lwlrap", lambda figures: figures.lwlrap
 
 
