@@ -103,6 +103,9 @@ def _check_labels(clips: Sequence[Clip], labels: Collection[str]) -> Iterator[Pr
             foreign.append(f"{label!r} ({counts[label]} clips)")
     known = f"labels are none of the {len(labels)} known ones, so no model will report them"
     yield from _found("warning", known, foreign)
+    unlabelled = [clip.path for clip in clips if not clip.labels]
+    what = "clips have no labels, so that teachers alone say what is in them"
+    yield from _found("warning", what, unlabelled)
 
 
 def _similarity(one: str, other: str) -> float:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from distill.data.labels import known_names
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.support.files import errors_for_people, file_draft
@@ -20,7 +21,8 @@ COLUMNS = (
 
 class Clip(Spec, frozen=True):
     """One row of a clip list; `path` is relative to the list's folder, and may lead into a tar
-    (`shard-00000.tar/ab12.flac`). `source` is the repository that it came from, "" if the list does
+    (`shard-00000.tar/ab12.flac`). labels: see `known_names`; () where nobody
+    has said what sounds. `source` is the repository that it came from, "" if the list does
     not say."""
 
     path: str
@@ -108,7 +110,7 @@ def _read_row(row: dict[str, str], where: str) -> Clip:
         return Clip(
             path=row["path"],
             tier=sys.intern(row["tier"]),  # few distinct texts, and maybe millions of rows
-            labels=tuple(sys.intern(label) for label in row["labels"].split(";") if label),
+            labels=known_names(sys.intern(x) for x in row["labels"].split(";") if x),
             esc10_class=row["esc10_class"],
             esc50_class=row["esc50_class"],
             fold=int(row["fold"]),

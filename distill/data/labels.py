@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,20 @@ from edge_audio.support.folders import PEERS_ENV, peers_dir
 
 LABELS_NAME = "audioset_labels.csv"
 """Columns index, mid, display_name. The ontology is CC BY 4.0 (Google)."""
+
+BROADER = {
+    "Mouse click": "Clicking",
+    "Refrigerator hum": "Hum",
+    "Shower": "Water",
+}
+"""Labels of clip lists that AudioSet lacks -> its class that they are a kind of. Others, such as
+Washing machine or Page turn, have none but groups like Domestic sounds, which are no labels: they
+stay as they are, and no target is made of them (`edge-audio dataset check` names them)."""
+
+
+def known_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels by AudioSet's names where it has one (see BROADER), each once."""
+    return tuple(dict.fromkeys(BROADER.get(label, label) for label in labels))
 
 
 def audioset_labels() -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from distill.training.shards import Arrays
 
 
 class HumanLabels:
-    """`human` f32[N, C]: the labels that the clip list has for the clips in each
-    mixture."""
+    """`human` f32[N, C]: 1 for the labels that the clip list has for the clips in each mixture, 0
+    for others; -1 for others where a clip without labels sounds, in which they may be."""
 
     fields = ("sources",)
 
@@ -27,20 +27,26 @@ class HumanLabels:
         self._table = np.zeros((len(clips) + 1, len(labels)), bool)  # source -1: the last row
         for row, clip in enumerate(clips):
             self._table[row, [column[name] for name in clip.labels if name in column]] = True
+        self._is_unknown = np.array([*(not clip.labels for clip in clips), False])
 
     def __call__(self, batch: Arrays, step: int) -> Arrays:
-        return {"human": np.any(self._table[batch["sources"]], axis=1)}
+        human = np.any(self._table[batch["sources"]], axis=1).astype(np.float32)
+        is_unknown = np.any(self._is_unknown[batch["sources"]], axis=1, keepdims=True)
+        human[is_unknown & (human == 0.0)] = -1.0
+        return {"human": human}
 
 
 class StrongLabels:
     """`strong` f32[N, T, C]: of the labels of the clips in each mixture, 1 in the tokens in which
     such a clip sounds and 0 in the others; 0 for the clip list's labels that cannot be expected
-    beside them; -1 for all others."""
+    beside them; -1 for all others. Where a clip without labels sounds, which may have any, nothing
+    is 0."""
 
     fields = ("mels", "sources", "bouts")
 
     def __init__(self, clips: Sequence[Clip], labels: Sequence[str], student: Student) -> None:
         column = {name: index for index, name in enumerate(labels)}
+        self._is_unknown = np.array([not clip.labels for clip in clips])
         self._columns = [[column[x] for x in clip.labels if x in column] for clip in clips]
         known = sorted({x for clip in clips for x in clip.labels} & set(column))
         self._known = np.zeros(len(labels), bool)
@@ -58,9 +64,10 @@ class StrongLabels:
         strong = np.full((n, n_frames // self._n_frames, len(self._known)), -1, np.float32)
         for row, sources, bouts in zip(strong, batch["sources"], batch["bouts"], strict=True):
             sounding = sources[sources >= 0]
-            row[:, self._known & ~self._expected[sounding].any(axis=0)] = 0.0
-            for source in sounding:
-                row[:, self._columns[source]] = 0.0
+            if not self._is_unknown[sounding].any():
+                row[:, self._known & ~self._expected[sounding].any(axis=0)] = 0.0
+                for source in sounding:
+                    row[:, self._columns[source]] = 0.0
             for position, start, stop in bouts[bouts[:, 0] >= 0]:
                 tokens = row[self._tokens(start, stop)]
                 tokens[:, self._columns[sources[position]]] = 1.0

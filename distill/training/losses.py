@@ -59,10 +59,10 @@ def clip_probability(frame_probability: Tensor) -> Tensor:
 
 def clip_loss(logits: Tensor, probabilities: Tensor) -> Tensor:
     """Binary cross-entropy of the pooled frame logits [B, T, C] against [B, C], summed over the
-    classes."""
+    classes; -1 is left out."""
     pooled = clip_probability(torch.sigmoid(logits)).clamp(1e-6, 1.0 - 1e-6)
     likelihood = probabilities * pooled.log() + (1.0 - probabilities) * torch.log1p(-pooled)
-    return -likelihood.sum() / len(logits)
+    return -(likelihood * (probabilities >= 0.0)).sum() / len(logits)
 
 
 def layer_loss(predicted: Tensor, target: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from distill.data.datasets.base import Listed, find_audio, read_table
 from distill.data.licences import licence_tier
 from edge_audio.errors import UsageError
 
-# AudioSet display names of each class. "Can opening", "Drinking, sipping", "Mouse click" and
-# "Washing machine" are none: AudioSet has no such class.
+# AudioSet display names of each class. "Can opening", "Drinking, sipping" and "Washing machine" are
+# none: AudioSet has no such class.
 LABELS = {
     "airplane": ("Fixed-wing aircraft, airplane", "Aircraft"),
     "breathing": ("Breathing",),
@@ -45,7 +45,7 @@ LABELS = {
     "insects": ("Insect", "Buzz"),
     "keyboard_typing": ("Typing", "Computer keyboard"),
     "laughing": ("Laughter",),
-    "mouse_click": ("Mouse click", "Clicking"),
+    "mouse_click": ("Clicking",),
     "pig": ("Pig", "Oink"),
     "pouring_water": ("Pour", "Water"),
     "rain": ("Rain",),

@@ -93,14 +93,18 @@ def test_audio_check_names_every_damaged_clip(tmp_path: Path) -> None:
         assert name in problem.message
 
 
-def test_shared_clip_list_is_sound_but_for_leaks_foreign_labels_and_two_licences(
+def test_shared_clip_list_is_sound_but_for_what_is_known_of_it(
     clip_list: Path, peers_dir: Path
 ) -> None:
     from distill.data.labels import LABELS_NAME, read_class_map
 
     labels = read_class_map(peers_dir / LABELS_NAME)
-    foreign, leaks, forbidden = require_sound(clip_list.parent, read_clip_list(clip_list), labels)
+    foreign, unlabelled, leaks, forbidden = require_sound(
+        clip_list.parent, read_clip_list(clip_list), labels
+    )
+    assert foreign.message.startswith("13 labels are none of the 527")
     assert "'Can opening' (42 clips)" in foreign.message
+    assert unlabelled.message.startswith("1754 clips have no labels")
     assert all(group in leaks.message for group in LEAKING_GROUPS)
     assert forbidden.message.startswith("2 clips are of tier A or B, though their licences")
     assert forbidden.message.count("Sampling+") == 2

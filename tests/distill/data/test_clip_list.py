@@ -63,6 +63,13 @@ def test_folder_without_manifest_says_which_variable_to_set(
         named_clip_list()
 
 
+def test_labels_that_audioset_lacks_become_what_they_are_a_kind_of(tmp_path: Path) -> None:
+    labels = "Mouse click;Clicking;Washing machine;Shower"
+    workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g", labels=labels)])
+    (clip,) = read_clip_list(tmp_path)
+    assert clip.labels == ("Clicking", "Washing machine", "Water")
+
+
 def test_a_list_of_another_name_is_named_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

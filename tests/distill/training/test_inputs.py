@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from distill.data.clip_list import read_clip_list
@@ -40,6 +41,28 @@ def test_human_labels_are_those_of_all_sources(in_workshop: Path) -> None:
     human = HumanLabels(clips, labels)({"sources": sources}, 0)["human"]
     named = [{labels[column] for column in np.flatnonzero(row)} for row in human]
     assert named == [{"Siren", "Rain"}, set(), {"Rain"}]
+
+
+def test_a_clip_without_labels_says_of_no_label_that_it_is_absent(in_workshop: Path) -> None:
+    clips, labels = read_clip_list(in_workshop / "data"), audioset_labels()
+    siren = next(i for i, clip in enumerate(clips) if clip.labels == ("Siren",))
+    rain = next(i for i, clip in enumerate(clips) if clip.labels == ("Rain",))
+    clips[rain] = msgspec.structs.replace(clips[rain], labels=())
+    sources = np.array([[siren, rain, -1], [siren, -1, -1], [rain, -1, -1]])
+    human = HumanLabels(clips, labels)({"sources": sources}, 0)["human"]
+    at = labels.index("Siren")
+    assert human[:, at].tolist() == [1, 1, -1]
+    assert np.unique(np.delete(human, at, axis=1), axis=1).T.tolist() == [[-1, 0, -1]]
+    student = Student(StudentConfig(delay_ms=40.0))
+    token = round(student.token_s * 16_000)
+    mels = np.zeros((2, 10 * student.frames_per_step, 64), np.float16)
+    bouts = np.array([[[0, 2 * token, 3 * token - 1], [1, 0, 9 * token]]] * 2)
+    bouts[1, 1] = -1, 0, 0
+    batch = {"mels": mels, "sources": sources[:2], "bouts": bouts}
+    strong = StrongLabels(clips, labels, student)(batch, 0)["strong"]
+    assert strong[0, :, at].tolist() == [-1, -1, 1, 1, -1, -1, -1, -1, -1, -1]
+    assert (np.delete(strong[0], at, axis=1) == -1).all()
+    assert strong[1, :, at].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
 
 
 def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop: Path) -> None:

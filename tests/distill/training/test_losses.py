@@ -102,6 +102,13 @@ def test_attack_makes_the_beginning_of_a_sound_count_more() -> None:
     assert loss(1, attack=2.0) == pytest.approx(3.0 * loss(7, attack=2.0), rel=0.01)
 
 
+def test_clip_loss_leaves_out_what_is_unknown() -> None:
+    logits = torch.randn(2, 5, 3)
+    some = torch.tensor([[1.0, 0.0, -1.0], [0.0, -1.0, -1.0]])
+    known = [clip_loss(logits[:1, :, :2], some[:1, :2]), clip_loss(logits[1:, :, :1], some[1:, :1])]
+    assert clip_loss(logits, some).item() == pytest.approx(torch.stack(known).mean().item())
+
+
 def test_strong_loss_counts_listed_labels_alone_and_by_the_teachers_belief() -> None:
     logits = torch.zeros(1, 2, 3)
     sure, unsure = torch.full((1, 3), 20.0), torch.full((1, 3), -20.0)
