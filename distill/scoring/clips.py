@@ -16,6 +16,7 @@ from distill.students.student import Student, StudentOutput
 from distill.teachers.base import Teacher
 from distill.teachers.yamnet import YamnetTeacher
 from edge_audio.backends import open_backend
+from edge_audio.backends.base import silence
 from edge_audio.bundle.spec import EventSpec, ModelSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
@@ -45,7 +46,7 @@ class Scorer(Protocol):
 
 
 class StudentScorer:
-    """A student in PyTorch, from a fresh state per clip. labels: () stands for AudioSet's."""
+    """A student in PyTorch, each clip as the start of a stream. labels: () stands for AudioSet's."""
 
     def __init__(self, name: str, student: Student, labels: tuple[str, ...] = ()) -> None:
         self.name, self.labels = name, labels or audioset_labels()
@@ -63,10 +64,11 @@ class StudentScorer:
 
     def _output(self, samples: FloatArray) -> StudentOutput:
         padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
-        frames = torch.from_numpy(log_mel(self.spec.frontend, padded))
+        n_quiet = self.spec.quiet_steps
+        frames = [*[silence(self.spec)[0]] * n_quiet, log_mel(self.spec.frontend, padded)]
         with torch.inference_mode():
-            output: StudentOutput = self._student(frames[None])
-        return output
+            output: StudentOutput = self._student(torch.from_numpy(np.concatenate(frames))[None])
+        return StudentOutput(output.logits[:, n_quiet:], output.embedding[:, n_quiet:])
 
 
 class BundleScorer:

@@ -15,6 +15,12 @@ from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
 
 
+QUIET_S = 2.0
+"""Of silence, which a stream begins behind. From zeros, students name music in whatever they hear
+first; behind much more than they are trained on without a sound in it, they say "Silence" for too
+long (benchmarks/first_second.py)."""
+
+
 class StudentConfig(Spec, frozen=True):
     """Shape of a student.
 
@@ -149,4 +155,5 @@ class Student(nn.Module):
             frames=TensorSpec(name="frames", shape=(1, self.frames_per_step, n_mels)),
             scores=TensorSpec(name="scores", shape=(1, self.config.n_classes)),
             state=self.state_specs(),
+            quiet_steps=round(QUIET_S / self.token_s),
         )

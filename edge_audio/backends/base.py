@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.errors import BackendError
-from edge_audio.features.frontend import Transform
+from edge_audio.features.frontend import Transform, log_mel
 
 State = tuple[np.ndarray, ...]
+Step = Callable[[NDArray[np.float32], State], tuple[NDArray[np.float32], State]]
 Signature = Mapping[str, TensorSpec]  # tensor name -> what the model file says about it
 
 
@@ -33,7 +34,8 @@ class Backend(Protocol):
         ...
 
     def initial_state(self) -> State:
-        """Zeros: the state at the start of a stream, in the order of `spec.state`."""
+        """The state at the start of a stream, in the order of `spec.state`: what `quiet_steps` of
+        silence leave of zeros. It belongs to the caller."""
         ...
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
@@ -59,6 +61,27 @@ def run_steps(
 def zero_state(spec: ModelSpec) -> State:
     """Fresh zeros for every state tensor."""
     return tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in spec.state)
+
+
+def silence(spec: ModelSpec) -> NDArray[np.float32]:
+    """The input of one step, of the shape of `spec.frames`, where every sample is 0."""
+    samples = np.zeros(spec.overlap_samples + spec.step_samples, np.float32)
+    return (samples if spec.input == "samples" else log_mel(spec.frontend, samples))[None]
+
+
+def quiet_state(spec: ModelSpec, step: Step) -> State:
+    """What `spec.quiet_steps` steps of silence leave of zeros, by a backend's own arithmetic."""
+    state = zero_state(spec)
+    if spec.quiet_steps:
+        quiet = silence(spec)
+        for _ in range(spec.quiet_steps):
+            _, state = step(quiet, state)
+    return state
+
+
+def copy_state(state: State) -> State:
+    """Arrays of the caller's own."""
+    return tuple(array.copy() for array in state)
 
 
 def input_names(spec: ModelSpec) -> list[str]:

@@ -21,9 +21,10 @@ from edge_audio.backends.base import (
     Signature,
     State,
     check_signature,
+    copy_state,
     input_names,
     output_names,
-    zero_state,
+    quiet_state,
 )
 from edge_audio.backends.compiler import (
     CPP,
@@ -87,13 +88,14 @@ class ExecutorchBackend:
             raise BackendError(
                 f"ExecuTorch cannot bind the tensors of {EXECUTORCH.file}: error {code}"
             )
+        self._initial_state = quiet_state(spec, self.step)
 
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
             self._shim.ea_et_close(handle)
 
     def initial_state(self) -> State:
-        return zero_state(self.spec)
+        return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         with self._lock:

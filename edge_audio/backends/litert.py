@@ -18,9 +18,10 @@ from edge_audio.backends.base import (
     Signature,
     State,
     check_signature,
+    copy_state,
     input_names,
     output_names,
-    zero_state,
+    quiet_state,
 )
 from edge_audio.backends.golden import replay
 from edge_audio.backends.registry import INSTALL_HINT, LITERT
@@ -44,16 +45,13 @@ class LitertBackend:
         """
         self.spec = spec
         interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner(_signature_name(interpreter))
-        inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        check_signature(spec, _signature(inputs), _signature(outputs), LITERT.file)
         self._interpreter = interpreter  # owns the memory that the views look at
-        self._inputs = [_view(interpreter, inputs[name]["index"]) for name in input_names(spec)]
-        self._outputs = [_view(interpreter, outputs[name]["index"]) for name in output_names(spec)]
+        self._inputs, self._outputs = _views(interpreter, spec)
         self._lock = threading.Lock()  # the tensors are one set of buffers for all streams
+        self._initial_state = quiet_state(spec, self.step)
 
     def initial_state(self) -> State:
-        return zero_state(self.spec)
+        return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         with self._lock:
@@ -103,6 +101,18 @@ def _load(bundle: Bundle, interpreter_class: Any, n_threads: int) -> LitertBacke
         raise BackendError(
             f"{LITERT.title} cannot load {bundle.path / LITERT.file}: {reason}"
         ) from error
+
+
+def _views(interpreter: Any, spec: ModelSpec) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of the inputs and of the outputs. Raises BackendError where they are not those of `spec`. The
+    runner is gone afterwards: as long as there is one, the interpreter refuses to run."""
+    runner = interpreter.get_signature_runner(_signature_name(interpreter))
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    check_signature(spec, _signature(inputs), _signature(outputs), LITERT.file)
+    return (
+        [_view(interpreter, inputs[name]["index"]) for name in input_names(spec)],
+        [_view(interpreter, outputs[name]["index"]) for name in output_names(spec)],
+    )
 
 
 def _view(interpreter: Any, tensor_id: int) -> np.ndarray:

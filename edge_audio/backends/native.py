@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import State, zero_state
+from edge_audio.backends.base import State, copy_state
 from edge_audio.backends.compiler import (
     C,
     cached_library,
@@ -101,8 +101,10 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.ea_network_size.argtypes = library.ea_scratch_size.argtypes = (pointer,)
     library.ea_open.argtypes = (pointer, pointer, size)
     library.ea_log_mel.argtypes = (pointer, pointer, size, pointer, pointer)
+    library.ea_begin.argtypes = (pointer, pointer, pointer, pointer)
     library.ea_step.argtypes = (pointer, pointer, pointer, pointer, pointer)
-    library.ea_log_mel.restype = library.ea_step.restype = None
+    for name in ("ea_log_mel", "ea_begin", "ea_step"):
+        getattr(library, name).restype = None
     return library
 
 
@@ -142,9 +144,11 @@ class NativeBackend:
         self._scratch = _aligned(library.ea_scratch_size(address))
         buffers = (self._network, self._frames, self._scores, self._scratch)
         self._step_arguments = _addresses(self._model, *buffers)
+        library.ea_begin(*_addresses(self._model, self._network, self._scores, self._scratch))
+        self._initial_state = (self._network.copy(),)
 
     def initial_state(self) -> State:
-        return zero_state(self.spec)
+        return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         with self._lock:

@@ -15,9 +15,10 @@ from edge_audio.backends.base import (
     Signature,
     State,
     check_signature,
+    copy_state,
     input_names,
     output_names,
-    zero_state,
+    quiet_state,
 )
 from edge_audio.backends.registry import ONNX
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
@@ -44,9 +45,10 @@ class OnnxBackend:
         self._input_names = input_names(spec)
         self._output_names = output_names(spec)
         self._session = session
+        self._initial_state = quiet_state(spec, self.step)
 
     def initial_state(self) -> State:
-        return zero_state(self.spec)
+        return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         feeds = dict(zip(self._input_names, (frames, *state), strict=True))

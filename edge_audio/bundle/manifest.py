@@ -14,7 +14,8 @@ from edge_audio.bundle.spec import EventSpec, ModelSpec, Spec
 from edge_audio.errors import BundleError
 from edge_audio.support.text import CONTROL, check_name, one_line
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLDEST_SCHEMA_VERSION = 1  # its streams begin with zeros
 MANIFEST_NAME = "manifest.json"
 
 MAX_MANIFEST_BYTES = 1 << 20  # in memory it may take twenty times as much
@@ -122,7 +123,7 @@ def decode_manifest(raw: bytes, path: Path) -> Manifest:
         if version > SCHEMA_VERSION:
             found = one_line(str(version), 20)
             raise BundleError(f"{path} has schema version {found}: update edge-audio")
-        if version != SCHEMA_VERSION:
+        if version < OLDEST_SCHEMA_VERSION:
             found = one_line(str(version), 20)
             raise BundleError(f"{path} has unknown schema version {found}: export it again")
         return msgspec.json.decode(raw, type=Manifest)

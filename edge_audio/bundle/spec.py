@@ -23,6 +23,7 @@ MAX_MELS = 256
 MAX_FRAMES_PER_STEP = 1_000
 MAX_DIMS = 8
 MAX_STATE_ELEMENTS = 1 << 22  # 16 MB of float32, for each stream
+MAX_QUIET_STEPS = 1_000
 
 
 def _is_amount(value: float) -> bool:
@@ -102,8 +103,10 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
     input: "frames", or "samples" where the front end is part of the graph.
     frames: the input, [1, frames_per_step, n_mels]; or [1, step_samples] samples in [-1, 1].
     scores: output [1, n_labels], probabilities in [0, 1], independent per label.
-    state: tensors carried between steps, all zero at the start of a stream. The graph returns
-        the successor of state `name` under the name `name + "_next"`.
+    state: tensors carried between steps. The graph returns the successor of state `name` under
+        the name `name + "_next"`.
+    quiet_steps: a stream begins with the state that so many steps of digital silence leave of
+        zeros; 0 = with zeros.
     latency_ms: algorithmic latency: the longest time from a sound reaching the front end to
         the end of the first step that contains all of its frame (window + stacking + delay).
     """
@@ -115,8 +118,11 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
     frames: TensorSpec
     scores: TensorSpec
     state: tuple[TensorSpec, ...]
+    quiet_steps: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.quiet_steps <= MAX_QUIET_STEPS:
+            raise ValueError(f"need 0 <= quiet_steps <= {MAX_QUIET_STEPS}")
         if not 1 <= self.frames_per_step <= MAX_FRAMES_PER_STEP:
             raise ValueError(f"need 1 <= frames_per_step <= {MAX_FRAMES_PER_STEP}")
         if not _is_amount(self.latency_ms):

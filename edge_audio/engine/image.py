@@ -24,7 +24,8 @@ from edge_audio.events.detector import smoothing_factor
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 
 IMAGE_MAGIC = b"EAI1"
-IMAGE_VERSION = 1
+IMAGE_VERSION = 2
+WEIGHTS_VERSION = 1  # of engine.bin
 ENGINE_FILE = "engine.bin"
 SHARED_FILE = "model.tflite"
 
@@ -72,9 +73,9 @@ class Weights(Spec, frozen=True):
             raise BundleError(
                 f"{ENGINE_FILE} is damaged: {error}; restore the original bundle"
             ) from error
-        if weights.version != IMAGE_VERSION:
+        if weights.version != WEIGHTS_VERSION:
             raise BundleError(
-                f"{ENGINE_FILE} is of version {weights.version}, this is {IMAGE_VERSION}: export "
+                f"{ENGINE_FILE} is of version {weights.version}, this is {WEIGHTS_VERSION}: export "
                 "the bundle again with this version of edge-audio"
             )
         return weights
@@ -187,6 +188,7 @@ def _sizes(manifest: Manifest, weights: Weights, n_labels: int, state: StateType
         weights.embedding_dim,
         int(state == "int16"),
         *(max(0, wait) for wait in waits),
+        model.quiet_steps,
     ) + _floats(
         (
             smoothing_factor(events.smoothing_s, model.step_s),

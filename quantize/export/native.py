@@ -29,7 +29,7 @@ from distill.students.stem import CausalConv
 from distill.students.student import Student
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.engine.image import IMAGE_VERSION, Weights, numbers, padded
+from edge_audio.engine.image import WEIGHTS_VERSION, Weights, numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
 from edge_audio.support.arrays import FloatArray
@@ -62,7 +62,7 @@ def export_native(graph: StepGraph, scheme: Scheme) -> bytes:
     writer.linear("embed", student.embed)
     writer.linear("head", student.head)
     return Weights(
-        version=IMAGE_VERSION,
+        version=WEIGHTS_VERSION,
         channels=student.stem.project.out_features,
         n_convs=len(student.stem.convs),
         n_blocks=len(student.blocks),

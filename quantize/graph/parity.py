@@ -11,7 +11,7 @@ from edge_audio.backends import Backend
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.graph.step import StepGraph, zero_inputs
+from quantize.graph.step import StepGraph, initial_state
 
 
 def input_rows(spec: ModelSpec, samples: FloatArray) -> FloatArray:
@@ -28,8 +28,7 @@ def step_blocks(spec: ModelSpec, rows: FloatArray) -> Iterator[FloatArray]:
 
 def eager_scores(graph: StepGraph, rows: FloatArray) -> FloatArray:
     """`input_rows` -> scores [n_steps, n_labels] of the PyTorch step."""
-    state = zero_inputs(graph.spec)
-    state.pop(graph.spec.frames.name)
+    state = initial_state(graph)
     scores = []
     with torch.inference_mode():
         for block in step_blocks(graph.spec, rows):

@@ -13,6 +13,7 @@ from torch.nn.functional import conv1d
 
 from distill.students.state import flatten, names, unflatten
 from distill.students.student import Student
+from edge_audio.backends.base import silence
 from edge_audio.bundle.spec import DType, ModelSpec, TensorSpec
 from edge_audio.features.frontend import hann_window, mel_weights
 from quantize.graph.layers import StateRounding
@@ -117,8 +118,20 @@ class SampleStepGraph(StepGraph):
         return frames.transpose(1, 2)
 
 
+def initial_state(graph: StepGraph) -> dict[str, Tensor]:
+    """The state at the start of a stream, by name: what `quiet_steps` of silence leave of zeros."""
+    spec = graph.spec
+    _, *zeros = zero_inputs(spec).items()
+    state, quiet = dict(zeros), torch.from_numpy(silence(spec))
+    with torch.inference_mode():
+        for _ in range(spec.quiet_steps):
+            outputs = graph(quiet, **state)
+            state = {name: outputs[f"{name}_next"] for name in state}
+    return state
+
+
 def zero_inputs(spec: ModelSpec) -> dict[str, Tensor]:
-    """The inputs at the start of a stream, by name."""
+    """Zeros for all inputs, by name."""
     return {
         tensor.name: torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype])
         for tensor in (spec.frames, *spec.state)

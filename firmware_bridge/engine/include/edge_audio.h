@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define EA_IMAGE_VERSION 1u
+#define EA_IMAGE_VERSION 2u /* images of version 1 are read too: their streams begin with zeros */
 
 typedef enum {
     EA_OK = 0,
@@ -81,7 +81,9 @@ ea_status ea_push(ea_stream *stream, const int16_t *samples, size_t n, ea_event 
  * EA_EVENTS_FULL call it again for the rest. */
 ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t *n_events);
 
-/* Starts anew, with the thresholds as they are. */
+/* Starts anew, with the thresholds as they are: with the state that some seconds of silence leave,
+ * for which the network takes as many steps as the image says. So does ea_init, and the first
+ * ea_push after ea_flush. */
 void ea_reset(ea_stream *stream);
 
 /* [ea_n_labels] probabilities after the latest step; zeros before the first. */
@@ -110,8 +112,11 @@ uint32_t ea_image_crc32(const ea_model *model); /* names the weights, labels and
 void ea_log_mel(const ea_model *model, const float *samples, size_t n_frames, float *frames,
                 void *scratch);
 
-/* frames [frames_per_step][n_mels] -> scores [n_labels]; `network` has ea_network_size bytes,
- * all zero at the start of a stream, and is changed. */
+/* Makes `network`, of ea_network_size bytes, what it is at the start of a stream. scores [n_labels]
+ * and scratch are working memory. */
+void ea_begin(const ea_model *model, void *network, float *scores, void *scratch);
+
+/* frames [frames_per_step][n_mels] -> scores [n_labels]; `network` is changed. */
 void ea_step(const ea_model *model, void *network, const float *frames, float *scores,
              void *scratch);
 

@@ -129,6 +129,7 @@ typedef struct {
     uint32_t sample_rate_hz, window, hop, fft_size, n_mels, frames_per_step;
     uint32_t n_labels, channels, n_convs, n_blocks, embedding_dim, has_int16_state;
     uint32_t min_on_steps, min_off_steps;
+    uint32_t quiet_steps; /* of silence, which a stream begins behind */
     float smoothing, bound, log_floor, log_mean, log_gain;
     const char *labels;              /* n_labels strings in a row */
     const float *on, *off;           /* [n_labels] */

@@ -7,6 +7,7 @@
 
 #define MAGIC 0x31494145u  /* "EAI1" */
 #define MAX_ROW_SUM 65535u /* of |weights|: times 32768 it still fits an int32 */
+#define MAX_QUIET_STEPS 1000u
 
 typedef struct {
     const uint8_t *at;
@@ -276,7 +277,7 @@ static void take_block(cursor *c, ea_block *block, uint32_t channels) {
 
 /* Image */
 
-static void take_sizes(cursor *c, ea_model *model) {
+static void take_sizes(cursor *c, ea_model *model, uint32_t version) {
     model->sample_rate_hz = take_word(c, 1, 1000000);
     model->window = take_limited(c, 1, EA_MAX_SIZE);
     model->hop = take_word(c, 1, model->window);
@@ -291,6 +292,7 @@ static void take_sizes(cursor *c, ea_model *model) {
     model->has_int16_state = take_word(c, 0, 1);
     model->min_on_steps = take_word(c, 0, 1u << 30);
     model->min_off_steps = take_word(c, 0, 1u << 30);
+    model->quiet_steps = version > 1 ? take_word(c, 0, MAX_QUIET_STEPS) : 0;
     if (!((EA_STATES) >> model->has_int16_state & 1u)) refuse(c, EA_TOO_LARGE);
     require(c, (model->fft_size & (model->fft_size - 1)) == 0 && model->window <= model->fft_size);
     require(c, model->channels % EA_TILE == 0);
@@ -305,9 +307,9 @@ static void take_settings(cursor *c, ea_model *model) {
     require(c, model->log_floor >= 1e-30f && model->smoothing > 0.0f && model->smoothing <= 1.0f);
 }
 
-static ea_status read_image(cursor *c, ea_model *model) {
+static ea_status read_image(cursor *c, ea_model *model, uint32_t version) {
     uint32_t i;
-    take_sizes(c, model);
+    take_sizes(c, model, version);
     take_settings(c, model);
     if (c->status != EA_OK) return c->status;
     take_labels(c, model);
@@ -347,7 +349,7 @@ EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
     if (!model || !image) return EA_BAD_ARGUMENT;
     if ((uintptr_t)image % EA_ALIGNMENT) return EA_UNALIGNED;
     if (n_bytes < HEADER_BYTES || n_bytes >= 1u << 27 || header[0] != MAGIC) return EA_BAD_IMAGE;
-    if (header[1] != EA_IMAGE_VERSION) return EA_BAD_VERSION;
+    if (header[1] < 1 || header[1] > EA_IMAGE_VERSION) return EA_BAD_VERSION;
     if (header[2] != n_bytes) return EA_BAD_IMAGE;
     c.at = (const uint8_t *)image + HEADER_BYTES;
     c.left = (uint32_t)n_bytes - HEADER_BYTES;
@@ -360,7 +362,7 @@ EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
     model->image = image;
     model->n_bytes = (uint32_t)n_bytes;
     model->crc32 = header[3];
-    return read_image(&c, model);
+    return read_image(&c, model, header[1]);
 }
 
 uint32_t ea_n_labels(const ea_model *model) { return model->n_labels; }

@@ -52,6 +52,15 @@ int ea_hear_frame(const ea_model *model, void *network, const float *frame, floa
     return 1;
 }
 
+EA_COLD void ea_begin(const ea_model *model, void *network, float *scores, void *scratch) {
+    float *frame = ea_frames(model, scratch), silence = ea_silence(model);
+    uint32_t *words = network, i;
+    for (i = 0; i < model->network_bytes / 4; i++) words[i] = 0;
+    for (i = 0; i < model->n_mels; i++) frame[i] = silence;
+    for (i = 0; i < model->quiet_steps * model->frames_per_step; i++)
+        (void)ea_hear_frame(model, network, frame, scores, scratch);
+}
+
 void ea_step(const ea_model *model, void *network, const float *frames, float *scores,
              void *scratch) {
     uint32_t i;

@@ -74,9 +74,8 @@ EA_COLD ea_status ea_init(ea_stream **stream, const ea_model *model, void *memor
 
 EA_COLD void ea_reset(ea_stream *stream) {
     const ea_model *model = stream->model;
-    uint32_t *network = stream->network;
     uint32_t i;
-    for (i = 0; i < model->network_bytes / 4; i++) network[i] = 0;
+    ea_begin(model, stream->network, stream->scores, stream->scratch);
     for (i = 0; i < model->n_labels; i++) {
         stream->scores[i] = stream->smoothed[i] = stream->peak[i] = 0.0f;
         stream->crossed[i] = 0;
