@@ -82,6 +82,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
             "state",
             f"{len(model.state)} tensors, {n_state:,} numbers, {_n_bytes(model) / 1024:.0f} KiB",
         ),
+        ("a stream begins", f"with the state that {model.quiet_steps} steps of silence leave"),
         ("algorithmic latency", f"{model.latency_ms:g} ms"),
         ("smoothing of scores", f"time constant {_ms(events.smoothing_s)}"),
         ("a start is reported", f"{_ms(events.min_on_s)} after the score has reached `on`"),

@@ -51,7 +51,7 @@ class Layout:
     def _read(self) -> None:
         self._mark("sizes")
         _, window, _, fft_size, n_mels, _, n_labels, d, n_convs, n_blocks, n_embed, *_ = (
-            self._words(14)
+            self._words(15)
         )
         self._mark("settings")
         self._skip(5 * 4)

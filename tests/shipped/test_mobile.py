@@ -65,6 +65,7 @@ class JSONObject(text: String) {
     fun getDouble(key: String): Double = 0.0
     fun getString(key: String): String = ""
     fun optString(key: String): String = ""
+    fun optInt(key: String): Int = 0
     fun getJSONArray(key: String): JSONArray = JSONArray()
     fun getJSONObject(key: String): JSONObject = JSONObject("")
 }

@@ -57,7 +57,7 @@ def test_an_altered_image_is_refused_wherever_it_is(library: ctypes.CDLL) -> Non
 def test_other_magic_and_versions_are_refused(library: ctypes.CDLL) -> None:
     image = zoo_image("mixed")
     assert status(library, b"TFL3" + image[4:]) == BAD_IMAGE
-    for version in (0, 2, 2**32 - 1):
+    for version in (0, 3, 2**32 - 1):
         assert status(library, sealed(image[HEADER_BYTES:], version)) == BAD_VERSION
 
 
@@ -78,6 +78,7 @@ CONTRADICTIONS: dict[str, dict[int, tuple[int, ...]]] = {
         11: (2,),  # state
         12: (2**31,),  # steps to wait
         13: (2**31,),
+        14: (1001, 2**32 - 1),  # steps of silence
     },
     "settings": {
         0: (0, 0x40000000, 0x7FC00000),  # smoothing of 0, 2, nan

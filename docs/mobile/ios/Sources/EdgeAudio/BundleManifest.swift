@@ -53,6 +53,9 @@ public struct ModelSpec: Decodable {
     /// Absent from manifests older than this choice, which all take frames.
     let inputKind: String?
 
+    /// Of silence, which a stream begins behind; absent from manifests older than these.
+    let quietSteps: Int?
+
     public var stepSamples: Int { framesPerStep * frontend.hopSamples }
 
     public var stepS: Double {
@@ -75,6 +78,7 @@ public struct ModelSpec: Decodable {
         case scores = "scores"
         case state = "state"
         case inputKind = "input"
+        case quietSteps = "quiet_steps"
     }
 }
 
@@ -118,7 +122,7 @@ public struct FileEntry: Decodable {
 /// The part of manifest.json that an app needs.
 public struct Manifest: Decodable {
     static let fileName = "manifest.json"
-    static let schemaVersion = 1
+    static let schemaVersion = 2
 
     public let name: String
     public let labels: [String]
@@ -137,7 +141,7 @@ public struct Manifest: Decodable {
     /// Throws BundleError, or DecodingError for a damaged file.
     public static func parse(_ json: Data) throws -> Manifest {
         let version = try JSONDecoder().decode(Schema.self, from: json).version
-        guard version == schemaVersion else {
+        guard (1...schemaVersion).contains(version) else {
             throw BundleError("schema version \(version) is unknown: update the app")
         }
         let manifest = try JSONDecoder().decode(Manifest.self, from: json)

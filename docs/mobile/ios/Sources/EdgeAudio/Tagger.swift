@@ -4,6 +4,7 @@ public final class Tagger {
     private let model: StepModel
     private let detector: EventDetector
     private let sampleRateHz: Int
+    private let quietStepCount: Int
     private var step: [Float]
     private var waitingCount = 0  // samples of the next step that are already in `step`
     private var sampleCount = 0
@@ -15,6 +16,7 @@ public final class Tagger {
     public init(manifest: Manifest, model: StepModel) {
         self.model = model
         sampleRateHz = manifest.model.frontend.sampleRateHz
+        quietStepCount = manifest.model.quietSteps ?? 0
         detector = EventDetector(
             labels: manifest.labels, spec: manifest.events, stepS: manifest.model.stepS
         )
@@ -58,9 +60,17 @@ public final class Tagger {
 
     private func runStep() throws -> [Event] {
         waitingCount = 0  // first, so that a model that fails does not leave a full step behind
+        if stepCount == 0 { try hearSilence() }
         try model.step(samples: step, scores: &scores)
         stepCount += 1
         return detector.push(scores, timeS: stepEndS)
+    }
+
+    /// A stream begins with the state that some steps of silence leave.
+    private func hearSilence() throws {
+        let silence = [Float](repeating: 0, count: step.count)
+        model.reset()
+        for _ in 0..<quietStepCount { try model.step(samples: silence, scores: &scores) }
     }
 
     /// Never beyond the audio, though flush pads.

@@ -53,6 +53,7 @@ data class ModelSpec(
     val input: TensorSpec,
     val scores: TensorSpec,
     val state: List<TensorSpec>,
+    val quietSteps: Int, // of silence, which a stream begins behind
 ) {
     val stepSamples: Int = framesPerStep * frontend.hopSamples
     val stepS: Double = framesPerStep * (frontend.hopSamples.toDouble() / frontend.sampleRateHz)
@@ -76,6 +77,7 @@ data class ModelSpec(
                 input = TensorSpec.from(json.getJSONObject("frames")),
                 scores = TensorSpec.from(json.getJSONObject("scores")),
                 state = json.getJSONArray("state").toObjects().map { TensorSpec.from(it) },
+                quietSteps = json.optInt("quiet_steps"), // 0 where a manifest is older than these
             )
         }
 
@@ -131,13 +133,13 @@ data class Manifest(
 ) {
     companion object {
         const val FILE_NAME = "manifest.json"
-        const val SCHEMA_VERSION = 1
+        const val SCHEMA_VERSION = 2
 
         /** Throws BundleException or, for a damaged file, org.json.JSONException. */
         fun parse(text: String): Manifest {
             val json = JSONObject(text)
             val version = json.getInt("schema_version")
-            if (version != SCHEMA_VERSION) {
+            if (version !in 1..SCHEMA_VERSION) {
                 throw BundleException("schema version $version is unknown: update the app")
             }
             val manifest = Manifest(

@@ -10,7 +10,7 @@ import java.nio.ByteOrder
  * To be used by one thread at a time.
  */
 interface StepModel : AutoCloseable {
-    /** Starts a new stream: all state becomes zero. */
+    /** All state becomes zero. */
     fun reset()
 
     /** Hears one step of samples in [-1, 1] and writes the probabilities of all labels. */

@@ -10,6 +10,7 @@ class Tagger(manifest: Manifest, private val model: StepModel) {
     private val sampleRateHz = manifest.model.frontend.sampleRateHz
     private val detector = EventDetector(manifest.labels, manifest.events, manifest.model.stepS)
     private val step = FloatArray(manifest.model.stepSamples)
+    private val quietSteps = manifest.model.quietSteps
     private var nWaiting = 0 // samples of the next step that are already in `step`
     private var nSamples = 0L
     private var nSteps = 0L
@@ -52,9 +53,17 @@ class Tagger(manifest: Manifest, private val model: StepModel) {
 
     private fun runStep(): List<Event> {
         nWaiting = 0
+        if (nSteps == 0L) hearSilence()
         model.step(step, scores)
         nSteps++
         return detector.push(scores, stepEndS())
+    }
+
+    /** A stream begins with the state that some steps of silence leave. */
+    private fun hearSilence() {
+        val silence = FloatArray(step.size)
+        model.reset()
+        repeat(quietSteps) { model.step(silence, scores) }
     }
 
     /** Never beyond the audio, though flush pads. */
