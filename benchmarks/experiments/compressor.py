@@ -43,6 +43,7 @@ from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
 from distill.students.student import Student
 from distill.training.trainer import load_student
+from edge_audio.backends.base import silence
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
@@ -106,13 +107,15 @@ def in_sets(ranked: Sequence[str], n_float: int) -> tuple[list[str], list[str]]:
 
 
 def stream_scores(model: Model, spec: ModelSpec, rows: FloatArray) -> FloatArray:
-    """Log-mel [T, n_mels] -> scores [n_steps, n_labels]; the model carries its state."""
+    """Log-mel [T, n_mels] -> scores [n_steps, n_labels]; the model carries its state, and begins
+    behind silence."""
     state, scores = list(zero_inputs(spec).values())[1:], []
+    quiet = [silence(spec)] * spec.quiet_steps
     with torch.inference_mode():
-        for block in step_blocks(spec, rows):
+        for block in (*quiet, *step_blocks(spec, rows)):
             first, *state = model(torch.from_numpy(block), *state)
             scores.append(first[0].numpy())
-    return np.stack(scores)
+    return np.stack(scores[spec.quiet_steps :])
 
 
 def run_stream(model: Model, spec: ModelSpec, rows: FloatArray) -> None:

@@ -46,7 +46,7 @@ class Scorer(Protocol):
 
 
 class StudentScorer:
-    """A student in PyTorch, each clip as the start of a stream. labels: () stands for AudioSet's."""
+    """A student in PyTorch, each clip as the start of a stream. labels: () means AudioSet's."""
 
     def __init__(self, name: str, student: Student, labels: tuple[str, ...] = ()) -> None:
         self.name, self.labels = name, labels or audioset_labels()

@@ -14,7 +14,6 @@ from distill.students.state import State, flatten, names
 from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
 
-
 QUIET_S = 2.0
 """Of silence, which a stream begins behind. From zeros, students name music in whatever they hear
 first; behind much more than they are trained on without a sound in it, they say "Silence" for too

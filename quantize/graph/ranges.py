@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from distill.students.state import flatten
 from distill.students.student import Student
+from edge_audio.backends.base import silence
 from edge_audio.support.arrays import FloatArray
 from quantize.graph.layers import Range
 from quantize.graph.parity import step_blocks
@@ -31,7 +32,8 @@ class Ranges(NamedTuple):
 
 
 def measure_ranges(student: Student, streams: Iterable[FloatArray]) -> Ranges:
-    """Runs the student over streams of log-mel frames [T, n_mels], each from a fresh state."""
+    """Runs the student over streams of log-mel frames [T, n_mels], each behind the silence that
+    streams begin with."""
     extremes: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     peaks: dict[str, FloatArray] = {}
     handles = [
@@ -53,9 +55,10 @@ def measure_ranges(student: Student, streams: Iterable[FloatArray]) -> Ranges:
 
 
 def _states(student: Student, frames: FloatArray) -> Iterator[Sequence[Tensor]]:
-    state = student.initial_state()
+    state, spec = student.initial_state(), student.model_spec()
+    quiet = [silence(spec)] * spec.quiet_steps
     with torch.inference_mode():
-        for block in step_blocks(student.model_spec(), frames):
+        for block in (*quiet, *step_blocks(spec, frames)):
             state = student.step(torch.from_numpy(block), state)[1]
             yield flatten(state)
 

@@ -146,8 +146,6 @@ static float normalised(const ea_model *model, float power) {
     return (ea_log(power * 0.25f + model->log_floor) - model->log_mean) * model->log_gain;
 }
 
-EA_COLD float ea_silence(const ea_model *model) { return normalised(model, 0.0f); }
-
 void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *frames) {
     uint32_t n_points = model->fft_size / 2, n_mels = model->n_mels, m, lane;
     ea_vector *band = z + model->fft_size;

@@ -28,7 +28,4 @@ void ea_load_pcm(const ea_model *model, const int16_t *pcm, uint32_t lane, ea_ve
 /* z -> frames [n_lanes][n_mels], of the first lanes. */
 void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *frames);
 
-/* Every band of a frame whose samples are all 0. */
-float ea_silence(const ea_model *model);
-
 #endif

@@ -41,9 +41,7 @@ def after_silence(backend: Backend, n_steps: int) -> State:
     spec = backend.spec
     n_samples = spec.overlap_samples + n_steps * spec.step_samples
     frames = log_mel(spec.frontend, np.zeros(n_samples, np.float32))
-    state = zero_state(spec)
-    for _, state in run_steps(backend, frames, spec.frames_per_step, state):
-        pass
+    *_, (_, state) = run_steps(backend, frames, spec.frames_per_step, zero_state(spec))
     return state
 
 

@@ -68,7 +68,8 @@ def test_a_stream_begins_behind_so_much_silence(library: ctypes.CDLL, state: Sta
     scores, scratch = aligned(4 * model.n_labels), aligned(library.ea_scratch_size(model.address))
     samples = np.zeros(FIRST_STEP_SAMPLES, np.float32)
     frames = np.empty((8, 64), np.float32)
-    library.ea_log_mel(model.address, samples.ctypes.data, 8, frames.ctypes.data, scratch.ctypes.data)
+    into = frames.ctypes.data, scratch.ctypes.data
+    library.ea_log_mel(model.address, samples.ctypes.data, len(frames), *into)
     for _ in range(3):
         arguments = (network, frames, scores, scratch)
         library.ea_step(model.address, *(x.ctypes.data for x in arguments))
