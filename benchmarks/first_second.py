@@ -31,7 +31,7 @@ from rich.table import Table
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.companions import Companions, find_companions
-from distill.data.folders import data_dir
+from distill.data.folders import named_clip_list
 from distill.mixing.mixtures import coloured_noise
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
@@ -62,7 +62,7 @@ class Results(NamedTuple):
 
 def held_out_sounds(clips: Sequence[Clip]) -> Sounds:
     """Clips of fold 5 with a label that last a second, cut to CLIP_S."""
-    folder, n_samples = data_dir(), round(CLIP_S * SAMPLE_RATE_HZ)
+    folder, n_samples = named_clip_list().parent, round(CLIP_S * SAMPLE_RATE_HZ)
     chosen = [clip for clip in clips if clip.fold == 5 and clip.labels and clip.duration_s >= 1.1]
     return [(clip, read_clip(folder / clip.path, SAMPLE_RATE_HZ)[:n_samples]) for clip in chosen]
 
@@ -136,7 +136,7 @@ def row(results: Results) -> list[str]:
 )
 def main(models: tuple[str, ...], numbers: tuple[int, ...]) -> None:
     """Prints one row for each model and number of steps."""
-    clips = read_clip_list(data_dir())
+    clips = read_clip_list(named_clip_list())
     sounds = held_out_sounds(clips)
     hits = [f"{name} hit@{n}" for name in ("1 s", f"{CLIP_S:g} s") for n in HITS_AT]
     table = Table("model", "behind", *KINDS, *hits, "room", "Silence", box=None)
