@@ -106,6 +106,7 @@ def step_lines(model: ModelSpec) -> list[str]:
         f"out    {tensor(model.scores)}",
         *(f"state  {tensor(t)}" for t in model.state),
         f"state in all {n_state_bytes:,} bytes",
+        f"a stream begins behind {model.quiet_steps} steps of silence",
     ]
 
 

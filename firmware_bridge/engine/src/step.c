@@ -52,16 +52,16 @@ int ea_hear_frame(const ea_model *model, void *network, const float *frame, floa
     return 1;
 }
 
-EA_COLD static void clear(uint32_t *words, uint32_t n) {
+EA_COLD static void clear(uint8_t *bytes, uint32_t n) {
     uint32_t i;
-    for (i = 0; i < n; i++) words[i] = 0;
+    for (i = 0; i < n; i++) bytes[i] = 0;
 }
 
 EA_COLD void ea_begin(const ea_model *model, void *network, float *scores, void *scratch) {
     float *frame = ea_frames(model, scratch);
     uint32_t i;
-    clear(network, model->network_bytes / 4);
-    clear(scratch, EA_LANES * model->fft_size);
+    clear(network, model->network_bytes);
+    clear(scratch, model->fft_size * (uint32_t)sizeof(ea_vector));
     ea_transform(model, scratch, 1, frame); /* of no sound */
     for (i = 0; i < model->quiet_steps * model->frames_per_step; i++)
         (void)ea_hear_frame(model, network, frame, scores, scratch);

@@ -14,6 +14,7 @@ from edge_audio.backends.base import run_steps, silence, zero_state
 from edge_audio.bundle.manifest import MANIFEST_NAME, Manifest
 from edge_audio.bundle.spec import MAX_QUIET_STEPS
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
+from edge_audio.cli.models import step_lines
 from edge_audio.errors import BundleError
 from edge_audio.features.frontend import log_mel
 from edge_audio.tagging.tagger import Tagger
@@ -109,6 +110,10 @@ def test_runtimes_agree_from_the_first_step(model: str) -> None:
         assert np.abs(scores[-1] - from_zeros).max() > 0.01
     for others in scores[1:]:
         np.testing.assert_allclose(others, scores[0], atol=bundle.manifest.tolerance.scores)
+
+
+def test_inspect_says_so(quiet_bundle: Bundle) -> None:
+    assert "a stream begins behind 25 steps of silence" in step_lines(quiet_bundle.manifest.model)
 
 
 def test_silence_is_what_the_front_end_makes_of_zeros() -> None:
