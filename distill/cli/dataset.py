@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from distill.cli.draw_shares import draw_shares
+from distill.cli.synthesise import synthesise
 from distill.progress import tracked
 from edge_audio.cli.console import tell
 from edge_audio.support.text import printable_lines
@@ -39,10 +40,12 @@ def dataset() -> None:
     edge-audio dataset check ESC-50-master --decode   looks for what would spoil a training run
     edge-audio dataset shard audioset/ shards/        WebDataset tars, for millions of clips
     edge-audio dataset draw-shares RECIPE             what a training run will hear how often
+    edge-audio dataset synthesise data/ --recipe R    sounds that few recordings have
     """
 
 
 dataset.add_command(draw_shares)
+dataset.add_command(synthesise)
 
 
 def _layout_command(layout: str, text: str) -> None:

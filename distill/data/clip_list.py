@@ -89,11 +89,13 @@ def to_row(clip: Clip, **others: object) -> dict[str, object]:
     return {**fields, "labels": ";".join(clip.labels), "source_repo": clip.source, **others}
 
 
-def write_clip_list(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
-    """Writes `folder/manifest.csv`, whole or not at all; absent columns stay empty, and
-    others than COLUMNS are dropped."""
+def write_clip_list(
+    folder: Path, rows: Iterable[Mapping[str, object]], name: str = CLIP_LIST_NAME
+) -> Path:
+    """Writes `folder/name`, whole or not at all; absent columns stay empty, and others than
+    COLUMNS are dropped."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CLIP_LIST_NAME
+    path = folder / name
     with (
         errors_for_people(path),
         file_draft(path) as draft,

@@ -153,7 +153,7 @@ class Mixer:
             factor = rng.uniform(*config.speed_factor)
             clip = np.asarray(soxr.resample(clip, factor, 1.0, quality="LQ"), np.float32)
         if rng.random() < config.reverb:
-            clip = _reverberate(rng, clip, rng.uniform(*config.reverb_s), rate_hz)
+            clip = reverberate(rng, clip, rng.uniform(*config.reverb_s), rate_hz)
         if rng.random() < config.low_pass:
             clip = _low_pass(clip, rng.uniform(*config.low_pass_hz), rate_hz)
         return clip
@@ -201,7 +201,7 @@ def _low_pass(clip: FloatArray, cutoff_hz: float, sample_rate_hz: int) -> FloatA
     return filtered
 
 
-def _reverberate(rng: Rng, clip: FloatArray, decay_s: float, sample_rate_hz: int) -> FloatArray:
+def reverberate(rng: Rng, clip: FloatArray, decay_s: float, sample_rate_hz: int) -> FloatArray:
     """Convolves with exponentially decaying noise (60 dB in `decay_s`) after the direct sound."""
     n_tail = int(decay_s * sample_rate_hz)
     tail = rng.standard_normal(n_tail) * 10.0 ** (-3.0 * np.arange(n_tail) / n_tail)
