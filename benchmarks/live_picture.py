@@ -16,7 +16,8 @@ import click
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from edge_audio.cli.live.display import LIVE_TOP, MAX_WIDTH, LiveSink
+from edge_audio.cli.live.display import LIVE_TOP, LiveSink
+from edge_audio.cli.live.state import Watched
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sources.base import first_seconds
 from edge_audio.sources.demo import DemoScene
@@ -24,12 +25,12 @@ from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger
 
 
-def terminal() -> Console:
-    """One that is large, and seen by nobody."""
+def terminal(width: int, height: int) -> Console:
+    """One that is seen by nobody."""
     return Console(
         file=io.StringIO(),
-        width=MAX_WIDTH,
-        height=50,
+        width=width,
+        height=height,
         force_terminal=True,
         color_system="truecolor",
     )
@@ -38,15 +39,23 @@ def terminal() -> Console:
 @click.command()
 @click.option("--time", "time_s", default=36.8, show_default=True, help="Audio time to show.")
 @click.option("--out", type=click.Path(path_type=Path), default="docs/live.svg", show_default=True)
-def main(time_s: float, out: Path) -> None:
+@click.option(
+    "--size", nargs=2, type=int, default=(100, 36), show_default=True, help="Columns and rows."
+)
+def main(time_s: float, out: Path, size: tuple[int, int]) -> None:
     """Writes the picture."""
     tagger, scene = Tagger.open("tiny-int8"), DemoScene()
     stream = Stream(scene.name, tagger.labels, scene.sample_rate_hz, live=True)
-    canvas = Console(record=True, file=io.StringIO(), width=MAX_WIDTH, force_terminal=True)
-    quiet = terminal()
+    width, height = size
+    canvas = Console(
+        record=True, file=io.StringIO(), width=width, height=height, force_terminal=True
+    )
+    quiet = terminal(width, height)
     title = f"{tagger.bundle.manifest.name} on {scene.name}"
     top = TopLabels(tagger.labels, LIVE_TOP)
-    sink = LiveSink(quiet, title, top, stream, scene.segment_at)
+    manifest = tagger.bundle.manifest
+    watched = Watched(manifest.events, manifest.model.step_s)
+    sink = LiveSink(quiet, title, top, stream, scene.segment_at, watched=watched, grows=True)
     for block in first_seconds(scene.blocks(), scene.sample_rate_hz, time_s):
         stream.stats.count(block, scene)
         sink.on_audio(block)

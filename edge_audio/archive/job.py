@@ -14,6 +14,7 @@ from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
 from edge_audio.errors import BundleError, EdgeAudioError
+from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sources.audio_file import AudioFile
@@ -31,6 +32,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
 
     path: with escapes for what UTF-8 cannot hold, else as it is.
     top: labels with the highest score that each reached in any step.
+    heard_off: labels that are off and were heard all the same, see `UnwatchedSounds`.
     error: why it could not be read, on one line; "" if it could.
     """
 
@@ -38,6 +40,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     top: list[tuple[str, float]] = []
     segments: list[Segment] = []
+    heard_off: list[tuple[str, float]] = []
     error: str = ""
 
 
@@ -114,8 +117,9 @@ def tag_file(job: bytes, path: str, on_progress: OnProgress | None = None) -> Fi
         tagger = decoded.open()
         top = TopLabels(tagger.labels, decoded.n_top, frozenset(decoded.ranked))
         _opened.job, _opened.tagger, _opened.top = job, tagger, top
+        _opened.settings = decoded
     try:
-        return _tag(path, _opened.tagger, _opened.top, on_progress)
+        return _tag(path, _opened.settings, _opened.tagger, _opened.top, on_progress)
     except (EdgeAudioError, OSError) as error:
         problem = str(error)
     except Exception as error:  # no decoder says which errors it has; the next file may be fine
@@ -129,16 +133,21 @@ def failed(path: str, problem: str) -> FileTags:
     return FileTags(path=encodable(path), error=printable(problem))
 
 
-def _tag(path: str, tagger: Tagger, top: TopLabels, on_progress: OnProgress | None) -> FileTags:
+def _tag(
+    path: str, job: Job, tagger: Tagger, top: TopLabels, on_progress: OnProgress | None
+) -> FileTags:
     tagger.reset()
     highest = np.zeros(len(tagger.labels), np.float32)
+    step_s = tagger.bundle.manifest.model.step_s
+    unwatched = UnwatchedSounds(tagger.labels, job.events, step_s, job.ranked)
     sink = SegmentSink()
     with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
         for block in source.blocks():
-            for _, scores, events in tagger.steps(block.samples):
+            for time_s, scores, events in tagger.steps(block.samples):
                 np.maximum(highest, scores, out=highest)
                 for event in events:
                     sink.on_event(event)
+                unwatched.push(scores, time_s, sink.open_labels)
             if on_progress:
                 on_progress(len(block.samples) / tagger.sample_rate_hz)
     for event in tagger.flush():
@@ -149,4 +158,5 @@ def _tag(path: str, tagger: Tagger, top: TopLabels, on_progress: OnProgress | No
         duration_s=tagger.time_s,
         top=top(highest),
         segments=sink.segments,
+        heard_off=unwatched.highest(),
     )

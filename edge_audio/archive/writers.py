@@ -8,6 +8,7 @@ from typing import Protocol, TextIO
 
 from edge_audio.archive.job import FileTags
 from edge_audio.archive.tables import EVENT_COLUMNS, event_row, file_record
+from edge_audio.events.unwatched import advice
 from edge_audio.support.text import clock, json_line, printable
 
 
@@ -18,7 +19,8 @@ class Writer(Protocol):
 
 
 class TextWriter:
-    """For reading: per file the top labels by highest score, then the events."""
+    """For reading: per file the top labels by highest score, then the events, then labels that are
+    off and were heard."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -33,6 +35,9 @@ class TextWriter:
             f"    {clock(s.start_s):>9} - {clock(s.end_s):>9}  {s.label}  {s.score:.2f}"
             for s in tags.segments
         ]
+        if tags.heard_off:
+            lines.append("  heard, but no events:")
+            lines += [f"    {advice(label, score)}" for label, score in tags.heard_off]
         print("\n".join(map(printable, lines)), file=self._out, flush=True)
 
 

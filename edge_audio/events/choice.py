@@ -11,6 +11,7 @@ from edge_audio.errors import UsageError
 from edge_audio.labels.find import find_label
 
 HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
+SUGGESTED_ON = 0.5  # for labels that nobody could measure: from here on it rather sounds than not
 
 
 def select_events(
@@ -35,7 +36,10 @@ def select_events(
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
         if label not in thresholds:
-            raise UsageError(f"{label!r} has no calibrated threshold: give one with --threshold")
+            raise UsageError(
+                f"{label!r} has no calibrated threshold: give one, such as "
+                f"--threshold '{label}={SUGGESTED_ON:g}'"
+            )
     kept = {
         label: value
         for label, value in thresholds.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from edge_audio.events.detector import Event
@@ -28,6 +29,11 @@ class SegmentSink(Sink):
     @property
     def segments(self) -> list[Segment]:
         return sorted(self._segments, key=lambda segment: segment.start_s)
+
+    @property
+    def open_labels(self) -> Collection[str]:
+        """Labels that have started and not ended."""
+        return self._starts_s.keys()
 
     def on_event(self, event: Event) -> None:
         if event.kind == "start":

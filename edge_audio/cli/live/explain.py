@@ -14,6 +14,7 @@ from rich.text import Text
 
 from edge_audio.cli.live.braille import Braille
 from edge_audio.cli.live.frames import Frames
+from edge_audio.cli.live.keys import Keys
 from edge_audio.events.detector import Event, LabelState
 from edge_audio.sinks.base import Sink
 from edge_audio.support.arrays import FloatArray
@@ -29,8 +30,8 @@ explain_option = click.option(
 )
 CHART_S = 30.0
 CHART_ROWS = 8
+MIN_WIDTH, MIN_HEIGHT = 40, CHART_ROWS + 5
 EDGE_WIDTH = 6  # of a chart: its scale on the left
-MIN_WIDTH, MAX_WIDTH = 40, 120
 _SCALES = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -177,6 +178,7 @@ class ExplainView(Explainer):
         self._console, self._title = console, title
         self._points: list[deque[Point]] = [deque(maxlen=n_points) for _ in explained.labels]
         self._frames = Frames(console, self.render)
+        self._keys = Keys()
 
     def _step(self, points: Sequence[Point]) -> None:
         for known, point in zip(self._points, points, strict=True):
@@ -185,21 +187,27 @@ class ExplainView(Explainer):
 
     def on_notice(self, text: str) -> None:
         line = f"{clock(self._time_s)}  {printable(text)}"
-        self._console.print(Text(line, style="yellow"))  # above the charts
+        self.say(Text(line, style="yellow"))
+
+    def say(self, text: Text) -> None:
+        """A line below the charts, that people are to see whatever comes."""
+        self._frames.say(text)
 
     def close(self) -> None:
+        self._keys.close()
         self._frames.close()
 
     def render(self) -> RenderableType:
         """One frame: as many charts as the terminal has room for."""
-        width = min(MAX_WIDTH, max(MIN_WIDTH, self._console.width))
-        n_shown = max(1, (self._console.height - 3) // (CHART_ROWS + 3))
+        width, height = max(MIN_WIDTH, self._console.width), max(MIN_HEIGHT, self._frames.height)
+        n_shown = max(1, (height - 3) // (CHART_ROWS + 3))
         rows = list(zip(self._labels, self._points, strict=True))
         parts = [line for row in rows[:n_shown] for line in chart(*row, width - 4)]
         if len(rows) > n_shown:
             parts.append(Text(f"{len(rows) - n_shown} more need a higher terminal", style="dim"))
         title = Text.assemble(("edge-audio", "bold"), f" {self._title}")
-        return Panel(Group(*parts), title=title, subtitle=clock(self._time_s), width=width)
+        subtitle = clock(self._time_s)
+        return Panel(Group(*parts), title=title, subtitle=subtitle, width=width, height=height)
 
 
 def chart(label: str, points: Sequence[Point], width: int) -> list[Text]:

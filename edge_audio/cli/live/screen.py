@@ -9,11 +9,15 @@ from typing import get_args
 from rich.console import Console
 from rich.text import Text
 
-from edge_audio.cli.live.display import LIVE_TOP, LiveSink, LiveView, can_draw
+from edge_audio.cli.live.display import LIVE_TOP, LiveSink, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
+from edge_audio.cli.live.heard import HeardTeller
+from edge_audio.cli.live.state import Watched
+from edge_audio.cli.live.streams import LiveView
 from edge_audio.events.detector import LabelState
 from edge_audio.listening.config import EventsConfig, Format
 from edge_audio.listening.hearing import Hearing
+from edge_audio.listening.opening import chosen_events
 from edge_audio.listening.run import ScreenSpec
 from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sinks.console import ConsoleSink
@@ -33,6 +37,9 @@ class Screen:
         config, streams = spec.config, [hearing.stream for hearing in spec.hearings]
         explained = Explained(spec.explained, spec.step_s) if spec.explained else None
         self._config, self._title, self._explained = config, spec.title, explained
+        self._hearings, self._step_s = spec.hearings, spec.step_s
+        self._watch: list[Callable[[Watched], None]] = []  # for each stream, where any
+        self._draw_line: list[Callable[[Text], None]] = []
         is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
         self.is_live = config.format == "live" and is_possible
         self.n_top = config.top or LIVE_TOP * self.is_live
@@ -59,10 +66,27 @@ class Screen:
         """Ranks the scores of other labels from now on."""
         for top in self._tops:
             top.choose(events.wanted(top.known))
+        for watch, watched in zip(self._watch, self._watched(events), strict=False):
+            watch(watched)
 
     def say(self, text: str) -> None:
-        """A line above what is drawn in place, which stays when something else has been said."""
-        self._console.print(Text(f"edge-audio: {printable(text)}", style="yellow"))
+        """A line below what is drawn, for a while, which is printed again when the terminal is
+        given back."""
+        line = Text(f"edge-audio: {printable(text)}", style="yellow")
+        for draw in self._draw_line or [self._console.print]:
+            draw(line)
+
+    def _watched(self, events: EventsConfig) -> list[Watched]:
+        """By what settings each stream is listened to."""
+        streams = [hearing.stream for hearing in self._hearings]
+        own = [hearing.default_events for hearing in self._hearings]
+        specs = chosen_events(
+            events, [(spec, stream.labels) for spec, stream in zip(own, streams, strict=True)]
+        )
+        return [
+            Watched(spec, self._step_s, events.wanted(stream.labels))
+            for spec, stream in zip(specs, streams, strict=True)
+        ]
 
     def _shown(
         self,
@@ -74,29 +98,41 @@ class Screen:
         self._tops = tops = [config.events.top(stream.labels, self.n_top) for stream in streams]
         if config.format == "none" or (self.is_live and self._explained):
             return [[] for _ in streams]
+        watched = self._watched(config.events)
         if self.is_live and len(streams) > 1:
-            return [
-                [x] for x in LiveView(self._console, self._title, tops, streams, problems).sinks
-            ]
+            view = LiveView(self._console, self._title, tops, streams, problems, watched)
+            self._watch, self._draw_line = view.watchers, [view.frames.say]
+            return [[sink] for sink in view.sinks]
         if self.is_live:
-            return [[self._live_sink(hearings[0], tops[0], problems)]]
+            return [[self._live_sink(hearings[0], tops[0], problems, watched[0])]]
         if config.format == "jsonl":
             return [[JsonLinesSink(sys.stdout, top)] for top in tops]
-        return [[ConsoleSink(sys.stdout, *pair)] for pair in zip(tops, names, strict=True)]
+        tellers = [HeardTeller(*each) for each in zip(streams, watched, names, strict=True)]
+        self._watch = [teller.watch for teller in tellers]
+        pairs = zip(tops, names, strict=True)
+        consoles = [ConsoleSink(sys.stdout, *pair) for pair in pairs]
+        return [list(pair) for pair in zip(consoles, tellers, strict=True)]
 
     def _live_sink(
-        self, hearing: Hearing, top: TopLabels, problems: Callable[[], Sequence[str]]
+        self,
+        hearing: Hearing,
+        top: TopLabels,
+        problems: Callable[[], Sequence[str]],
+        watched: Watched,
     ) -> LiveSink:
-        title = printable(f"{self._title} on {hearing.source_name}".strip())
-        return LiveSink(
+        sink = LiveSink(
             self._console,
-            title,
+            printable(f"{self._title} on {hearing.source_name}".strip()),
             top,
             hearing.stream,
             hearing.playing,
             problems,
             lambda: hearing.line_state,
+            watched,
+            grows=self._config.top is None,
         )
+        self._watch, self._draw_line = [sink.watch], [sink.say]
+        return sink
 
     def _explainer(self, stream: Stream, name: str) -> list[Explainer]:
         if self._explained is None or not stream.has_audio:
@@ -104,7 +140,9 @@ class Screen:
         explainer: Explainer
         if self.is_live and not self._console.options.ascii_only:
             title = f"{self._title} on {stream.name}"
-            explainer = ExplainView(self._console, title, stream.labels, self._explained)
+            view = ExplainView(self._console, title, stream.labels, self._explained)
+            self._draw_line.append(view.say)
+            explainer = view
         else:
             is_text = self._config.format in ("live", "text")
             output = sys.stdout if is_text else sys.stderr

@@ -26,9 +26,11 @@ _N_COLORS = 12
 
 
 class Strip:
-    """Takes audio at any time, and computes only when it is drawn."""
+    """Takes audio at any time, and computes only when it is drawn. is_still: shows what it showed,
+    and takes audio all the same."""
 
     def __init__(self, sample_rate_hz: int) -> None:
+        self.is_still = False
         spec = FrontendSpec(
             sample_rate_hz=sample_rate_hz,
             window_samples=_WINDOW_SAMPLES,
@@ -62,7 +64,7 @@ class Strip:
             yield Segment.line()
 
     def _catch_up(self) -> None:
-        if not self._waiting:
+        if not self._waiting or self.is_still:
             return
         frames = self._frontend.push(np.concatenate(self._waiting))
         self._waiting.clear()

@@ -16,8 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-from edge_audio.cli.live.display import LiveSink, LiveView
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.cli.live.display import LiveSink
+from edge_audio.cli.live.keys import keys_of
+from edge_audio.cli.live.state import Watched
+from edge_audio.cli.live.streams import LiveView
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sources.base import Block
@@ -79,10 +84,10 @@ def test_a_label_has_a_bar_its_history_and_its_score() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 @pytest.mark.parametrize("height", [12, 16, 20, 24, 30, 50])
-def test_the_view_fits_into_terminals_of_all_sizes(width: int, height: int) -> None:
+def test_the_view_fills_terminals_of_all_sizes(width: int, height: int) -> None:
     shown = frame_of(terminal(width, height))
-    assert len(shown) < height
-    assert all(len(line) <= width for line in shown)
+    assert len(shown) == height
+    assert all(len(line) == width for line in shown)
     text = "\n".join(shown)
     for part in ("dBFS", "Label 3", "events"):
         assert part in text
@@ -240,7 +245,7 @@ def test_more_streams_than_rows_are_counted() -> None:
     console = terminal(60, 10)
     view = view_of(console, [f"stream {i}" for i in range(30)])
     shown = lines(view.render(), console)
-    assert len(shown) < 10
+    assert len(shown) == 10
     assert any("26 more streams" in line for line in shown)
     for sink in view.sinks:
         sink.close()
@@ -270,3 +275,106 @@ def test_two_sources_share_a_terminal(tmp_path: Path) -> None:
     os.close(master)
     assert "hall" in text
     assert "\x1b[?25h" in text
+
+
+WATCHED = Watched(EventSpec(thresholds={"Label 3": Threshold(on=0.5, off=0.3)}), step_s=0.5)
+
+
+def watching_sink(console: Console, n_top: int = 8, grows: bool = False) -> LiveSink:
+    top = TopLabels(LABELS, n_top)
+    return LiveSink(console, "toy", top, stream(), watched=WATCHED, grows=grows)
+
+
+def styles_of(sink: LiveSink, part: str) -> str:
+    """The line of a frame that has this part, with its styles."""
+    paper = terminal()
+    paper.print(sink.render())
+    drawn: list[str] = paper.file.getvalue().split("\n")  # type: ignore[attr-defined]
+    (line,) = [line for line in drawn if part in line and not re.search("start|off:", line)]
+    return line
+
+
+def test_thresholds_are_ticks_on_the_bars_and_labels_that_are_off_are_grey() -> None:
+    sink = watching_sink(terminal())
+    hear(sink)
+    row = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", styles_of(sink, "Label 3 "))
+    (drawn,) = re.findall("[━─┃]{5,}", row)
+    assert drawn.index("┃") == pytest.approx(0.5 * len(drawn), abs=1)
+    assert "┃" not in styles_of(sink, "Label 4 ")
+    assert "\x1b[90mLabel 4 " in styles_of(sink, "Label 4 ")
+    assert "\x1b[32mLabel 3 " in styles_of(sink, "Label 3 ")
+    sink.close()
+
+
+def test_a_label_that_is_off_and_heard_is_told_with_what_switches_it_on() -> None:
+    console = terminal()
+    sink = watching_sink(console)
+    for i in range(6):
+        scores = np.full(len(LABELS), 0.01, np.float32)
+        scores[7] = 0.91
+        sink.on_scores(0.5 * i, scores)
+    text = "\n".join(lines(sink.render(), console))
+    advice = "Label 7 0.91, off: too little evidence; --threshold 'Label 7=0.5'"
+    assert advice in text
+    sink.close()
+    after = console.file.getvalue().rpartition("\x1b[?1049l")[2]  # type: ignore[attr-defined]
+    assert advice in after  # the view is gone then
+
+
+def test_large_terminals_show_more_labels_and_events_unless_a_number_was_given() -> None:
+    def n_bars(height: int, grows: bool) -> int:
+        console = terminal(100, height)
+        sink = watching_sink(console, n_top=4, grows=grows)
+        hear(sink)
+        shown = lines(sink.render(), console)
+        sink.close()
+        return sum("Label" in line and "start" not in line for line in shown)
+
+    assert n_bars(60, grows=False) == n_bars(30, grows=False) == 4
+    assert n_bars(60, grows=True) > n_bars(30, grows=True) >= 4
+
+
+def test_a_paused_view_stands_still_and_goes_on_with_what_came_meanwhile() -> None:
+    console = terminal()
+    sink = watching_sink(console)
+    hear(sink)
+    sink.press("p")
+    before = lines(sink.render(), console)
+    hear(sink, seconds=9, loud=5)
+    after = lines(sink.render(), console)
+    differing = [line for line, old in zip(after, before, strict=True) if line != old]
+    assert all("off:" in line for line in differing)  # but what it has to say is said
+    assert "paused" in after[0]
+    sink.press("p")
+    assert "start  Label 5" in "\n".join(lines(sink.render(), console))
+    sink.close()
+
+
+def test_a_label_can_be_chosen_muted_and_shown_again() -> None:
+    console = terminal()
+    sink = watching_sink(console)
+    hear(sink)
+    sink.press("down")
+    sink.press("m")
+    text = "\n".join(lines(sink.render(), console))
+    assert text.count("Label 3") == 1
+    assert "muted: Label 3" in text
+    sink.press("u")
+    assert "\n".join(lines(sink.render(), console)).count("Label 3") == 2
+    sink.close()
+
+
+def test_unknown_keys_are_no_commands() -> None:
+    assert keys_of("\x1b[1;5A\x1b[3~\x1b") == []
+    assert keys_of("x\x1b[B\x1bOA Q") == ["x", "down", "up", "p", "q"]
+
+
+def test_what_is_said_stands_below_the_view_and_again_when_it_is_gone() -> None:
+    console = terminal(80, 20)
+    sink = watching_sink(console)
+    for text in ("[b]one[/]", "two", "three", "four"):
+        sink.say(Text(text))
+    assert len(lines(sink.render(), console)) == 17  # with three below
+    sink.close()
+    after = console.file.getvalue().rpartition("\x1b[?1049l")[2]  # type: ignore[attr-defined]
+    assert [after.count(text) for text in ("[b]one[/]", "two", "three", "four")] == [1] * 4

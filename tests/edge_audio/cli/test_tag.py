@@ -28,6 +28,21 @@ def test_tag_finds_the_events_that_listen_reports(
     assert tags["path"] == str(bursts_wav)
 
 
+def test_tag_and_listen_say_what_was_heard_and_is_off(
+    model: Sequence[object], bursts_wav: Path
+) -> None:
+    """The last two of the toy's labels are off."""
+    silent = ("--exclude", "Band 0")  # any change of the choice: the rest is as it was
+    tagged = run("tag", *model, bursts_wav, *silent).stdout
+    (line,) = [line for line in tagged.splitlines() if line.strip().startswith("Band 10 ")]
+    assert line.endswith("off: too little evidence; --threshold 'Band 10=0.5'")
+    done = run("listen", *model, "--source", bursts_wav, "--format", "text")
+    assert line.strip() in done.stderr
+    assert "off:" not in done.stdout
+    chosen = ("--threshold", "Band 10=0.5", "--threshold", "Band 11=0.5")
+    assert "off:" not in run("tag", *model, bursts_wav, *chosen).stdout
+
+
 def test_tag_ranks_labels_by_their_highest_score(model: Sequence[object], bursts_wav: Path) -> None:
     listened = run("listen", *model, "--source", bursts_wav, "--format", "jsonl", "--top", 12)
     highest: dict[str, float] = {}

@@ -1,0 +1,84 @@
+"""Labels that are off, and when they could have been events all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.events.choice import HYSTERESIS, SUGGESTED_ON
+from edge_audio.events.detector import EventDetector
+from edge_audio.labels.ontology import related_labels
+
+MAX_TOLD = 5
+WHY_OFF = "too little evidence"
+
+
+class UnwatchedSounds:
+    """Follows the labels of a stream that are off, as if each had the threshold SUGGESTED_ON, and
+    with the smoothing and durations of the others.
+
+    heard: label -> its highest score, of those that would have been events. A label is passed
+    over while a related one sounds, which says more or less the same.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        spec: EventSpec,
+        step_s: float,
+        wanted: Collection[str] | None = None,
+    ) -> None:
+        """spec: what the stream is watched by. wanted: labels that may be told of; None = all."""
+        self._labels, self._step_s = labels, step_s
+        self.heard: dict[str, float] = {}
+        self.change(spec, wanted)
+
+    def change(self, spec: EventSpec, wanted: Collection[str] | None = None) -> None:
+        """Goes on beside other settings; what was heard stays, but of labels that are on now."""
+        allowed = set(self._labels if wanted is None else wanted) - spec.thresholds.keys()
+        assumed = Threshold(on=SUGGESTED_ON, off=SUGGESTED_ON * HYSTERESIS)
+        off = {label: assumed for label in self._labels if label in allowed}
+        self._detector = EventDetector(
+            self._labels, msgspec.structs.replace(spec, thresholds=off), self._step_s
+        )
+        self._index = {label: i for i, label in enumerate(self._labels)}
+        self._sounding: set[str] = set()
+        self.heard = {label: score for label, score in self.heard.items() if label in off}
+
+    def push(
+        self, scores: NDArray[np.float32], time_s: float, sounding: Collection[str] = ()
+    ) -> list[str]:
+        """scores f32[n_labels] of the step that ends at time_s -> labels that are heard for the
+        first time. sounding: labels whose events are open."""
+        new = []
+        for event in self._detector.push(scores, time_s):
+            if event.kind == "end":
+                self._sounding.discard(event.label)
+            elif not related_labels(event.label) & {*sounding, *self._sounding}:
+                self._sounding.add(event.label)
+                if event.label not in self.heard:
+                    self.heard[event.label] = 0.0
+                    new.append(event.label)
+        for label in self._sounding:
+            self.heard[label] = max(self.heard[label], scores.item(self._index[label]))
+        return new
+
+    def highest(self) -> list[tuple[str, float]]:
+        """The MAX_TOLD labels that scored highest of those heard, with these scores."""
+        return sorted(self.heard.items(), key=lambda pair: -pair[1])[:MAX_TOLD]
+
+    def lines(self) -> list[str]:
+        """What was heard, for people: `highest`, and how many more."""
+        told = [advice(*pair) for pair in self.highest()]
+        n_more = len(self.heard) - len(told)
+        return [*told, f"{n_more} more labels that are off were heard"] if n_more else told
+
+
+def advice(label: str, score: float) -> str:
+    """One line on a label that was heard and is off: why, and what switches it on."""
+    quoted = f"'{label}={SUGGESTED_ON:g}'" if " " in label else f"{label}={SUGGESTED_ON:g}"
+    return f"{label} {score:.2f}, off: {WHY_OFF}; --threshold {quoted}"

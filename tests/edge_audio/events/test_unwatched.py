@@ -1,0 +1,75 @@
+"""Labels that are off, and heard all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pytest
+
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.errors import UsageError
+from edge_audio.events.choice import select_events
+from edge_audio.events.unwatched import MAX_TOLD, UnwatchedSounds, advice
+
+LABELS = ("Speech", "Dog", "Bark", "Doorbell", *(f"Label {i}" for i in range(9)))
+SPEC = EventSpec(min_on_s=0.08, thresholds={"Speech": Threshold(on=0.9, off=0.6)})
+STEP_S = 0.08
+
+
+def heard(
+    *steps: dict[str, float], wanted: Collection[str] | None = None, sounding: Collection[str] = ()
+) -> UnwatchedSounds:
+    sounds = UnwatchedSounds(LABELS, SPEC, STEP_S, wanted)
+    for i, step in enumerate(steps):
+        scores = np.array([step.get(label, 0.0) for label in LABELS], np.float32)
+        sounds.push(scores, (i + 1) * STEP_S, sounding)
+    return sounds
+
+
+def test_a_label_that_is_off_is_heard_with_its_highest_score() -> None:
+    sounds = heard({"Doorbell": 0.6}, {"Doorbell": 0.8}, {"Doorbell": 0.91}, {"Doorbell": 0.7})
+    assert sounds.lines() == [
+        "Doorbell 0.91, off: too little evidence; --threshold Doorbell=0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"Speech": 0.8}] * 4,  # on, though its threshold is out of reach
+        [{"Doorbell": 0.4}] * 4,
+        [{"Doorbell": 0.9}],  # shorter than an event must be
+    ],
+)
+def test_what_is_on_low_or_too_short_is_not(steps: list[dict[str, float]]) -> None:
+    assert heard(*steps).lines() == []
+
+
+def test_related_labels_say_the_same_and_are_told_once_or_not_at_all() -> None:
+    steps = [{"Dog": 0.9, "Bark": 0.8}] * 3
+    assert [label for label, _ in heard(*steps).highest()] == ["Dog"]
+    assert heard(*steps, sounding=["Animal"]).heard == {}
+
+
+def test_what_the_user_ruled_out_is_not_told() -> None:
+    assert heard(*[{"Doorbell": 0.9}] * 3, wanted={"Speech", "Dog"}).heard == {}
+
+
+def test_a_label_that_is_switched_on_is_told_no_more() -> None:
+    sounds = heard(*[{"Doorbell": 0.9}] * 3)
+    sounds.change(select_events(SPEC, LABELS, threshold={"Doorbell": 0.5}))
+    assert sounds.heard == {}
+
+
+def test_many_labels_are_counted() -> None:
+    names = [label for label in LABELS if label.startswith("Label")]
+    lines = heard(*[dict.fromkeys(names, 0.9)] * 3).lines()
+    assert len(lines) == MAX_TOLD + 1
+    assert lines[-1] == f"{len(names) - MAX_TOLD} more labels that are off were heard"
+
+
+def test_the_advice_can_be_given_to_a_shell_and_so_can_that_of_only() -> None:
+    assert advice("Car alarm", 0.7).endswith("--threshold 'Car alarm=0.5'")
+    with pytest.raises(UsageError, match=r"such as --threshold 'Doorbell=0\.5'"):
+        select_events(SPEC, LABELS, only=["Doorbell"])
