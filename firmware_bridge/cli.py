@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.console import plain_console, tell
 from firmware_bridge.target_table import TARGETS
 
@@ -65,6 +66,11 @@ def targets() -> None:
     help="Text file with the labels to keep, one on a line; lines with # are left out. Default: "
     "all of the model's.",
 )
+@click.option(
+    "--sensitivity",
+    type=click.Choice(SENSITIVITIES),
+    help="Which of the model's thresholds it starts with: quiet, normal (the default) or eager.",
+)
 @click.option("--state", type=click.Choice(["float", "int16"]), help=STATE_HELP)
 @click.option(
     "--out",
@@ -84,6 +90,7 @@ def build(
     model: str,
     target_name: str,
     labels_path: Path | None,
+    sensitivity: Sensitivity | None,
     state: StateType | None,
     out_dir: Path,
     flash_kib: float | None,
@@ -104,7 +111,7 @@ def build(
     from edge_audio.bundle.store import load_bundle
     from firmware_bridge.folder.build import build_firmware, chosen_labels
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model).at_sensitivity(sensitivity)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
     made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
     describe(made)

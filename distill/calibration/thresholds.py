@@ -27,7 +27,7 @@ from distill.progress import tracked
 from distill.scoring.streams import StreamScorer, swept_segments
 from edge_audio.bundle.spec import EventSpec, Spec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.choice import HYSTERESIS
+from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.events.sweep import Counts, SweptDetector, allowed_alarms, lowest_within
 
 N_THRESHOLDS = 48

@@ -73,7 +73,10 @@ class Manifest(Spec, frozen=True, kw_only=True):
         _check_texts(self.provenance)
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be unique")
-        if unknown := set(self.events.thresholds) - set(self.labels):
+        named = set(self.events.thresholds).union(
+            self.events.off, *self.events.sensitivities.values()
+        )
+        if unknown := named - set(self.labels):
             raise ValueError(f"threshold for unknown label {min(unknown)!r}")
         _check_model(self.model, n_labels=len(self.labels))
 

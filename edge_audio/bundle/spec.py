@@ -16,6 +16,10 @@ import msgspec
 from edge_audio.support.text import check_name
 
 DType = Literal["float32", "int16", "int8"]
+Sensitivity = Literal["quiet", "normal", "eager"]
+WhyOff = Literal["no recordings", "few recordings", "too many false alarms", "rarely found"]
+
+SENSITIVITIES: tuple[Sensitivity, ...] = ("quiet", "normal", "eager")
 
 MAX_RATE_HZ = 384_000
 MAX_FFT_SIZE = 8_192
@@ -201,15 +205,26 @@ class EventSpec(Spec, frozen=True):
     smoothing_s: time constant of the exponential smoothing of scores; 0 = none.
     min_on_s: a start is reported once the score has stayed at or above `on` this long.
     min_off_s: an end is reported once the score has stayed below `off` this long.
-    thresholds: label -> its threshold. Labels without one are not watched; in a manifest those are
-    the labels for which there was too little evidence.
+    thresholds: label -> its threshold, in a manifest at the sensitivity `normal`. Labels without
+        one are not watched; in a manifest those are the labels without honest evidence.
+    sensitivities: thresholds at other sensitivities. One that is not here has `thresholds`, as all
+        have in the manifests of older models.
+    off: why labels that were recorded have no threshold; others have not been recorded.
     """
 
     smoothing_s: float = 0.0
     min_on_s: float = 0.0
     min_off_s: float = 0.0
     thresholds: dict[str, Threshold] = {}
+    sensitivities: dict[Sensitivity, dict[str, Threshold]] = {}
+    off: dict[str, WhyOff] = {}
 
     def __post_init__(self) -> None:
         if not all(map(_is_amount, (self.smoothing_s, self.min_on_s, self.min_off_s))):
             raise ValueError("smoothing_s, min_on_s and min_off_s must be finite, not negative")
+
+    def at_sensitivity(self, sensitivity: Sensitivity | None) -> EventSpec:
+        """A manifest's settings at a sensitivity; None = as they are, which is `normal`."""
+        if sensitivity is None or sensitivity not in self.sensitivities:
+            return self
+        return msgspec.structs.replace(self, thresholds=self.sensitivities[sensitivity])

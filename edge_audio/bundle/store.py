@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ from edge_audio.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.support.files import (
     IrregularFileError,
@@ -47,6 +48,12 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+    def at_sensitivity(self, sensitivity: Sensitivity | None) -> Bundle:
+        """The bundle as if its manifest had the thresholds of this sensitivity alone, for programs
+        that keep no others; None = as it is."""
+        events = self.manifest.events.at_sensitivity(sensitivity)
+        return replace(self, manifest=msgspec.structs.replace(self.manifest, events=events))
 
     def read(self, name: str) -> bytes:
         """The bytes of one file, such as "model.tflite". Raises BundleError, naming the file, if

@@ -163,8 +163,9 @@ class Flags:
         try:
             if given & {"sources", "device"}:
                 changes["source"] = _sources(values["sources"], values["device"])
-            if given & {"only", "exclude", "thresholds"}:
-                choice = LabelChoice(values["only"], values["exclude"], values["thresholds"])
+            if given & {"only", "exclude", "thresholds", "sensitivity"}:
+                names = ("only", "exclude", "thresholds", "sensitivity")
+                choice = LabelChoice(*(values[name] for name in names))
                 changes["events"] = _merged(base.events, choice.config)
             return msgspec.structs.replace(base, **changes, **self._destinations())
         except ValueError as error:
@@ -232,6 +233,6 @@ def _sources(urls: tuple[str, ...], device: str | None) -> tuple[SourceConfig, .
 def _merged(base: EventsConfig, given: EventsConfig) -> EventsConfig:
     """`given`, where it says something, over `base`."""
     empty = EventsConfig()
-    names = ("only", "exclude", "threshold", "thresholds")
+    names = ("only", "exclude", "threshold", "thresholds", "sensitivity")
     told = {n: getattr(given, n) for n in names if getattr(given, n) != getattr(empty, n)}
     return msgspec.structs.replace(base, **told)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from edge_audio.backends import BACKEND_NAMES
-from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import TopLabels
@@ -51,21 +51,29 @@ threshold_option = click.option(
     "switches on one that is off by default. Without: for all labels that are on and those "
     "named by --only. Repeatable.",
 )
+sensitivity_option = click.option(
+    "--sensitivity",
+    type=click.Choice(SENSITIVITIES),
+    help="How readily labels are reported, by what was measured for the model: quiet, normal (the "
+    "default) or eager. --threshold goes before it.",
+)
 
 
 def label_options(command: Command) -> Command:
-    """Adds --only, --exclude and --threshold; the command makes them a `LabelChoice`."""
-    return only_option(exclude_option(threshold_option(command)))
+    """Adds --only, --exclude, --sensitivity and --threshold; the command makes them a
+    `LabelChoice`."""
+    return only_option(exclude_option(sensitivity_option(threshold_option(command))))
 
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """Which labels a user wants reported, and from which score on, as --only, --exclude and
-    --threshold say."""
+    """Which labels a user wants reported, and from which score on, as --only, --exclude,
+    --threshold and --sensitivity say."""
 
     only: Sequence[str]
     exclude: Sequence[str]
     thresholds: Sequence[str]
+    sensitivity: Sensitivity | None = None
 
     @property
     def config(self) -> EventsConfig:
@@ -75,6 +83,7 @@ class LabelChoice:
         return EventsConfig(
             only=tuple(self.only),
             exclude=tuple(self.exclude),
+            sensitivity=self.sensitivity,
             threshold=common[-1] if common else None,
             thresholds={label: value for label, value in parsed if label is not None},
         )

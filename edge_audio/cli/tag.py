@@ -19,6 +19,7 @@ from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
 from edge_audio.archive.run import Archive
 from edge_audio.archive.tables import TABLES
 from edge_audio.archive.writers import WRITERS
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import remark
 from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
@@ -96,6 +97,7 @@ def tag(
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     thresholds: tuple[str, ...],
+    sensitivity: Sensitivity | None,
     n_jobs: int | None,
     out: Path | None,
     resume: bool,
@@ -116,7 +118,7 @@ def tag(
     edge-audio tag /archive --out events.parquet --cluster tcp://10.0.0.5:8786
     """
     check_belonging(format_name, n_jobs, out, resume, cluster)
-    job = choose_job(model, backend, LabelChoice(only, exclude, thresholds), n_top)
+    job = choose_job(model, backend, LabelChoice(only, exclude, thresholds, sensitivity), n_top)
     files = list(expand(paths))
     run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.bundle.spec import EventSpec, Sensitivity, Threshold
 from edge_audio.errors import UsageError
+from edge_audio.events.suggestion import HYSTERESIS, suggested_threshold
 from edge_audio.labels.find import find_label
-
-HYSTERESIS = 0.7  # off / on for a threshold that a user gives for an uncalibrated label
-SUGGESTED_ON = 0.5  # for labels that nobody could measure: from here on it rather sounds than not
 
 
 def select_events(
@@ -20,26 +18,25 @@ def select_events(
     only: Iterable[str] = (),
     exclude: Iterable[str] = (),
     threshold: float | Mapping[str, float] | None = None,
+    sensitivity: Sensitivity | None = None,
 ) -> EventSpec:
     """The EventSpec a user asks for, starting from a model's own.
 
     only: watch just these labels; empty = all that have a threshold. exclude: never these.
     threshold: one `on` for every watched label, or `on` per label. A label that is off by
     default for want of evidence is watched if it is given its own threshold, or named in
-    `only` beside a common one. Labels match regardless of case.
+    `only`, which without a common one takes what nearby labels suggest (see `suggested_threshold`).
+    sensitivity: where the thresholds come from that are not given; None = `normal`. Labels match
+    regardless of case.
 
-    Raises UsageError for an unknown label, a label in `only` without any threshold, a
-    threshold outside (0, 1], or if no label is left.
+    Raises UsageError for an unknown label, a threshold outside (0, 1], or if no label is left.
     """
+    spec = spec.at_sensitivity(sensitivity)
     wanted = [find_label(name, labels) for name in only]
     unwanted = {find_label(name, labels) for name in exclude}
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
-        if label not in thresholds:
-            raise UsageError(
-                f"{label!r} has no calibrated threshold: give one, such as "
-                f"--threshold '{label}={SUGGESTED_ON:g}'"
-            )
+        thresholds.setdefault(label, suggested_threshold(spec.thresholds, label))
     kept = {
         label: value
         for label, value in thresholds.items()

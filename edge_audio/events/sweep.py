@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.events.choice import HYSTERESIS
 from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.suggestion import HYSTERESIS
 
 Counts = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.events.choice import HYSTERESIS, SUGGESTED_ON
 from edge_audio.events.detector import EventDetector
+from edge_audio.events.suggestion import HYSTERESIS, SUGGESTED_ON
 from edge_audio.labels.ontology import related_labels
 
 MAX_TOLD = 5

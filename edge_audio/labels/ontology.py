@@ -18,11 +18,26 @@ def related_labels(label: str) -> frozenset[str]:
     return _related().get(label, frozenset())
 
 
+def nearby_labels(label: str) -> frozenset[str]:
+    """Related labels, and those that are a kind of the same label, as Growling is beside Bark;
+    none for labels of others."""
+    tree = _parents()
+    shared = {parent for parent in tree.get(label, ()) if not _is_group(parent)}
+    siblings = {name for name, parents in tree.items() if parents & shared}
+    return (related_labels(label) | siblings) - {label}
+
+
 @lru_cache(maxsize=1)
-def _related() -> dict[str, frozenset[str]]:
+def _parents() -> dict[str, set[str]]:
     parents: dict[str, set[str]] = defaultdict(set)
     for name, parent in _links():
         parents[name].add(parent)
+    return dict(parents)
+
+
+@lru_cache(maxsize=1)
+def _related() -> dict[str, frozenset[str]]:
+    parents = _parents()
     found: dict[str, set[str]] = defaultdict(set)
     for name in list(parents):
         for ancestor in _ancestors(name, parents):

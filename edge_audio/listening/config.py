@@ -15,7 +15,7 @@ import msgspec
 from msgspec import field
 
 from edge_audio.backends import BACKEND_NAMES
-from edge_audio.bundle.spec import EventSpec, Spec
+from edge_audio.bundle.spec import EventSpec, Sensitivity, Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
@@ -91,13 +91,15 @@ class EventsConfig(Spec, frozen=True):
     """What becomes an event: changes to the model's own settings, see EventSpec, and what follows
     on them, see PolicySpec and LevelGate.
 
-    only: report these labels alone. exclude: never these. threshold: `on` for all watched labels.
+    only: report these labels alone. exclude: never these. sensitivity: which of the model's own
+    thresholds count; None = those of `normal`. threshold: `on` for all watched labels.
     thresholds: label -> `on`, which also switches on labels that are off by default.
     gate_dbfs: level below which the model hears nothing; None = it always hears.
     """
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    sensitivity: Sensitivity | None = None
     threshold: float | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     smoothing_s: float | None = None
@@ -119,6 +121,7 @@ class EventsConfig(Spec, frozen=True):
 
     def apply(self, spec: EventSpec, labels: Sequence[str]) -> EventSpec:
         """The model's settings as changed. Raises UsageError."""
+        spec = spec.at_sensitivity(self.sensitivity)
         watched = dict.fromkeys([*spec.thresholds, *self.only])
         common = {} if self.threshold is None else dict.fromkeys(watched, self.threshold)
         pairs = [*common.items(), *self.thresholds.items()]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
 from edge_audio.backends.base import run_steps
-from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector, LabelState
@@ -56,6 +56,7 @@ class Tagger:
         events: EventSpec | None = None,
         gate_dbfs: float | None = None,
         explained: Collection[str] = (),
+        sensitivity: Sensitivity | None = None,
     ) -> None:
         """A tagger at the start of a stream.
 
@@ -63,9 +64,13 @@ class Tagger:
         gate_dbfs: skips long silence below this RMS level of a step, in dB relative to full
             scale, see `edge_audio.features.gate.LevelGate`; None = skips nothing.
         explained: labels whose `label_state` will be asked for, watched or not.
+        sensitivity: which of the manifest's thresholds count; None = those of `normal`.
 
-        Raises UsageError for a gate_dbfs out of range.
+        Raises UsageError for a gate_dbfs out of range, or a sensitivity beside `events`, for which
+        `select_events` takes it.
         """
+        if sensitivity is not None and events is not None:
+            raise UsageError("sensitivity chooses among a manifest's thresholds: leave out events")
         manifest = bundle.manifest
         frontend = manifest.model.frontend
         self.bundle = bundle
@@ -78,7 +83,7 @@ class Tagger:
             1, BLOCK_FRAMES // manifest.model.frames_per_step
         )
         self._frontend = open_frontend(manifest.model, backend.log_mel)
-        event_spec = manifest.events if events is None else events
+        event_spec = manifest.events.at_sensitivity(sensitivity) if events is None else events
         self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s, explained)
         self._gate = LevelGate(manifest.model, gate_dbfs)
         self.reset()
@@ -91,17 +96,19 @@ class Tagger:
         *,
         events: EventSpec | None = None,
         gate_dbfs: float | None = None,
+        sensitivity: Sensitivity | None = None,
     ) -> Tagger:
         """Loads a model and makes a tagger of it.
 
         model: a name of `shipped_bundles`, or the folder of a bundle.
         backend: as `open_backend` takes it.
-        events, gate_dbfs: as for the constructor.
+        events, gate_dbfs, sensitivity: as for the constructor.
 
         Raises BundleError, BackendError or UsageError, each saying what to do.
         """
         bundle = load_bundle(model)
-        return cls(bundle, open_backend(bundle, backend), events, gate_dbfs)
+        opened = open_backend(bundle, backend)
+        return cls(bundle, opened, events, gate_dbfs, sensitivity=sensitivity)
 
     @property
     def scores(self) -> NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
 from quantize.publish.card import CARD_NAME, model_card
+
+T = TypeVar("T")
 
 
 def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
@@ -83,5 +86,13 @@ def _with_quotes(
 
 def events_of(labels: Sequence[str], events: EventSpec) -> EventSpec:
     """The event settings of these labels alone."""
-    kept = {label: t for label, t in events.thresholds.items() if label in labels}
-    return msgspec.structs.replace(events, thresholds=kept)
+
+    def kept(table: Mapping[str, T]) -> dict[str, T]:
+        return {label: value for label, value in table.items() if label in labels}
+
+    return msgspec.structs.replace(
+        events,
+        thresholds=kept(events.thresholds),
+        sensitivities={name: kept(table) for name, table in events.sensitivities.items()},
+        off=kept(events.off),
+    )

@@ -22,7 +22,7 @@ from distill.mixing.soundscapes import Sound, TrueEvent
 from distill.scoring.streams import ScoreTrack, find_segments
 from edge_audio.bundle.spec import Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.choice import HYSTERESIS
+from edge_audio.events.suggestion import HYSTERESIS
 
 CONFIG = CalibrationConfig(max_alarms_per_hour=0.1)
 POINTS = np.linspace(0.02, 0.98, N_THRESHOLDS)

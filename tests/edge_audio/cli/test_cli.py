@@ -103,7 +103,7 @@ def test_wrong_usage_exits_2_with_one_line(arguments: list[str]) -> None:
     [
         (["--source", "missing.wav"], "missing.wav"),
         (["--source", "demo", "--only", "Bnd 1"], "'Band 1'"),
-        (["--source", "demo", "--only", "Band 11"], "--threshold"),
+        (["--source", "demo", "--sensitivity", "loud"], "quiet"),
         (["--source", "demo", "--threshold", "high"], "LABEL=VALUE"),
         (["--source", "demo", "--threshold", "1.5"], "1.5"),
         (["--source", "demo", "--threshold", "nan"], "nan"),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
-from edge_audio.events.choice import HYSTERESIS, select_events
+from edge_audio.events.choice import select_events
 from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.suggestion import HYSTERESIS
 
 STEP_S = 0.08
 LABELS = ("Speech", "Siren", "Fire engine, fire truck (siren)", "Dog")
@@ -25,7 +26,8 @@ def threshold(on: float = 0.5, off: float = 0.3) -> Threshold:
 
 
 def make_spec(**durations_s: float) -> EventSpec:
-    return EventSpec(thresholds={"Speech": threshold(), "Dog": threshold(0.8, 0.6)}, **durations_s)
+    spec = EventSpec(thresholds={"Speech": threshold(), "Dog": threshold(0.8, 0.6)})
+    return msgspec.structs.replace(spec, **durations_s)
 
 
 def run(spec: EventSpec, rows: np.ndarray, flush: bool = True) -> list[Event]:
@@ -179,9 +181,7 @@ def test_one_threshold_applies_to_all_watched_labels_and_keeps_the_hysteresis() 
     assert thresholds["Speech"].alarms_per_hour is None, "not measured at this threshold"
 
 
-def test_uncalibrated_label_needs_a_threshold() -> None:
-    with pytest.raises(UsageError, match=r"'Siren' has no calibrated threshold.*--threshold"):
-        select_events(make_spec(), LABELS, only=["Siren"])
+def test_uncalibrated_label_takes_the_threshold_that_is_given() -> None:
     for given_threshold in (0.4, {"Siren": 0.4}):
         chosen = select_events(make_spec(), LABELS, only=["Siren"], threshold=given_threshold)
         assert list(chosen.thresholds) == ["Siren"]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.events.choice import HYSTERESIS
 from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.events.sweep import SweptDetector, allowed_alarms, lowest_within
 
 STEP_S = 0.08

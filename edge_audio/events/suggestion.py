@@ -1,0 +1,45 @@
+"""Labels that are off: what to say of them, and what to watch them by all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.labels.ontology import nearby_labels
+
+HYSTERESIS = 0.7
+"""off / on for a threshold that nobody calibrated."""
+
+SUGGESTED_ON = 0.5
+"""For labels without a threshold and without nearby labels that have one."""
+
+_REASONS = {
+    "no recordings": "no recordings to judge it by",
+    "few recordings": "too few recordings to judge it by",
+    "too many false alarms": "no threshold keeps it from false alarms",
+    "rarely found": "rarely found where it sounds",
+}
+
+
+def suggested_threshold(thresholds: Mapping[str, Threshold], label: str) -> Threshold:
+    """For a label that is off: the median of the nearby labels that are on, in log-odds, and
+    SUGGESTED_ON where there are none. What it brings nobody measured."""
+    nearby = [thresholds[x].on for x in sorted(nearby_labels(label)) if x in thresholds]
+    on = round(_median_on(nearby), 2) if nearby else SUGGESTED_ON
+    return Threshold(on=on, off=HYSTERESIS * on)
+
+
+def why_off(spec: EventSpec, label: str) -> str:
+    """Why a label of a manifest is off at `normal`, as words that follow "off: "."""
+    if label in spec.sensitivities.get("eager", ()):
+        return "on at --sensitivity eager"
+    if not spec.sensitivities:  # an older model, which does not say
+        return "too little evidence to judge it by"
+    return _REASONS[spec.off.get(label, "no recordings")]
+
+
+def _median_on(values: list[float]) -> float:
+    clipped = np.clip(values, 0.02, 0.99)
+    return float(1.0 / (1.0 + np.exp(-np.median(np.log(clipped / (1.0 - clipped))))))
