@@ -41,22 +41,36 @@ MAX_LISTED = 40
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the score traces into this file (.png or .svg); needs the plot extra.",
 )
+@click.option(
+    "--tolerance-ms",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="MS",
+    help="Events of a label that are no further apart are the same.",
+)
 @quiet_libraries()
 def compare(
-    model_a: str, model_b: str, audio: Path, labels: tuple[str, ...], plot_path: Path | None
+    model_a: str,
+    model_b: str,
+    audio: Path,
+    labels: tuple[str, ...],
+    plot_path: Path | None,
+    tolerance_ms: float,
 ) -> None:
     """Compare two models, or one on two runtimes, on a recording.
 
     A model is a shipped name or a bundle's folder, with :BACKEND behind it for a certain runtime.
     Prints how far the scores are apart, over the labels that both have, and every event that only
-    one of them reports. The exit code is 1 where events differ.
+    one of them reports, by label and time. The plot shows scores, thresholds (dotted) and events
+    (bars below). The exit code is 1 where events differ.
 
     \b
     edge-audio compare tiny-int8:litert tiny-int8:onnx street.wav
     edge-audio compare tiny-int8 micro-int8 street.wav --plot scores.png
     """
     first, second = (open_trace(name, audio) for name in (model_a, model_b))
-    found = difference(first, second)
+    found = difference(first, second, tolerance_ms / 1e3)
     for line in lines(first, second, found):
         tell(line)
     if plot_path is not None:
@@ -88,7 +102,8 @@ def lines(first: ScoreTrace, second: ScoreTrace, found: Difference) -> Iterator[
     n_different = len(found.only_first) + len(found.only_second)
     yield f"{len(first.times_s)} steps; {first.name} against {second.name}"
     yield f"scores: largest difference {found.max_error:.2g}, mean {found.mean_error:.2g}"
-    yield f"events: {found.n_equal} equal, {n_different} of one side alone"
+    moved = f", moved by up to {found.max_moved_s * 1e3:.0f} ms" if found.max_moved_s else ""
+    yield f"events: {found.n_equal} equal{moved}, {n_different} of one side alone"
     sides = [(first, event) for event in found.only_first]
     sides += [(second, event) for event in found.only_second]
     for side, event in sorted(sides, key=lambda pair: pair[1].time_s)[:MAX_LISTED]:
@@ -133,5 +148,21 @@ def _draw(axes: Any, first: ScoreTrace, second: ScoreTrace, label: str) -> None:
     axes.plot(first.times_s, a, label=first.name, color="tab:blue", linewidth=1.6)
     axes.plot(second.times_s, b, label=second.name, color="tab:orange", linewidth=1, dashes=(4, 2))
     axes.fill_between(first.times_s, a, b, color="tab:red", alpha=0.3, linewidth=0)
-    axes.set_ylim(0, 1)
+    for i, (side, color) in enumerate(((first, "tab:blue"), (second, "tab:orange"))):
+        if label in side.thresholds:
+            axes.axhline(side.thresholds[label].on, color=color, linestyle=":", linewidth=1)
+        _draw_events(axes, side, label, -0.06 - 0.1 * i, color)
+    axes.set_ylim(-0.22, 1)
     axes.set_title(f"{label}: apart by {np.abs(a - b).max():.2g} at most", fontsize="small")
+
+
+def _draw_events(axes: Any, side: ScoreTrace, label: str, y: float, color: str) -> None:
+    """A bar at height y from each start to its end."""
+    times_s = {
+        kind: [e.time_s for e in side.events if e.label == label and e.kind == kind]
+        for kind in ("start", "end")
+    }
+    if times_s["start"]:
+        axes.hlines(
+            [y] * len(times_s["start"]), times_s["start"], times_s["end"], color=color, linewidth=4
+        )

@@ -14,8 +14,13 @@ from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
-from edge_audio.support.text import json_text, printable
+from edge_audio.events.unwatched import switch_on
+from edge_audio.labels.find import find_label
+from edge_audio.labels.ontology import related_labels
+from edge_audio.support.text import json_text, one_line, printable
 
+PAGE_WIDTH = 100
+MAX_SHOWN = 8  # labels on the page, which has at most 24 lines
 DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 
 
@@ -61,14 +66,28 @@ def figure(manifest: Manifest, key: str, template: str) -> str:
 
 @click.command()
 @click.argument("model", metavar="MODEL")
+@click.argument("label", metavar="[LABEL]", required=False)
+@click.option("--labels", "all_labels", is_flag=True, help="All labels, those that are off too.")
+@click.option("--tensors", is_flag=True, help="Every tensor and file.")
+@click.option("--provenance", is_flag=True, help="What the model was made of.")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON.")
-def inspect(model: str, as_json: bool) -> None:
-    """Show what is in a model: tensors, labels, thresholds, files, provenance.
+def inspect(
+    model: str,
+    label: str | None,
+    all_labels: bool,
+    tensors: bool,
+    provenance: bool,
+    as_json: bool,
+) -> None:
+    """Show what is in a model, or what it knows of a label.
 
-    MODEL is a shipped name or the folder of a bundle.
+    MODEL is a shipped name or the folder of a bundle. Without options: a page. With a LABEL: its
+    threshold, the evidence for it or why it is off, and related labels.
 
     \b
     edge-audio inspect tiny-int8
+    edge-audio inspect tiny-int8 Doorbell
+    edge-audio inspect tiny-int8 --labels
     edge-audio inspect tiny-int8 --json | jq .events.thresholds
     """
     bundle = load_bundle(model)
@@ -76,27 +95,97 @@ def inspect(model: str, as_json: bool) -> None:
         text = msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2).decode()
         click.echo(json_text(text))
         return
-    for title, lines in sections(bundle):
-        for line in (title, *(f"  {line}" for line in lines), ""):
+    if label is not None:
+        for line in label_lines(bundle.manifest, find_label(label, bundle.manifest.labels)):
+            tell(line)
+        return
+    wanted = {"labels": all_labels, "tensors": tensors, "provenance": provenance}
+    shown = dict(sections(bundle) if any(wanted.values()) else ())
+    for line in page_lines(bundle) if not shown else ():
+        tell(line)
+    for title, (kind, lines) in shown.items():
+        for line in (title, *(f"  {line}" for line in lines), "") if wanted[kind] else ():
             tell(line)
 
 
-def sections(bundle: Bundle) -> Iterator[tuple[str, list[str]]]:
-    """(title, lines) of the human form of a manifest."""
+def page_lines(bundle: Bundle) -> Iterator[str]:
+    """A page: what a user asks first, and what shows the rest."""
+    manifest, model = bundle.manifest, bundle.manifest.model
+    thresholds, frontend = manifest.events.thresholds, model.frontend
+    n_off = len(manifest.labels) - len(thresholds)
+    yield one_line(f"{manifest.name}: {manifest.description}", PAGE_WIDTH)
+    yield f"  in      {bundle.path}"
+    yield f"  hears   {frontend.sample_rate_hz} Hz, in steps of {model.step_s * 1e3:g} ms"
+    yield f"  latency {model.latency_ms:g} ms"
+    yield f"  size    {smallest_model_bytes(manifest) / 1e3:.0f} KB, {figures(manifest)}"
+    yield f"  state   {n_state_bytes(model):,} bytes a stream"
+    yield f"  events  {'; '.join(event_lines(manifest))}"
+    yield ""
+    yield f"{len(thresholds)} of {len(manifest.labels)} labels are on, of which best found:"
+    yield from (f"  {line}" for line in threshold_lines(manifest)[:MAX_SHOWN])
+    yield ""
+    yield f"{n_off} labels are off: {why_off(manifest)}."
+    yield ""
+    yield "More: a LABEL, --labels, --tensors, --provenance, --json"
+
+
+def sections(bundle: Bundle) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    """(title, (kind, lines)) of all that is known."""
     manifest = bundle.manifest
-    yield f"{manifest.name}: {manifest.description}", [str(bundle.path)]
-    yield "one step", step_lines(manifest.model)
-    yield "events", event_lines(manifest)
-    off = [label for label in manifest.labels if label not in manifest.events.thresholds]
-    yield f"labels on by default ({len(manifest.events.thresholds)})", threshold_lines(manifest)
-    yield f"labels off by default, for want of evidence ({len(off)})", off
-    yield "files", [f"{e.n_bytes:>9,}  {name}" for name, e in sorted(manifest.files.items())]
-    yield "provenance", list(outline(manifest.provenance))
+    on = manifest.events.thresholds
+    off = [label for label in manifest.labels if label not in on]
+    yield f"labels on by default ({len(on)})", ("labels", threshold_lines(manifest))
+    yield f"labels off by default: {why_off(manifest)} ({len(off)})", ("labels", off)
+    yield "one step", ("tensors", step_lines(manifest.model))
+    files = [f"{e.n_bytes:>9,}  {name}" for name, e in sorted(manifest.files.items())]
+    yield "files", ("tensors", files)
+    yield "provenance", ("provenance", list(outline(manifest.provenance)))
+
+
+def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
+    """What the model knows of one label."""
+    thresholds = manifest.events.thresholds
+    threshold = thresholds.get(label)
+    if threshold is None:
+        yield f"{label}: off in {manifest.name}"
+        yield f"  why      {why_off(manifest)}"
+        yield f"  to use   {switch_on(label)}: a guess, nobody has measured what it brings"
+    else:
+        yield f"{label}: on in {manifest.name}"
+        yield f"  starts   at a smoothed score of {threshold.on:.2f}"
+        yield f"  ends     below {threshold.off:.2f}"
+        yield f"  evidence {evidence(threshold)}"
+    related = sorted(related_labels(label) & set(manifest.labels))
+    for name, is_on in (("on", True), ("off", False)):
+        found = [other for other in related if (other in thresholds) == is_on]
+        if found:
+            yield "  " + one_line(f"related {name}: {', '.join(found)}", 2 * PAGE_WIDTH)
+
+
+def why_off(manifest: Manifest) -> str:
+    """Why labels are off, by the rules that the manifest says its thresholds were chosen by."""
+    rules = manifest.provenance.get("calibration")
+    if not isinstance(rules, dict) or not {"min_positives", "min_recall"} <= rules.keys():
+        return "nobody gave a threshold"
+    return (
+        f"fewer than {rules['min_positives']} held-out clips, or less than "
+        f"{100 * rules['min_recall']:.0f} % of its events found"
+    )
+
+
+def figures(manifest: Manifest) -> str:
+    """Size and cost of the network, as far as they are known."""
+    parameters = figure(manifest, "n_parameters", "{:,}")
+    return f"{parameters} parameters, {figure(manifest, 'mmac_per_s', '{:.1f}')} MMAC/s"
+
+
+def n_state_bytes(model: ModelSpec) -> int:
+    """Of all tensors that a stream carries from step to step."""
+    return sum(math.prod(t.shape) * DTYPE_BYTES[t.dtype] for t in model.state)
 
 
 def step_lines(model: ModelSpec) -> list[str]:
     """Step length, latency and every tensor."""
-    n_state_bytes = sum(math.prod(t.shape) * DTYPE_BYTES[t.dtype] for t in model.state)
     frontend = model.frontend
     return [
         f"{model.step_s * 1e3:g} ms of audio: {model.frames_per_step} frames of "
@@ -105,7 +194,7 @@ def step_lines(model: ModelSpec) -> list[str]:
         f"in     {tensor(model.frames)}",
         f"out    {tensor(model.scores)}",
         *(f"state  {tensor(t)}" for t in model.state),
-        f"state in all {n_state_bytes:,} bytes",
+        f"state in all {n_state_bytes(model):,} bytes",
         f"a stream begins behind {model.quiet_steps} steps of silence",
     ]
 
@@ -125,11 +214,9 @@ def event_lines(manifest: Manifest) -> list[str]:
 
 
 def threshold_lines(manifest: Manifest) -> list[str]:
-    """On and off scores of each label with the evidence for them."""
-    return [
-        f"{label}: on {t.on:.2f}, off {t.off:.2f} ({evidence(t)})"
-        for label, t in manifest.events.thresholds.items()
-    ]
+    """On and off scores of each label with the evidence for them, best found first."""
+    ranked = sorted(manifest.events.thresholds.items(), key=lambda pair: -(pair[1].recall or 0.0))
+    return [f"{label}: on {t.on:.2f}, off {t.off:.2f} ({evidence(t)})" for label, t in ranked]
 
 
 def evidence(threshold: Threshold) -> str:

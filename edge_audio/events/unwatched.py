@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -80,5 +81,10 @@ class UnwatchedSounds:
 
 def advice(label: str, score: float) -> str:
     """One line on a label that was heard and is off: why, and what switches it on."""
-    quoted = f"'{label}={SUGGESTED_ON:g}'" if " " in label else f"{label}={SUGGESTED_ON:g}"
-    return f"{label} {score:.2f}, off: {WHY_OFF}; --threshold {quoted}"
+    return f"{label} {score:.2f}, off: {WHY_OFF}; {switch_on(label)}"
+
+
+def switch_on(label: str) -> str:
+    """The option that has a label watched, as a shell takes it."""
+    value = f"{label}={SUGGESTED_ON:g}"
+    return f"--threshold {shlex.quote(value)}"

@@ -22,6 +22,7 @@ from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bu
 from edge_audio.cli import OWN_COMMANDS
 from tests.support import toy
 from tests.support.command_line import error_line, run
+from tests.support.paths import REPOSITORY
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 
@@ -161,12 +162,56 @@ def test_models_lists_what_is_shipped() -> None:
 
 
 def test_inspect_shows_every_tensor_label_and_file(toy_bundle: Bundle) -> None:
-    text = run("inspect", toy_bundle.path).stdout
+    text = run("inspect", toy_bundle.path, "--labels", "--tensors").stdout
     manifest = toy_bundle.manifest
     names = [tensor.name for tensor in (manifest.model.frames, *manifest.model.state)]
     for name in [*names, *manifest.labels, *manifest.files]:
         assert re.search(rf"\b{re.escape(name)}\b", text), name
     assert "state in all 608 bytes" in text  # 12 + 12 + 64 + 64 float32
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_inspect_fits_a_page(name: str) -> None:
+    lines = run("inspect", name).stdout.splitlines()
+    assert 10 < len(lines) <= 24
+    assert all(len(line) <= 120 for line in lines)
+    manifest = load_bundle(name).manifest
+    n_on, n_labels = len(manifest.events.thresholds), len(manifest.labels)
+    assert any(line.startswith(f"{n_on} of {n_labels} labels are on") for line in lines)
+    assert any(line.startswith(f"{n_labels - n_on} labels are off: fewer than") for line in lines)
+
+
+def test_inspect_tells_of_a_label_that_is_on() -> None:
+    threshold = load_bundle("tiny-int8").manifest.events.thresholds["Dog"]
+    head, starts, ends, evidence, *related = run("inspect", "tiny-int8", "dog").stdout.splitlines()
+    assert head == "Dog: on in tiny-int8"
+    assert starts.endswith(f" {threshold.on:.2f}")
+    assert ends.endswith(f" {threshold.off:.2f}")
+    assert f"on {threshold.n_positives} clips" in evidence
+    assert any("Animal" in line for line in related)
+    assert any("Bark" in line for line in related)
+
+
+def test_inspect_tells_why_a_label_is_off_and_what_switches_it_on(toy_bundle: Bundle) -> None:
+    shown = run("inspect", "tiny-int8", "Doorbell").stdout
+    assert shown.startswith("Doorbell: off in tiny-int8\n")
+    assert "fewer than 5 held-out clips, or less than 10 % of its events found" in shown
+    assert "--threshold Doorbell=0.5" in shown
+    toy = run("inspect", toy_bundle.path, "Band 11").stdout
+    assert "nobody gave a threshold" in toy
+    assert "--threshold 'Band 11=0.5'" in toy
+    assert "did you mean" in error_line(run("inspect", "tiny-int8", "Dogg", ok=False), 2)
+
+
+def test_the_readme_says_how_many_labels_are_on() -> None:
+    manifest = load_bundle("tiny-int8").manifest
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"(\d+) of (\d+) labels are on by default", readme)
+    assert told == (str(len(manifest.events.thresholds)), str(len(manifest.labels)))
+    (row,) = [line for line in readme.splitlines() if line.startswith("| labels on in the bundle")]
+    names = ("micro-int8", "tiny-int8", "tiny-xlstm-int8", "small-int8")
+    counts = [str(len(load_bundle(name).manifest.events.thresholds)) for name in names]
+    assert [cell.strip() for cell in row.split("|")[2:6]] == counts
 
 
 def test_inspect_json_is_the_manifest(toy_bundle: Bundle) -> None:

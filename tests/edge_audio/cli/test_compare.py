@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,9 @@ import pytest
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
+from edge_audio.cli.compare import open_trace, plot
+from edge_audio.events.detector import Event
+from edge_audio.tagging.compare import match
 from tests.support import toy
 from tests.support.command_line import error_line, run
 from tests.support.runtimes import require_runtimes
@@ -40,10 +45,10 @@ def test_one_model_on_two_runtimes_says_the_same(toy_bundle: Bundle, bursts_wav:
 def test_other_events_are_listed_drawn_and_exit_with_1(
     toy_bundle: Bundle, louder: Path, bursts_wav: Path, tmp_path: Path
 ) -> None:
-    picture = tmp_path / "scores.png"
-    done = run("compare", toy_bundle.path, louder, bursts_wav, "--plot", picture, ok=False)
+    picture, exact = tmp_path / "scores.png", ("--tolerance-ms", 0)
+    done = run("compare", toy_bundle.path, louder, bursts_wav, *exact, "--plot", picture, ok=False)
     assert done.returncode == 1, done.stderr
-    listed = [line for line in done.stdout.splitlines() if "only " in line]
+    listed = [line for line in done.stdout.splitlines() if " only " in line]
     assert listed
     assert all("Band 3" in line for line in listed)
     assert picture.read_bytes().startswith(PNG)
@@ -96,3 +101,50 @@ def test_verify_fails_where_runtimes_disagree_on_a_recording(
     done = run("verify", bundle.path, "--audio", bursts_wav, ok=False)
     assert done.returncode == 1
     assert "scores differ" in done.stdout
+
+
+def test_events_that_are_moved_a_little_are_the_same_within_the_tolerance() -> None:
+    first = [Event("start", "Dog", 1.0, 0.5), Event("end", "Dog", 2.0, 0.9)]
+    second = [Event("start", "Dog", 1.24, 0.5), Event("end", "Dog", 2.4, 0.9)]
+    pairs, only_first, only_second = match(first, second, 0.3)
+    assert pairs == [(first[0], second[0])]
+    assert (only_first, only_second) == ([first[1]], [second[1]])
+    assert match(first, second, 0.0)[0] == []
+    assert len(match(first, second, 0.4)[0]) == 2
+
+
+def test_each_event_has_one_partner_and_the_nearest_go_first() -> None:
+    first = [Event("start", "Dog", time_s, 0.5) for time_s in (1.0, 1.2)]
+    second = [Event("start", "Dog", 1.21, 0.5), Event("start", "Cat", 1.0, 0.5)]
+    pairs, only_first, only_second = match(first, second, 0.3)
+    assert pairs == [(first[1], second[0])]
+    assert (only_first, only_second) == ([first[0]], [second[1]])
+
+
+def test_a_tolerance_decides_what_compare_reports(
+    toy_bundle: Bundle, louder: Path, bursts_wav: Path
+) -> None:
+    pair = (toy_bundle.path, louder, bursts_wav)
+    strict, generous = (
+        run("compare", *pair, "--tolerance-ms", ms, ok=False).stdout for ms in (0, 5000)
+    )
+    assert "moved" not in strict
+    n_strict, n_generous = (
+        int(re.findall(r"(\d+) of one side alone", text)[0]) for text in (strict, generous)
+    )
+    assert n_generous < n_strict
+
+
+def test_the_picture_has_thresholds_and_events(
+    toy_bundle: Bundle, louder: Path, bursts_wav: Path, tmp_path: Path
+) -> None:
+    """An SVG names what it draws: lines of points for thresholds, bars for events."""
+    first, second = (open_trace(str(path), bursts_wav) for path in (toy_bundle.path, louder))
+    plot(first, second, ["Band 3"], tmp_path / "with.svg")
+    bare_first, bare_second = (
+        dataclasses.replace(side, events=(), thresholds={}) for side in (first, second)
+    )
+    plot(bare_first, bare_second, ["Band 3"], tmp_path / "without.svg")
+    full, empty = ((tmp_path / name).read_text() for name in ("with.svg", "without.svg"))
+    for group in ("line2d", "LineCollection"):
+        assert full.count(f'id="{group}') > empty.count(f'id="{group}'), group

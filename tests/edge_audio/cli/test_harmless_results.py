@@ -22,7 +22,7 @@ def hostile_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return toy.save_toy(tmp_path_factory.mktemp("bundles") / "foreign", manifest)
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("options", [(), ("--json",), ("--labels",)])
 def test_inspect_shows_names_of_a_foreign_bundle_as_escapes(
     hostile_bundle: Bundle, options: tuple[str, ...]
 ) -> None:
