@@ -23,7 +23,7 @@ PARALLEL := --numprocesses $(JOBS) --dist worksteal
 SLOWEST := --durations 20 --durations-min 1
 C_SOURCES = $(shell find benchmarks edge_audio examples firmware_bridge tests -name "*.[ch]" -o -name "*.cpp")
 LISTEN_EXTRAS := mic,tflite
-CHECK_EXTRAS := archive,metrics,mqtt,plot,serial,tflite,webhook,dev
+CHECK_EXTRAS := archive,media,metrics,mqtt,plot,serial,tflite,webhook,dev
 TEST_EXTRAS := cluster,docs,executorch,export,firmware,mic,onnx,teachers,train,browser,$(CHECK_EXTRAS)
 # What mypy cannot know where torch and the exporters are not installed
 WITHOUT_LIBRARIES := --allow-subclassing-any --allow-untyped-decorators --no-warn-return-any --no-warn-unused-ignores

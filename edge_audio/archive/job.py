@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -13,11 +13,12 @@ import numpy as np
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
-from edge_audio.errors import BundleError, EdgeAudioError
+from edge_audio.errors import BundleError, EdgeAudioError, SourceError
 from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sources.audio_file import AudioFile
+from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import encodable, one_line, printable
 from edge_audio.tagging.tagger import Tagger
 
@@ -33,7 +34,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
     path: with escapes for what UTF-8 cannot hold, else as it is.
     top: labels with the highest score that each reached in any step.
     heard_off: labels that are off and were heard all the same, see `UnwatchedSounds`.
-    error: why it could not be read, on one line; "" if it could.
+    error: why it could not be read, or not to its end, on one line; "" if it could.
     """
 
     path: str
@@ -42,6 +43,11 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Segment] = []
     heard_off: list[tuple[str, float]] = []
     error: str = ""
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether there was any audio, so that what was found in it counts."""
+        return not self.error or self.duration_s > 0.0
 
 
 class Job(Spec, frozen=True):
@@ -140,16 +146,20 @@ def _tag(
     highest = np.zeros(len(tagger.labels), np.float32)
     step_s = tagger.bundle.manifest.model.step_s
     unwatched = UnwatchedSounds(tagger.labels, job.events, step_s, job.ranked)
-    sink = SegmentSink()
-    with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
-        for block in source.blocks():
-            for time_s, scores, events in tagger.steps(block.samples):
+    sink, problem = SegmentSink(), ""
+    try:
+        for samples in _samples(path, tagger.sample_rate_hz):
+            for time_s, scores, events in tagger.steps(samples):
                 np.maximum(highest, scores, out=highest)
                 for event in events:
                     sink.on_event(event)
                 unwatched.push(scores, time_s, sink.open_labels)
             if on_progress:
-                on_progress(len(block.samples) / tagger.sample_rate_hz)
+                on_progress(len(samples) / tagger.sample_rate_hz)
+    except SourceError as error:
+        if not tagger.time_s:
+            raise
+        problem = printable(str(error))  # what was heard before it counts
     for event in tagger.flush():
         sink.on_event(event)
     np.maximum(highest, tagger.scores, out=highest)  # a last step that flush completed
@@ -159,4 +169,12 @@ def _tag(
         top=top(highest),
         segments=sink.segments,
         heard_off=unwatched.highest(),
+        error=problem,
     )
+
+
+def _samples(path: str, sample_rate_hz: int) -> Iterator[FloatArray]:
+    """Of a file, block by block."""
+    with AudioFile(path, sample_rate_hz, _BLOCK_MS) as source:
+        for block in source.blocks():
+            yield block.samples

@@ -36,14 +36,17 @@ def rounded(segment: Segment) -> dict[str, object]:
 
 
 def file_record(tags: FileTags) -> dict[str, object]:
-    """The JSON form: path, duration_s, top, events; path and error of a file that failed."""
-    if tags.error:
-        return {"path": tags.path, "error": tags.error}
+    """The JSON form: path, duration_s, top, events; path and error of a file that failed; all of
+    them of one that could not be read to its end."""
+    problem = {"error": tags.error} if tags.error else {}
+    if not tags.was_heard:
+        return {"path": tags.path, **problem}
     return {
         "path": tags.path,
         "duration_s": round(tags.duration_s, 3),
         "top": [scored(label, score) for label, score in tags.top],
         "events": [rounded(segment) for segment in tags.segments],
+        **problem,
     }
 
 
@@ -56,8 +59,8 @@ def event_row(path: str, segment: Segment) -> list[object]:
 def _file_row(tags: FileTags) -> dict[str, Any]:
     return {
         "path": tags.path,
-        "duration_s": None if tags.error else round(tags.duration_s, 3),
-        "n_events": None if tags.error else len(tags.segments),
+        "duration_s": round(tags.duration_s, 3) if tags.was_heard else None,
+        "n_events": len(tags.segments) if tags.was_heard else None,
         "top": [scored(label, score) for label, score in tags.top],
         "error": tags.error or None,
     }

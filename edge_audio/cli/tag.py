@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 import msgspec
-import soundfile
 
 from edge_audio.archive.job import FileTags, Job, make_job, tag_file
 from edge_audio.archive.part_file import look_at
 from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
 from edge_audio.archive.run import Archive
+from edge_audio.archive.search import duration_s, expand
 from edge_audio.archive.tables import TABLES
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
@@ -27,12 +27,6 @@ from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 
-# What folders are searched for. RAW has no header: nobody knows its rate and format.
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
-    ".aif",
-    ".oga",
-    ".opus",
-}
 DEFAULT_TOP = 5
 LONG_S = 30.0  # less audio than this is tagged before a progress bar could be read
 
@@ -105,9 +99,10 @@ def tag(
 ) -> None:
     """Tag recordings: top labels and events of each file.
 
-    Reads WAV, FLAC, OGG, MP3 and what else libsndfile knows; a folder stands for the audio
-    files in it and below. A file that cannot be read is reported, the others are tagged all the
-    same, and the exit code is 1.
+    Reads WAV, FLAC, OGG, MP3 and what else libsndfile knows, with the extra media also those of
+    phones, cameras and videos; a folder stands for the audio files in it and below. A file that
+    cannot be read, or not to its end, is reported, what was heard of it and the others are tagged
+    all the same, and the exit code is 1.
 
     \b
     edge-audio tag doorbell.wav
@@ -119,7 +114,7 @@ def tag(
     """
     check_belonging(format_name, n_jobs, out, resume, cluster)
     job = choose_job(model, backend, LabelChoice(only, exclude, thresholds, sensitivity), n_top)
-    files = list(expand(paths))
+    files = list(expand(paths, remark))
     run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:
         n_failed = write_table(out, job, files, not resume, run)
@@ -224,44 +219,14 @@ def print_tags(format_name: str, job: Job, files: list[Path], run: Run | None) -
             n_failed += print_error(tags, progress)
             if run is not None:
                 progress.advance(tags.duration_s)
-            if not tags.error:
+            if tags.was_heard:
                 writer.write(tags)
     return n_failed
 
 
 def print_error(tags: FileTags, progress: ProgressBar) -> bool:
-    """Reports a file that could not be tagged, above the bar. Returns whether it is one."""
+    """Reports a file that could not be tagged, or not to its end, above the bar. Returns whether
+    it is one."""
     if tags.error:
         progress.print(f"edge-audio: error: {tags.error}")
     return bool(tags.error)
-
-
-def expand(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are; folders as the audio files in and below them, sorted."""
-    for path in paths:
-        if not os.path.isdir(path):
-            yield path
-            continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and is_file(p))
-        if not found:
-            raise UsageError(f"no audio files in {path}")
-        yield from found
-
-
-def is_file(path: Path) -> bool:
-    """Whether it is a file; also true of what must not be looked at, so that it is reported and not
-    passed over."""
-    try:
-        return path.is_file()
-    except OSError:
-        return True
-
-
-def duration_s(path: Path) -> float:
-    """Length as the file states it; 0 for a file that cannot be read, which shows later."""
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return 0.0
-        return float(soundfile.info(path).duration)
-    except Exception:  # of libsndfile, of the system, or whatever an absurd header leads to
-        return 0.0

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
+import numpy as np
 
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
+from edge_audio.sources.decoders import Decoder, SndfileDecoder
+from edge_audio.sources.kinds import APPLE_DOUBLE, MEDIA_SUFFIXES
+from edge_audio.sources.media import MediaDecoder
+from edge_audio.sources.pieces import Piece, kind_of_file, pieces
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.text import one_line
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
-_MAX_REASON_CHARS = 200
 _MAX_BLOCK_VALUES = 1 << 22  # of all channels: 16 MB
-_UNKNOWN_RIFF_BYTES = 0x7FFF_F000  # encoders that write to a pipe put such sizes or 0
 
 
 class AudioFile:
-    """WAV, FLAC, OGG, MP3 and whatever else libsndfile reads, of any rate, channels and length;
-    read block by block, never whole.
+    """WAV, FLAC, OGG, MP3 and whatever else libsndfile reads, and with the extra `media` what
+    ffmpeg's libraries read, of any rate, channels and length; read block by block, never whole.
 
-    Where the format states its length (all but OGG), a file that ends early is delivered as far
-    as it goes and then raises SourceError.
+    Files that were joined are heard one after the other. What was cut off is delivered as far as
+    it goes; then SourceError is raised.
+
+    duration_s: as the file states it, 0 if it does not; of joined files, that of the first. Known
+    once the file is open.
     """
 
     live = False
@@ -37,84 +42,169 @@ class AudioFile:
         self.path = Path(path)
         self.name = str(path)
         self.sample_rate_hz = sample_rate_hz
+        self.duration_s = 0.0
         self._block_ms = block_ms
+        self._pieces: list[Piece] = []
+        self._decoder: Decoder | None = None
 
     def __enter__(self) -> AudioFile:
-        if not self.path.is_file():
-            raise UsageError(f"no such audio file: {self.path}")
+        """Raises UsageError for what is no file, SourceError for what is no audio."""
+        check_is_file(self.path)
         if self.path.suffix.lower() == ".raw":  # soundfile goes by the name, and asks for a rate
             raise SourceError(
                 f"{self.path} has no header that tells its rate and format: pipe it in, "
                 f"`edge-audio listen --source - --rate 16000 --sample-format s16le < {self.path}`"
             )
         try:
-            self._file = soundfile.SoundFile(self.path)
-        except Exception as error:  # soundfile has several of its own, and TypeError for .raw
-            raise SourceError(f"cannot read {self.path} as audio: {_reason(error)}") from error
-        rate_hz = self._file.samplerate
-        if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:  # hours of nothing, or blocks of gigabytes
-            self._file.close()
-            limits = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
-            raise SourceError(
-                f"{self.path} states {rate_hz} Hz: damaged, or convert it to {limits}"
-            )
+            self._open()
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror or error}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._close()
 
     def stop(self) -> None:
         """Does nothing: reading a file never waits."""
 
-    @property
-    def duration_s(self) -> float:
-        """Length as the file states it; known once the file is open."""
-        seconds: float = self._file.frames / self._file.samplerate
-        return seconds
-
     def blocks(self) -> Iterator[Block]:
-        """The file from its current position to its end, about block_ms at a time."""
-        timeline = Timeline(self._file.samplerate, self.sample_rate_hz)
-        n_read_frames = 0
-        for frames in self._frames():
-            n_read_frames += len(frames)
+        """The file to its end, about block_ms at a time."""
+        timeline: Timeline | None = None
+        problems: list[str] = []
+        for rate_hz, frames in self._blocks_of_frames(problems):
+            if timeline is None or timeline.in_rate_hz != rate_hz:
+                yield from timeline.flush() if timeline else ()
+                position = timeline.position_samples if timeline else 0
+                timeline = Timeline(rate_hz, self.sample_rate_hz, position)
             yield from timeline.push(frames)
-        yield from timeline.flush()
-        if n_read_frames == 0:
+        yield from timeline.flush() if timeline else ()
+        if problems:
+            raise SourceError(f"{self.path} {problems[0]}")
+        if timeline is None:
             raise SourceError(f"{self.path} holds no audio")
-        if n_read_frames < self._file.frames or _is_cut_short(self.path):
-            seconds = n_read_frames / self._file.samplerate
-            raise SourceError(f"{self.path} is truncated: it ends after {seconds:.1f} s")
 
-    def _frames(self) -> Iterator[FloatArray]:
-        """f32[n, n_channels] until the decoder has no more."""
-        n_frames = round(self._file.samplerate * self._block_ms / 1000.0)
-        n_frames = max(1, min(n_frames, _MAX_BLOCK_VALUES // self._file.channels))
-        while True:
+    def _open(self) -> None:
+        """Opens the first piece that can be opened. Raises SourceError."""
+        if not self.path.stat().st_size:
+            raise SourceError(f"{self.path} is empty: it holds no audio")
+        kind = kind_of_file(self.path)
+        if kind == APPLE_DOUBLE:
+            raise SourceError(f"{self.path} is {kind}: leave it out")
+        self._pieces, reason = pieces(self.path, kind), ""
+        while self._pieces and self._decoder is None:
             try:
-                frames = self._file.read(n_frames, dtype="float32", always_2d=True)
-            except Exception as error:
-                reason = _reason(error)
-                raise SourceError(f"{self.path} is damaged or truncated: {reason}") from error
-            if len(frames) == 0:
-                return
-            yield frames
+                self._decoder = SndfileDecoder(self._pieces.pop(0))
+            except SourceError as error:
+                reason = reason or str(error)
+        if self._decoder is None:
+            self._decoder = self._media(kind, reason)
+        self._check(self._decoder.rate_hz)
+        self.duration_s = self._decoder.n_frames / self._decoder.rate_hz
+
+    def _media(self, kind: str | None, reason: str) -> Decoder:
+        """By ffmpeg's libraries, what libsndfile refuses for this reason."""
+        suffix = self.path.suffix.lower()
+        if kind is None and suffix not in MEDIA_SUFFIXES:
+            raise SourceError(f"cannot read {self.path} as audio: {reason}")
+        try:
+            return MediaDecoder(self.path)
+        except SourceError as error:
+            shown = kind or f"a {suffix[1:]} file"
+            text = f"cannot read {self.path} as audio: it is {shown}; {error}"
+            raise SourceError(text) from error
+
+    def _check(self, rate_hz: int) -> None:
+        """Raises SourceError for a rate that would give hours of nothing, or blocks of
+        gigabytes."""
+        if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
+            self._close()
+            limits = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
+            raise SourceError(
+                f"{self.path} states {rate_hz} Hz: damaged, or convert it to {limits}"
+            )
+
+    def _close(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def _blocks_of_frames(self, problems: list[str]) -> Iterator[tuple[int, FloatArray]]:
+        """(rate in Hz, f32[n, n_channels]) of all pieces. problems: gets what is wrong with
+        them."""
+        while self._decoder is not None:
+            try:
+                yield from _in_blocks(self._decoder.stretches(), self._block_ms)
+            except SourceError as error:
+                problems.append(str(error))
+            self._close()
+            self._decoder = self._next(problems)
+
+    def _next(self, problems: list[str]) -> Decoder | None:
+        """The decoder of the next piece; None if there is no other."""
+        while self._pieces:
+            try:
+                decoder = SndfileDecoder(self._pieces.pop(0))
+            except SourceError as error:
+                problems.append(f"is damaged: {error}")
+            else:
+                self._decoder = decoder
+                self._check(decoder.rate_hz)
+                return decoder
+        return None
 
 
-def _reason(error: Exception) -> str:
-    """libsndfile's own words, without the path that soundfile puts before them."""
-    if isinstance(error, UnicodeEncodeError):
-        return "its name is not UTF-8: rename it"
-    text: str = getattr(error, "error_string", None) or str(error)
-    text = one_line(text, _MAX_REASON_CHARS).rstrip(".").removeprefix("Error : ")
-    return text or type(error).__name__
+def check_is_file(path: Path) -> None:
+    """Raises UsageError, with what it is, for what is no file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"no such audio file: {path}") from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a folder, no audio file: `edge-audio tag` reads folders")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is a pipe or device, no audio file: `--source -` reads pipes")
 
 
-def _is_cut_short(path: Path) -> bool:
-    """Whether a RIFF file is shorter than its header says; libsndfile would read on silently."""
-    with path.open("rb") as file:
-        header = file.read(8)
-    if header[:4] != b"RIFF":
-        return False
-    n_riff_bytes = int.from_bytes(header[4:8], "little")
-    return path.stat().st_size < n_riff_bytes + 8 and n_riff_bytes < _UNKNOWN_RIFF_BYTES
+def _in_blocks(
+    stretches: Iterator[tuple[int, FloatArray]], block_ms: float
+) -> Iterator[tuple[int, FloatArray]]:
+    """The same frames, block_ms at a time; before an error, all that came."""
+    held = _Held(block_ms)
+    try:
+        for rate_hz, frames in stretches:
+            yield from held.add(rate_hz, frames)
+    except SourceError:
+        yield from held.rest()
+        raise
+    yield from held.rest()
+
+
+class _Held:
+    """Frames that do not fill a block yet."""
+
+    def __init__(self, block_ms: float) -> None:
+        self._block_ms = block_ms
+        self._rate_hz, self._n_frames = 0, 0
+        self._parts: list[FloatArray] = []
+
+    def add(self, rate_hz: int, frames: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+        """The blocks that are full by these frames."""
+        n_channels = frames.shape[1]
+        if self._parts and (rate_hz, n_channels) != (self._rate_hz, self._parts[0].shape[1]):
+            yield from self.rest()
+        self._rate_hz = rate_hz
+        n_block = round(rate_hz * self._block_ms / 1000.0)
+        n_block = max(1, min(n_block, _MAX_BLOCK_VALUES // n_channels))
+        self._parts.append(frames)
+        self._n_frames += len(frames)
+        if self._n_frames >= n_block:
+            joined = np.concatenate(self._parts)
+            n_whole = len(joined) - len(joined) % n_block
+            for start in range(0, n_whole, n_block):
+                yield rate_hz, joined[start : start + n_block]
+            self._parts = [joined[n_whole:]] if n_whole < len(joined) else []
+            self._n_frames = len(joined) - n_whole
+
+    def rest(self) -> Iterator[tuple[int, FloatArray]]:
+        if self._parts:
+            yield self._rate_hz, np.concatenate(self._parts)
+        self._parts, self._n_frames = [], 0

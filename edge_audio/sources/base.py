@@ -70,11 +70,16 @@ class Source(Protocol):
 
 
 class Timeline:
-    """Turns frames as they are read into blocks at another rate, each with its time."""
+    """Turns frames as they are read into blocks at another rate, each with its time.
 
-    def __init__(self, in_rate_hz: int, out_rate_hz: int) -> None:
+    position_samples: of the next block.
+    """
+
+    def __init__(self, in_rate_hz: int, out_rate_hz: int, position_samples: int = 0) -> None:
+        """position_samples: at out_rate_hz, of what came before."""
+        self.in_rate_hz = in_rate_hz
+        self.position_samples = position_samples
         self._resampler = StreamResampler(in_rate_hz, out_rate_hz)
-        self._position_samples = 0
         self._n_lost_samples = 0
         self._has_unknown_gap = False
 
@@ -90,7 +95,7 @@ class Timeline:
         ratio = self._resampler.out_rate_hz / self._resampler.in_rate_hz
         n_lost_samples = round(n_lost_frames * ratio)
         self._n_lost_samples += n_lost_samples
-        self._position_samples += n_lost_samples
+        self.position_samples += n_lost_samples
 
     def flush(self) -> Iterator[Block]:
         """The samples that the resampler held back."""
@@ -99,9 +104,9 @@ class Timeline:
     def _block(self, samples: FloatArray) -> Iterator[Block]:
         if len(samples) == 0:
             return
-        time_s = self._position_samples / self._resampler.out_rate_hz
+        time_s = self.position_samples / self._resampler.out_rate_hz
         block = Block(samples, time_s, self._n_lost_samples, self._has_unknown_gap)
-        self._position_samples += len(samples)
+        self.position_samples += len(samples)
         self._n_lost_samples, self._has_unknown_gap = 0, False
         yield block
 

@@ -4,6 +4,7 @@ bring in the order in which it comes."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ from edge_audio.sources.base import Block
 from edge_audio.sources.queue import AudioQueue, ChunkT
 
 MAX_WAITING_S = 4.0
+_SETTLING_S = 60.0  # by which a source has shown whether it is live
 _PATIENCE_S = 0.5
 _CLOSE_LIMIT_S = 5.0  # what is told to stop does so within half a second
 
@@ -83,7 +85,25 @@ class Feed(Generic[ChunkT]):
 
 class LiveFeed(Feed[Block]):
     """Blocks of a source that waits for nobody: where the listener falls MAX_WAITING_S behind
-    (and the source's longest burst), the oldest are lost, and the block after the gap says so."""
+    (and the source's longest burst), the oldest are lost, and the block after the gap says so.
+
+    Unless it turns out to be a recording: of what is live nobody can send more than the time that
+    has gone by and one burst. It waits, as files do.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        stop: Callable[[], None],
+        sample_rate_hz: int,
+        max_burst_s: float,
+    ) -> None:
+        """max_burst_s: see Source."""
+        capacity_samples = round((MAX_WAITING_S + max_burst_s) * sample_rate_hz)
+        super().__init__(blocks, stop, capacity_samples, _n_samples)
+        self._rate_hz, self._max_burst_s = sample_rate_hz, max_burst_s
+        self._heard_s, self._first_s = 0.0, 0.0
+        self._waits = False
 
     def take(self) -> Block | None:
         taken = self._queue.get(timeout_s=0.0)
@@ -93,7 +113,19 @@ class LiveFeed(Feed[Block]):
         return replace(block, n_lost_samples=block.n_lost_samples + n_lost) if n_lost else block
 
     def _put(self, piece: Block) -> bool:
-        return self._queue.put(piece)
+        self._waits = self._waits or self._is_a_recording(piece)
+        put = self._queue.put_when_there_is_room if self._waits else self._queue.put
+        return put(piece)
+
+    def _is_a_recording(self, piece: Block) -> bool:
+        """Whether this block, the newest, comes too early for a live one."""
+        now_s = time.monotonic()
+        self._first_s = self._first_s or now_s
+        self._heard_s += len(piece.samples) / self._rate_hz
+        elapsed_s = now_s - self._first_s
+        # Later a clock that is a little too fast would look the same; a microphone has no burst.
+        could_tell = self._max_burst_s > 0.0 and elapsed_s < _SETTLING_S
+        return could_tell and self._heard_s > self._max_burst_s + elapsed_s
 
 
 def feed_blocks(
@@ -104,8 +136,9 @@ def feed_blocks(
     max_burst_s: float = 0.0,
 ) -> Feed[Block]:
     """What a source may deliver ahead of its listener; waits, max_burst_s: see Source."""
-    capacity_samples = round((MAX_WAITING_S + max_burst_s) * sample_rate_hz)
-    return (Feed if waits else LiveFeed)(blocks, stop, capacity_samples, _n_samples)
+    if not waits:
+        return LiveFeed(blocks, stop, sample_rate_hz, max_burst_s)
+    return Feed(blocks, stop, round(MAX_WAITING_S * sample_rate_hz), _n_samples)
 
 
 def interleaved(

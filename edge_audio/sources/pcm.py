@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 import numpy as np
 
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
+from edge_audio.sources.kinds import MAX_HEAD_BYTES, begins_like_a_kind, kind_of
 from edge_audio.support.arrays import FloatArray
 
 _POLL_S = 0.2  # how often one that waits for bytes looks whether it was stopped
@@ -26,13 +29,6 @@ _SAMPLE_TYPES: dict[str, tuple[str, float]] = {
     "f32le": ("<f4", 1.0),
 }
 SAMPLE_FORMATS = tuple(_SAMPLE_TYPES)
-
-_FILE_MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3"}
-
-
-def _may_become_magic(head: bytes) -> bool:
-    """Whether it takes more bytes to see that this is no file."""
-    return any(len(head) < len(magic) and magic.startswith(head) for magic in _FILE_MAGIC)
 
 
 def decode_pcm(data: bytes, sample_format: str) -> FloatArray:
@@ -147,29 +143,37 @@ class StdinPcm:
 
     def _chunks(self) -> Iterator[bytes]:
         head = b""
-        while _may_become_magic(head) and (data := self._read_some()):
+        while begins_like_a_kind(head) and (data := self._read_some()):
             head += data
         if not head and not self._stopped.is_set():
             raise SourceError("stdin ended before any audio came; pipe raw PCM into it")
-        self._refuse_file(head)
+        _refuse_file(head)
         yield head
         while data := self._read_some():
+            if len(head) < MAX_HEAD_BYTES:  # some kinds show only then
+                head += data
+                _refuse_file(head)
             yield data
 
     def _read_some(self) -> bytes:
         """The next bytes; none at the end, or once this was stopped."""
         try:
             while not self._stopped.is_set():
-                if self._descriptor is None or _has_input(self._descriptor):
+                if self._descriptor is None:
                     return bytes(self._read(self._n_block_bytes))
+                # Not by the stream, to which a pipe that does not wait looks as if it had ended
+                with suppress(BlockingIOError):
+                    if _has_input(self._descriptor):
+                        return os.read(self._descriptor, self._n_block_bytes)
         except (OSError, ValueError) as error:  # ValueError: it was closed
             raise SourceError(f"cannot read stdin: {error}") from error
         return b""
 
-    def _refuse_file(self, data: bytes) -> None:
-        for magic, kind in _FILE_MAGIC.items():
-            if data.startswith(magic):
-                raise UsageError(
-                    f"stdin holds a {kind} file, not raw PCM; give its path instead of `-`, or "
-                    "send raw samples (`arecord -t raw`, `ffmpeg -f s16le`)"
-                )
+
+def _refuse_file(head: bytes) -> None:
+    """Raises UsageError if what began so is a file: its bytes would be heard as noise."""
+    if kind := kind_of(head):
+        raise UsageError(
+            f"stdin holds {kind}, not raw PCM; give its path instead of `-`, or "
+            "send raw samples (`arecord -t raw`, `ffmpeg -f s16le`)"
+        )

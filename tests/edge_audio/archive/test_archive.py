@@ -26,11 +26,11 @@ import soundfile
 from edge_audio.archive.job import FileTags, make_job, tag_file
 from edge_audio.archive.part_file import Found, PartFile
 from edge_audio.archive.run import Archive
+from edge_audio.archive.search import duration_s
 from edge_audio.archive.tables import CsvTable
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import load_bundle
-from edge_audio.cli.tag import duration_s
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.sinks.segments import Segment
 from tests.support import toy

@@ -1,0 +1,137 @@
+"""Formats of phones, cameras and video files, by ffmpeg's libraries, which PyAV brings."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from edge_audio.errors import SourceError
+from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import one_line
+
+INSTALL_HINT = "pip install 'edge-audio[media]'"
+# What may be looked for in a file. None of them opens another file or an address.
+_DEMUXERS = (
+    "aac,ac3,amr,ape,asf,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,"
+    "mpegts,ogg,tta,wv"
+)
+# Those whose header states a length; others guess it from the bit rate.
+_STATING = ("asf", "avi", "flv", "matroska", "mov", "tta", "wv")
+_MISSING_S = 1.0  # by which stated lengths differ from what there is
+_MAX_BAD_PACKETS = 2  # such as the first of a recording that begins anywhere
+_MAX_REASON_CHARS = 200
+_FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}
+
+
+def has_media() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+class MediaDecoder:
+    """The first audio stream of a file that ffmpeg's libraries read; see `Decoder`.
+
+    Raises SourceError, with a reason alone, if they do not, and where PyAV is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as opened:
+            self._file = opened.enter_context(path.open("rb"))  # libav gets no name to follow
+            self._container = _open(self._file)
+            opened.callback(self._container.close)
+            if not self._container.streams.audio:
+                raise SourceError("there is no sound in it")
+            self._stream = self._container.streams.audio[0]
+            self.rate_hz = int(self._stream.rate or 0)
+            self.n_channels = int(self._stream.channels or 0)
+            self.n_frames = round(self._stated_s * self.rate_hz)
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def stretches(self) -> Iterator[tuple[int, FloatArray]]:
+        heard_s, n_bad, problem = 0.0, 0, ""
+        packets = self._packets()
+        while True:
+            try:
+                packet = next(packets, None)
+            except Exception as error:
+                problem = _reason(error)
+                break
+            if packet is None:
+                break
+            frames = self._decoded(packet)
+            n_bad += frames is None
+            for frame in frames or []:
+                heard_s += frame.samples / frame.sample_rate
+                yield frame.sample_rate, _floats(frame)
+        self._check(heard_s, n_bad, problem)
+
+    def _packets(self) -> Iterator[Any]:
+        return iter(self._container.demux(self._stream))
+
+    def _decoded(self, packet: Any) -> list[Any] | None:
+        """The frames of a packet; None for one that cannot be decoded."""
+        try:
+            return list(packet.decode())
+        except Exception:  # of one packet; the next may be fine
+            return None
+
+    def _check(self, heard_s: float, n_bad: int, problem: str) -> None:
+        if problem:
+            raise SourceError(f"is damaged or truncated: {problem}")
+        if heard_s < self._stated_s - _MISSING_S:
+            raise SourceError(f"is truncated: it ends after {heard_s:.1f} s")
+        if n_bad > _MAX_BAD_PACKETS or (n_bad and not heard_s):
+            raise SourceError(f"is damaged: {n_bad} pieces of it could not be decoded")
+
+    @property
+    def _stated_s(self) -> float:
+        """How long the header says that the sound is; 0 if it does not."""
+        if not self._container.format.name.startswith(_STATING):
+            return 0.0
+        if self._stream.duration:
+            return float(self._stream.duration * (self._stream.time_base or Fraction(0)))
+        is_alone = len(self._container.streams) == 1
+        return (self._container.duration or 0) / 1e6 if is_alone else 0.0
+
+
+def _open(file: BinaryIO) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(f"such files need the av package: {INSTALL_HINT}") from error
+    options = {"format_whitelist": _DEMUXERS}
+    try:
+        return av.open(file, container_options=options, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise SourceError(
+            "it is damaged, or was cut off before what tells how to read it"
+        ) from error
+    except Exception as error:  # av has many of its own
+        raise SourceError(_reason(error)) from error
+
+
+def _floats(frame: Any) -> FloatArray:
+    """f32[n, n_channels] of a decoded frame, full scale at 1.0."""
+    values = frame.to_ndarray()
+    n_channels = frame.layout.nb_channels
+    values = values.T if frame.format.is_planar else values.reshape(-1, n_channels)
+    full_scale = _FULL_SCALE.get(values.dtype.str[1:], 1.0)
+    floats = values.astype(np.float32)
+    if values.dtype == np.uint8:
+        floats -= 128.0
+    scaled: FloatArray = floats / np.float32(full_scale)
+    return scaled
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return one_line(text, _MAX_REASON_CHARS) or type(error).__name__
