@@ -80,6 +80,16 @@ def test_a_burst_of_a_source_known_for_it_is_kept() -> None:
     assert numbers(heard, 0) == list(range(40))
 
 
+def test_what_comes_faster_than_anything_live_is_a_recording_and_waits() -> None:
+    heard = []
+    one = feed_blocks(blocks(400), RATE_HZ, False, lambda: None, max_burst_s=20.0)
+    for item in interleaved([one], lambda i, error: None):
+        heard.append(item)
+        time.sleep(0.001)
+    assert numbers(heard, 0) == list(range(400))
+    assert not any(block.n_lost_samples for _, block in heard)
+
+
 def test_a_source_that_fails_leaves_the_others_alone() -> None:
     ended: dict[int, Exception | None] = {}
     failure = SourceError("unplugged")

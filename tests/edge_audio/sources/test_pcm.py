@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_audio.sources.kinds import MAX_HEAD_BYTES, begins_like_a_kind, kind_of
 from edge_audio.sources.pcm import StdinPcm
 from tests.support.command_line import listening
 from tests.support.peers import eventually
@@ -37,6 +38,28 @@ def test_a_pipe_that_was_stopped_before_any_audio_is_no_error() -> None:
         source = StdinPcm(stream)
         threading.Timer(0.1, source.stop).start()
         assert list(source.blocks()) == []
+
+
+def test_a_pipe_that_does_not_wait_is_read_to_its_end() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
+        blocks = StdinPcm(stream).blocks()
+        pipe.write(bytes(200))
+        assert len(next(blocks).samples) == 100
+        threading.Timer(0.5, pipe.write, [bytes(400)]).start()
+        assert len(next(blocks).samples) == 200
+        pipe.close()
+        assert list(blocks) == []
+
+
+def test_silence_that_begins_like_a_file_is_heard_and_what_a_file_is_refused() -> None:
+    assert not begins_like_a_kind(bytes(2))
+    assert kind_of(bytes(MAX_HEAD_BYTES)) is None
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        pcm = np.cumsum(rng.integers(-40, 41, 4_096)).astype("<i2")
+        assert kind_of(pcm.tobytes()) is None
 
 
 def test_a_silent_pipe_holds_up_neither_settings_nor_the_end(tmp_path: Path) -> None:
