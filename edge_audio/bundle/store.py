@@ -126,6 +126,8 @@ def _find(name_or_dir: str | Path) -> Path:
     if isinstance(name_or_dir, str) and name_or_dir in shipped_bundles():
         return MODELS_DIR / name_or_dir
     path = Path(name_or_dir)
+    if str(name_or_dir).lower() in shipped_bundles() and not os.path.lexists(path):
+        return MODELS_DIR / str(name_or_dir).lower()
     recover_folder(path)
     shipped = ", ".join(shipped_bundles()) or "none"
     cure = f"give a bundle directory or a shipped model ({shipped})"

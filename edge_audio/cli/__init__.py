@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import click
 
 from edge_audio.cli.console import remark
+from edge_audio.cli.streams import mend_standard_streams, stop_writing
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.signals import EarlyReload
 
@@ -40,6 +41,7 @@ OWN_MODULES = {
     "listen": "listen",
     "tag": "tag",
     "devices": "devices",
+    "config": "config",
     "models": "models",
     "inspect": "models",
     "verify": "verify",
@@ -94,7 +96,18 @@ def missing_module(entry: EntryPoint, error: ModuleNotFoundError) -> EdgeAudioEr
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is used, not when it is listed."""
+    """Imports a command when it is used, not when it is listed. Refuses values that are empty, as
+    scripts give where a variable is not set: no option means anything by them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for before, argument in zip(["", *args], args, strict=False):
+            name, equals, value = argument.partition("=")
+            if not argument.strip():
+                name = before if before.startswith("-") else "an argument"
+            elif not (equals and name.startswith("--") and not value.strip()):
+                continue
+            raise click.UsageError(f"{name} has no value: give one, or leave it out")
+        return super().parse_args(ctx, args)
 
     @cached_property
     def found(self) -> dict[str, EntryPoint]:
@@ -152,6 +165,10 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, (str, bytes)) and bool(name)
+
+
 def fail(message: str, exit_code: int) -> NoReturn:
     """Prints one line to stderr and exits."""
     remark(f"error: {' '.join(message.split())}")
@@ -165,13 +182,9 @@ def usage_message(error: click.ClickException) -> str:
     return f"{message} (see {context.command_path} --help)" if context else message
 
 
-def stop_writing() -> None:
-    """The reader of stdout left (`| head`): nothing may be written at interpreter exit either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 run error, 2 wrong usage, 130 interrupted."""
+    mend_standard_streams()
     arguments = sys.argv[1:]
     if "listen" in arguments and any(text.partition("=")[0] == "--config" for text in arguments):
         EarlyReload.watch()
@@ -195,5 +208,9 @@ def fail_with(error: Exception) -> NoReturn:
         fail(usage_message(error), error.exit_code)
     if isinstance(error, EdgeAudioError):
         fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    if isinstance(error, OSError) and error.strerror:
+        stop_writing()  # it may be what is full
+        where = f"{os.fsdecode(error.filename)}: " if _is_name(error.filename) else ""
+        fail(f"{where}{error.strerror.lower()}", 1)
     name = type(error).__name__
     fail(f"unexpected {name}: {error} (edge-audio --debug ... shows where)", 1)

@@ -27,6 +27,7 @@ from edge_audio.bench.quality import read_quality
 from edge_audio.bench.result import BenchResults, Scaling, load_results, save_results
 from edge_audio.bench.runner import BenchError, measure, scale
 from edge_audio.cli.console import plain_console, remark
+from edge_audio.cli.options import FiniteRange
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.errors import UsageError
 from edge_audio.support.files import write_atomically
@@ -76,13 +77,13 @@ folder_option = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--peer-hop",
     "peer_hop_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="S",
     help="Seconds between two windows of a --peer. Default: half a window.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=120.0,
     show_default=True,
     help="Audio of every pass.",

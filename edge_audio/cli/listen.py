@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge_audio.cli.console import tell
+from edge_audio.cli.console import remark, tell
 from edge_audio.cli.listen_options import (
     Flags,
     destination_options,
@@ -22,9 +22,10 @@ from edge_audio.cli.live.screen import Screen
 from edge_audio.cli.options import backend_option, label_options, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
-from edge_audio.listening.config import Config, SettingsFile
+from edge_audio.listening.config import Config
 from edge_audio.listening.opening import Terms
 from edge_audio.listening.run import ListenRun
+from edge_audio.listening.settings_file import SettingsFile
 
 
 @click.command()
@@ -61,7 +62,7 @@ def listen(
     edge-audio listen --format jsonl --only Speech --only 'Dog' --threshold 0.3
     edge-audio listen --source street.flac --format text --top 3
     edge-audio listen --config home.toml
-    edge-audio listen --source street.flac --format text --explain Siren
+    edge-audio listen --source street.flac --format text --explain Dog
     edge-audio listen --reconnect --json sounds.jsonl --mqtt broker.local --clips clips
     arecord -q -t raw -f S16_LE -r 16000 | edge-audio listen --source - --format jsonl
     edge-audio listen --source serial:/dev/ttyACM0 --threshold Doorbell=0.4
@@ -72,10 +73,23 @@ def listen(
     config = file.read() if file else flags.over(Config(reconnect=False))
     if pcm and not any(source.url == "-" for source in config.source):
         raise UsageError("--rate, --sample-format and --channels belong to raw PCM (--source -)")
-    if realtime is not None and all(source.is_device for source in config.source):
-        raise UsageError("--realtime belongs to files and the demo scene")
+    if all(source.is_device for source in config.source):
+        flags.refuse_for_devices()
     run = ListenRun(config, Terms(duration_s, realtime, pcm, explained), file, Screen)
     if is_check:
-        tell(f"{config_path or 'settings'}: fine")
+        check(run, file)
     else:
         run.go()
+
+
+def check(run: ListenRun, file: SettingsFile | None) -> None:
+    """Says what a run would lack, a line each, or that all is fine."""
+    found = [
+        file.located(problem.text, problem.section) if file else problem.text
+        for problem in run.problems()
+    ]
+    for text in found[:-1]:
+        remark(f"error: {text}")
+    if found:
+        raise UsageError(found[-1])
+    tell(f"{file.path if file else 'settings'}: fine")

@@ -11,19 +11,23 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.spec import MAX_RATE_HZ, Spec
 from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.screen import FORMATS
-from edge_audio.cli.options import LabelChoice
+from edge_audio.cli.options import FiniteRange, LabelChoice
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig
+from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.pcm import SAMPLE_FORMATS
-from edge_audio.support.address import parse_address
+from edge_audio.support.address import parse_address, split_scheme
+
+MAX_DURATION_S = 1e9  # 31 years
+MAX_CHANNELS = 1024
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +82,7 @@ format_options = grouped(
     click.option(
         "--format",
         "format_name",
-        type=click.Choice(FORMATS),
+        type=click.Choice(FORMATS, case_sensitive=False),
         default="live",
         show_default=True,
         help="live draws into the terminal (text where there is none), text prints one line per "
@@ -87,14 +91,14 @@ format_options = grouped(
     click.option(
         "--duration",
         "duration_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True, max=MAX_DURATION_S),
         metavar="S",
         help="Stop after this many seconds of audio.",
     ),
     click.option(
         "--top",
         "n_top",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_TOP),
         metavar="K",
         help=f"Also report the K highest scores of every step (live: number of bars, {LIVE_TOP}).",
     ),
@@ -119,17 +123,20 @@ pcm_options = grouped(
     click.option(
         "--rate",
         "rate_hz",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_RATE_HZ),
         help="Sample rate of `-` in Hz; default 16000.",
     ),
     click.option(
         "--sample-format",
-        type=click.Choice(SAMPLE_FORMATS),
+        type=click.Choice(SAMPLE_FORMATS, case_sensitive=False),
         metavar="FORMAT",
         help=f"Sample format of `-`: {', '.join(SAMPLE_FORMATS)}; default s16le.",
     ),
     click.option(
-        "--channels", "n_channels", type=click.IntRange(min=1), help="Channels of `-`; default 1."
+        "--channels",
+        "n_channels",
+        type=click.IntRange(1, MAX_CHANNELS),
+        help="Channels of `-`; default 1.",
     ),
 )
 realtime_option = grouped(
@@ -184,6 +191,17 @@ class Flags:
             made[section] = made_of_it
         return made
 
+    def refuse_for_devices(self) -> None:
+        """Raises UsageError for what a run of devices alone would not look at."""
+        if "realtime" in self.given:
+            raise UsageError("--realtime belongs to files and the demo scene")
+        for name in ("model", "backend"):
+            if name in self.given:
+                raise UsageError(
+                    f"--{name} belongs to audio that is tagged here: a device (serial:) has a "
+                    "model of its own, so leave it out"
+                )
+
     @property
     def pcm(self) -> dict[str, Any]:
         """Format of raw PCM on standard input, as far as it was given."""
@@ -200,22 +218,19 @@ _PLAIN = {  # option -> field of Config
 _PCM = ("rate_hz", "sample_format", "n_channels")
 
 
-def _mqtt(text: str) -> MqttConfig:
-    host, port = parse_address(text)
-    return MqttConfig(host=host, port=port)
-
-
 def _metrics(text: str) -> MetricsConfig:
-    is_port = text.isascii() and text.isdecimal()
-    host, port = ("127.0.0.1", int(text)) if is_port else parse_address(text)
-    if port is None:
+    if text.isascii() and text.isdecimal():
+        return MetricsConfig(port=int(text))
+    config = MetricsConfig(host=text)
+    _, rest = split_scheme(text, ("http",))
+    if parse_address(rest.removesuffix("/metrics"))[1] is None:
         raise ValueError(f"{text!r} names no port, as in --metrics 9400")
-    return MetricsConfig(host=host, port=port)
+    return config
 
 
 _DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> (field, settings)
     "json_path": lambda path: ("json", JsonLinesConfig(path=path)),
-    "mqtt_address": lambda text: ("mqtt", _mqtt(text)),
+    "mqtt_address": lambda host: ("mqtt", MqttConfig(host=host)),
     "webhook_url": lambda url: ("webhook", WebhookConfig(url=url)),
     "clips_folder": lambda path: ("clips", ClipsConfig(folder=path, record=True)),
     "metrics_address": lambda text: ("metrics", _metrics(text)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +17,19 @@ from edge_audio.sinks.base import TopLabels
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class FiniteRange(click.FloatRange):
+    """Numbers within limits; "inf" and "nan" are none, whatever the limits."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number that something can have.", param, ctx)
+        return number
+
+
 model_option = click.option(
     "--model",
     default="tiny-int8",
@@ -25,7 +39,7 @@ model_option = click.option(
 )
 backend_option = click.option(
     "--backend",
-    type=click.Choice(["auto", *BACKEND_NAMES]),
+    type=click.Choice(["auto", *BACKEND_NAMES], case_sensitive=False),
     default="auto",
     show_default=True,
     help="Inference runtime; auto takes the first that is installed.",

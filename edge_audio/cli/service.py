@@ -9,9 +9,9 @@ import click
 from edge_audio.cli.console import tell
 from edge_audio.cli.live.screen import Screen
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.listening.config import load_config
 from edge_audio.listening.opening import Terms
 from edge_audio.listening.run import ListenRun
+from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.service.unit import (
     DEFAULT_NAME,
     check_service_name,
@@ -156,7 +156,8 @@ def make_unit(for_system: bool, config: Path | None, name: str, run_as: str | No
 def check_config(config: Path) -> None:
     """Reads the settings as `edge-audio listen` would. Raises UsageError."""
     try:
-        ListenRun(load_config(config), Terms(), None, Screen)
+        file = SettingsFile(config)
+        ListenRun(file.read(), Terms(), file, Screen)
     except EdgeAudioError as error:
         raise UsageError(str(error)) from error
 

@@ -26,8 +26,10 @@ from edge_audio.cli.options import LabelChoice, backend_option, label_options, m
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.sinks.base import MAX_TOP
 
 DEFAULT_TOP = 5
+MAX_JOBS = 1024
 LONG_S = 30.0  # less audio than this is tagged before a progress bar could be read
 
 
@@ -40,14 +42,14 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(WRITERS)),
+    type=click.Choice(list(WRITERS), case_sensitive=False),
     help="Of standard output: text, the default, for reading; jsonl: one object per file; csv: "
     "one row per event; audacity: a label track of one file.",
 )
 @click.option(
     "--top",
     "n_top",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MAX_TOP),
     default=DEFAULT_TOP,
     show_default=True,
     metavar="K",
@@ -57,7 +59,7 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
 @click.option(
     "--jobs",
     "n_jobs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_JOBS),
     metavar="N",
     help="Tag so many files at once, in a process each. Default: 1; with --out one per CPU.",
 )

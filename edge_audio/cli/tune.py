@@ -11,7 +11,7 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.console import plain_console, remark, tell
-from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.options import FiniteRange, backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
@@ -39,7 +39,7 @@ from edge_audio.tuning.text import settings
 @backend_option
 @click.option(
     "--alarms-per-hour",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.1,
     show_default=True,
     help="False alarms that are allowed of each label in an hour without it.",

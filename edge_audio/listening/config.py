@@ -5,14 +5,16 @@ The file's sections are the fields of `Config`; docs/config.md shows all of them
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import field
+from msgspec.structs import force_setattr
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import EventSpec, Sensitivity, Spec
@@ -21,17 +23,19 @@ from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.serial.port import parse_port
-from edge_audio.sinks.base import TopLabels
+from edge_audio.sinks.base import MAX_TOP, TopLabels
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
-from edge_audio.sources.network import check_address, is_network_url, without_password
-from edge_audio.support.plain_files import open_plain, reason_of
-from edge_audio.support.text import printable
+from edge_audio.sources.network import SCHEMES, check_address, is_network_url, without_password
+from edge_audio.support.paths import expanded
+from edge_audio.support.slugs import digest_of
+from edge_audio.support.text import MAX_NAME_CHARS, printable
 
-MAX_CONFIG_BYTES = 1 << 20
+MAX_EVENT_S = 86_400.0  # of smoothing, of durations
+KEYWORDS = ("mic", "demo", "auto", "-")  # in the place of an address
 SERIAL_PREFIX = "serial:"
 Format = Literal["live", "text", "jsonl", "none"]
 
@@ -50,8 +54,9 @@ class SourceConfig(Spec, frozen=True):
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.url:
-            raise ValueError("url must not be empty")
+        force_setattr(self, "url", _normal_url(self.url))
+        if self.device is not None and not self.device.strip():
+            raise ValueError("device must not be empty: `edge-audio devices` lists them")
         if self.device is not None and self.url != "mic":
             raise ValueError("device belongs to a microphone (url mic)")
         if is_network_url(self.url):
@@ -75,8 +80,11 @@ class SourceConfig(Spec, frozen=True):
     @property
     def shown_name(self) -> str:
         """The name, or one made from the device or url, without user and password; harmless to
-        terminals, whatever a file is called."""
-        return printable(self.name or self.device or self._name_of_url)
+        terminals, whatever a file is called, and not longer than names may be."""
+        name = printable(self.name.strip() or self.device or self._name_of_url)
+        if len(name) <= MAX_NAME_CHARS:
+            return name
+        return f"{name[: MAX_NAME_CHARS - 7]}-{digest_of(name)}"
 
     @property
     def _name_of_url(self) -> str:
@@ -85,6 +93,29 @@ class SourceConfig(Spec, frozen=True):
         if is_network_url(self.url):
             return re.sub(r"\W+", "-", without_password(self.url).partition("://")[2]).strip("-")
         return "stdin" if self.url == "-" else Path(self.url).stem
+
+
+def _normal_url(url: str) -> str:
+    """The address of a source with its keyword or scheme in lower case, or the whole path of a
+    file. Raises ValueError."""
+    word, scheme = url.lower(), url.partition("://")[0]
+    if word in KEYWORDS and (word == url or not os.path.exists(url)):
+        return word
+    try:
+        if word.startswith(SERIAL_PREFIX):
+            port = url[len(SERIAL_PREFIX) :]
+            return SERIAL_PREFIX + (expanded(port) if port else "")
+        if is_network_url(url):
+            return f"{scheme.lower()}{url[len(scheme) :]}"
+        if "://" in url and re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
+            known = ", ".join(f"{each}://" for each in SCHEMES)
+            raise ValueError(
+                f"begins with {scheme}://, and may begin with {known}; or it is serial:PORT, mic, "
+                "demo, auto, - or the path of a file"
+            )
+        return expanded(url)
+    except ValueError as error:
+        raise ValueError(f"url {error}") from None
 
 
 class EventsConfig(Spec, frozen=True):
@@ -112,6 +143,10 @@ class EventsConfig(Spec, frozen=True):
 
     def __post_init__(self) -> None:
         self.policy()
+        names = ("smoothing_s", "min_on_s", "min_off_s", "cooldown_s", "max_s")
+        for name in names:
+            if not 0.0 <= (getattr(self, name) or 0.0) <= MAX_EVENT_S:
+                raise ValueError(f"{name} must be within 0 and {MAX_EVENT_S:g}")
         if not is_level(self.gate_dbfs):
             raise ValueError(f"gate_dbfs must be within {MIN_DBFS:g} and {MAX_DBFS:g}")
 
@@ -168,62 +203,32 @@ class Config(Spec, frozen=True):
     metrics: MetricsConfig | None = None
 
     def __post_init__(self) -> None:
+        force_setattr(self, "backend", self.backend.lower())
         if self.backend not in ("auto", *BACKEND_NAMES):
             raise ValueError(f"backend must be one of auto, {', '.join(BACKEND_NAMES)}")
         if not self.source:
             raise ValueError("name at least one [[source]]")
-        names = [source.shown_name for source in self.source]
-        if len(set(names)) < len(names):
-            raise ValueError("sources must have different names: give each [[source]] a name")
         if sum(source.url == "-" for source in self.source) > 1:
             raise ValueError("standard input can be heard once")
-        if self.top is not None and self.top < 1:
-            raise ValueError("top must be at least 1")
+        if self.top is not None and not 1 <= self.top <= MAX_TOP:
+            raise ValueError(f"top must be within 1 and {MAX_TOP}")
+        self._check_model()
 
-
-@dataclass(frozen=True)
-class SettingsFile:
-    """A file of settings that may be read again. with_flags: puts what was given on the command
-    line in the place of what the file says."""
-
-    path: Path
-    with_flags: Callable[[Config], Config] = lambda config: config
-
-    def read(self) -> Config:
-        """Raises UsageError."""
-        return self.with_flags(load_config(self.path))
-
-    def read_again(self) -> Config:
-        """Raises UsageError, also for a pipe, which has been read, and for a file without a word:
-        an editor or a full disk may leave one, and nobody means it to end all destinations."""
+    def _check_model(self) -> None:
+        """A shipped model has a name, without ~ and $; a bundle's folder may have them."""
         try:
-            with open_plain(self.path) as file:
-                raw = _content(file, self.path)
-        except OSError as error:
-            raise UsageError(f"cannot read {self.path} again: {reason_of(error)}") from error
-        if not raw.strip():
-            raise UsageError(f"{self.path} is empty")
-        return self.with_flags(_decoded(raw, self.path))
+            force_setattr(self, "model", expanded(self.model))
+        except ValueError as error:
+            raise ValueError(f"model {error}") from None
 
-
-def load_config(path: Path) -> Config:
-    """Reads a TOML file, or a pipe. Raises UsageError with the section and field that is wrong."""
-    try:
-        with path.open("rb") as file:
-            return _decoded(_content(file, path), path)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _content(file: BinaryIO, path: Path) -> bytes:
-    raw = file.read(MAX_CONFIG_BYTES + 1)
-    if len(raw) > MAX_CONFIG_BYTES:
-        raise UsageError(f"{path} is larger than 1 MiB: that is no file of settings")
-    return raw
-
-
-def _decoded(raw: bytes, path: Path) -> Config:
-    try:
-        return msgspec.toml.decode(raw, type=Config)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
-        raise UsageError(f"{path}: {error}; docs/config.md has all settings") from error
+    @property
+    def names(self) -> list[str]:
+        """Of each source, in their order; those that would have the same are numbered."""
+        names: list[str] = []
+        taken = {source.shown_name for source in self.source}
+        for name in (source.shown_name for source in self.source):
+            numbered = (f"{name}-{n}" for n in count(2))
+            free = (each for each in numbered if each not in taken)
+            names.append(next(free) if name in names else name)
+            taken.add(names[-1])
+        return names

@@ -19,6 +19,7 @@ from edge_audio.listening.config import Config, EventsConfig, SourceConfig
 from edge_audio.listening.device_hearing import DeviceHearing
 from edge_audio.listening.hearing import Hearing, Wanted
 from edge_audio.serial.device import PATIENCE_S, SerialDevice
+from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sources.opening import make_source, microphone_or_demo, reconnecting
 from edge_audio.tagging.tagger import Tagger
 
@@ -60,13 +61,19 @@ class Opening:
 
     def hearings(self) -> list[Hearing]:
         """A hearing for each source, not yet open. Raises UsageError."""
-        return [self._hearing(source) for source in self._config.source]
+        sources = zip(self._config.source, self._config.names, strict=True)
+        return [self._hearing(source, name) for source, name in sources]
 
     def check_events(self, config: EventsConfig) -> None:
         """Checks the settings of events as far as that is possible before devices have told their
         labels. Raises UsageError."""
         if self.bundle is not None and not any(s.is_device for s in self._config.source):
             config.apply(self.bundle.manifest.events, self.bundle.manifest.labels)
+
+    def check_clips(self, config: ClipsConfig | None) -> None:
+        """Checks the labels that are recorded. Raises UsageError."""
+        for label in config.labels if config is not None and self.bundle is not None else ():
+            find_label(label, self.bundle.manifest.labels)
 
     def load_model(self) -> None:
         """Raises BackendError."""
@@ -83,8 +90,7 @@ class Opening:
         labels = self.bundle.manifest.labels
         return list(dict.fromkeys(find_label(name, labels) for name in names))
 
-    def _hearing(self, source: SourceConfig) -> Hearing:
-        name = source.shown_name
+    def _hearing(self, source: SourceConfig, name: str) -> Hearing:
         if source.is_device:
             patience_s = float("inf") if self._config.reconnect else PATIENCE_S
             device = SerialDevice(*source.port, patience_s)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.events.detector import LabelState
-from edge_audio.listening.config import Config, EventsConfig, SettingsFile
+from edge_audio.listening.check import Problem, problems_of
+from edge_audio.listening.config import Config, EventsConfig
 from edge_audio.listening.destinations import Destinations
 from edge_audio.listening.hearing import Hearing, Wanted
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.opening import Opening, Terms, wanted_of
 from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
+from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.listening.signals import StopSignals
 from edge_audio.service.notify import Notifier
 from edge_audio.sinks.base import Sink
@@ -82,7 +84,7 @@ class ListenRun:
         self._open_screen = open_screen
         self._config, self._file = config, file
         self._opening = Opening(config, terms, self._notice, say)
-        self._opening.check_events(config.events)
+        self._check_labels()
         self._hearings = self._opening.hearings()
         self._notifier = Notifier.from_environment()
         self._destinations = Destinations()
@@ -91,6 +93,28 @@ class ListenRun:
         self._signals = StopSignals(reloadable=file is not None)
         self._listeners: list[Listener] = []
         self._is_drawing = False
+
+    def _check_labels(self) -> None:
+        """Raises UsageError, with the line of the file."""
+        with self._located("events"):
+            self._opening.check_events(self._config.events)
+        with self._located("clips"):
+            self._opening.check_clips(self._config.clips)
+
+    @contextmanager
+    def _located(self, section: str) -> Iterator[None]:
+        """Names the line of the file that an error is about."""
+        try:
+            yield
+        except UsageError as error:
+            if self._file is None:
+                raise
+            raise UsageError(self._file.located(str(error), section)) from error
+
+    def problems(self) -> Iterator[Problem]:
+        """What a run would lack, as far as that can be known before it begins; it opens nothing.
+        May wait for a network."""
+        return problems_of(self._config, self._opening)
 
     def go(self) -> None:
         """Listens until all sources have ended or a signal comes. Raises what ended the last
@@ -165,7 +189,8 @@ class ListenRun:
             for listener in self._listeners:
                 if listener.stream.name == name:
                     listener.sink.on_notice(text)
-        self._problems.tell(self._destinations.problems)
+        names = [destination.name for destination in self._destinations]
+        self._problems.tell(self._destinations.problems, names)
         for text in self._destinations.take_losses():
             self._say(text)
         if not self._destinations.is_closing and self._signals.take_reload():

@@ -18,6 +18,8 @@ from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 
+MAX_TOP = 10_000  # more highest scores than any model has labels
+
 ConfigT = TypeVar("ConfigT", bound=Spec)
 
 
@@ -52,6 +54,12 @@ class Sink:
 class Destination(Generic[ConfigT]):
     """A destination shared by streams. Constructors take the settings, claim what they need (a
     file, a folder, a port) and raise UsageError where they cannot have it."""
+
+    @staticmethod
+    def check(config: ConfigT, labels: Sequence[str]) -> None:
+        """Looks for what a run by these settings would lack: files, folders, secrets, libraries,
+        hosts, and labels, of which the model has these, where it is known. Changes nothing, takes
+        nothing that a run which is going on has, and may wait for a network. Raises UsageError."""
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,41 +14,47 @@ from typing import TextIO
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Destination, Sink, TopLabels, scored
+from edge_audio.sinks.base import MAX_TOP, Destination, Sink, TopLabels, scored
 from edge_audio.sinks.level import LevelClock, check_level_every_s
 from edge_audio.sinks.records import event_record, notice_record, record
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.plain_files import delete_if_empty, is_at, open_for_lines, reason_of
+from edge_audio.support.paths import expand_fields
+from edge_audio.support.plain_files import (
+    check_for_lines,
+    delete_if_empty,
+    is_at,
+    open_for_lines,
+    reason_of,
+)
 from edge_audio.support.text import json_line
 
 
 class JsonLinesSink(Sink):
     """One JSON object per line, flushed at once:
-    {"time_s": 1.2, "kind": "start" | "end", "label": "Siren", "score": 0.83} and, if n_top > 0,
-    {"time_s": 1.2, "kind": "scores", "top": [{"label": "Siren", "score": 0.83}, ...]} per step.
+    {"time_s": 1.2, "stream": "mic", "kind": "start" | "end", "label": "Siren", "score": 0.83} and,
+    if n_top > 0, {"time_s": 1.2, "stream": "mic", "kind": "scores", "top": [{"label": "Siren",
+    "score": 0.83}, ...]} per step; of live sources also "at".
     """
 
-    def __init__(self, stream: TextIO, top: TopLabels) -> None:
-        self._stream = stream
-        self._top = top
+    def __init__(self, out: TextIO, stream: Stream, top: TopLabels) -> None:
+        self._out, self._stream, self._top = out, stream, top
 
     def on_event(self, event: Event) -> None:
-        self._write(event.time_s, kind=event.kind, **scored(event.label, event.score))
+        self._write(event_record(self._stream, event))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         if self._top.n_top:
             top = [scored(label, score) for label, score in self._top(scores)]
-            self._write(time_s, kind="scores", top=top)
+            self._write(record(self._stream, time_s, kind="scores", top=top))
 
     def close(self) -> None:
-        self._stream.flush()
+        self._out.flush()
 
-    def _write(self, time_s: float, **fields: object) -> None:
-        fields = {"time_s": round(time_s, 3), **fields}
-        self._stream.write(json_line(fields) + "\n")
-        self._stream.flush()
+    def _write(self, fields: dict[str, object]) -> None:
+        self._out.write(json_line(fields) + "\n")
+        self._out.flush()
 
 
 class JsonLinesConfig(Spec, frozen=True):
@@ -66,10 +72,9 @@ class JsonLinesConfig(Spec, frozen=True):
     keep: int = 7
 
     def __post_init__(self) -> None:
-        if not self.path:
-            raise ValueError("path must not be empty")
-        if self.top < 0:
-            raise ValueError("top must not be negative")
+        expand_fields(self, "path")
+        if not 0 <= self.top <= MAX_TOP:
+            raise ValueError(f"need 0 <= top <= {MAX_TOP}")
         check_level_every_s(self.level_every_s)
         if not (0.0 < self.max_mb <= 1e6 and 1 <= self.keep <= 1000):
             raise ValueError("need 0 < max_mb <= 1e6 and 1 <= keep <= 1000")
@@ -87,7 +92,15 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
         except OSError as error:
             raise UsageError(f"cannot write {config.path}: {reason_of(error)}") from error
         self._sinks: list[_FileSink] = []
+        self._problem, self._n_refused_bytes = "", 0
         self._worker: Worker[dict[str, object]] = Worker("json lines", self._write)
+
+    @staticmethod
+    def check(config: JsonLinesConfig, labels: Sequence[str]) -> None:
+        try:
+            check_for_lines(Path(config.path))
+        except OSError as error:
+            raise UsageError(f"cannot write {config.path}: {reason_of(error)}") from error
 
     @property
     def name(self) -> str:
@@ -100,8 +113,7 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
 
     @property
     def problem(self) -> str:
-        error = self._worker.last_error
-        return f"{error}; {self.n_lost} records lost" if error else ""
+        return f"{self._problem}; {self.n_lost} records lost" if self._problem else ""
 
     def open(self, stream: Stream) -> Sink:
         self._sinks.append(_FileSink(stream, self._config, self._worker))
@@ -139,7 +151,17 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
             self._file.close()
 
     def _write(self, fields: dict[str, object]) -> None:
-        self._file.write(json_line(fields).encode() + b"\n")
+        """All is well again once a line as long as any that was refused has been written: a full
+        disk has room for short ones all the time."""
+        line = json_line(fields).encode() + b"\n"
+        try:
+            self._file.write(line)
+        except OSError as error:
+            self._problem = f"cannot write: {reason_of(error)}"
+            self._n_refused_bytes = max(self._n_refused_bytes, len(line))
+            raise
+        if len(line) >= self._n_refused_bytes:
+            self._problem, self._n_refused_bytes = "", 0
 
 
 class _FileSink(Sink):

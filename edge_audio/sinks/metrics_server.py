@@ -37,6 +37,17 @@ class Server:
         self._thread = threading.Thread(target=serve, args=(_POLL_S,), name="metrics", daemon=True)
         self._thread.start()
 
+    @staticmethod
+    def check(host: str) -> None:
+        """Whether a server can be at this address, whatever the port. Raises UsageError."""
+        try:
+            family, address = _resolved(host, 0)
+            with socket.socket(family, socket.SOCK_STREAM) as one:
+                one.bind(address)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"cannot answer at {host!r}: {reason}; name another host") from error
+
     def is_at(self, host: str, port: int) -> bool:
         """Whether that is another name of the same address."""
         with suppress(OSError, UnicodeError):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import force_setattr
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
@@ -17,24 +18,41 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.metrics_server import Server
 from edge_audio.sources.stream import Stats, Stream
+from edge_audio.support.address import parse_address, split_scheme
 from edge_audio.support.arrays import FloatArray
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
 
+DEFAULT_PORT = 9400
+
+
 class MetricsConfig(Spec, frozen=True):
     """Where to answer Prometheus. host: an address of this machine; the default one is heard by
-    programs on this machine alone."""
+    programs on this machine alone. HOST:PORT and http://HOST:PORT do as well."""
 
     host: str = "127.0.0.1"
-    port: int = 9400
+    port: int = DEFAULT_PORT
 
     def __post_init__(self) -> None:
         if not self.host:
             raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
+        self._take_host_apart()
         if not 1 <= self.port <= 65_535:
             raise ValueError("port must be within 1 and 65535")
+
+    def _take_host_apart(self) -> None:
+        """Puts a port beside the host, also of http://HOST:PORT/metrics, into its own field."""
+        try:
+            _, rest = split_scheme(self.host, ("http",))
+            host, port = parse_address(rest.removesuffix("/metrics"))
+        except ValueError as error:
+            raise ValueError(error if "host " in str(error) else f"host {error}") from None
+        if port is not None and self.port not in (DEFAULT_PORT, port):
+            raise ValueError(f"host says port {port}, and port says {self.port}: keep one")
+        force_setattr(self, "host", host)
+        force_setattr(self, "port", self.port if port is None else port)
 
 
 _LEVEL = "level_dbfs"
@@ -67,6 +85,12 @@ class MetricsDestination(Destination[MetricsConfig]):
         self._sinks: list[_MetricsSink] = []
         self._destinations = destinations
         self._server = Server(config.host, config.port, _application(self))
+
+    @staticmethod
+    def check(config: MetricsConfig, labels: Sequence[str]) -> None:
+        """The port itself may be in use, by a run of these settings."""
+        _application(None)
+        Server.check(config.host)
 
     @property
     def name(self) -> str:
@@ -156,7 +180,7 @@ class _MetricsSink(Sink):
 
 
 def _application(collector: Any) -> Any:
-    """The page of a collector, as a WSGI application. Raises UsageError."""
+    """The page of a collector, if there is one, as a WSGI application. Raises UsageError."""
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError as error:
@@ -164,7 +188,8 @@ def _application(collector: Any) -> Any:
         raise UsageError(f"metrics need prometheus-client: {hint}") from error
     registry = CollectorRegistry()  # the global one may belong to a program around us
     ProcessCollector(registry=registry)
-    registry.register(collector)
+    if collector is not None:
+        registry.register(collector)
     return make_wsgi_app(registry)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Collection
 from ipaddress import AddressValueError, IPv6Address
+
+from edge_audio.errors import UsageError
 
 MAX_PORT = 65_535
 
@@ -20,10 +24,35 @@ def parse_address(text: str) -> tuple[str, int | None]:
     return host, int(port)
 
 
+def split_scheme(text: str, schemes: Collection[str]) -> tuple[str, str]:
+    """'MQTT://broker.local/' -> ('mqtt', 'broker.local'); without a scheme ('', text). Raises
+    ValueError, which names the schemes that exist, for another one; nothing of a password is in
+    it."""
+    scheme, has_one, rest = text.partition("://")
+    if "@" in text:
+        raise ValueError("must have no user and password in it: they have settings of their own")
+    if not has_one:
+        return "", text
+    if scheme.lower() not in schemes:
+        known = " or ".join(f"{name}://" for name in schemes)
+        raise ValueError(f"must begin with {known}, or have no such beginning, not {scheme}://")
+    return scheme.lower(), rest.rstrip("/")
+
+
+def check_known(host: str, port: int) -> None:
+    """Asks the system for the addresses of a host, which may take seconds. Raises UsageError if
+    it knows none."""
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UsageError(f"no address is known of the host {host!r}: {reason}") from error
+
+
 def check_host(host: str) -> None:
     """Raises ValueError unless it is a name or an address, without brackets or port."""
     is_plain = host and host.isprintable() and not re.search(r"[\s/@\[\]]", host)
-    if not is_plain or (":" in host and not _is_ipv6(host)):
+    if not is_plain or (":" in host and not _is_ipv6(host)) or not _is_name(host):
         examples = "broker.local, 10.0.0.1 or ::1"
         raise ValueError(f"host must be a name or an address, such as {examples}, not {host!r}")
 
@@ -32,6 +61,15 @@ def _is_ipv6(host: str) -> bool:
     try:
         IPv6Address(host)
     except AddressValueError:
+        return False
+    return True
+
+
+def _is_name(host: str) -> bool:
+    """Whether the parts of a name have the lengths that names may have."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
         return False
     return True
 

@@ -3,6 +3,7 @@ listening do, for ever."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -53,6 +54,36 @@ def open_for_lines(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
         raise
     return descriptor, is_new
+
+
+def check_for_lines(path: Path) -> None:
+    """Whether `open_for_lines` would have the file, which is neither made nor changed. Raises as
+    that does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | _NO_WAIT)
+    except FileNotFoundError:
+        check_new(path)
+        return
+    try:
+        _check(descriptor, (stat.S_IFREG, stat.S_IFCHR))
+    finally:
+        os.close(descriptor)
+
+
+def check_new(path: Path) -> None:
+    """Whether something new can be made in the folder of a path. Raises OSError."""
+    folder = path.parent
+    if not stat.S_ISDIR(folder.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_folder(path: Path) -> None:
+    """Whether a folder can be written, or made with those above it. Raises OSError."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    check_new(path / "any")
 
 
 def is_at(descriptor: int, path: Path) -> bool:

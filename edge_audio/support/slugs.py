@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import chain, count
 
 from slugify import slugify
@@ -22,6 +22,18 @@ def file_slug(name: str) -> str:
     return _slug(name, r"[^A-Za-z0-9_]+", lowercase=False)[:MAX_FILE_CHARS].strip("-_")
 
 
+def digest_of(name: str) -> str:
+    """Six characters that tell names apart whose slugs are equal."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def unique_slug(name: str) -> str:
+    """The `topic_slug` of a name, with a part of its hash where that is not all of the name: no two
+    names share it, whoever else has one."""
+    slug = topic_slug(name)
+    return slug if slug == name else f"{slug}-{digest_of(name)}".lstrip("-")
+
+
 def _slug(name: str, unwanted: str, lowercase: bool) -> str:
     """The slug of a name; what is not ASCII is written as it sounds, as far as that is known."""
     return slugify(
@@ -38,17 +50,17 @@ class Slugs:
     """Gives every name a slug of its own, which differs from others by more than case: not all
     disks tell a from A. The first of several names with the same slug has it as it is. Others are
     numbered where they are ASCII, as installations know them, and else have a part of their hash,
-    which does not depend on what else has a name."""
+    which does not depend on what else has a name. Words that mean something where slugs stand are
+    nobody's."""
 
-    def __init__(self, slug_of: Callable[[str], str]) -> None:
-        """slug_of: `topic_slug` or `file_slug`."""
+    def __init__(self, slug_of: Callable[[str], str], reserved: Collection[str] = ()) -> None:
+        """slug_of: `topic_slug` or `file_slug`. reserved: slugs that mean something else."""
         self._slug_of = slug_of
-        self._taken: set[str] = set()
+        self._taken = {word.casefold() for word in reserved}
 
     def __call__(self, name: str) -> str:
         base = self._slug_of(name) or "unnamed"
-        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-        stem = base if name.isascii() else f"{base}-{digest}"
+        stem = base if name.isascii() else f"{base}-{digest_of(name)}"
         numbered = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         candidates = chain([base], numbered)
         slug = next(slug for slug in candidates if slug.casefold() not in self._taken)

@@ -49,6 +49,11 @@ def records(text: str) -> list[Record]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def reports(text: str) -> list[Record]:
+    """Records without the stream that they are of and the time of day: what was heard, and when."""
+    return [{k: v for k, v in x.items() if k not in ("stream", "at")} for x in records(text)]
+
+
 @contextmanager
 def listening(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A running `edge-audio listen` with pipes; it is killed if it outlives the test."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge_audio.events.detector import Event
-from tests.support.command_line import Record, listening, records
+from tests.support.command_line import Record, listening, reports
 from tests.support.serial_parts import WAIT_S
 
 QUIET = "0 frames lost, 0 damaged, 0 twice, 0 reboots, 0 reconnects"
@@ -91,7 +91,7 @@ class Listener:
             self._process.send_signal(each)
         texts = ["".join(iter(partial(self.line, name), "")) for name in ("stdout", "stderr")]
         assert self._process.wait(WAIT_S) == 0, texts
-        return records(texts[0]), texts[1]
+        return reports(texts[0]), texts[1]
 
 
 @contextmanager

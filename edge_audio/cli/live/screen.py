@@ -106,7 +106,8 @@ class Screen:
         if self.is_live:
             return [[self._live_sink(hearings[0], tops[0], problems, watched[0])]]
         if config.format == "jsonl":
-            return [[JsonLinesSink(sys.stdout, top)] for top in tops]
+            each = zip(streams, tops, strict=True)
+            return [[JsonLinesSink(sys.stdout, *pair)] for pair in each]
         tellers = [HeardTeller(*each) for each in zip(streams, watched, names, strict=True)]
         self._watch = [teller.watch for teller in tellers]
         pairs = zip(tops, names, strict=True)

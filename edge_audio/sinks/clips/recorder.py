@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import Spec
+from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Destination, Sink
@@ -26,6 +27,8 @@ from edge_audio.sinks.worker import Worker
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.paths import expand_fields
+from edge_audio.support.plain_files import check_folder, reason_of
 from edge_audio.support.slugs import Slugs, file_slug
 
 PAUSE_NAME = "PAUSE"  # of the file in the folder that stops all recording
@@ -57,8 +60,7 @@ class ClipsConfig(Spec, frozen=True):
     keep_days: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.folder or "\0" in self.folder:
-            raise ValueError("folder must be a path")
+        expand_fields(self, "folder")
         if not (0.0 <= self.pre_s <= 60.0 and 0.0 <= self.post_s <= 600.0):
             raise ValueError("need 0 <= pre_s <= 60 and 0 <= post_s <= 600")
         if not self.pre_s < self.max_s <= 3600.0:
@@ -76,6 +78,16 @@ class ClipsDestination(Destination[ClipsConfig]):
         the folder cannot be written or another process records there."""
         self._folder = config.folder
         self._recorder = _Recorder(config) if config.record else None
+
+    @staticmethod
+    def check(config: ClipsConfig, labels: Sequence[str]) -> None:
+        for label in config.labels if labels else ():
+            find_label(label, labels)
+        try:
+            check_folder(Path(config.folder))
+        except OSError as error:
+            reason = reason_of(error)
+            raise UsageError(f"cannot record clips in {config.folder}: {reason}") from error
 
     @property
     def name(self) -> str:

@@ -7,24 +7,30 @@ import ssl
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from msgspec.structs import force_setattr
+
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sinks.level import check_level_every_s
-from edge_audio.support.address import MAX_PORT, check_host
+from edge_audio.support.address import MAX_PORT, parse_address, split_scheme
+from edge_audio.support.machine import machine_id
+from edge_audio.support.paths import expand_fields
 from edge_audio.support.plain_files import check_plain
 from edge_audio.support.secrets import Secret, read_secret
-from edge_audio.support.slugs import topic_slug
+from edge_audio.support.slugs import digest_of, topic_slug
 from edge_audio.support.text import CONTROL
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 MAX_TOPIC_CHARS = 200
+SCHEMES = {"mqtt": False, "mqtts": True}  # whether it means TLS
 
 
 class MqttConfig(Spec, frozen=True):
     """A broker, and where in its topics events belong.
 
+    host: a name or an address; mqtt://HOST, mqtts://HOST (which is tls) and HOST:PORT do as well.
     port: by default 1883, with tls 8883.
     topic: what all topics begin with; no two machines may share one.
     client_id: by default made from topic and host name.
@@ -50,7 +56,7 @@ class MqttConfig(Spec, frozen=True):
     level_every_s: float = 10.0
 
     def __post_init__(self) -> None:
-        check_host(self.host)
+        self._take_host_apart()
         if self.port is not None and not 1 <= self.port <= MAX_PORT:
             raise ValueError(f"need 1 <= port <= {MAX_PORT}")
         _check_topic(self.topic, "topic")
@@ -59,10 +65,25 @@ class MqttConfig(Spec, frozen=True):
         for text in (self.client_id, self.username or ""):
             if len(text) > MAX_TOPIC_CHARS or CONTROL.search(text):
                 raise ValueError("client_id and username must be short, without control codes")
+        expand_fields(self, "password_file", "ca_file")
         self._check_security()
         if not (1 <= self.buffer <= 1_000_000 and 1 <= self.keepalive_s <= 65_535):
             raise ValueError("need 1 <= buffer <= 1000000 and 1 <= keepalive_s <= 65535")
         check_level_every_s(self.level_every_s)
+
+    def _take_host_apart(self) -> None:
+        """Puts what stands beside the host into the fields that it belongs to."""
+        try:
+            scheme, rest = split_scheme(self.host, SCHEMES)
+            host, port = parse_address(rest)
+        except ValueError as error:
+            raise ValueError(error if "host " in str(error) else f"host {error}") from None
+        if port is not None and self.port not in (None, port):
+            raise ValueError(f"host says port {port}, and port says {self.port}: keep one")
+        force_setattr(self, "host", host)
+        force_setattr(self, "port", self.port if port is None else port)
+        if SCHEMES.get(scheme):
+            force_setattr(self, "tls", True)
 
     def _check_security(self) -> None:
         if self.password_env is not None and self.password_file is not None:
@@ -98,9 +119,7 @@ class ClientFactory:
         self._config = config
         self._password = read_secret(config.password_env, config.password_file)
         self._tls = _tls_context(config.ca_file) if config.tls else None
-        self._id = (
-            config.client_id or f"{topic_slug(config.topic)}-{topic_slug(socket.gethostname())}"
-        )
+        self._id = config.client_id or default_client_id(config.topic)
 
     def __call__(self) -> Client:
         client: Client = self._mqtt.Client(
@@ -113,6 +132,13 @@ class ClientFactory:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         return client
+
+
+def default_client_id(topic: str) -> str:
+    """Of this machine and topic alone, as a broker throws out the first of two clients that have
+    the same: two hosts may have one name (raspberrypi), and two topics one slug."""
+    names = f"{topic_slug(topic)}-{topic_slug(socket.gethostname())}"
+    return f"{names}-{digest_of(f'{machine_id()} {topic}')}"
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -15,8 +15,12 @@ from edge_audio.sinks.mqtt.homeassistant import Discovery
 from edge_audio.sinks.mqtt.link import Link
 from edge_audio.sinks.records import event_record
 from edge_audio.sources.stream import Stream
+from edge_audio.support.address import check_known
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.slugs import Slugs, topic_slug
+from edge_audio.support.slugs import Slugs, topic_slug, unique_slug
+
+# What others may take for something to do, or what stands beside the streams in topics.
+RESERVED = ("status", "set", "get", "cmd", "command", "config", "online", "offline")
 
 
 class MqttDestination(Destination[MqttConfig]):
@@ -26,10 +30,15 @@ class MqttDestination(Destination[MqttConfig]):
     def __init__(self, config: MqttConfig) -> None:
         """Raises UsageError where paho-mqtt, the password or the certificates are missing."""
         self._config = config
-        self._stream_slugs = Slugs(topic_slug)
+        self._stream_slugs = Slugs(topic_slug, RESERVED)
         self._sinks: list[_MqttSink] = []
         self._link = Link(config, ClientFactory(config))
         self._link.retain(config.status_topic, "online")
+
+    @staticmethod
+    def check(config: MqttConfig, labels: Sequence[str]) -> None:
+        ClientFactory(config)
+        check_known(*config.address)
 
     @property
     def name(self) -> str:
@@ -92,7 +101,7 @@ class _MqttSink(Sink):
         return Discovery(
             prefix=config.discovery_prefix,
             status_topic=config.status_topic,
-            node=f"{topic_slug(config.topic)}_{self._slug}",
+            node=f"{unique_slug(config.topic)}_{self._slug}",
             device=f"edge-audio {self._stream.name}",
         )
 

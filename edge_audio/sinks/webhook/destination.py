@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -21,7 +21,9 @@ from edge_audio.sinks.outbox import Outbox
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.webhook.post import DeadLetters, Poster
 from edge_audio.sources.stream import Stream
+from edge_audio.support.address import check_host, check_known
 from edge_audio.support.backoff import Backoff
+from edge_audio.support.paths import expand_fields
 from edge_audio.support.secrets import read_secret
 
 MAX_WAIT_S = 60.0  # between two attempts
@@ -52,6 +54,7 @@ class WebhookConfig(Spec, frozen=True):
     dead_letter: str | None = None
 
     def __post_init__(self) -> None:
+        expand_fields(self, "bearer_file", "ca_file", "dead_letter")
         self._check_url()
         self._check_headers()
         if self.bearer_env is not None and self.bearer_file is not None:
@@ -68,9 +71,12 @@ class WebhookConfig(Spec, frozen=True):
         except ValueError as error:  # a wrong port, or a bracket that is open
             raise ValueError(f"url is no address: {error}") from None
         if not is_web or not _is_plain(self.url) or " " in self.url:
-            raise ValueError("url must be the address of a web server, http:// or https://")
+            raise ValueError(
+                "url must be the address of a web server, which begins with http:// or https://"
+            )
         if "@" in parts.netloc:
             raise ValueError("url must have no user and password: use bearer_env or bearer_file")
+        check_host(parts.hostname or "")
 
     def _check_headers(self) -> None:
         for name, value in self.headers.items():
@@ -97,6 +103,14 @@ class WebhookDestination(Destination[WebhookConfig]):
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def check(config: WebhookConfig, labels: Sequence[str]) -> None:
+        _poster(config)
+        if config.dead_letter is not None:
+            DeadLetters.check(config.dead_letter)
+        parts = urlsplit(config.url)
+        check_known(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
     @property
     def name(self) -> str:

@@ -11,7 +11,13 @@ from types import ModuleType
 from typing import Any
 
 from edge_audio.errors import UsageError
-from edge_audio.support.plain_files import check_plain, delete_if_empty, open_for_lines, reason_of
+from edge_audio.support.plain_files import (
+    check_for_lines,
+    check_plain,
+    delete_if_empty,
+    open_for_lines,
+    reason_of,
+)
 from edge_audio.support.secrets import Secret
 
 MAX_RETRY_AFTER_S = 600.0  # as a server may ask for
@@ -102,6 +108,14 @@ class DeadLetters:
         except OSError as error:
             raise UsageError(f"cannot write {path}: {reason_of(error)}") from error
         os.close(descriptor)
+
+    @staticmethod
+    def check(path: str) -> None:
+        """Whether the file could be written. Raises UsageError."""
+        try:
+            check_for_lines(Path(path))
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {reason_of(error)}") from error
 
     def discard(self) -> None:
         """Takes the file back if it is new and empty. Raises OSError."""

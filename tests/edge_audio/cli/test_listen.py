@@ -21,7 +21,7 @@ import soundfile
 from edge_audio.backends import backends_for
 from edge_audio.bundle.store import load_bundle
 from edge_audio.sources.stream import SILENCE_DBFS, level_dbfs
-from tests.support.command_line import HANG_S, SAMPLES, listening, records, run
+from tests.support.command_line import HANG_S, SAMPLES, listening, records, reports, run
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 
@@ -34,7 +34,7 @@ def test_listen_writes_valid_json_lines_with_scores_for_every_step(
     events = [record for record in found if record["kind"] != "scores"]
     assert events
     assert {frozenset(record) for record in events} == {
-        frozenset({"time_s", "kind", "label", "score"})
+        frozenset({"time_s", "stream", "kind", "label", "score"})
     }
     assert len(steps) == 62  # whole steps in 5 s; the last 40 ms were padded without a line
     for record in steps:
@@ -59,7 +59,7 @@ def test_listen_hears_the_same_in_a_file_and_on_a_pipe(
         *("listen", *model, "--source", "-", "--format", "jsonl", "--top", 12),
         stdin=SAMPLES.tobytes(),
     )
-    assert records(from_file.stdout) == records(from_pipe.stdout)
+    assert reports(from_file.stdout) == reports(from_pipe.stdout)
 
 
 def test_listen_understands_the_format_of_a_pipe(model: Sequence[object], bursts_wav: Path) -> None:
@@ -67,7 +67,7 @@ def test_listen_understands_the_format_of_a_pipe(model: Sequence[object], bursts
     mono = run("listen", *model, "--source", bursts_wav, "--format", "jsonl")
     options = ("--rate", 16000, "--sample-format", "f32le", "--channels", 2)
     both = run("listen", *model, "--source", "-", "--format", "jsonl", *options, stdin=stereo)
-    assert records(both.stdout) == records(mono.stdout)
+    assert reports(both.stdout) == reports(mono.stdout)
 
 
 def test_listen_gives_the_same_events_on_every_backend(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edge_audio.tagging.tagger import Tagger
-from tests.support.command_line import error_line, listening, records, run
+from tests.support.command_line import error_line, listening, reports, run
 from tests.support.serial_cable import Cable, Device
 from tests.support.serial_parts import WAIT_S
 from tests.support.serial_reports import (
@@ -44,7 +44,7 @@ def test_a_device_reports_what_the_tagger_hears(
     done = run("listen", "--source", f"serial:{cable.path}", "--format", "jsonl", *LOW)
     expected = rounded(tagger_hears(0.05))
     assert len(expected) > 20
-    assert records(done.stdout) == expected
+    assert reports(done.stdout) == expected
     assert done.stderr.startswith(
         f"edge-audio: {len(samples) / 16_000:.1f} s of audio on the device, "
         f"{len(starts_of(expected))} events, {QUIET}; on the device nothing lost, 0 frames "
@@ -59,7 +59,7 @@ def test_a_device_reports_what_other_runtimes_hear(
     tagger = Tagger.open("micro-int8", backend="litert")
     expected = tagger.push(samples) + tagger.flush()
     assert expected
-    assert_agree(records(done.stdout), expected)
+    assert_agree(reports(done.stdout), expected)
 
 
 def test_labels_and_thresholds_are_those_of_the_model_or_of_the_user(
@@ -68,9 +68,9 @@ def test_labels_and_thresholds_are_those_of_the_model_or_of_the_user(
     device(0)
     source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl")
     picked = run(*source, "--threshold", "0.1", "--only", "speech", "--only", "Vehicle")
-    assert records(picked.stdout) == rounded(tagger_hears(0.1, "Speech", "Vehicle"))
+    assert reports(picked.stdout) == rounded(tagger_hears(0.1, "Speech", "Vehicle"))
     usual = run(*source)  # forgets what the first one set
-    assert records(usual.stdout) == rounded(tagger_hears(None))
+    assert reports(usual.stdout) == rounded(tagger_hears(None))
     unknown = run(*source, "--only", "Speach", ok=False)
     assert "unknown label 'Speach': did you mean 'Speech'" in error_line(unknown, 2)
 
@@ -80,7 +80,7 @@ def test_top_comes_from_the_device(
 ) -> None:
     device(0)
     source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl", "--top", 3)
-    steps = [x for x in records(run(*source, "--duration", 4).stdout) if x["kind"] == "scores"]
+    steps = [x for x in reports(run(*source, "--duration", 4).stdout) if x["kind"] == "scores"]
     tagger = Tagger.open("micro-int8")
     expected = [(time_s, scores) for time_s, scores, _ in tagger.steps(samples[:64_000])]
     assert [step["time_s"] for step in steps] == [round(time_s, 3) for time_s, _ in expected]
@@ -88,7 +88,7 @@ def test_top_comes_from_the_device(
         best = np.sort(scores)[::-1][:3]
         assert [x["score"] for x in step["top"]] == pytest.approx(best.tolist(), abs=0.01)
     without = run(*source, *LOW, "--exclude", "Speech", "--only", "Music", "--only", "Vehicle")
-    tops = [x["top"] for x in records(without.stdout) if x["kind"] == "scores"]
+    tops = [x["top"] for x in reports(without.stdout) if x["kind"] == "scores"]
     assert {x["label"] for top in tops for x in top} == {"Music", "Vehicle"}
 
 
@@ -97,7 +97,7 @@ def test_duration_counts_the_audio_of_the_device(
 ) -> None:
     device(0)
     source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl", *LOW)
-    found = records(run(*source, "--duration", 7).stdout)
+    found = reports(run(*source, "--duration", 7).stdout)
     assert alternates(found)
     assert max(x["time_s"] for x in found) <= 7.0
     expected = [x for x in starts_of(rounded(tagger_hears(0.05))) if x["time_s"] <= 6.5]
@@ -111,7 +111,7 @@ def test_a_signal_ends_listening_with_ends_and_a_summary(
     with heard(cable.path, *LOW) as process:
         first = process.line()
         found, stderr = process.finish(signal.SIGINT)
-    assert alternates(records(first) + found)
+    assert alternates(reports(first) + found)
     assert QUIET in stderr
     assert len(stderr.splitlines()) == 1
 

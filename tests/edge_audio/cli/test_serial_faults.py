@@ -18,7 +18,7 @@ from edge_audio.errors import SourceError
 from edge_audio.events.detector import Event
 from edge_audio.serial.device import SerialDevice
 from edge_audio.serial.protocol import Hello
-from tests.support.command_line import error_line, records, run
+from tests.support.command_line import error_line, reports, run
 from tests.support.serial_cable import Cable, Device, faults
 from tests.support.serial_parts import WAIT_S
 from tests.support.serial_reports import LOW, QUIET, Hears, alternates, heard, rounded, starts_of
@@ -57,7 +57,7 @@ def test_a_cable_that_is_pulled_out_and_put_back_is_survived(
         cable.plug()
         process.wait_for("device back")
         found, stderr = process.finish()
-    found = records(first) + found
+    found = reports(first) + found
     assert alternates(found)
     assert found[-1]["time_s"] == len(samples) / 16_000  # the device went on without us
     assert "0 reboots, 1 reconnects" in stderr
@@ -94,7 +94,7 @@ def test_a_reboot_whose_hello_is_lost_is_noticed_by_its_clock(
 ) -> None:
     first_device = device(8)
     with heard(cable.path, *LOW, "--top", 1) as process:
-        while records(process.line())[0]["time_s"] < 6.0:
+        while reports(process.line())[0]["time_s"] < 6.0:
             pass
         first_device.kill()
         cable.alter = lambda data: b""
@@ -126,7 +126,7 @@ def test_a_faulty_line_loses_events_but_never_invents_any(
         first = process.line()
         cable.alter = faults(0.003)
         found, stderr = process.finish()
-    found = records(first) + found
+    found = reports(first) + found
     assert alternates(found)
     losses = re.search(r"(\d+) frames lost, (\d+) damaged, \d+ twice, 0 reboots", stderr)
     assert losses
@@ -154,7 +154,7 @@ def test_frames_that_come_twice_count_once(
     with heard(cable.path, *LOW) as process:
         line = process.line()
         found, stderr = process.finish()
-    assert records(line) + found == rounded(tagger_hears(0.05))
+    assert reports(line) + found == rounded(tagger_hears(0.05))
     assert re.search(r"0 frames lost, 0 damaged, [1-9]\d* twice", stderr)
 
 
@@ -166,7 +166,7 @@ def test_a_line_that_is_faulty_from_the_start_still_gets_through(
     with heard(cable.path, *LOW) as process:
         first = process.line()
         found, _ = process.finish()
-    assert alternates(records(first) + found)
+    assert alternates(reports(first) + found)
 
 
 def test_a_port_that_says_nothing_is_an_error_of_one_line(cable: Cable) -> None:

@@ -17,7 +17,7 @@ from edge_audio.events.choice import select_events
 from edge_audio.events.detector import Event
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.tagging.tagger import Tagger
-from tests.support.command_line import Record, error_line, listening, records, run
+from tests.support.command_line import Record, error_line, listening, records, reports, run
 from tests.support.peers import eventually
 from tests.support.serial_cable import Cable, Device
 from tests.support.serial_parts import WAIT_S
@@ -66,7 +66,7 @@ def test_a_device_and_a_file_are_heard_at_once_each_by_its_model(
     done = run("listen", *sources, "--threshold", 0.05, "--format", "none", "--json", log)
     assert logged(log, cable.path.name) == rounded(expected)
     alone = run("listen", "--source", street, "--threshold", 0.05, "--format", "jsonl")
-    assert logged(log, "street") == records(alone.stdout)
+    assert logged(log, "street") == reports(alone.stdout)
     lines = done.stderr.splitlines()
     assert any(re.match("edge-audio: street: 20.0 s of audio, .* nothing lost", x) for x in lines)
     pattern = f"edge-audio: {cable.path.name}: 20.0 s of audio on the device, "
@@ -146,7 +146,7 @@ def test_a_device_without_a_model_here_needs_no_bundle(
 ) -> None:
     device(0)
     source = ("--source", f"serial:{cable.path}", "--model", tmp_path / "none", "--format", "jsonl")
-    assert records(run("listen", *source, "--threshold", 0.05).stdout)
+    assert reports(run("listen", *source, "--threshold", 0.05).stdout)
 
 
 def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(

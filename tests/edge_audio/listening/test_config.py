@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_audio.errors import UsageError
-from edge_audio.listening.config import Config, load_config
+from edge_audio.listening.config import Config
+from edge_audio.listening.settings_file import load_config
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.peers import eventually
 from tests.support.virtual_sound_card import VirtualSoundCard
@@ -63,7 +64,7 @@ def test_flags_replace_what_the_file_says(tmp_path: Path) -> None:
         ("[events]\nthresholds = {Dog = 'high'}", "thresholds"),
         ("[events]\nthresholds = {Dgo = 0.5}", "unknown label"),
         ("[events]\nmin_on_s = -1", "min_on_s"),
-        ("[[source]]\nurl = 'demo'\n[[source]]\nurl = 'demo'", "different names"),
+        ("[[source]]\nurl = '-'\n[[source]]\nurl = '-'", "heard once"),
         ("[[source]]\nurl = ''", "url"),
         ("backend = 'abacus'", "backend"),
         ("format = ", "home.toml"),

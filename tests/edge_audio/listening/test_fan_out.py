@@ -9,7 +9,7 @@ import pytest
 
 from edge_audio import Event
 from edge_audio.listening.fan_out import FanOut
-from edge_audio.listening.reload import ProblemTeller
+from edge_audio.listening.reload import CALM_S, ProblemTeller
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
 
@@ -86,11 +86,18 @@ def test_an_error_is_forgotten_with_the_sink_that_made_it() -> None:
 
 def test_problems_are_told_when_they_change_and_when_they_end() -> None:
     said: list[str] = []
-    teller = ProblemTeller(said.append)
-    teller.tell({"metrics ::1:9400": "port is gone", "file a:b": "No space left; 1 records lost"})
-    teller.tell({"metrics ::1:9400": "port is gone", "file a:b": "No space left; 93 records lost"})
-    teller.tell({"file a:b": "Read-only file system; 94 records lost"})
-    teller.tell({})
+    clock = [0.0]
+    teller = ProblemTeller(said.append, lambda: clock[0])
+    names = ("metrics ::1:9400", "file a:b")
+    for clock[0], problems in (
+        (0.0, {"metrics ::1:9400": "port is gone", "file a:b": "No space left; 1 records lost"}),
+        (1.0, {"metrics ::1:9400": "port is gone", "file a:b": "No space left; 93 records lost"}),
+        (2.0, {"file a:b": "Read-only file system; 94 records lost"}),
+        (2.0 + CALM_S, {}),
+        (2.0 + 2 * CALM_S, {}),
+        (9.0 + 2 * CALM_S, {}),
+    ):
+        teller.tell(problems, names)
     assert said == [
         "metrics ::1:9400: port is gone",
         "file a:b: No space left; 1 records lost",
@@ -98,3 +105,27 @@ def test_problems_are_told_when_they_change_and_when_they_end() -> None:
         "metrics ::1:9400: all is well again",
         "file a:b: all is well again",
     ]
+
+
+def test_all_is_well_again_on_recovery_and_not_after_each_lost_record() -> None:
+    said: list[str] = []
+    clock = [0.0]
+    teller = ProblemTeller(said.append, lambda: clock[0])
+    for second in range(20):  # one record of two gets through
+        clock[0] = second
+        problem = {"mqtt broker": "events wait" if second % 4 else "the oldest events are lost"}
+        teller.tell(problem if second % 2 == 0 else {}, ("mqtt broker",))
+    assert said == ["mqtt broker: the oldest events are lost", "mqtt broker: events wait"]
+    for clock[0] in (20, 20 + CALM_S):
+        teller.tell({}, ("mqtt broker",))
+    assert said[2:] == ["mqtt broker: all is well again"]
+
+
+def test_of_a_destination_that_is_gone_nothing_is_said() -> None:
+    said: list[str] = []
+    clock = [0.0]
+    teller = ProblemTeller(said.append, lambda: clock[0])
+    teller.tell({"clips a": "nothing is recorded"}, ("clips a",))
+    for clock[0] in (1.0, 100.0, 200.0):
+        teller.tell({}, ())
+    assert said == ["clips a: nothing is recorded"]

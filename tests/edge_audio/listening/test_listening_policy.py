@@ -13,10 +13,11 @@ from edge_audio import Event, Tagger
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.features.gate import HOLD_S
 from edge_audio.listening.audio_hearing import AudioHearing
-from edge_audio.listening.config import EventsConfig, load_config
+from edge_audio.listening.config import EventsConfig
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.listening.hearing import Wanted
 from edge_audio.listening.listener import Listener
+from edge_audio.listening.settings_file import load_config
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
 from tests.support import toy

@@ -171,12 +171,23 @@ def test_a_port_in_use_is_refused_with_what_to_change(open_destination: Open) ->
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    for host in ("192.0.2.1", "no.such.host.invalid", "a..b"):
+    for host in ("192.0.2.1", "no.such.host.invalid"):
         with pytest.raises(UsageError, match="choose another port or host"):
             MetricsDestination(MetricsConfig(host=host, port=free_port()))
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in ({"host": ""}, {"port": 0}, {"port": 65_536}):
+    for wrong in ({"host": ""}, {"port": 0}, {"port": 65_536}, {"host": "a..b"}, {"host": "h:1:2"}):
         with pytest.raises(ValueError, match="must"):
             MetricsConfig(**wrong)
+
+
+def test_a_port_may_stand_beside_the_host() -> None:
+    for host in ("127.0.0.1:9401", "http://127.0.0.1:9401", "HTTP://127.0.0.1:9401/metrics"):
+        config = MetricsConfig(host=host)
+        assert (config.host, config.port) == ("127.0.0.1", 9401)
+    assert MetricsConfig(host="[::1]:9402").host == "::1"
+    with pytest.raises(ValueError, match=r"begin with http://.* not ftp://"):
+        MetricsConfig(host="ftp://127.0.0.1")
+    with pytest.raises(ValueError, match="keep one"):
+        MetricsConfig(host="127.0.0.1:9401", port=9403)

@@ -13,6 +13,7 @@ from edge_audio.sinks.base import Sink, TopLabels
 from edge_audio.sinks.console import ConsoleSink
 from edge_audio.sinks.jsonl import JsonLinesSink
 from edge_audio.sinks.segments import Segment, SegmentSink
+from edge_audio.sources.stream import Stream
 from edge_audio.support.text import clock
 
 LABELS = ("Speech", "Smoke detector, smoke alarm", 'Bird "song"', "Crépitement")
@@ -20,14 +21,15 @@ SCORES = np.array([0.25, 0.9, 0.5, 0.75], np.float32)
 
 
 def written(sink_type: type, n_top: int, *steps: tuple[float, list[Event]]) -> list[str]:
-    stream = io.StringIO()
-    sink: Sink = sink_type(stream, TopLabels(LABELS, n_top))
+    out = io.StringIO()
+    stream = [Stream("street", LABELS, 16_000, live=False)] if sink_type is JsonLinesSink else []
+    sink: Sink = sink_type(out, *stream, TopLabels(LABELS, n_top))
     for time_s, events in steps:
         for event in events:
             sink.on_event(event)
         sink.on_scores(time_s, SCORES)
     sink.close()
-    return stream.getvalue().splitlines()
+    return out.getvalue().splitlines()
 
 
 def test_top_labels_are_the_highest_in_falling_order() -> None:
@@ -49,7 +51,13 @@ def test_top_labels_come_from_the_wanted_ones_alone() -> None:
 def test_json_lines_give_every_event_back(label: str) -> None:
     event = Event("start", label, 1.23456, 0.87654321)
     (line,) = written(JsonLinesSink, 0, (1.3, [event]))
-    assert json.loads(line) == {"time_s": 1.235, "kind": "start", "label": label, "score": 0.8765}
+    assert json.loads(line) == {
+        "time_s": 1.235,
+        "stream": "street",
+        "kind": "start",
+        "label": label,
+        "score": 0.8765,
+    }
 
 
 def test_json_lines_with_top_have_one_scores_line_per_step_after_its_events() -> None:
@@ -59,6 +67,7 @@ def test_json_lines_with_top_have_one_scores_line_per_step_after_its_events() ->
     assert [record["kind"] for record in records] == ["scores", "end", "scores"]
     assert records[0] == {
         "time_s": 1.0,
+        "stream": "street",
         "kind": "scores",
         "top": [
             {"label": "Smoke detector, smoke alarm", "score": 0.9},

@@ -19,7 +19,7 @@ from edge_audio.events.choice import select_events
 from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.folder.codegen import Firmware
 from tests.firmware_bridge.firmware_runs import Make, open_sensitive, require_emulator
-from tests.support.command_line import Record, records, run
+from tests.support.command_line import Record, reports, run
 from tests.support.serial_cable import Cable, faults
 from tests.support.serial_parts import WAIT_S, LinkProbe, build_library
 from tests.support.serial_reports import alternates, assert_agree, heard, rounded, starts_of
@@ -124,7 +124,7 @@ def test_a_cortex_m4_reports_the_events_of_the_engine(
 ) -> None:
     assert len(expected) > 10
     done = run("listen", "--source", f"serial:{board(0).port}", "--format", "jsonl", *LOW)
-    assert records(done.stdout) == expected
+    assert reports(done.stdout) == expected
     assert f"{len(starts_of(expected))} events, {QUIET}" in done.stderr
 
 
@@ -137,7 +137,7 @@ def test_a_cortex_m4_reports_what_the_tagger_of_this_package_hears(
     tagger = Tagger.open(MODEL, events=spec)
     expected = tagger.push(samples) + tagger.flush()
     assert expected
-    assert_agree(records(done.stdout), expected)
+    assert_agree(reports(done.stdout), expected)
 
 
 def test_a_board_that_restarts_amid_a_frame_is_heard_again(
@@ -146,7 +146,7 @@ def test_a_board_that_restarts_amid_a_frame_is_heard_again(
     first = board(2)
     wire(first, cable)
     with heard(cable.path, *LOW, "--top", 8) as process:
-        before = records("".join(process.line() for _ in range(20)))
+        before = reports("".join(process.line() for _ in range(20)))
         cable.alter = lambda data: data[: len(data) // 2]  # half of the last frame comes
         time.sleep(0.1)
         first.kill()
@@ -169,7 +169,7 @@ def test_a_faulty_line_from_a_board_loses_events_but_never_invents_any(
         first = process.line()
         cable.alter = faults(0.01)
         found, stderr = process.finish()
-    found = records(first) + found
+    found = reports(first) + found
     assert alternates(found)
     losses = re.search(r"(\d+) frames lost, (\d+) damaged, \d+ twice, 0 reboots", stderr)
     assert losses
