@@ -21,7 +21,7 @@ SUFFIXES = (".html", ".png")
     metavar="LOG.jsonl...",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
 )
 @click.option(
     "--out",
@@ -56,8 +56,8 @@ def report(
     """Draw a timeline of the events in a log.
 
     Reads what `edge-audio listen --json FILE` or `--format jsonl` wrote: rotated files in any
-    order, also packed by gzip. Damaged lines are counted and passed over. The page is one file that
-    needs no network.
+    order, also packed by gzip, pipes, and standard input (-). Damaged lines are counted and passed
+    over. The page is one file that needs no network.
 
     \b
     edge-audio report sounds.jsonl

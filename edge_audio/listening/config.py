@@ -26,13 +26,13 @@ from edge_audio.serial.port import parse_port
 from edge_audio.sinks.base import MAX_TOP, TopLabels
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
+from edge_audio.sinks.log_reader import short_name
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import SCHEMES, check_address, is_network_url, without_password
 from edge_audio.support.paths import expanded
-from edge_audio.support.slugs import digest_of
-from edge_audio.support.text import MAX_NAME_CHARS, printable
+from edge_audio.support.text import printable
 
 MAX_EVENT_S = 86_400.0  # of smoothing, of durations
 KEYWORDS = ("mic", "demo", "auto", "-")  # in the place of an address
@@ -82,9 +82,7 @@ class SourceConfig(Spec, frozen=True):
         """The name, or one made from the device or url, without user and password; harmless to
         terminals, whatever a file is called, and not longer than names may be."""
         name = printable(self.name.strip() or self.device or self._name_of_url)
-        if len(name) <= MAX_NAME_CHARS:
-            return name
-        return f"{name[: MAX_NAME_CHARS - 7]}-{digest_of(name)}"
+        return short_name(name)
 
     @property
     def _name_of_url(self) -> str:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
+
 from edge_audio.errors import UsageError
 from edge_audio.report.bounds import Bounds
 from edge_audio.sinks.clips.sidecar import MAX_SIDECAR_BYTES, Sidecar, read_sidecar
+from edge_audio.sinks.log_reader import short_name
 from edge_audio.support.text import MAX_NAME_CHARS
 
 
@@ -75,5 +78,6 @@ def _read_sidecar(path: Path) -> Sidecar | None:
             sidecar = read_sidecar(file.read(MAX_SIDECAR_BYTES))
     except (OSError, ValueError):
         return None
-    is_plain = max(len(sidecar.label), len(sidecar.stream)) <= MAX_NAME_CHARS
-    return sidecar if is_plain else None
+    if len(sidecar.label) > MAX_NAME_CHARS:
+        return None
+    return msgspec.structs.replace(sidecar, stream=short_name(sidecar.stream))

@@ -158,9 +158,10 @@ def name(text: str) -> str:
 
 
 def read_report(paths: Sequence[Path], bounds: Bounds, clips: Path | None = None) -> Report:
-    """Reads a log, and the folder of its clips. Raises UsageError."""
+    """Reads a log, and the folder of its clips. Raises UsageError, also for what is no log."""
     log = SessionLog(paths)
     summary = summarise(log, bounds)
+    log.check()
     remarks = [*_remarks(log, summary)]
     if clips is None:
         return Report(summary, remarks=remarks)

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from platformdirs import user_config_path
-
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.support.files import replace_file
+from edge_audio.support.folders import config_dir
 
 DEFAULT_NAME = "edge-audio"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
@@ -88,7 +87,7 @@ def unit_path(name: str, for_system: bool) -> Path:
     """Where systemd looks for the unit of the system, or of the user who calls."""
     if for_system:
         return Path("/etc/systemd/system", f"{name}.service")
-    return user_config_path() / "systemd" / "user" / f"{name}.service"
+    return config_dir() / "systemd" / "user" / f"{name}.service"
 
 
 def unit_text(name: str, config: Path | None, for_system: bool, run_as: str | None = None) -> str:

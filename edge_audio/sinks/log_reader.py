@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -15,12 +16,22 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from edge_audio.errors import UsageError
+from edge_audio.support.slugs import digest_of
 from edge_audio.support.text import MAX_NAME_CHARS
 
 MAX_LINE_BYTES = 1 << 20
 N_LINES_TO_DATE = 1000  # read to find out when a file begins
+GZIP_MAGIC = b"\x1f\x8b"
 YEARS = range(1970, 2200)  # others are damage: not even a clock that was never set has them
 _ROTATED = re.compile(r"\.(\d{1,4})(?:\.gz)?$")
+
+
+def short_name(name: str) -> str:
+    """The name of a stream, which may be that of a file or an address, as long as names may be: of
+    a long one its beginning, and a part of its hash."""
+    if len(name) <= MAX_NAME_CHARS:
+        return name
+    return f"{name[: MAX_NAME_CHARS - 7]}-{digest_of(name)}"
 
 
 class LogRecord(msgspec.Struct, frozen=True):
@@ -34,7 +45,7 @@ class LogRecord(msgspec.Struct, frozen=True):
     time_s: float
     kind: str
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    stream: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    stream: str = ""
     label: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
     score: float = 0.0
     level_dbfs: float | None = None
@@ -42,6 +53,7 @@ class LogRecord(msgspec.Struct, frozen=True):
     correct: bool | None = None
 
     def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "stream", short_name(self.stream))
         if self.kind in ("start", "end") and not self.label:
             raise ValueError("an event needs a label")
         if self.kind == "level" and self.level_dbfs is None:
@@ -58,19 +70,20 @@ class SessionLog:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """paths: in any order; those that end in .gz are unpacked. Raises UsageError for a file
-        that cannot be opened."""
+        """paths: in any order, also pipes; what gzip packed is unpacked. Raises UsageError for
+        one that cannot be opened."""
         self.n_records = self.n_bad = 0
         self.problems: list[str] = []
         self._decoder = msgspec.json.Decoder(LogRecord)
-        self._paths = sorted(dict.fromkeys(paths), key=self._age)
+        self._files = sorted(map(_LogFile, dict.fromkeys(paths)), key=self._age)
 
     def __iter__(self) -> Iterator[LogRecord]:
-        """Oldest file first, in the order of its lines; the memory in use does not grow."""
+        """Oldest file first, in the order of its lines; the memory in use does not grow. A pipe
+        gives its lines once."""
         self.n_records = self.n_bad = 0
         self.problems = []
-        for path in self._paths:
-            for line in self._lines(path):
+        for file in self._files:
+            for line in self._as_far_as_readable(file.path, file.lines()):
                 record = self._decoded(line)
                 if record is not None:
                     self.n_records += 1
@@ -78,13 +91,22 @@ class SessionLog:
                 elif line.strip():
                     self.n_bad += 1
 
-    def _age(self, path: Path) -> tuple[int, float]:
+    def check(self) -> None:
+        """To be called when all has been read. Raises UsageError if there were lines, and none of
+        them a record."""
+        if self.n_bad and not self.n_records:
+            names = ", ".join(str(file.path) for file in self._files[:3])
+            raise UsageError(
+                f"{names} has no record of edge-audio listen --json or --format jsonl: it is no log"
+            )
+
+    def _age(self, file: _LogFile) -> tuple[int, float]:
         """Sorts oldest first: by the number that rotation gave, then by the first time of day."""
-        match = _ROTATED.search(path.name)
-        with closing(self._lines(path)) as lines:
-            records = (self._decoded(line) for line in islice(lines, N_LINES_TO_DATE))
-            dates = (record.at.timestamp() for record in records if record and record.at)
-            return -int(match[1]) if match else 0, next(dates, 0.0)
+        match = _ROTATED.search(file.path.name)
+        lines = self._as_far_as_readable(file.path, file.first_lines())
+        records = (self._decoded(line) for line in lines)
+        dates = (record.at.timestamp() for record in records if record and record.at)
+        return -int(match[1]) if match else 0, next(dates, 0.0)
 
     def _decoded(self, line: bytes) -> LogRecord | None:
         try:
@@ -92,28 +114,66 @@ class SessionLog:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
-    def _lines(self, path: Path) -> Generator[bytes, None, None]:
-        """Lines of a file; of one that is too long a piece, which is no record."""
+    def _as_far_as_readable(self, path: Path, lines: Iterator[bytes]) -> Iterator[bytes]:
         try:
-            with _opened(path) as file:
-                while line := file.readline(MAX_LINE_BYTES):
-                    yield line
-                    while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                        line = file.readline(MAX_LINE_BYTES)
+            yield from lines
         except (OSError, EOFError, zlib.error) as error:
             self.problems.append(f"{path} breaks off: {error}")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+class _LogFile:
+    """One file of a log, or a pipe, which can be read once: the lines that were read to find out
+    when it begins are kept for the reading. "-" is standard input."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError for what cannot be opened."""
+        self.path = path
+        self._pipe: Iterator[bytes] | None = None
+        self._head: list[bytes] = []
+        file = _opened(path)
+        if file.seekable() and str(path) != "-":
+            file.close()
+        else:
+            self._pipe = _lines(file)
+
+    def first_lines(self) -> Iterator[bytes]:
+        """Lines at the beginning, for a look. Raises as `lines`."""
+        if self._pipe is None:
+            yield from islice(self.lines(), N_LINES_TO_DATE)
+            return
+        self._head += islice(self._pipe, N_LINES_TO_DATE - len(self._head))
+        yield from self._head
+
+    def lines(self) -> Iterator[bytes]:
+        """Lines of the file; of one that is too long a piece, which is no record. Raises OSError,
+        EOFError or zlib.error where it breaks off."""
+        if self._pipe is None:
+            yield from _lines(_opened(self.path))
+            return
+        head, self._head = self._head, []
+        yield from head
+        yield from self._pipe
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    with file, _unpacked(file) as stream:
+        while line := stream.readline(MAX_LINE_BYTES):
+            yield line
+            while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                line = stream.readline(MAX_LINE_BYTES)
+
+
+def _opened(path: Path) -> io.BufferedReader:
     """Raises UsageError for what cannot be opened."""
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        if path.suffix == ".gz":
-            with gzip.open(file) as unpacked:  # which leaves the file itself open
-                yield unpacked
-        else:
-            yield file
+        return open(0, "rb", closefd=False) if str(path) == "-" else path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read {path}: {reason}") from error
+
+
+def _unpacked(file: BinaryIO) -> gzip.GzipFile | nullcontext[BinaryIO]:
+    """The content of a file that gzip packed, whatever it is called."""
+    if isinstance(file, io.BufferedReader) and file.peek(2)[:2] == GZIP_MAGIC:
+        return gzip.GzipFile(fileobj=file)
+    return nullcontext(file)

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_cache_path, user_data_path
+from platformdirs import user_cache_path, user_config_path, user_data_path
+
+from edge_audio.errors import EdgeAudioError
 
 PEERS_ENV = "EDGE_AUDIO_PEERS"
 
 
 def named_dir(variable: str, name: str) -> Path:
     """The folder that an environment variable names, else `name` in the user's folder for data of
-    edge-audio, ~/.local/share/edge-audio on Linux. It need not be there."""
-    named = os.environ.get(variable)
-    return Path(named) if named else user_data_path("edge-audio", appauthor=False) / name
+    edge-audio, ~/.local/share/edge-audio on Linux. It need not be there. Raises EdgeAudioError
+    where nobody knows the user's home."""
+    if named := os.environ.get(variable):
+        return Path(named)
+    found = _at_home(lambda: user_data_path("edge-audio", appauthor=False), variable)
+    return found / name
 
 
 def cache_dir() -> Path:
     """The user's folder for what edge-audio can make again: ~/.cache/edge-audio on Linux, or
-    edge-audio in $XDG_CACHE_HOME. It need not be there."""
-    return user_cache_path("edge-audio", appauthor=False)
+    edge-audio in $XDG_CACHE_HOME. It need not be there. Raises EdgeAudioError where nobody knows
+    the user's home."""
+    return _at_home(lambda: user_cache_path("edge-audio", appauthor=False), "XDG_CACHE_HOME")
+
+
+def config_dir() -> Path:
+    """Where programs keep their settings: ~/.config on Linux, or $XDG_CONFIG_HOME. Raises
+    EdgeAudioError where nobody knows the user's home."""
+    return _at_home(user_config_path, "XDG_CONFIG_HOME")
+
+
+def _at_home(find: Callable[[], Path], variable: str) -> Path:
+    """What platformdirs finds: some of its versions raise where a user who is in no list of users
+    has no HOME, and some give a path with a ~, which would be a folder of that name here."""
+    try:
+        path = find()
+    except RuntimeError:
+        path = Path("~")
+    if path.parts[0] == "~":
+        raise EdgeAudioError(f"nobody knows your home folder: set HOME, or {variable}, to a folder")
+    return path
 
 
 def peers_dir() -> Path:

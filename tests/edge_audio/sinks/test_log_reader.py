@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import os
+import threading
 import tracemalloc
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from edge_audio.errors import UsageError
 from edge_audio.sinks.log_reader import MAX_LINE_BYTES, SessionLog
+from edge_audio.support.text import MAX_NAME_CHARS
 
 
 def line(time_s: float, label: str = "Dog", **fields: object) -> str:
@@ -129,3 +133,34 @@ def test_a_long_log_is_not_held_in_memory(tmp_path: Path) -> None:
 def test_a_missing_file_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*gone"):
         SessionLog([tmp_path / "gone.jsonl"])
+
+
+def test_pipes_are_read_once_and_to_their_end(tmp_path: Path) -> None:
+    log = tmp_path / "sounds.jsonl"
+    log.write_text(line(1, "first", at="2026-03-01T23:30:00+01:00") + line(2) * 3000)
+    pipes = [tmp_path / "plain", tmp_path / "packed"]
+    later = line(3, "last", at="2026-03-02T23:30:00+01:00").encode()
+    for pipe, content in zip(pipes, (log.read_bytes(), gzip.compress(later)), strict=True):
+        os.mkfifo(pipe)
+        threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True).start()
+    found = labels(*pipes)
+    assert (found[0], found[-1], len(found)) == ("first", "last", 3002)
+
+
+def test_streams_with_long_names_are_told_apart(tmp_path: Path) -> None:
+    log = tmp_path / "sounds.jsonl"
+    names = [f"{'k' * 300}{i}" for i in range(3)]
+    log.write_text("".join(line(1, stream=name) for name in names))
+    found = {record.stream for record in SessionLog([log])}
+    assert len(found) == 3
+    assert all(len(name) <= MAX_NAME_CHARS for name in found)
+
+
+def test_what_is_no_log_is_refused_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    for content, is_log in ((b"", True), (b"\0\xff\n" * 9, False), (line(1).encode(), True)):
+        path = tmp_path / "any"
+        path.write_bytes(content)
+        session = SessionLog([path])
+        list(session)
+        with nullcontext() if is_log else pytest.raises(UsageError, match="any .* is no log"):
+            session.check()
