@@ -162,5 +162,5 @@ def test_what_is_no_log_is_refused_and_an_empty_one_is_not(tmp_path: Path) -> No
         path.write_bytes(content)
         session = SessionLog([path])
         list(session)
-        with nullcontext() if is_log else pytest.raises(UsageError, match="any .* is no log"):
+        with nullcontext() if is_log else pytest.raises(UsageError, match=r"any .* is no log"):
             session.check()
