@@ -19,6 +19,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 [events]
 # only = ["Dog", "Bark"]       # these labels alone: edge-audio inspect tiny-int8
 # exclude = ["Music"]          # never these
+# sensitivity = "normal"       # quiet, normal or eager: which thresholds of the model count
 # threshold = 0.3              # score at which events start, of all labels that are watched
 # thresholds = {Siren = 0.4}   # of one label each; switches on what is off by default
 # smoothing_s = 0.16           # time constant; by default, as of the next two, the model's own

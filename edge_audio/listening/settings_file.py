@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, get_args
 
 import msgspec
 
+from edge_audio.bundle.spec import SENSITIVITIES
 from edge_audio.errors import UsageError
 from edge_audio.events.policy import Related
 from edge_audio.listening.config import Config, Format
@@ -19,7 +20,11 @@ from edge_audio.support.plain_files import open_plain, reason_of
 
 MAX_CONFIG_BYTES = 1 << 20
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, ValueError)
-_CHOICES = {("format",): get_args(Format), ("events", "related"): get_args(Related)}
+_CHOICES = {
+    ("format",): get_args(Format),
+    ("events", "related"): get_args(Related),
+    ("events", "sensitivity"): SENSITIVITIES,
+}
 
 Keys = tuple[str | int, ...]  # ("source", 0, "url")
 _KEY = r"[\w-]+|\"[^\"]*\"|'[^']*'"

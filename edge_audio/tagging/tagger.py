@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
-from edge_audio.backends.base import run_steps
 from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
@@ -18,6 +18,12 @@ from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.features.gate import LevelGate, Stretch
 
+_MIN_TELLING_SAMPLES, _MAX_TELLING_SAMPLES = 100, 1_600  # of one push
+_BEYOND_FULL_SCALE = 1.5
+_SCALE_HINT = (
+    "samples are floats on the scale of int16 and are clipped to -1 to 1: divide them by 32768, or "
+    "pass them as int16"
+)
 _DTYPES = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -48,6 +54,7 @@ class Tagger:
     """
 
     _has_ended: bool  # by flush
+    _is_scale_told = False  # that samples are not within -1 and 1
 
     def __init__(
         self,
@@ -149,8 +156,8 @@ class Tagger:
         """int16[n], or float32[n] / float64[n] in [-1, 1], any n >= 0, at sample_rate_hz, mono
         -> the events that these samples complete.
 
-        NaN counts as silence and larger values are clipped. Raises UsageError for any other
-        dtype or shape.
+        NaN counts as silence and larger values are clipped; a tagger warns once of floats that are
+        plainly on the scale of int16. Raises UsageError for any other dtype or shape.
         """
         return [event for _, _, events in self.steps(pcm) for event in events]
 
@@ -159,6 +166,9 @@ class Tagger:
         the end: the work is done on the way, and samples that are not reached are lost. Raises
         UsageError at once for a wrong dtype or shape."""
         pcm = _checked(pcm)
+        if not self._is_scale_told and _looks_like_int16(pcm):
+            self._is_scale_told = True
+            warnings.warn(_SCALE_HINT, stacklevel=3)
         if self._has_ended:
             self.reset()
         return self._steps(pcm)
@@ -227,8 +237,8 @@ class Tagger:
         n_late, events = stretch.n_late, []
         n_rows = self.bundle.manifest.model.frames.shape[1]
         rows = self._frontend.push(stretch.samples)
-        for scores, state in run_steps(self.backend, rows, n_rows, self._state):
-            self._scores, self._state = scores, state
+        for start in range(0, len(rows) - n_rows + 1, n_rows):
+            self._compute(rows[None, start : start + n_rows])
             self._n_steps += 1
             time_s = self._step_end_s()
             events += self._detector.push(self._scores, time_s)
@@ -237,6 +247,14 @@ class Tagger:
                 continue
             yield Step(time_s, self._scores, events)
             events = []
+
+    def _compute(self, rows: NDArray[np.float32]) -> None:
+        """One step. A NaN, which a broken model or runtime may give, does not stick: it counts as
+        0, and the state, which may hold it for ever, is that of a new stream."""
+        self._scores, self._state = self.backend.step(rows, self._state)
+        if np.isnan(self._scores).any():
+            self._scores = np.nan_to_num(self._scores, nan=0.0)
+            self._state = self.backend.initial_state()
 
     def _skip(self, stretch: Stretch) -> Iterator[Step]:
         for _ in range(len(stretch.samples) // self._step_samples):
@@ -251,16 +269,32 @@ class Tagger:
 
 
 def _checked(pcm: NDArray[Any]) -> NDArray[Any]:
-    pcm = np.asarray(pcm)
-    if pcm.ndim != 1:
+    if isinstance(pcm, (bytes, bytearray, memoryview)):
         raise UsageError(
-            f"samples have shape {pcm.shape}: pass one channel, e.g. samples.mean(axis=1)"
+            "samples are bytes: say what is in them, e.g. np.frombuffer(samples, np.int16)"
         )
+    pcm = np.asarray(pcm)
+    if pcm.ndim == 2:
+        axis = 0 if pcm.shape[0] < pcm.shape[1] else 1  # the shorter is that of the channels
+        raise UsageError(
+            f"samples have shape {pcm.shape}: pass one channel, e.g. samples.mean(axis={axis})"
+        )
+    if pcm.ndim != 1:
+        raise UsageError(f"samples have shape {pcm.shape}: pass one channel, of shape (n,)")
     if pcm.dtype not in _DTYPES:
         raise UsageError(
             f"samples are {pcm.dtype}: pass int16, or float32 scaled to the range -1 to 1"
         )
     return pcm
+
+
+def _looks_like_int16(pcm: NDArray[Any]) -> bool:
+    """Whether floats are plainly on the scale of int16: most beyond full scale, none beyond
+    that."""
+    if pcm.dtype == np.int16 or len(pcm) < _MIN_TELLING_SAMPLES:
+        return False
+    sizes = np.abs(pcm[:_MAX_TELLING_SAMPLES])
+    return bool(np.median(sizes) > _BEYOND_FULL_SCALE and sizes.max() <= 32_768.0)
 
 
 def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
