@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -30,13 +31,13 @@ def problems_of(config: Config, opening: Opening) -> Iterator[Problem]:
     """All that is missing, one after the other. Nothing is opened, and nothing made."""
     yield from _tried("backend", opening.load_model)
     for source in config.source:
-        yield from _tried("source", lambda source=source: _check_source(source, config.reconnect))
+        yield from _tried("source", partial(_check_source, source, config.reconnect))
     bundle = opening.bundle
     labels = bundle.manifest.labels if bundle is not None else ()
     for kind, destination in KINDS.items():
         if (section := getattr(config, kind)) is not None:
             check = destination.check  # type: ignore[attr-defined]
-            yield from _tried(kind, lambda check=check, section=section: check(section, labels))
+            yield from _tried(kind, partial(check, section, labels))
 
 
 def _tried(section: str, check: Callable[[], object]) -> Iterator[Problem]:

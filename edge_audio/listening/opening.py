@@ -72,7 +72,9 @@ class Opening:
 
     def check_clips(self, config: ClipsConfig | None) -> None:
         """Checks the labels that are recorded. Raises UsageError."""
-        for label in config.labels if config is not None and self.bundle is not None else ():
+        if config is None or self.bundle is None:
+            return
+        for label in config.labels:
             find_label(label, self.bundle.manifest.labels)
 
     def load_model(self) -> None:

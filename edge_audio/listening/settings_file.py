@@ -20,13 +20,13 @@ from edge_audio.support.plain_files import open_plain, reason_of
 
 MAX_CONFIG_BYTES = 1 << 20
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, ValueError)
-_CHOICES = {
+Keys = tuple[str | int, ...]  # ("source", 0, "url")
+_CHOICES: Mapping[Keys, Sequence[str]] = {
     ("format",): get_args(Format),
     ("events", "related"): get_args(Related),
     ("events", "sensitivity"): SENSITIVITIES,
 }
 
-Keys = tuple[str | int, ...]  # ("source", 0, "url")
 _KEY = r"[\w-]+|\"[^\"]*\"|'[^']*'"
 _LIST = re.compile(r"\s*\[\[\s*(.+?)\s*\]\]")
 _TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")

@@ -42,7 +42,7 @@ def test_what_is_no_channel_of_samples_is_told_what_to_do(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_on_the_scale_of_int16_are_told_once(tagger: Tagger, dtype: type) -> None:
-    samples = toy.noise(16_000).astype(dtype)
+    samples: np.ndarray = toy.noise(16_000).astype(dtype)
     with pytest.warns(UserWarning, match="divide them by 32768"):
         tagger.push(samples)
     with warnings.catch_warnings():
