@@ -30,7 +30,7 @@ from edge_audio.support.arrays import FloatArray
 from quantize.export import export
 from quantize.graph.parity import eager_scores, step_blocks
 from quantize.graph.prepare import prepare
-from quantize.graph.step import StepGraph
+from quantize.graph.step import StepGraph, initial_state
 from quantize.schemes import SCHEMES
 from tests.support.real_audio import soundscape
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
@@ -102,7 +102,7 @@ class EagerBackend:
         self.spec, self._graph = graph.spec, graph
 
     def initial_state(self) -> list[np.ndarray]:
-        return [np.zeros(tensor.shape, tensor.dtype) for tensor in self.spec.state]
+        return [tensor.numpy() for tensor in initial_state(self._graph).values()]
 
     def step(
         self, frames: FloatArray, state: Sequence[np.ndarray]
