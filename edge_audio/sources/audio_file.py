@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
 from edge_audio.sources.decoders import Decoder, SndfileDecoder
-from edge_audio.sources.kinds import APPLE_DOUBLE, MEDIA_SUFFIXES
+from edge_audio.sources.kinds import APPLE_DOUBLE, MEDIA_SUFFIXES, SNDFILE_KINDS
 from edge_audio.sources.media import MediaDecoder
 from edge_audio.sources.pieces import Piece, kind_of_file, pieces
 from edge_audio.support.arrays import FloatArray
@@ -90,28 +91,29 @@ class AudioFile:
         kind = kind_of_file(self.path)
         if kind == APPLE_DOUBLE:
             raise SourceError(f"{self.path} is {kind}: leave it out")
-        self._pieces, reason = pieces(self.path, kind), ""
+        self._pieces, refusal = pieces(self.path, kind), SourceError()
         while self._pieces and self._decoder is None:
             try:
                 self._decoder = SndfileDecoder(self._pieces.pop(0))
             except SourceError as error:
-                reason = reason or str(error)
+                refusal = error
         if self._decoder is None:
-            self._decoder = self._media(kind, reason)
+            self._decoder = self._media(kind, refusal)
         self._check(self._decoder.rate_hz)
         self.duration_s = self._decoder.n_frames / self._decoder.rate_hz
 
-    def _media(self, kind: str | None, reason: str) -> Decoder:
+    def _media(self, kind: str | None, refusal: SourceError) -> Decoder:
         """By ffmpeg's libraries, what libsndfile refuses for this reason."""
         suffix = self.path.suffix.lower()
-        if kind is None and suffix not in MEDIA_SUFFIXES:
-            raise SourceError(f"cannot read {self.path} as audio: {reason}")
+        is_refused = isinstance(refusal.__cause__, soundfile.LibsndfileError)  # and not a mishap
+        if not is_refused or (kind is None and suffix not in MEDIA_SUFFIXES):
+            raise SourceError(f"cannot read {self.path} as audio: {refusal}") from refusal
         try:
             return MediaDecoder(self.path)
         except SourceError as error:
             shown = kind or f"a {suffix[1:]} file"
-            text = f"cannot read {self.path} as audio: it is {shown}; {error}"
-            raise SourceError(text) from error
+            told = str(refusal) if kind in SNDFILE_KINDS else f"it is {shown}; {error}"
+            raise SourceError(f"cannot read {self.path} as audio: {told}") from error
 
     def _check(self, rate_hz: int) -> None:
         """Raises SourceError for a rate that would give hours of nothing, or blocks of

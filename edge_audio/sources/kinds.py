@@ -51,6 +51,11 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"NIST_1A", "an NIST SPHERE file"),
     (0, b"\0\x05\x16\x07", APPLE_DOUBLE),
 )
+SNDFILE_KINDS = frozenset(
+    f"{article} {name} file"
+    for article, names in {"a": "WAV W64 CAF VOC FLAC", "an": "RF64 AIFF AU OGG MP3"}.items()
+    for name in names.split()
+)
 _TS_PACKET_BYTES = 188
 _N_TS_PACKETS = 5
 _N_FRAMES = 4  # in a row, for samples may look like one

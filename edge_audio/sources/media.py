@@ -18,8 +18,8 @@ from edge_audio.support.text import one_line
 INSTALL_HINT = "pip install 'edge-audio[media]'"
 # What may be looked for in a file. None of them opens another file or an address.
 _DEMUXERS = (
-    "aac,ac3,amr,ape,asf,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,"
-    "mpegts,ogg,tta,wv"
+    "aac,ac3,aiff,amr,ape,asf,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
+    "mpeg,mpegts,ogg,tta,wav,wv"
 )
 # Those whose header states a length; others guess it from the bit rate.
 _STATING = ("asf", "avi", "flv", "matroska", "mov", "tta", "wv")

@@ -7,6 +7,11 @@ import soxr
 
 from edge_audio.support.arrays import FloatArray, in_range
 
+_WINDOW_S, _RAMP_S = 0.25, 0.02
+# Shares of the loudest channel's power: the mean lacks what it holds below the first and has it
+# again above the second; a channel that stands for all does so above the third.
+_MIN_SHARE, _ENOUGH_SHARE, _STILL_LOUD = 0.05, 0.1, 0.5
+
 
 def downmix(frames: FloatArray) -> FloatArray:
     """f32[n] or f32[n, n_channels] -> f32[n]: the mean of the channels. NaN or infinite input gives
@@ -18,6 +23,68 @@ def downmix(frames: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):  # `in_range` mends what comes of it
         mean: FloatArray = frames.mean(axis=1, dtype=np.float32)
     return mean
+
+
+class Downmix:
+    """Several channels to one, however they are cut: their mean (see `downmix`), NaN and infinity
+    as 0.
+
+    Where the mean lacks what a channel holds, because channels cancel each other or most are
+    dead, a window of 0.25 s shows it: from the next on the loudest channel stands for all, until
+    their mean has it again.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._n_window, self._n_ramp = (max(1, round(s * rate_hz)) for s in (_WINDOW_S, _RAMP_S))
+        self._mean = np.zeros(0, np.float32)  # weights of the channels
+
+    def push(self, frames: FloatArray) -> FloatArray:
+        """f32[n] or f32[n, n_channels] -> f32[n]. One channel alone stays as it is."""
+        if frames.ndim == 1 or frames.shape[1] == 1:
+            return downmix(frames)
+        if frames.shape[1] != len(self._mean):
+            self._begin(frames.shape[1])
+        frames = np.where(np.isfinite(frames), frames, np.float32(0.0))
+        mixed = [np.zeros(0, np.float32)]
+        while len(frames):
+            part = frames[: self._n_window - self._position]
+            frames = frames[len(part) :]
+            mixed.append(self._mixed(part))
+        return np.concatenate(mixed)
+
+    def _begin(self, n_channels: int) -> None:
+        self._mean = np.full(n_channels, 1.0 / n_channels, np.float32)
+        self._weights = self._before = self._mean
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._position = 0
+        self._powers, self._mean_power = np.zeros(len(self._mean)), 0.0
+
+    def _mixed(self, part: FloatArray) -> FloatArray:
+        """f32[n] of frames that end within the window."""
+        mean = mono = downmix(part)
+        if not (self._weights is self._before is self._mean):
+            place = np.arange(self._position + 1, self._position + len(part) + 1)
+            ramp = np.minimum(1.0, place / self._n_ramp).astype(np.float32)[:, None]
+            mono = (part * (self._before + (self._weights - self._before) * ramp)).sum(axis=1)
+        self._powers += np.square(part, dtype=np.float64).sum(axis=0)
+        self._mean_power += float(np.square(mean, dtype=np.float64).sum())
+        self._position += len(part)
+        if self._position == self._n_window:
+            self._choose()
+        return mono
+
+    def _choose(self) -> None:
+        """What the next window is made of."""
+        is_mean = self._weights is self._mean
+        share = _MIN_SHARE if is_mean else _ENOUGH_SHARE
+        self._before, loudest = self._weights, float(self._powers.max())
+        if self._mean_power >= share * loudest:
+            self._weights = self._mean
+        elif is_mean or self._powers @ self._weights < _STILL_LOUD * loudest:
+            self._weights = np.eye(len(self._mean), dtype=np.float32)[int(self._powers.argmax())]
+        self._start_window()
 
 
 class StreamResampler:
@@ -33,6 +100,7 @@ class StreamResampler:
     def __init__(self, in_rate_hz: int, out_rate_hz: int) -> None:
         self.in_rate_hz = in_rate_hz
         self.out_rate_hz = out_rate_hz
+        self._downmix = Downmix(in_rate_hz)
         self._stream = None
         if in_rate_hz != out_rate_hz:
             self._stream = soxr.ResampleStream(in_rate_hz, out_rate_hz, 1, dtype="float32")
@@ -43,7 +111,7 @@ class StreamResampler:
         NaN becomes 0 and input beyond [-1, 1] is clipped, since a filter would smear it. The
         output may overshoot [-1, 1] a little, as band-limited samples of clipped sound do.
         """
-        mono = in_range(downmix(frames))
+        mono = in_range(self._downmix.push(frames))
         resampled: FloatArray = (
             mono.copy() if self._stream is None else self._stream.resample_chunk(mono)
         )

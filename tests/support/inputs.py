@@ -164,6 +164,7 @@ INPUTS = [
     Input("WAV beyond 4 GiB, where sizes begin again at 0", "w4.wav", lambda: wav_of(9_000)),
     Input("WAV files that were joined", "w5.wav", lambda: written("WAV") * 2, seconds=6.0),
     Input("WAV, cut off", "w6.wav", lambda: cut(written("WAV")), LIBSNDFILE, CUT, 1.8, TRUNCATED),
+    Input("WAV of other codecs", "w7.wav", lambda: encoded("wav", "ac3", 48_000), MEDIA),
     Input("RF64 (BW64)", "a.rf64", lambda: written("RF64")),
     Input("RF64 of unknown size", "b.rf64", lambda: claiming("RF64", b"ds64", "<Q", 0, 12)),
     Input("RF64, cut off", "c.rf64", lambda: cut(written("RF64")), LIBSNDFILE, CUT, 1.8, TRUNCATED),

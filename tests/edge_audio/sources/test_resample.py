@@ -64,6 +64,39 @@ def test_channels_are_averaged_before_resampling() -> None:
     np.testing.assert_array_equal(downmix(left[:, None]), left)
 
 
+GOOD = noise(32_000)
+BAD = {
+    "its opposite": -GOOD,
+    "NaN": np.full(len(GOOD), np.nan, np.float32),
+    "infinite": np.full(len(GOOD), np.inf, np.float32),
+    "dead": np.zeros(len(GOOD), np.float32),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("n_bad", [1, 7])
+def test_a_bad_channel_does_not_silence_a_good_one(bad: str, n_bad: int) -> None:
+    if bad == "its opposite":
+        channels = [GOOD, BAD[bad]] * ((n_bad + 1) // 2)
+    else:
+        channels = [GOOD] + [BAD[bad]] * n_bad
+    frames = np.stack(channels, axis=1)
+    heard = in_chunks(StreamResampler(16_000, 16_000), frames, [1_000])
+    assert np.isfinite(heard).all()
+    after = slice(8_000, None)  # two windows
+    assert np.corrcoef(heard[after], GOOD[after])[0, 1] > 0.999
+    assert heard[after].std() >= 0.45 * GOOD[after].std()
+    for lengths in ([1], [37, 4_001], [32_000]):
+        again = in_chunks(StreamResampler(16_000, 16_000), frames[:9_000], lengths)
+        np.testing.assert_array_equal(again, heard[:9_000])
+
+
+def test_channels_that_differ_are_mixed_all_the_same() -> None:
+    frames = np.stack([noise(32_000, seed) for seed in range(8)], axis=1)
+    heard = in_chunks(StreamResampler(16_000, 16_000), frames, [999])
+    np.testing.assert_array_equal(heard, downmix(frames))
+
+
 def test_flush_starts_a_new_stream() -> None:
     resampler = StreamResampler(48_000, 16_000)
     in_chunks(resampler, noise(5_000, seed=1), [999])
