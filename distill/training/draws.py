@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ SHORTEST_S, LONGEST_S = 1.0, 10.0
 """What a teacher hears of a clip: its first LONGEST_S, padded with zeros to SHORTEST_S."""
 _MASS_OF_NOTHING = 0.5  # half a clip, so that a class that hardly sounds anywhere does not rule
 _DURATION_RANGE_S = (0.3, 5.0)  # longer clips are worth drawing more often, as their square root
-_MAX_ODDS = 20.0  # times the median: no clip may stand for a class alone
+_MAX_ODDS = 5.0  # times the median: no clip may stand for a class alone
+_N_FITS = 30
 
 
 class DrawConfig(Spec, frozen=True):
@@ -105,14 +106,22 @@ def draw_odds(
     config: DrawConfig, durations_s: Sequence[float], probabilities: NDArray[np.float32] | None
 ) -> Odds:
     """Relative odds f64[n] of clips that may be drawn, of which a teacher thinks `probabilities`
-    [n, n_labels]: the sum over labels of p * mass ** (power - 1), where a label's mass is the sum
-    of p over the clips; times the square root of the duration, which decides alone without a
-    teacher. At most 20 times the median."""
+    [n, n_labels], such that the labels' shares in what is drawn come near mass ** power, where a
+    label's mass is the sum of p over the clips. From the square root of the durations, which
+    decide alone without a teacher, iterative proportional fitting (Deming and Stephan 1940, its
+    step halved) moves the odds within _MAX_ODDS times the median and the same part of it."""
     odds: Odds = np.sqrt(np.clip(np.asarray(durations_s, float), *_DURATION_RANGE_S))
-    if probabilities is not None:
-        heard = probabilities.astype(np.float64)
-        odds *= heard @ (heard.sum(0) + _MASS_OF_NOTHING) ** (config.power - 1.0)
-    return np.minimum(odds, _MAX_ODDS * np.median(odds))
+    if probabilities is None:
+        return odds
+    heard = probabilities.astype(np.float64) + 1e-12
+    wanted = (heard.sum(0) + _MASS_OF_NOTHING) ** config.power
+    wanted /= wanted.sum()
+    of_clip = heard / heard.sum(1, keepdims=True)
+    for _ in range(_N_FITS):
+        odds *= np.sqrt(of_clip @ (wanted / label_shares(odds, heard)))
+        median = float(np.median(odds))
+        odds = np.clip(odds, median / _MAX_ODDS, median * _MAX_ODDS)
+    return odds
 
 
 def listed_odds(clips: Sequence[Clip]) -> Odds:
@@ -124,7 +133,7 @@ def listed_odds(clips: Sequence[Clip]) -> Odds:
     return 1.0 / np.sqrt([min(counts[label] for label in names) for names in labels])
 
 
-def label_shares(odds: Odds, probabilities: NDArray[np.float32]) -> Odds:
+def label_shares(odds: Odds, probabilities: NDArray[np.floating[Any]]) -> Odds:
     """f64[n_labels]: each label's share in what is drawn by these odds, as the teacher hears it."""
     mass = odds @ probabilities.astype(np.float64)
     shares: Odds = mass / mass.sum()
