@@ -11,6 +11,7 @@ from torch.nn import functional
 from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
+from distill.students.norms import bounded_norm
 from distill.students.selective import SelectiveSSMConfig
 from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import SLSTMConfig
@@ -19,12 +20,8 @@ from distill.students.state import State
 MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig
 
 BOUND = 6.0
-"""No value beyond +-BOUND reaches a Linear, so that its input can be quantized to int8."""
-
-
-def bounded_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """norm(x [..., D]), clipped to +-BOUND: batch statistics put few values beyond it."""
-    return functional.hardtanh(norm(x.reshape(-1, x.shape[-1])).view_as(x), -BOUND, BOUND)
+"""No value beyond +-BOUND reaches a Linear, so that its input can be quantized to int8. Batch
+statistics put few values beyond it."""
 
 
 def bounded_hardswish(x: Tensor) -> Tensor:
@@ -44,14 +41,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> the same."""
-        u = bounded_norm(self.norm, x).to(self.mix.weight.dtype)
+        u = bounded_norm(self.norm, x, -BOUND, BOUND).to(self.mix.weight.dtype)
         with torch.autocast(u.device.type, enabled=False):  # a recurrence adds up what bf16 rounds
             y = self.mixer(u)
         return x + self._gated(y)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """[B, D] and the mixer's state -> the same."""
-        y, next_state = self.mixer.step(bounded_norm(self.norm, x), state)
+        y, next_state = self.mixer.step(bounded_norm(self.norm, x, -BOUND, BOUND), state)
         return x + self._gated(y), next_state
 
     def _gated(self, y: Tensor) -> Tensor:

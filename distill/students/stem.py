@@ -8,8 +8,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.students.norms import bounded_norm_2d
 
 _KERNEL = 3
+_RELU6 = 6.0
 
 
 class CausalConv(nn.Module):
@@ -31,11 +35,30 @@ class CausalConv(nn.Module):
             layers += [nn.ReLU6(), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out)]
         self.layers = nn.Sequential(*layers, nn.ReLU6())
 
+    def forward(self, x: Tensor) -> Tensor:
+        """What `step` makes of a whole sequence after silence. With one frame of context, training
+        takes the zeros from the convolution's padding and writes no copy of x behind them."""
+        conv = self.layers[0]
+        if self.training and self.context == 1 and x.shape[2] % 2 == 0:
+            assert isinstance(conv, nn.Conv2d)
+            padding = (self.context, _KERNEL // 2)
+            y = functional.conv2d(x, conv.weight, None, conv.stride, padding, groups=conv.groups)
+            return self._after(y)
+        zeros = x.new_zeros(x.shape[0], x.shape[1], self.context, x.shape[3])
+        return self.step(x, zeros.contiguous(memory_format=torch.channels_last))[0]
+
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         padded = torch.cat([state, x], dim=2)
-        y = self.layers(padded)
+        y = self._after(self.layers[0](padded)) if self.training else self.layers(padded)
         next_state = padded[:, :, padded.shape[2] - self.context :]
         return (y + x if self.residual else y), next_state
+
+    def _after(self, y: Tensor) -> Tensor:
+        """What the layers make of the first convolution's output, norm and ReLU6 at once."""
+        y = bounded_norm_2d(self.layers[1], y, 0.0, _RELU6)
+        for index in range(3, len(self.layers), 3):
+            y = bounded_norm_2d(self.layers[index + 1], self.layers[index](y), 0.0, _RELU6)
+        return y
 
 
 class ConvStem(nn.Module):
@@ -57,11 +80,15 @@ class ConvStem(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Tensor) -> Tensor:
-        zeros = (
-            zero.contiguous(memory_format=torch.channels_last)
-            for zero in self.initial_state(len(frames), frames)
-        )
-        return self.step(frames, tuple(zeros))[0]
+        x = frames.reshape(frames.shape[0], 1, *frames.shape[1:])
+        for conv in self.convs:
+            x = conv(x)
+        return self._tokens(x)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """[B, C, T / 8, bands] -> [B, T / 8, D], flattened as it lies in memory."""
+        tokens: Tensor = self.project(x.permute(0, 2, 3, 1).flatten(2))
+        return tokens
 
     def step(self, frames: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Any whole number of tokens at once: convolution is its own parallel form. state: of each
@@ -72,8 +99,7 @@ class ConvStem(nn.Module):
         for conv, context in zip(convs, state, strict=True):
             x, context_next = conv.step(x, context)
             next_state.append(context_next)
-        tokens = x.permute(0, 2, 3, 1).flatten(2)  # [B, T / 8, bands * C], as it lies in memory
-        return self.project(tokens), tuple(next_state)
+        return self._tokens(x), tuple(next_state)
 
     def initial_state(self, batch_size: int, like: Tensor) -> tuple[Tensor, ...]:
         """Zeros, of the type and on the device of `like`."""

@@ -8,8 +8,9 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from distill.students.blocks import MixerConfig, ResidualBlock, bounded_hardswish, bounded_norm
+from distill.students.blocks import BOUND, MixerConfig, ResidualBlock, bounded_hardswish
 from distill.students.lti import LTIConfig
+from distill.students.norms import bounded_norm
 from distill.students.state import State, flatten, names
 from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
@@ -101,18 +102,19 @@ class Student(nn.Module):
         hop_ms = 1e3 * frontend.hop_samples / frontend.sample_rate_hz
         return window_ms + (self.frames_per_step - 1) * hop_ms + self.config.delay_ms
 
-    def forward(self, frames: Tensor) -> StudentOutput:
-        """[B, T, n_mels]; T must be a multiple of frames_per_step."""
+    def forward(self, frames: Tensor, tokens: slice = slice(None)) -> StudentOutput:
+        """[B, T, n_mels]; T must be a multiple of frames_per_step. Logits and embedding are those
+        of `tokens` alone."""
         x = self.stem(frames)
         hidden = []
         for block in self.blocks:
             x = block(x)
             hidden.append(x)
-        embedding = self._embedding(x)
+        embedding = self._embedding(x[:, tokens])
         return StudentOutput(self.head(embedding), embedding, tuple(hidden))
 
     def _embedding(self, x: Tensor) -> Tensor:
-        return bounded_hardswish(self.embed(bounded_norm(self.norm, x)))
+        return bounded_hardswish(self.embed(bounded_norm(self.norm, x, -BOUND, BOUND)))
 
     def state_specs(self) -> tuple[TensorSpec, ...]:
         """Name and shape of every state tensor, for a batch of one, in the order of `flatten`."""

@@ -24,7 +24,7 @@ from distill.students.student import Student
 from distill.teachers.config import TeacherConfig
 from distill.teachers.opening import open_teacher, teacher_fingerprint
 from distill.training.draws import Odds, draw_odds, hear_clips, listed_odds
-from distill.training.inputs import HumanLabels, Input, Masks, StrongLabels
+from distill.training.inputs import FirstToken, HumanLabels, Input, Masks, StrongLabels
 from distill.training.objective import Objective
 from distill.training.recipe import Recipe
 from distill.training.targets import (
@@ -93,6 +93,8 @@ def _inputs(
         inputs.append(HumanLabels(clips, labels))
     if recipe.loss.strong:
         inputs.append(StrongLabels(clips, labels, student))
+    if recipe.loss.token_stride > 1:
+        inputs.append(FirstToken(recipe.loss.token_stride, recipe.seed))
     if recipe.masking.share:
         inputs.append(Masks(recipe.masking, student, recipe.seed))
     return inputs

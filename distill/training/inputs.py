@@ -113,4 +113,18 @@ def _spans(
     return [(int(rng.integers(0, size - length + 1)), int(length)) for length in lengths]
 
 
-Input = HumanLabels | StrongLabels | Masks
+class FirstToken:
+    """`first_token` f32[1]: which of `stride` tokens is the first that counts in the loss; the draw
+    depends on the seed and the step only."""
+
+    fields = ()
+
+    def __init__(self, stride: int, seed: int) -> None:
+        self._stride, self._seed = stride, seed
+
+    def __call__(self, batch: Arrays, step: int) -> Arrays:
+        rng = np.random.default_rng((self._seed, step, 1))  # not the draw of masks
+        return {"first_token": rng.integers(0, self._stride, 1).astype(np.float32)}
+
+
+Input = FirstToken | HumanLabels | StrongLabels | Masks

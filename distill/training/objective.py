@@ -79,8 +79,11 @@ class Objective(nn.Module):
             frames = torch.from_numpy(sample[pair.field].astype(np.float32))
             self.register_buffer(f"{pair.key}_mean", frames.mean((0, 1)))
             self.register_buffer(f"{pair.key}_deviation", frames.std((0, 1)) + 1e-3)
+        self._shares_columns: set[str] = set()  # teachers with our labels, in our order
         for teacher in self.tagging:
             theirs, ours = label_columns(teacher.labels, labels)
+            if tuple(teacher.labels) == tuple(labels):
+                self._shares_columns.add(teacher.name)
             self.register_buffer(f"{teacher.name}_theirs", torch.from_numpy(theirs))
             self.register_buffer(f"{teacher.name}_ours", torch.from_numpy(ours))
         if config.prediction:
@@ -98,8 +101,10 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms, to be summed. Besides the fields of `Targets` (float32) a batch may
-        have human [B, C], strong [B, T, C] and heard [B, T, n_mels], the mels with masks."""
-        output: StudentOutput = self.student(batch.get("heard", batch["mels"]))
+        have human [B, C], strong [B, T, C], heard [B, T, n_mels], the mels with masks, and
+        first_token [1], the first of the tokens that count."""
+        tokens = self._tokens(batch)
+        output: StudentOutput = self.student(batch.get("heard", batch["mels"]), tokens)
         with torch.autocast(output.logits.device.type, enabled=False):  # losses stay float32
             floats = StudentOutput(
                 output.logits.float(),
@@ -108,16 +113,22 @@ class Objective(nn.Module):
             )
             return self._terms(floats, batch)
 
+    def _tokens(self, batch: Batch) -> slice:
+        """Those whose labels and layers are compared with the teachers'."""
+        first = int(batch["first_token"]) if "first_token" in batch else 0
+        return slice(first, None, self.config.token_stride)
+
     def _terms(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         config, mels = self.config, batch["mels"]
-        times_s = self._times_s(mels)
+        tokens = self._tokens(batch)
+        times_s = self._times_s(mels)[tokens]
         terms: dict[str, list[Tensor]] = {}
         for teacher in self.tagging:
             ours, clip, frames = self._label_targets(teacher, output, batch, times_s)
             if config.clip:
                 terms.setdefault("clip", []).append(clip_loss(ours, torch.sigmoid(clip)))
             if config.strong:
-                strong = batch["strong"][..., getattr(self, f"{teacher.name}_ours")]
+                strong = batch["strong"][:, tokens, self._columns(teacher, "ours")]
                 loss = strong_loss(ours, strong, clip, config.attack)
                 terms.setdefault("strong", []).append(loss)
             if config.frame and frames is not None:
@@ -146,8 +157,8 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The student's logits [B, T, n], the teacher's clip [B, n] and frame [B, T, n] logits,
         over the n labels that both know."""
-        theirs = getattr(self, f"{teacher.name}_theirs")
-        ours = output.logits[..., getattr(self, f"{teacher.name}_ours")]
+        theirs = self._columns(teacher, "theirs")
+        ours = output.logits[..., self._columns(teacher, "ours")]
         clip = batch[f"{teacher.name}.clip_logits"][:, theirs]
         frames = batch.get(f"{teacher.name}.frame_logits")
         if frames is None or teacher.label_frames is None:
@@ -155,10 +166,18 @@ class Objective(nn.Module):
         hop_s, offset_s = teacher.label_frames.hop_s, teacher.label_frames.offset_s
         return ours, clip, align(frames[..., theirs], hop_s, times_s, offset_s)
 
+    def _columns(self, teacher: TeacherInfo, whose: str) -> Tensor | slice:
+        """Of the labels that both know; all, if they know the same."""
+        if teacher.name in self._shares_columns:
+            return slice(None)
+        columns: Tensor = getattr(self, f"{teacher.name}_{whose}")
+        return columns
+
     def _pair_loss(
         self, pair: Pair, output: StudentOutput, batch: Batch, times_s: Tensor
     ) -> Tensor:
-        taps = (*output.hidden[:-1], output.embedding)
+        tokens = self._tokens(batch)
+        taps = (*(hidden[:, tokens] for hidden in output.hidden[:-1]), output.embedding)
         mean, deviation = getattr(self, f"{pair.key}_mean"), getattr(self, f"{pair.key}_deviation")
         target = align((batch[pair.field] - mean) / deviation, pair.hop_s, times_s, pair.offset_s)
         return layer_loss(self.heads[pair.key](taps[pair.tap]), target)

@@ -286,3 +286,18 @@ def test_channels_that_make_no_whole_heads_are_wrong_usage() -> None:
     config = msgspec.structs.replace(CONFIGS["mlstm"], channels=15)
     with pytest.raises(UsageError, match="15 channels do not make 2 heads"):
         Student(config)
+
+
+def test_stem_trains_on_the_numbers_of_its_steps() -> None:
+    """Training pads within convolutions; a step puts its state before the frames."""
+    torch.manual_seed(0)
+    stem = Student(CONFIGS["ssm-lti"]).stem.train()
+    frames = random_frames(8 * 6, batch_size=3)
+    zeros = stem.initial_state(3, frames)
+    stepped = stem.step(frames, zeros)[0]
+    gradients = []
+    for tokens in (stem(frames), stepped):
+        gradients.append(torch.autograd.grad(tokens.square().sum(), list(stem.parameters())))
+    torch.testing.assert_close(stem(frames), stepped)
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

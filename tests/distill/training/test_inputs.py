@@ -10,7 +10,7 @@ import numpy as np
 from distill.data.clip_list import read_clip_list
 from distill.data.labels import audioset_labels
 from distill.students.student import Student, StudentConfig
-from distill.training.inputs import HumanLabels, Masks, StrongLabels
+from distill.training.inputs import FirstToken, HumanLabels, Masks, StrongLabels
 from distill.training.recipe import MaskingConfig
 from distill.training.targets import CachedTargets
 from tests.distill.workshop import TINY_RECIPE
@@ -80,3 +80,10 @@ def test_strong_labels_are_those_of_the_clip_that_sounds_in_a_token(in_workshop:
     assert (strong[:, listed[2]] == 0).all(), "clocks are no companions of sirens and rain"
     assert strong[:, listed[0]].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]  # half a token late
     assert strong[:, listed[1]].tolist() == [0] * 9 + [1]
+
+
+def test_first_token_is_drawn_evenly_by_seed_and_step() -> None:
+    draws = [int(FirstToken(3, seed=1)({}, step)["first_token"][0]) for step in range(300)]
+    assert all(80 <= draws.count(token) <= 120 for token in range(3))
+    assert draws == [int(FirstToken(3, seed=1)({}, step)["first_token"][0]) for step in range(300)]
+    assert draws != [int(FirstToken(3, seed=2)({}, step)["first_token"][0]) for step in range(300)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from distill.training.losses import (
     align,
@@ -51,8 +52,8 @@ def test_plausible_caps_frames_by_the_clip_and_leaves_the_rest() -> None:
 
 
 def test_clip_probability_lies_between_mean_and_maximum() -> None:
-    probability = torch.rand(20, 30, 7, generator=torch.Generator().manual_seed(2))
-    pooled = clip_probability(probability)
+    logits = 3 * torch.randn(20, 30, 7, generator=torch.Generator().manual_seed(2))
+    pooled, probability = clip_probability(logits), torch.sigmoid(logits)
     assert (pooled >= probability.mean(1) - 1e-6).all()
     assert (pooled <= probability.amax(1) + 1e-6).all()
 
@@ -60,10 +61,38 @@ def test_clip_probability_lies_between_mean_and_maximum() -> None:
 def test_clip_probability_counts_a_short_event_fully_and_survives_silence() -> None:
     probability = torch.full((1, 100, 2), 1e-4)
     probability[0, 50, 0] = 0.9
-    pooled = clip_probability(probability)
+    pooled = clip_probability(torch.logit(probability))
     assert pooled[0, 0] > 0.85
     assert pooled[0, 1] == pytest.approx(1e-4, rel=1e-3)
-    assert torch.equal(clip_probability(torch.zeros(1, 5, 2)), torch.zeros(1, 2))
+    assert torch.equal(clip_probability(torch.full((1, 5, 2), -200.0)), torch.zeros(1, 2))
+
+
+def random_logits(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    logits = 4 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    return logits.requires_grad_(True)
+
+
+def test_losses_are_those_of_their_formulas() -> None:
+    logits, teacher = random_logits(2, 5, 7), random_logits(2, 5, 7, seed=1).detach()
+    probability = torch.sigmoid(logits)
+    entropy = functional.binary_cross_entropy_with_logits(logits, torch.sigmoid(teacher))
+    pooled = probability.square().sum(1) / probability.sum(1)
+    cosine = functional.cosine_similarity(logits, teacher, dim=-1)
+    layer = (logits - teacher).abs().mean() - functional.logsigmoid(cosine).mean()
+    for found, formula in (
+        (frame_loss(logits, teacher), 7 * entropy),
+        (clip_probability(logits), pooled),
+        (layer_loss(logits, teacher), layer),
+    ):
+        torch.testing.assert_close(found, formula)
+        gradients = [torch.autograd.grad(x.sin().sum(), logits)[0] for x in (found, formula)]
+        torch.testing.assert_close(*gradients)
+
+
+def test_clip_probability_of_silence_has_the_gradient_of_its_formula() -> None:
+    silence = torch.full((1, 4, 3), -18.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: 1e6 * clip_probability(x), silence, atol=1e-7)
 
 
 def test_layer_loss_is_least_at_equality() -> None:

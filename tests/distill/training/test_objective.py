@@ -162,3 +162,56 @@ def test_masked_input_leaves_the_targets_whole() -> None:
         torch.testing.assert_close(same, objective(batch))
         masked = objective(batch | {"heard": torch.zeros_like(batch["mels"])})
     assert masked["prediction"] != same["prediction"]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_every_third_token_alone_counts(first: int) -> None:
+    """What the teachers say of the others changes nothing."""
+    config = LossConfig(token_stride=3, strong=1.0, human=1.0)
+    objective, batch = make(config).eval(), batch_of((TEACHER,))
+    batch["strong"] = (torch.rand(3, 12, 527) > 0.5).float()
+    batch["first_token"] = torch.tensor([float(first)])
+    tokens = slice(first, None, 3)
+    assert objective.student(batch["mels"], tokens).logits.shape == (3, 4, 527)
+    before = {name: term.item() for name, term in objective(batch).items()}
+    others = [token for token in range(12) if token % 3 != first]
+    batch["strong"][:, others] = 1.0 - batch["strong"][:, others]
+    assert {name: term.item() for name, term in objective(batch).items()} == before
+    batch["strong"][:, first] = 1.0 - batch["strong"][:, first]
+    assert objective(batch)["strong"].item() != before["strong"]
+    del batch["first_token"]
+    whole, shifts = make(LossConfig()).eval(), []
+    for token in range(3):
+        third = make(LossConfig(token_stride=3)).eval()
+        third.load_state_dict(whole.state_dict())
+        shifts.append(third({**batch, "first_token": torch.tensor([float(token)])}))
+    for name in ("frame", "layer"):
+        mean = torch.stack([terms[name] for terms in shifts]).mean()
+        torch.testing.assert_close(mean, whole(batch)[name])
+
+
+def test_labels_in_the_teachers_order_give_the_same_terms_and_gradients() -> None:
+    """One column after the other, without looking each up."""
+    same = msgspec.structs.replace(TEACHER, labels=LABELS)
+    batch, found = batch_of((TEACHER,)), []
+    for teacher in (TEACHER, same):
+        objective = make(LossConfig(), (teacher,))
+        if teacher is TEACHER:  # which has them backwards
+            for name in ("one.clip_logits", "one.frame_logits"):
+                batch[name] = batch[name].flip(-1)
+        terms = objective(batch)
+        torch.stack(list(terms.values())).sum().backward()
+        found.append([*terms.values(), objective.student.head.weight.grad])
+        batch["one.clip_logits"] = batch["one.clip_logits"].flip(-1)
+        batch["one.frame_logits"] = batch["one.frame_logits"].flip(-1)
+    for reversed_value, value in zip(*found, strict=True):
+        torch.testing.assert_close(reversed_value, value)
+
+
+def test_fields_are_all_that_the_terms_read() -> None:
+    for config in (LossConfig(), LossConfig(frame=0.0, n_layers=1), LossConfig(layer=0.0)):
+        objective, batch = make(config), batch_of((TEACHER, OTHER))
+        objective({name: value for name, value in batch.items() if name in objective.fields})
+    assert make(LossConfig(frame=0.0, n_layers=1)).fields == {
+        *("mels", "one.clip_logits", "one.hidden.1"),
+    }

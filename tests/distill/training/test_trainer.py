@@ -14,7 +14,7 @@ import torch
 
 from distill.data.labels import audioset_labels
 from distill.training.distill import distill, start_student
-from distill.training.inputs import Masks
+from distill.training.inputs import FirstToken, Input, Masks
 from distill.training.objective import Objective
 from distill.training.recipe import MaskingConfig, Recipe
 from distill.training.targets import CachedTargets, TargetArrays
@@ -59,7 +59,11 @@ def make_trainer(folder: Path, targets: CachedTargets, recipe: Recipe = TINY_REC
     labels, student = audioset_labels(), start_student(recipe)
     sample = targets.batch(np.arange(32))
     objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
-    inputs = [Masks(recipe.masking, student, recipe.seed)] if recipe.masking.share else []
+    inputs: list[Input] = []
+    if recipe.masking.share:
+        inputs.append(Masks(recipe.masking, student, recipe.seed))
+    if recipe.loss.token_stride > 1:
+        inputs.append(FirstToken(recipe.loss.token_stride, recipe.seed))
     accelerator, config = open_accelerator(recipe.training), recipe.training
     return Trainer(
         accelerator=accelerator,
@@ -237,6 +241,16 @@ def test_masked_run_resumes_to_the_same_bits(
     unmasked = make_trainer(tmp_path / "unmasked", targets).run()
     weights = [torch.load(path, weights_only=True)["student"] for path in (straight, unmasked)]
     assert not torch.equal(weights[0]["embed.weight"], weights[1]["embed.weight"])
+
+
+def test_run_on_drawn_tokens_resumes_to_the_same_bits(
+    targets: CachedTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = msgspec.structs.replace(TINY_RECIPE.loss, token_stride=2)
+    recipe = msgspec.structs.replace(TINY_RECIPE, loss=loss)
+    straight = make_trainer(tmp_path / "straight", targets, recipe).run()
+    stop_after(make_trainer(tmp_path / "resumed", targets, recipe), 5, monkeypatch)
+    assert_same_bits(straight, make_trainer(tmp_path / "resumed", targets, recipe).run())
 
 
 WITHOUT_BATCH_NORM = """
