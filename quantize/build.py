@@ -112,7 +112,7 @@ def build_bundle(
         draft = save_bundle(Path(scratch) / config.name, manifest, files)
         report("comparing 1,500 steps with PyTorch")
         parity = check_parity(graph, draft)
-        manifest = _with_thresholds(draft, recipe, config)
+        manifest = _with_thresholds(draft, recipe, config, report)
         manifest.provenance["max_error_to_pytorch"] = parity
         files[CARD_NAME] = model_card(manifest, files).encode()
         _verify(save_bundle(draft.path, manifest, files))
@@ -160,13 +160,19 @@ def _manifest(
     )
 
 
-def _with_thresholds(draft: Bundle, recipe: Recipe, config: BuildConfig) -> Manifest:
+def _with_thresholds(
+    draft: Bundle, recipe: Recipe, config: BuildConfig, report: Report
+) -> Manifest:
     """The draft's manifest, with thresholds of its own if they are to be chosen."""
     if config.thresholds is None:
         return draft.manifest
-    events = choose_thresholds(config.thresholds, draft, recipe)
-    facts = {**draft.manifest.provenance, "calibration": msgspec.to_builtins(config.thresholds)}
-    return msgspec.structs.replace(draft.manifest, events=events, provenance=facts)
+    found = choose_thresholds(config.thresholds, draft, recipe, report)
+    facts = {
+        **draft.manifest.provenance,
+        "calibration": msgspec.to_builtins(config.thresholds),
+        "adjudication": found.facts,
+    }
+    return msgspec.structs.replace(draft.manifest, events=found.events, provenance=facts)
 
 
 def share_weights(files: dict[str, bytes]) -> None:

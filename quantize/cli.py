@@ -3,7 +3,7 @@ are imported only once one of them runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from edge_audio.backends import BACKEND_NAMES
-from edge_audio.cli.console import tell
+from edge_audio.bundle.spec import SENSITIVITIES
+from edge_audio.cli.console import remark, tell
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import read_labels
@@ -21,6 +22,7 @@ from quantize.export.runtimes import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
+    from edge_audio.bundle.manifest import Manifest
     from edge_audio.bundle.store import Bundle
     from quantize.build import BuildConfig
 
@@ -251,9 +253,10 @@ def export(
 @click.option(
     "--alarms-per-hour",
     type=click.FloatRange(0.0, min_open=True),
-    default=0.1,
+    default=1.0,
     show_default=True,
-    help="What each label may report, on average, where it cannot be expected.",
+    help="What each label may report, on average, where it cannot be expected, at the sensitivity "
+    "normal; a tenth of that at quiet, five times as much at eager.",
 )
 @metrics_option
 @click.option(
@@ -267,6 +270,13 @@ def export(
     is_flag=True,
     help="Also replace bundles that come with edge-audio, in its installation.",
 )
+@click.option(
+    "--adjudicated",
+    "moments_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a sample of the moments that mn04 and YAMNet confirm there as WAV, to listen to.",
+)
 @quiet_libraries()
 def calibrate(
     bundles: tuple[str, ...],
@@ -274,13 +284,17 @@ def calibrate(
     metrics_paths: tuple[Path, ...],
     out_dir: Path | None,
     in_place: bool,
+    moments_dir: Path | None,
 ) -> None:
     """Choose the thresholds of a BUNDLE anew.
 
     Composes soundscapes, and 20 hours of sounds a minute apart, of the clips that the bundle's
-    recipe held out; takes for each label the lowest threshold that keeps to so many false alarms;
-    and rewrites manifest and card. Further BUNDLEs, of the same student for other runtimes, get
-    the same thresholds. Bundles that come with edge-audio stay as they are: --out writes new ones.
+    recipe held out; takes for each label the lowest thresholds that keep to so many false alarms;
+    and rewrites manifest and card. Where $EDGE_AUDIO_PEERS has mn04 and YAMNet, what both hear is
+    no false alarm, and clips without labels count for what mn04 does not hear in them.
+
+    Further BUNDLEs, of the same student for other runtimes, get the same thresholds. Bundles that
+    come with edge-audio stay as they are: --out writes new ones.
 
     \b
     Examples:
@@ -297,9 +311,32 @@ def calibrate(
     found = [load_bundle(name) for name in bundles]
     if out_dir is None and not in_place:
         refuse_shipped(found)
-    for bundle in recalibrate(found, config, metrics, out_dir):
-        n_on, n_labels = len(bundle.manifest.events.thresholds), len(bundle.manifest.labels)
-        tell(f"{bundle.path}: {n_on} of {n_labels} labels on by default")
+    made = recalibrate(found, config, metrics, out_dir, remark, moments_dir)
+    for line in adjudication_lines(made[0].manifest.provenance["adjudication"]):
+        tell(line)
+    for bundle in made:
+        tell(f"{bundle.path}: {labels_on(bundle.manifest)}")
+
+
+def labels_on(manifest: Manifest) -> str:
+    """How many labels are on at each sensitivity."""
+    counts = (f"{len(manifest.events.at_sensitivity(x).thresholds)} {x}" for x in SENSITIVITIES)
+    return f"labels on of {len(manifest.labels)}: {', '.join(counts)}"
+
+
+def adjudication_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """How many starts were right though no list names the label."""
+    if not facts:
+        return
+    yield (
+        f"confirmed by mn04 and YAMNet, both at {facts['level']:g} or more (by chance "
+        f"{100 * facts['by_chance']:.1f} % would be):"
+    )
+    for sensitivity in SENSITIVITIES:
+        counts = facts[sensitivity]
+        yield f"  {sensitivity}: {counts['confirmed']} of {counts['starts']} unexpected starts"
+    for label, (n_starts, n_confirmed) in facts["labels"].items():
+        yield f"  normal, {label}: {n_confirmed} of {n_starts}"
 
 
 def refuse_shipped(bundles: Iterable[Bundle]) -> None:
@@ -334,8 +371,7 @@ def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) 
     facts = bundle.manifest.provenance
     total_kb = sum(entry.n_bytes for entry in bundle.manifest.files.values()) / 1000
     tell(f"{bundle.path}: {total_kb:.0f} kB, largest error {facts['max_error_to_pytorch']}")
-    n_on = len(bundle.manifest.events.thresholds)
-    click.echo(f"{n_on} of {len(bundle.manifest.labels)} labels on by default")
+    click.echo(labels_on(bundle.manifest))
     if accuracy:
         print_accuracy(checkpoint, bundle.path)
 

@@ -60,16 +60,21 @@ class Fold(NamedTuple):
 def fold_sounds(folder: Path, clips: Sequence[Clip], n_folds: int) -> list[Fold]:
     """The clips divided into folds that share no recording, with every label spread evenly over
     them."""
-    labels: dict[str, tuple[str, ...]] = {}
-    for clip in clips:
-        labels.setdefault(clip.group, tuple(sorted(clip.labels)))
-    ordered = sorted(labels, key=lambda group: (labels[group], group))
-    fold_of = {group: position % n_folds for position, group in enumerate(ordered)}
+    fold_of = fold_of_groups(clips, n_folds)
     folds = []
     for fold in range(n_folds):
         sounds = read_sounds(folder, [clip for clip in clips if fold_of[clip.group] == fold])
         folds.append(Fold(sounds, cut_bouts(sounds)))
     return folds
+
+
+def fold_of_groups(clips: Sequence[Clip], n_folds: int) -> dict[str, int]:
+    """The fold of each recording, so that every label is spread evenly over them."""
+    labels: dict[str, tuple[str, ...]] = {}
+    for clip in clips:
+        labels.setdefault(clip.group, tuple(sorted(clip.labels)))
+    ordered = sorted(labels, key=lambda group: (labels[group], group))
+    return {group: position % n_folds for position, group in enumerate(ordered)}
 
 
 def score_scenes(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -43,6 +45,20 @@ if TYPE_CHECKING:
     "alarms.",
 )
 @click.option(
+    "--events",
+    "with_events",
+    is_flag=True,
+    help="Instead of scores, what bundles report of single clips, at --sensitivity.",
+)
+@click.option(
+    "--sensitivity",
+    type=click.Choice(SENSITIVITIES),
+    default="normal",
+    show_default=True,
+    help="With --soundscapes the one that everybody's thresholds are chosen for; with --events the "
+    "one of their own.",
+)
+@click.option(
     "--strange",
     "strange_places",
     is_flag=True,
@@ -69,6 +85,8 @@ def evaluate(
     with_bundles: bool,
     out_dir: Path | None,
     soundscapes: bool,
+    with_events: bool,
+    sensitivity: Sensitivity,
     strange_places: bool,
     fold_recipe: Path | None,
     runs_dir: Path,
@@ -80,15 +98,19 @@ def evaluate(
     """
     import torch
 
-    if soundscapes + strange_places + (fold_recipe is not None) > 1:
-        raise click.UsageError("--soundscapes, --strange and --folds: one of them at a time")
+    if soundscapes + with_events + strange_places + (fold_recipe is not None) > 1:
+        raise click.UsageError(
+            "--soundscapes, --events, --strange and --folds: one of them at a time"
+        )
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
     if fold_recipe is not None:
         _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
+    elif with_events:
+        _evaluate_events(targets, sensitivity, out_dir)
     elif strange_places:
         _evaluate_strange(targets, peers, with_bundles, out_dir)
     else:
-        _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes)
+        _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes, sensitivity)
 
 
 def _evaluate_clips(
@@ -97,19 +119,33 @@ def _evaluate_clips(
     with_bundles: bool,
     out_dir: Path | None,
     soundscapes: bool,
+    sensitivity: Sensitivity,
 ) -> None:
     from distill.evaluation.clips import evaluate as run
     from distill.evaluation.figures import draw_clips
     from distill.evaluation.results import write_results
     from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 
-    results = run(targets, peers, soundscapes, with_bundles)
+    results = run(targets, peers, soundscapes, with_bundles, sensitivity)
     if out_dir is not None:
         write_results(results, out_dir / "metrics.json")
         draw_clips(results, out_dir)
     _print(describe(results), to_table(results))
     if results.streaming is not None:
         _print(describe_streaming(results.streaming), to_streaming_table(results.streaming))
+
+
+def _evaluate_events(
+    targets: tuple[str, ...], sensitivity: Sensitivity, out_dir: Path | None
+) -> None:
+    from distill.evaluation.event_tables import describe, to_table
+    from distill.evaluation.events import evaluate_events
+    from distill.evaluation.results import write_results
+
+    results = evaluate_events(targets, sensitivity)
+    if out_dir is not None:
+        write_results(results, out_dir / "events.json")
+    _print(describe(results), to_table(results))
 
 
 def _evaluate_strange(

@@ -15,7 +15,7 @@ from distill.calibration.thresholds import (
     events_without,
     frequent_labels,
     leave_one_out,
-    sweep,
+    run_sweeps,
 )
 from distill.data.clip_list import Clip
 from distill.data.companions import Companions, find_companions
@@ -149,7 +149,7 @@ def cross_fit(
     companions: Companions,
 ) -> list[EventSpec]:
     """For each fold the thresholds that are chosen on all others."""
-    sweeps = [sweep(config, scorer.step_s, tuple(n_clips), one, companions) for one in heard]
+    sweeps = list(run_sweeps(config, scorer.step_s, tuple(n_clips), heard, companions))
     return [
         choose_events(config, scorer.step_s, n_clips, others) for _, others in leave_one_out(sweeps)
     ]

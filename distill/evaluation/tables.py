@@ -103,7 +103,7 @@ def describe_streaming(results: StreamingResults) -> str:
     return (
         f"{config.n_folds} x {scenes.n_scenes} soundscapes of {scenes.scene_s:g} s with "
         f"{results.n_events} events of {len(results.labels)} labels, all that the models share and "
-        f"that have {config.min_positives} held-out clips; made of {results.n_sounds} clips, "
+        f"that have {config.min_positives} held-out recordings; made of {results.n_sounds} clips, "
         f"{scenes.snr_db[0]:g} to {scenes.snr_db[1]:g} dB above noise, at most two at a time.\n"
         f"False alarms: {first.false_alarms.hours:.1f} h of noise and silence in which "
         f"{results.n_negative_sounds} sounds of any kind are heard; a start is false unless its "

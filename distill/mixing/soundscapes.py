@@ -57,10 +57,12 @@ class SoundscapeConfig(Spec, frozen=True):
 
 
 class Sound(NamedTuple):
-    """samples f32[n] at SAMPLE_RATE_HZ; labels: what they are listed as."""
+    """samples f32[n] at SAMPLE_RATE_HZ; labels: what they are listed as. recording: sounds of one
+    recording are drawn as if they were one; "" = this is all of it."""
 
     samples: FloatArray
     labels: tuple[str, ...]
+    recording: str = ""
 
 
 class TrueEvent(NamedTuple):
@@ -88,7 +90,7 @@ def read_sounds(folder: Path, clips: Sequence[Clip]) -> list[Sound]:
     """Every clip that has labels."""
     listed = [clip for clip in clips if clip.labels]
     return [
-        Sound(read_clip(folder / clip.path, SAMPLE_RATE_HZ), clip.labels)
+        Sound(read_clip(folder / clip.path, SAMPLE_RATE_HZ), clip.labels, clip.group)
         for clip in tracked(listed, "reading sounds")
     ]
 
@@ -102,7 +104,8 @@ def cut_bouts(sounds: Sequence[Sound]) -> list[Sound]:
 
 
 def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: Seed) -> Iterator[Scene]:
-    """n_scenes scenes over steady noise. Labels are equally likely, then the sounds of a label.
+    """n_scenes scenes over steady noise. Labels are equally likely, then the recordings of a
+    label, then the sounds of a recording.
 
     Raises UsageError if no sound has a label.
     """
@@ -112,23 +115,33 @@ def soundscapes(config: SoundscapeConfig, sounds: Sequence[Sound], seed: Seed) -
             by_label.setdefault(label, []).append(sound)
     if not by_label:
         raise UsageError("no held-out clip has a label to find: soundscapes cannot be composed")
-    pools = list(by_label.values())
+    pools = [by_recording(mine) for mine in by_label.values()]
     for index in range(config.n_scenes):
         rng = np.random.default_rng((*seed, 0, index))
         level_dbfs = rng.uniform(*config.background_dbfs)
         background = coloured_noise(rng, _n_samples(config.scene_s), level_dbfs)
-        drawn = [_draw(rng, _draw(rng, pools)) for _ in range(config.n_events)]
+        drawn = [_draw(rng, _draw(rng, _draw(rng, pools))) for _ in range(config.n_events)]
         yield _compose(rng, config, background, level_dbfs, drawn)
 
 
 def negatives(config: SoundscapeConfig, sounds: Sequence[Sound], seed: Seed) -> Iterator[Scene]:
-    """n_negatives long scenes over noise that changes and at times falls silent. All sounds are
-    equally likely; the events say what sounds when."""
+    """n_negatives long scenes over noise that changes and at times falls silent. All recordings are
+    equally likely, then the sounds of one; the events say what sounds when."""
+    pools = by_recording(sounds)
     for index in range(config.n_negatives):
         rng = np.random.default_rng((*seed, 1, index))
         level_dbfs = rng.uniform(*config.background_dbfs)
-        drawn = [_draw(rng, sounds) for _ in range(config.n_negative_sounds if sounds else 0)]
+        n_sounds = config.n_negative_sounds if sounds else 0
+        drawn = [_draw(rng, _draw(rng, pools)) for _ in range(n_sounds)]
         yield _compose(rng, config, _changing_noise(rng, config), level_dbfs, drawn)
+
+
+def by_recording(sounds: Sequence[Sound]) -> list[list[Sound]]:
+    """The sounds of each recording."""
+    found: dict[object, list[Sound]] = {}
+    for index, sound in enumerate(sounds):
+        found.setdefault(sound.recording or index, []).append(sound)
+    return list(found.values())
 
 
 def _draw(rng: Rng, items: Sequence[_Item]) -> _Item:

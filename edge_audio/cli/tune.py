@@ -8,13 +8,14 @@ import click
 from rich.table import Table
 
 from edge_audio.backends import open_backend
-from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.console import plain_console, remark, tell
 from edge_audio.cli.options import FiniteRange, backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.sweep import allowed_alarms
 from edge_audio.sinks.log_reader import SessionLog
 from edge_audio.support.files import write_atomically
@@ -38,12 +39,21 @@ from edge_audio.tuning.text import settings
 @model_option
 @backend_option
 @click.option(
+<<<<<<< HEAD
     "--alarms-per-hour",
     type=FiniteRange(min=0),
     default=0.1,
+=======
+    "--sensitivity",
+    type=click.Choice(SENSITIVITIES),
+    default="normal",
+>>>>>>> faf2208 (Thresholds for three sensitivities by one rule: recordings weighed, false alarms judged by mn04 and YAMNet, clips without labels as negatives, few recordings drawn to nearby labels; evaluate --events)
     show_default=True,
-    help="False alarms that are allowed of each label in an hour without it.",
+    help="How many false alarms are allowed of each label in an hour without it: "
+    + ", ".join(f"{ALARMS_PER_HOUR[x]:g} at {x}" for x in SENSITIVITIES)
+    + ".",
 )
+@click.option("--alarms-per-hour", type=click.FloatRange(min=0), help="Any other number of them.")
 @click.option(
     "--all-false",
     is_flag=True,
@@ -59,7 +69,8 @@ def tune(
     sources: tuple[Path, ...],
     model: str,
     backend: str,
-    alarms_per_hour: float,
+    sensitivity: Sensitivity,
+    alarms_per_hour: float | None,
     all_false: bool,
     out: Path | None,
 ) -> None:
@@ -84,9 +95,10 @@ def tune(
         evidence = from_recordings(bundle, backend, sources[0])
     else:
         evidence = from_log(bundle, sources, all_false)
-    choices = choose(evidence, alarms_per_hour)
-    show(choices, alarms_per_hour)
-    text = settings(choices, alarms_per_hour)
+    rate = ALARMS_PER_HOUR[sensitivity] if alarms_per_hour is None else alarms_per_hour
+    choices = choose(evidence, rate)
+    show(choices, rate)
+    text = settings(choices, rate)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -18,6 +18,12 @@ def related_labels(label: str) -> frozenset[str]:
     return _related().get(label, frozenset())
 
 
+@lru_cache(maxsize=1024)
+def descendant_labels(label: str) -> frozenset[str]:
+    """All that is a kind of a label, at any distance; none for labels of others."""
+    return frozenset(x for x in related_labels(label) if label in _ancestors(x, _parents()))
+
+
 def nearby_labels(label: str) -> frozenset[str]:
     """Related labels, and those that are a kind of the same label, as Growling is beside Bark;
     none for labels of others."""

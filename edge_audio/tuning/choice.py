@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_audio.events.sweep import allowed_alarms, lowest_within
+from edge_audio.events.operating_points import lowest_keeping
 from edge_audio.tuning.evidence import Evidence
 
 
@@ -35,8 +35,8 @@ def _choose_one(evidence: Evidence, row: int, alarms_per_hour: float) -> Choice:
         part[row] for part in (evidence.thresholds, evidence.alarms, evidence.found)
     )
     floor = evidence.lowest[row] if evidence.n_right[row] else thresholds[0]
-    allowed = allowed_alarms(alarms_per_hour, float(evidence.hours[row]))
-    column = lowest_within(thresholds, alarms, allowed, floor)
+    hours = float(evidence.hours[row])
+    column = lowest_keeping(thresholds, alarms, hours, alarms_per_hour, floor)
     is_on = column is not None
     return Choice(
         label=evidence.labels[row],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from distill.calibration.thresholds import CalibrationConfig, calibrate
+from distill.calibration.adjudication import Witness
+from distill.calibration.calibrate import Calibration, calibrate
+from distill.calibration.thresholds import CalibrationConfig
+from distill.calibration.witnesses import open_witnesses
 from distill.data.clip_list import read_clip_list
 from distill.data.folders import named_clip_list
 from distill.evaluation.held_out import calibration_clips
@@ -18,18 +21,36 @@ from distill.scoring.streams import open_stream_scorer
 from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
+from edge_audio.errors import EdgeAudioError
 from quantize.publish.card import CARD_NAME, model_card
 
 T = TypeVar("T")
 
 
-def choose_thresholds(config: CalibrationConfig, bundle: Bundle, recipe: Recipe) -> EventSpec:
-    """What the bundle should report, by its own scores."""
+def choose_thresholds(
+    config: CalibrationConfig,
+    bundle: Bundle,
+    recipe: Recipe,
+    report: Callable[[str], None],
+    moments_dir: Path | None = None,
+) -> Calibration:
+    """What the bundle should report, by its own scores. report: is told where nobody can judge
+    its false alarms. moments_dir: see `calibrate`."""
     clip_list = named_clip_list()
     clips = read_clip_list(clip_list)
     chosen = calibration_clips(recipe, clips)
     scorer = open_stream_scorer(BundleScorer(bundle))
-    return calibrate(config, scorer, clip_list.parent, chosen, clips)
+    witnesses = find_witnesses(report)
+    return calibrate(config, scorer, clip_list.parent, chosen, clips, witnesses, moments_dir)
+
+
+def find_witnesses(report: Callable[[str], None]) -> list[Witness]:
+    """mn04 and YAMNet, or nobody, and a word on that."""
+    try:
+        return open_witnesses()
+    except EdgeAudioError as error:
+        report(f"nobody judges what sounds beside the lists, so that all of it is false: {error}")
+        return []
 
 
 def recalibrate(
@@ -37,24 +58,27 @@ def recalibrate(
     config: CalibrationConfig,
     metrics: list[dict[str, str]],
     out_dir: Path | None = None,
+    report: Callable[[str], None] = print,
+    moments_dir: Path | None = None,
 ) -> list[Bundle]:
     """Gives all bundles the thresholds that the first one's scores bring, with new manifests and
     cards, which quote `metrics` in place of what was measured on the same clips before. The
     bundles are of one student: where their labels differ, each gets what it knows.
 
-    out_dir: folder that gets the folders of the new bundles; None replaces the old ones.
+    out_dir: folder that gets the folders of the new bundles; None replaces the old ones. report,
+    moments_dir: see `choose_thresholds`.
     """
     first = bundles[0]
-    events = choose_thresholds(config, first, bundle_recipe(first))
+    found = choose_thresholds(config, first, bundle_recipe(first), report, moments_dir)
     return [
-        _rewrite(bundle, events, config, metrics, out_dir / bundle.path.name if out_dir else None)
+        _rewrite(bundle, found, config, metrics, out_dir / bundle.path.name if out_dir else None)
         for bundle in bundles
     ]
 
 
 def _rewrite(
     bundle: Bundle,
-    events: EventSpec,
+    found: Calibration,
     config: CalibrationConfig,
     metrics: list[dict[str, str]],
     out_path: Path | None,
@@ -64,10 +88,11 @@ def _rewrite(
     facts = {
         **before.provenance,
         "calibration": msgspec.to_builtins(config),
+        "adjudication": found.facts,
         "metrics": _with_quotes(before.provenance.get("metrics"), metrics),
     }
     manifest = msgspec.structs.replace(
-        before, events=events_of(before.labels, events), provenance=facts
+        before, events=events_of(before.labels, found.events), provenance=facts
     )
     if CARD_NAME in files:
         models = {name: content for name, content in files.items() if name != CARD_NAME}

@@ -7,16 +7,20 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from distill.calibration import thresholds
+from distill.calibration.adjudication import LEVELS
 from distill.mixing.soundscapes import SoundscapeConfig
 from edge_audio.bundle import store
+from edge_audio.bundle.spec import SENSITIVITIES
 from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle, save_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.tagging.verify import verify_bundle
 from quantize.cli import calibrate
+from quantize.publish import thresholds as publish_thresholds
 from quantize.publish.card import CARD_NAME
 from quantize.publish.thresholds import recalibrate
 from tests.distill.workshop import make_data, save_rain_detector
@@ -48,6 +52,7 @@ def rain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
         scenes=SCENES,
     )
     monkeypatch.setattr(thresholds, "CalibrationConfig", small)
+    monkeypatch.setenv("EDGE_AUDIO_PEERS", str(tmp_path / "no-peers"))
     bundle = save_rain_detector(tmp_path)
     card = {CARD_NAME: b"an older card"}
     files = {name: bundle.read(name) for name in bundle.manifest.files} | card
@@ -55,7 +60,7 @@ def rain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
 
 
 def test_thresholds_card_and_provenance_are_new_and_models_as_before(
-    rain: Bundle, tmp_path: Path
+    rain: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(rain.path, twin)
@@ -69,6 +74,9 @@ def test_thresholds_card_and_provenance_are_new_and_models_as_before(
     assert other.manifest.events == events
     assert now.manifest.provenance["calibration"]["max_alarms_per_hour"] == 50.0
     assert "thresholds for 50 false alarms per hour and label" in now.read(CARD_NAME).decode()
+    assert set(events.sensitivities) == {"quiet", "eager"}
+    assert "nobody judges" in done.output + capfd.readouterr().err
+    assert now.manifest.provenance["adjudication"] == {}
     for name, entry in rain.manifest.files.items():
         if name != CARD_NAME:
             assert now.manifest.files[name] == entry
@@ -97,6 +105,32 @@ def test_a_bundle_without_figures_gets_the_new_ones(rain: Bundle) -> None:
     card = bundle.read(CARD_NAME).decode()
     assert "| parameters | - |" in card
     assert "| hit@1 | all |" in card
+
+
+class Confirming:
+    """A witness that hears everything, everywhere."""
+
+    labels: tuple[str, ...] = ("Rain", "Siren", "Clock")
+
+    def probabilities(self, samples: np.ndarray) -> np.ndarray:
+        return np.full(3, 0.5, np.float32)
+
+
+def test_witnesses_are_heard_and_what_they_say_is_published(
+    rain: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(publish_thresholds, "open_witnesses", lambda: [Confirming()])
+    folder = tmp_path / "moments"
+    arguments = [str(rain.path), "--alarms-per-hour", "50", "--adjudicated", str(folder)]
+    done = CliRunner().invoke(calibrate, arguments)
+    assert done.exit_code == 0, done.output
+    assert "unexpected starts" in done.output
+    facts = load_bundle(rain.path).manifest.provenance["adjudication"]
+    assert facts["level"] in LEVELS
+    assert {"quiet", "normal", "eager", "labels", "by_chance"} < facts.keys()
+    for sensitivity in SENSITIVITIES:
+        assert facts[sensitivity]["confirmed"] <= facts[sensitivity]["starts"]
+    assert folder.is_dir()
 
 
 def test_out_leaves_the_bundle_as_it_is(rain: Bundle, tmp_path: Path) -> None:

@@ -7,20 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.calibration.scenes import LATENESS_S, Fold, SceneScores
+from distill.calibration.sweeps import Sweep, sweep
 from distill.calibration.thresholds import (
     N_THRESHOLDS,
     CalibrationConfig,
-    Sweep,
-    choose_threshold,
+    candidates,
+    choose_events,
+    choose_thresholds,
+    count_recordings,
     events_without,
     frequent_labels,
-    lowest_column,
-    sweep,
 )
 from distill.data.companions import Companions
 from distill.mixing.soundscapes import Sound, TrueEvent
 from distill.scoring.streams import ScoreTrack, find_segments
-from edge_audio.bundle.spec import Threshold
+from edge_audio.bundle.spec import SENSITIVITIES, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.suggestion import HYSTERESIS
 
@@ -40,8 +41,27 @@ def one_label(alarms_below: float, n_alarms: int, found_below: float, hours: flo
     )
 
 
+def joined(*labels: Sweep) -> Sweep:
+    """The sweep of several labels, each of which has one of its own."""
+    return Sweep(
+        points=POINTS,
+        found=np.concatenate([one.found for one in labels]),
+        n_events=np.concatenate([one.n_events for one in labels]),
+        alarms=np.concatenate([one.alarms for one in labels]),
+        hours=np.concatenate([one.hours for one in labels]),
+    )
+
+
+def chosen(
+    sweeps: list[Sweep], n_recordings: int = 7, alarms_per_hour: float = 0.1
+) -> Threshold | None:
+    """The threshold of the one label, which has no nearby ones."""
+    counts = {"Siren": n_recordings}
+    return choose_thresholds(CONFIG, counts, sweeps, alarms_per_hour).get("Siren")
+
+
 def test_threshold_is_the_lowest_that_keeps_the_budget() -> None:
-    threshold = choose_threshold(CONFIG, [one_label(0.4, 9, 0.9)] * 4, 0, n_clips=7)
+    threshold = chosen([one_label(0.4, 9, 0.9)] * 4)
     assert threshold is not None
     assert threshold.on == pytest.approx(POINTS[POINTS >= 0.4][0], abs=1e-4)
     assert (threshold.alarms_per_hour, threshold.recall) == (0.0, 1.0)
@@ -50,40 +70,60 @@ def test_threshold_is_the_lowest_that_keeps_the_budget() -> None:
 
 
 def test_one_alarm_less_than_the_budget_is_allowed() -> None:
-    within, beyond = ([one_label(0.4, n, 0.9, hours=15.0)] * 2 for n in (1, 2))
-    assert lowest_column(CONFIG, within, 0) == 0, "2 alarms of the 3 that 30 hours allow"
-    column = lowest_column(CONFIG, beyond, 0)
-    assert column is not None
-    assert POINTS[column] >= 0.4
+    within, beyond = (chosen([one_label(0.4, n, 0.9, hours=15.0)] * 2) for n in (1, 2))
+    assert within is not None
+    assert within.on == pytest.approx(POINTS[0], abs=1e-4), "2 alarms of the 3 that 30 hours allow"
+    assert beyond is not None
+    assert beyond.on >= 0.4
 
 
 def test_figures_are_those_of_the_sweep_that_was_left_out() -> None:
     """One fold in four has alarms up to a higher score: the others do not foresee it."""
-    sweeps = [one_label(0.3, 9, 0.9)] * 3 + [one_label(0.6, 4, 0.9)]
-    threshold = choose_threshold(CONFIG, sweeps, 0, n_clips=7)
+    threshold = chosen([one_label(0.3, 9, 0.9)] * 3 + [one_label(0.6, 4, 0.9)])
     assert threshold is not None
     assert threshold.on > 0.6, "all that is known counts"
     assert threshold.alarms_per_hour == pytest.approx(4 / 40.0)
 
 
 def test_a_label_that_finds_too_little_within_the_budget_stays_off() -> None:
-    assert choose_threshold(CONFIG, [one_label(0.9, 9, 0.5)] * 4, 0, n_clips=7) is None
-    assert choose_threshold(CONFIG, [one_label(1.0, 9, 1.0)] * 4, 0, n_clips=7) is None
+    assert chosen([one_label(0.9, 9, 0.5)] * 4) is None
+    assert chosen([one_label(1.0, 9, 1.0)] * 4) is None
 
 
 def test_without_events_or_hours_there_is_no_threshold() -> None:
     nothing = one_label(0.4, 9, 0.9)._replace(n_events=np.array([0]))
-    assert choose_threshold(CONFIG, [nothing] * 4, 0, n_clips=7) is None
+    assert chosen([nothing] * 4) is None
     always = one_label(0.4, 9, 0.9)._replace(hours=np.array([0.0]))
-    assert choose_threshold(CONFIG, [always] * 4, 0, n_clips=7) is None
+    assert chosen([always] * 4) is None
 
 
-def test_labels_need_clips_enough() -> None:
-    dog, cat = (Sound(np.ones(8, np.float32), (label,)) for label in ("Dog", "Cat"))
-    folds = [Fold([], [dog, dog, dog, cat]), Fold([cat] * 9, [dog, dog, cat, cat, cat])]
-    assert frequent_labels(CONFIG, ("Cat", "Dog", "Siren"), folds) == {"Dog": 5}
-    with pytest.raises(UsageError, match="no label has 5 clips"):
-        frequent_labels(CONFIG, ("Cat", "Siren"), folds)
+def test_every_sensitivity_keeps_its_own_rate_and_reasons_are_named() -> None:
+    """20 alarms in 40 hours below 0.4, and 120 in all below 0.2."""
+    both = one_label(0.4, 5, 0.9)
+    both = both._replace(alarms=both.alarms + one_label(0.2, 25, 0.9).alarms)
+    always = one_label(1.0, 900, 0.9)
+    deaf = one_label(0.0, 0, 0.0)
+    three = [joined(both, always, deaf)] * 4
+    config = CalibrationConfig()
+    spec = choose_events(config, 0.08, {"Siren": 7, "Rain": 7, "Cat": 7}, three)
+    ons = {x: spec.at_sensitivity(x).thresholds["Siren"].on for x in SENSITIVITIES}
+    assert ons["quiet"] == pytest.approx(POINTS[POINTS >= 0.4][0], abs=1e-4), "0.5 an hour"
+    assert ons["normal"] == pytest.approx(POINTS[POINTS >= 0.2][0], abs=1e-4), "3 an hour"
+    assert ons["eager"] == pytest.approx(POINTS[0], abs=1e-4)
+    assert spec.off == {"Rain": "too many false alarms", "Cat": "rarely found"}
+    assert [config.alarms_per_hour(x) for x in SENSITIVITIES] == pytest.approx([0.1, 1.0, 5.0])
+
+
+def test_labels_need_recordings_enough_and_clips_of_one_recording_count_once() -> None:
+    def sounds(label: str, recordings: str) -> list[Sound]:
+        return [Sound(np.ones(8, np.float32), (label,), x) for x in recordings]
+
+    cats, dogs, owls = sounds("Cat", "abb"), sounds("Dog", "ccc"), sounds("Owl", "z")
+    folds = [Fold([*cats, *dogs], cats), Fold(owls, dogs)]
+    assert count_recordings(("Cat", "Dog", "Owl", "Cow"), folds) == {"Cat": 2, "Dog": 1, "Owl": 0}
+    assert frequent_labels(CONFIG, ("Cat", "Dog", "Siren"), folds) == {"Cat": 2}
+    with pytest.raises(UsageError, match="no label has 2 recordings"):
+        frequent_labels(CONFIG, ("Dog", "Siren"), folds)
 
 
 def test_two_folds_are_too_few() -> None:
@@ -111,8 +151,8 @@ def random_stream(seed: int) -> ScoreTrack:
 def test_sweep_counts_what_the_event_detector_reports(seed: int) -> None:
     stream, quiet = random_stream(seed), random_stream(seed + 1)
     scored = SceneScores([EVENTS], [stream], [SOUNDS], [quiet])
-    swept = sweep(CONFIG, STEP_S, LABELS, scored, COMPANY)
     plain = events_without(CONFIG, STEP_S)
+    swept = sweep(candidates(CONFIG), plain, STEP_S, LABELS, scored, COMPANY)
     for row, label in enumerate(LABELS):
         for column in range(0, N_THRESHOLDS, 7):
             on = float(swept.points[column])
@@ -129,6 +169,8 @@ def test_sweep_counts_what_the_event_detector_reports(seed: int) -> None:
             if label == "Dog":  # barks are dogs
                 alarms_s = [t for t in alarms_s if not 2.0 <= t <= 4.0 + LATENESS_S]
             assert swept.alarms[row, column] == len(alarms_s)
+            starts = [x for x in swept.starts if (x.row, x.column) == (row, column)]
+            assert [x.seen_s for x in starts] == alarms_s
     np.testing.assert_array_equal(swept.n_events, [2, 1])
     np.testing.assert_allclose(swept.hours, [17.0 / 3600.0, 20.0 / 3600.0])
 
