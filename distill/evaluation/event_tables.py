@@ -11,14 +11,22 @@ from edge_audio.support.text import printable
 MIN_CLIPS = 8
 """Labels with fewer clips have no row of their own."""
 
+_SHARES = {
+    "any event": "any_event",
+    "right": "right",
+    "wrong": "wrong",
+    "unexpected": "unexpected",
+}
+
 
 def describe(results: EventResults) -> str:
     """What was measured: printed above the table."""
     first = results.models[0]
     return (
         f"{first.n_clips} held-out clips, each a stream of its own, at the sensitivity "
-        f"{first.sensitivity}. Right: a label of the clip or a related one; wrong: a label that "
-        "stands beside none of the clip's labels in any clip, nor is related to one."
+        f"{first.sensitivity}. Right: a label of the clip or a related one; wrong: any "
+        "other; unexpected: one that stands beside none of the clip's labels in any other clip "
+        "either."
     )
 
 
@@ -29,7 +37,7 @@ def to_table(results: EventResults) -> Table:
     table.add_column("")
     for model in results.models:
         table.add_column(printable(model.name), justify="right")
-    for title, field in (("any event", "any_event"), ("right", "right"), ("wrong", "wrong")):
+    for title, field in _SHARES.items():
         table.add_row(title, *(format_estimate(getattr(x, field)) for x in results.models))
     for label, counts in results.models[0].labels.items():
         if counts.n_clips >= MIN_CLIPS:

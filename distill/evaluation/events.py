@@ -30,8 +30,8 @@ class LabelEvents(Spec, frozen=True):
 
 class ClipEvents(Spec, frozen=True):
     """Shares of the clips in which anything is reported; something right, a label of the clip or a
-    related one; and something wrong, a label that no companion of it is listed for. labels: of
-    those that are listed, most frequent first."""
+    related one; something wrong, any other label; and something unexpected, a wrong label none of
+    whose companions is listed. labels: of those that are listed, most frequent first."""
 
     name: str
     sensitivity: Sensitivity
@@ -39,6 +39,7 @@ class ClipEvents(Spec, frozen=True):
     any_event: Estimate
     right: Estimate
     wrong: Estimate
+    unexpected: Estimate
     labels: dict[str, LabelEvents]
 
 
@@ -85,7 +86,8 @@ def events_of_clips(
         n_clips=n,
         any_event=wilson(sum(map(bool, reported)), n),
         right=wilson(sum(any(_fits(x, mine) for x in clip.labels) for clip, mine in pairs), n),
-        wrong=wilson(sum(_has_wrong(clip, mine, companions) for clip, mine in pairs), n),
+        wrong=wilson(sum(_has_wrong(clip, mine) for clip, mine in pairs), n),
+        unexpected=wilson(sum(_has_unexpected(x, mine, companions) for x, mine in pairs), n),
         labels=_by_label(pairs),
     )
 
@@ -94,7 +96,12 @@ def _fits(label: str, reported: set[str]) -> bool:
     return bool(reported & {label, *related_labels(label)})
 
 
-def _has_wrong(clip: Clip, reported: set[str], companions: Companions) -> bool:
+def _has_wrong(clip: Clip, reported: set[str]) -> bool:
+    """Whether a label is reported that is none of the clip's nor related to one."""
+    return any(not set(clip.labels) & {x, *related_labels(x)} for x in reported)
+
+
+def _has_unexpected(clip: Clip, reported: set[str], companions: Companions) -> bool:
     """Whether a label is reported that cannot be expected where the clip's labels sound."""
     return any(not set(clip.labels) & companions.get(x, {x}) for x in reported)
 

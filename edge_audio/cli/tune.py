@@ -39,21 +39,15 @@ from edge_audio.tuning.text import settings
 @model_option
 @backend_option
 @click.option(
-<<<<<<< HEAD
-    "--alarms-per-hour",
-    type=FiniteRange(min=0),
-    default=0.1,
-=======
     "--sensitivity",
     type=click.Choice(SENSITIVITIES),
     default="normal",
->>>>>>> faf2208 (Thresholds for three sensitivities by one rule: recordings weighed, false alarms judged by mn04 and YAMNet, clips without labels as negatives, few recordings drawn to nearby labels; evaluate --events)
     show_default=True,
     help="How many false alarms are allowed of each label in an hour without it: "
     + ", ".join(f"{ALARMS_PER_HOUR[x]:g} at {x}" for x in SENSITIVITIES)
     + ".",
 )
-@click.option("--alarms-per-hour", type=click.FloatRange(min=0), help="Any other number of them.")
+@click.option("--alarms-per-hour", type=FiniteRange(min=0), help="Any other number of them.")
 @click.option(
     "--all-false",
     is_flag=True,
