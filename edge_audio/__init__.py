@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from edge_audio.events.choice import select_events
     from edge_audio.events.detector import Event
+    from edge_audio.events.policy import PolicySpec
     from edge_audio.tagging.tagger import Step, Tagger
     from edge_audio.tagging.verify import verify_bundle
 
@@ -36,6 +37,7 @@ __all__ = [
     "EdgeAudioError",
     "Event",
     "EventSpec",
+    "PolicySpec",
     "SourceError",
     "Step",
     "Tagger",
@@ -63,6 +65,7 @@ _MODULES = {
     "EventSpec": "bundle.spec",
     "Threshold": "bundle.spec",
     "Event": "events.detector",
+    "PolicySpec": "events.policy",
     "select_events": "events.choice",
     "Step": "tagging.tagger",
     "Tagger": "tagging.tagger",

@@ -5,11 +5,11 @@ import sys
 import soundfile
 import soxr
 
-from edge_audio import Tagger
+from edge_audio import PolicySpec, Tagger
 
 
 def main(path: str) -> None:
-    tagger = Tagger.open("tiny-int8")
+    tagger = Tagger.open("tiny-int8", policy=PolicySpec())  # one sound, one event
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     mono = soxr.resample(samples.mean(axis=1), rate_hz, tagger.sample_rate_hz)
     started_s: dict[str, float] = {}

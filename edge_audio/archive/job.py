@@ -14,6 +14,7 @@ from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
 from edge_audio.errors import BundleError, EdgeAudioError, SourceError
+from edge_audio.events.policy import ONE_SOUND, PolicySpec
 from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
@@ -33,7 +34,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
 
     path: with escapes for what UTF-8 cannot hold, else as it is.
     top: labels with the highest score that each reached in any step.
-    heard_off: labels that are off and were heard all the same, see `UnwatchedSounds`.
+    heard_off: lines on labels that are off and were heard all the same, see `UnwatchedSounds`.
     error: why it could not be read, or not to its end, on one line; "" if it could.
     """
 
@@ -41,7 +42,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     top: list[tuple[str, float]] = []
     segments: list[Segment] = []
-    heard_off: list[tuple[str, float]] = []
+    heard_off: list[str] = []
     error: str = ""
 
     @property
@@ -63,6 +64,8 @@ class Job(Spec, frozen=True):
     events: EventSpec
     n_top: int
     ranked: tuple[str, ...]
+    policy: PolicySpec = ONE_SOUND
+    gate_dbfs: float | None = None
 
     @property
     def settings_sha256(self) -> str:
@@ -79,11 +82,23 @@ class Job(Spec, frozen=True):
                 f"model {self.model} of this worker differs from that of the run: install the "
                 "same edge-audio on all machines, or put the bundle on a disk that all share"
             )
-        return Tagger(bundle, open_backend(bundle, self.backend), self.events)
+        return Tagger(
+            bundle,
+            open_backend(bundle, self.backend),
+            self.events,
+            self.gate_dbfs,
+            policy=self.policy,
+        )
 
 
 def make_job(
-    bundle: Bundle, backend: str, events: EventSpec, n_top: int, ranked: Iterable[str]
+    bundle: Bundle,
+    backend: str,
+    events: EventSpec,
+    n_top: int,
+    ranked: Iterable[str],
+    policy: PolicySpec = ONE_SOUND,
+    gate_dbfs: float | None = None,
 ) -> Job:
     """backend: as the user named it. Raises UsageError."""
     if backend == "auto":
@@ -95,6 +110,8 @@ def make_job(
         events=events,
         n_top=n_top,
         ranked=tuple(ranked),
+        policy=policy,
+        gate_dbfs=gate_dbfs,
     )
 
 
@@ -168,7 +185,7 @@ def _tag(
         duration_s=tagger.time_s,
         top=top(highest),
         segments=sink.segments,
-        heard_off=unwatched.highest(),
+        heard_off=unwatched.lines(),
         error=problem,
     )
 

@@ -8,7 +8,6 @@ from typing import Protocol, TextIO
 
 from edge_audio.archive.job import FileTags
 from edge_audio.archive.tables import EVENT_COLUMNS, event_row, file_record
-from edge_audio.events.unwatched import advice
 from edge_audio.support.text import clock, json_line, printable
 
 
@@ -37,7 +36,7 @@ class TextWriter:
         ]
         if tags.heard_off:
             lines.append("  heard, but no events:")
-            lines += [f"    {advice(label, score)}" for label, score in tags.heard_off]
+            lines += [f"    {line}" for line in tags.heard_off]
         print("\n".join(map(printable, lines)), file=self._out, flush=True)
 
 

@@ -19,7 +19,7 @@ from edge_audio.cli.listen_options import (
 )
 from edge_audio.cli.live.explain import explain_option
 from edge_audio.cli.live.screen import Screen
-from edge_audio.cli.options import backend_option, label_options, model_option
+from edge_audio.cli.options import backend_option, label_options, model_option, policy_options
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config
@@ -35,6 +35,7 @@ from edge_audio.listening.settings_file import SettingsFile
 @backend_option
 @format_options
 @label_options
+@policy_options
 @explain_option
 @destination_options
 @pcm_options

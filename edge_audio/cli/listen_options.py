@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from edge_audio.bundle.spec import MAX_RATE_HZ, Spec
 from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.screen import FORMATS
-from edge_audio.cli.options import FiniteRange, LabelChoice
+from edge_audio.cli.options import FiniteRange, LabelChoice, with_policy
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig
 from edge_audio.sinks.base import MAX_TOP
@@ -174,6 +174,7 @@ class Flags:
                 names = ("only", "exclude", "thresholds", "sensitivity")
                 choice = LabelChoice(*(values[name] for name in names))
                 changes["events"] = _merged(base.events, choice.config)
+            changes["events"] = with_policy(changes.get("events", base.events), values)
             return msgspec.structs.replace(base, **changes, **self._destinations())
         except ValueError as error:
             raise UsageError(str(error)) from error

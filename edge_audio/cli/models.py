@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import click
@@ -14,6 +15,7 @@ from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
+from edge_audio.events.suggestion import why_off
 from edge_audio.events.unwatched import switch_on
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import related_labels
@@ -124,7 +126,7 @@ def page_lines(bundle: Bundle) -> Iterator[str]:
     yield f"{len(thresholds)} of {len(manifest.labels)} labels are on, of which best found:"
     yield from (f"  {line}" for line in threshold_lines(manifest)[:MAX_SHOWN])
     yield ""
-    yield f"{n_off} labels are off: {why_off(manifest)}."
+    yield f"{n_off} labels are off: {reasons_off(manifest)}."
     yield ""
     yield "More: a LABEL, --labels, --tensors, --provenance, --json"
 
@@ -135,7 +137,7 @@ def sections(bundle: Bundle) -> Iterator[tuple[str, tuple[str, list[str]]]]:
     on = manifest.events.thresholds
     off = [label for label in manifest.labels if label not in on]
     yield f"labels on by default ({len(on)})", ("labels", threshold_lines(manifest))
-    yield f"labels off by default: {why_off(manifest)} ({len(off)})", ("labels", off)
+    yield f"labels off by default: {reasons_off(manifest)} ({len(off)})", ("labels", off)
     yield "one step", ("tensors", step_lines(manifest.model))
     files = [f"{e.n_bytes:>9,}  {name}" for name, e in sorted(manifest.files.items())]
     yield "files", ("tensors", files)
@@ -148,8 +150,8 @@ def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
     threshold = thresholds.get(label)
     if threshold is None:
         yield f"{label}: off in {manifest.name}"
-        yield f"  why      {why_off(manifest)}"
-        yield f"  to use   {switch_on(label)}: a guess, nobody has measured what it brings"
+        yield f"  why      {reason_off(manifest, label)}"
+        yield f"  to use   {switch_on(manifest.events, label)}, which nobody has measured"
     else:
         yield f"{label}: on in {manifest.name}"
         yield f"  starts   at a smoothed score of {threshold.on:.2f}"
@@ -162,15 +164,27 @@ def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
             yield "  " + one_line(f"related {name}: {', '.join(found)}", 2 * PAGE_WIDTH)
 
 
-def why_off(manifest: Manifest) -> str:
-    """Why labels are off, by the rules that the manifest says its thresholds were chosen by."""
+def reason_off(manifest: Manifest, label: str) -> str:
+    """Why a label is off; where the manifest does not tell, the rules that its thresholds were
+    chosen by."""
     rules = manifest.provenance.get("calibration")
-    if not isinstance(rules, dict) or not {"min_positives", "min_recall"} <= rules.keys():
-        return "nobody gave a threshold"
+    if manifest.events.sensitivities or not isinstance(rules, dict):
+        return why_off(manifest.events, label)
+    if not {"min_positives", "min_recall"} <= rules.keys():
+        return why_off(manifest.events, label)
     return (
         f"fewer than {rules['min_positives']} held-out clips, or less than "
         f"{100 * rules['min_recall']:.0f} % of its events found"
     )
+
+
+def reasons_off(manifest: Manifest) -> str:
+    """Why labels are off, the commonest reason first, with how many where there are several."""
+    off = [label for label in manifest.labels if label not in manifest.events.thresholds]
+    reasons = Counter(reason_off(manifest, label) for label in off).most_common()
+    if len(reasons) == 1:
+        return reasons[0][0]
+    return ", ".join(f"{reason} ({n})" for reason, n in reasons)
 
 
 def figures(manifest: Manifest) -> str:

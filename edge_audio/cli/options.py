@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
+import msgspec
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
 from edge_audio.errors import UsageError
+from edge_audio.events.policy import Related
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import TopLabels
 
@@ -71,6 +73,55 @@ sensitivity_option = click.option(
     help="How readily labels are reported, by what was measured for the model: quiet, normal (the "
     "default) or eager. --threshold goes before it.",
 )
+
+
+def policy_options(command: Command) -> Command:
+    """Adds --related, --cooldown, --max-duration and --gate."""
+    for option in reversed(_POLICY_OPTIONS):
+        command = option(command)
+    return command
+
+
+_POLICY_OPTIONS = (
+    click.option(
+        "--related",
+        type=click.Choice(get_args(Related)),
+        help="What is reported of labels that name one sound. most-specific (the default): Bark, "
+        "and neither Dog nor Animal beside it; first: whichever of them starts first; all: all.",
+    ),
+    click.option(
+        "--cooldown",
+        "cooldown_s",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="After an event its label stays quiet for so many seconds.",
+    ),
+    click.option(
+        "--max-duration",
+        "max_s",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="An event that lasts longer ends after so many seconds; 0, the default: no limit.",
+    ),
+    click.option(
+        "--gate",
+        "gate_dbfs",
+        type=float,
+        metavar="DBFS",
+        help="Skip long silence below this level, such as -60, to save CPU.",
+    ),
+)
+POLICY_NAMES = ("related", "cooldown_s", "max_s", "gate_dbfs")  # of options, and of EventsConfig
+
+
+def with_policy(events: EventsConfig, values: Mapping[str, Any]) -> EventsConfig:
+    """`events` with what was given (is not None) of the options of `policy_options`. Raises
+    UsageError."""
+    given = {name: values[name] for name in POLICY_NAMES if values.get(name) is not None}
+    try:
+        return msgspec.structs.replace(events, **given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def label_options(command: Command) -> Command:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -22,10 +23,18 @@ from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import remark
-from edge_audio.cli.options import LabelChoice, backend_option, label_options, model_option
+from edge_audio.cli.options import (
+    LabelChoice,
+    backend_option,
+    label_options,
+    model_option,
+    policy_options,
+    with_policy,
+)
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
 
 DEFAULT_TOP = 5
@@ -56,6 +65,7 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
     help="How many labels of the whole file (not in csv), by the highest score in any step.",
 )
 @label_options
+@policy_options
 @click.option(
     "--jobs",
     "n_jobs",
@@ -98,6 +108,7 @@ def tag(
     out: Path | None,
     resume: bool,
     cluster: str | None,
+    **policy: Any,
 ) -> None:
     """Tag recordings: top labels and events of each file.
 
@@ -115,7 +126,8 @@ def tag(
     edge-audio tag /archive --out events.parquet --cluster tcp://10.0.0.5:8786
     """
     check_belonging(format_name, n_jobs, out, resume, cluster)
-    job = choose_job(model, backend, LabelChoice(only, exclude, thresholds, sensitivity), n_top)
+    choice = LabelChoice(only, exclude, thresholds, sensitivity)
+    job = choose_job(model, backend, choice, n_top, with_policy(EventsConfig(), policy))
     files = list(expand(paths, remark))
     run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:
@@ -142,13 +154,16 @@ def check_belonging(
 Run = Callable[[Iterable[str]], Iterator[Tagged]]
 
 
-def choose_job(model: str, backend: str, choice: LabelChoice, n_top: int) -> Job:
+def choose_job(
+    model: str, backend: str, choice: LabelChoice, n_top: int, reported: EventsConfig
+) -> Job:
     """What the options ask for. Raises UsageError or BundleError."""
     bundle = load_bundle(model)
     manifest = bundle.manifest
     events = choice.events(manifest.events, manifest.labels)
     ranked = choice.top(manifest.labels, n_top).labels
-    return make_job(bundle, backend, events, n_top, ranked)
+    policy, gate_dbfs = reported.policy(), reported.gate_dbfs
+    return make_job(bundle, backend, events, n_top, ranked, policy, gate_dbfs)
 
 
 def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:

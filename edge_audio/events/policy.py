@@ -1,4 +1,4 @@
-"""Which events are reported: cooldown, longest duration, and one event for related labels.
+"""Which events are reported: cooldown, longest duration, and one event for one sound.
 
 The detector, which every runtime has, decides when a label sounds, and bridges short gaps
 (EventSpec.min_off_s). What follows here runs on the host, for events from any detector.
@@ -15,40 +15,44 @@ import msgspec
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
-from edge_audio.labels.ontology import related_labels
+from edge_audio.labels.ontology import ancestor_labels, related_labels, synonymous_labels
 
-Related = Literal["all", "first"]
+Related = Literal["most-specific", "first", "all"]
 
 
 class PolicySpec(Spec, frozen=True):
-    """By default all events are reported as they were detected.
+    """By default one sound is one event, and otherwise events leave as they were detected.
 
     cooldown_s: a label stays quiet this long after an event of it that was reported. A sound
         that begins meanwhile is not reported at all, and does not prolong the cooldown.
     max_s: an event that lasts longer ends then, and its label stays quiet until it really
         ends, where its cooldown begins; 0 = no limit.
-    related: "first" holds back, each until its own end, labels related to one that sounds: its
-    ancestors and descendants in the AudioSet ontology.
+    related: what is reported of labels that may name one sound. "most-specific": while Bark sounds,
+        neither its ancestors in the AudioSet ontology (Dog, Animal) nor its near-synonyms start; an
+        ancestor that has started ends when Bark starts, and stays quiet until its own end.
+        "first": while a label sounds, neither ancestors nor descendants of it start. "all": every
+        label. What is held back stays so until its own end.
     """
 
     cooldown_s: float = 0.0
     max_s: float = 0.0
-    related: Related = "all"
+    related: Related = "most-specific"
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.cooldown_s < math.inf and 0.0 <= self.max_s < math.inf):
             raise ValueError("cooldown_s and max_s must be finite and not negative")
 
 
-REPORT_ALL = PolicySpec()
+REPORT_ALL = PolicySpec(related="all")
+ONE_SOUND = PolicySpec()
 
 
 @dataclass
 class _Sound:
     """A label from its start to its real end.
 
-    fate: "open" was reported; "cut" was, and its end too, for it was too long; "cooling" came
-        within the cooldown; "related" to another that sounded.
+    fate: "open" was reported; "cut" was, and its end too, for it was too long or something more
+        specific started; "cooling" came within the cooldown; "related" to another that sounded.
     """
 
     start: Event
@@ -69,12 +73,14 @@ class EventPolicy:
         self._quiet_until_s: dict[str, float] = {}
         self._latest_s: dict[str, float] = {}  # of the events that left
         self._due_s = math.inf  # when the first open event is too long
+        self._starting: set[str] = set()  # labels, in this step
 
     def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
         """Events of the step that ends at time_s -> those that are reported, sorted by time if the
         events are. To be called for every step, for events become too long between others."""
         if not events and time_s < self._due_s:  # nearly all steps
             return []
+        self._starting = {event.label for event in events if event.kind == "start"}
         passed = [out for event in events for out in self._take(event)]
         if time_s >= self._due_s:
             passed = sorted([*passed, *self._cut(time_s)], key=lambda event: event.time_s)
@@ -103,11 +109,13 @@ class EventPolicy:
     def _start(self, event: Event) -> Iterable[Event]:
         label = event.label
         sound = self._sounds[label] = _Sound(event, "open")
-        if self.spec.related == "first" and self._is_related_sounding(label):
+        if self._is_covered(label):
             sound.fate = "related"
         elif event.time_s < self._quiet_until_s.get(label, -math.inf):
             sound.fate = "cooling"
         else:
+            if self.spec.related == "most-specific":
+                yield from self._end_ancestors(event)
             sound.start = self._leave(event)
             yield sound.start
 
@@ -120,12 +128,28 @@ class EventPolicy:
                 event = msgspec.structs.replace(event, time_s=self._limit_s(sound))
             yield self._leave(event)
 
-    def _is_related_sounding(self, label: str) -> bool:
-        """Whether a related label sounds that is not held back itself."""
-        related = related_labels(label)
+    def _is_covered(self, label: str) -> bool:
+        """Whether another label, which is not held back itself, says what this one would."""
+        if self.spec.related == "all":
+            return False
+        if self.spec.related == "first":
+            covering = related_labels(label)
+        else:
+            more_specific = related_labels(label) - ancestor_labels(label)
+            if more_specific & self._starting:
+                return True
+            covering = more_specific | synonymous_labels(label)
         return any(
-            other in related and sound.fate != "related" for other, sound in self._sounds.items()
+            other in covering and sound.fate != "related" for other, sound in self._sounds.items()
         )
+
+    def _end_ancestors(self, start: Event) -> Iterable[Event]:
+        """Ends what is open and less specific than a label that starts."""
+        for sound in self._open_sounds():
+            if sound.start.label in ancestor_labels(start.label):
+                sound.fate = "cut"
+                end_s = min(start.time_s, self._limit_s(sound))
+                yield self._leave(_end_of(sound.start, end_s))
 
     def _cut(self, time_s: float) -> Iterable[Event]:
         for sound in self._open_sounds():

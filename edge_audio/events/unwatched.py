@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.events.detector import EventDetector
-from edge_audio.events.suggestion import HYSTERESIS, SUGGESTED_ON
+from edge_audio.events.suggestion import SUGGESTED_ON, suggested_threshold, why_off
 from edge_audio.labels.ontology import related_labels
 
 MAX_TOLD = 5
-WHY_OFF = "too little evidence"
 
 
 class UnwatchedSounds:
-    """Follows the labels of a stream that are off, as if each had the threshold SUGGESTED_ON, and
-    with the smoothing and durations of the others.
+    """Follows the labels of a stream that are off, as if each had the threshold that is
+    suggested for it, but SUGGESTED_ON at least, and with the smoothing and durations of the others.
 
     heard: label -> its highest score, of those that would have been events. A label is passed
     over while a related one sounds, which says more or less the same.
@@ -41,8 +40,12 @@ class UnwatchedSounds:
     def change(self, spec: EventSpec, wanted: Collection[str] | None = None) -> None:
         """Goes on beside other settings; what was heard stays, but of labels that are on now."""
         allowed = set(self._labels if wanted is None else wanted) - spec.thresholds.keys()
-        assumed = Threshold(on=SUGGESTED_ON, off=SUGGESTED_ON * HYSTERESIS)
-        off = {label: assumed for label in self._labels if label in allowed}
+        off = {
+            label: _assumed(suggested_threshold(spec.thresholds, label))
+            for label in self._labels
+            if label in allowed
+        }
+        self._spec = spec
         self._detector = EventDetector(
             self._labels, msgspec.structs.replace(spec, thresholds=off), self._step_s
         )
@@ -74,17 +77,22 @@ class UnwatchedSounds:
 
     def lines(self) -> list[str]:
         """What was heard, for people: `highest`, and how many more."""
-        told = [advice(*pair) for pair in self.highest()]
+        told = [self.advice(label) for label, _ in self.highest()]
         n_more = len(self.heard) - len(told)
         return [*told, f"{n_more} more labels that are off were heard"] if n_more else told
 
+    def advice(self, label: str) -> str:
+        """One line on a label that was heard: why it is off, and what switches it on."""
+        why = why_off(self._spec, label).removesuffix(" to judge it by")
+        option = switch_on(self._spec, label)
+        return f"{label} {self.heard[label]:.2f}, off: {why}; {option}"
 
-def advice(label: str, score: float) -> str:
-    """One line on a label that was heard and is off: why, and what switches it on."""
-    return f"{label} {score:.2f}, off: {WHY_OFF}; {switch_on(label)}"
 
-
-def switch_on(label: str) -> str:
+def switch_on(spec: EventSpec, label: str) -> str:
     """The option that has a label watched, as a shell takes it."""
-    value = f"{label}={SUGGESTED_ON:g}"
+    value = f"{label}={suggested_threshold(spec.thresholds, label).on:g}"
     return f"--threshold {shlex.quote(value)}"
+
+
+def _assumed(suggested: Threshold) -> Threshold:
+    return suggested if suggested.on >= SUGGESTED_ON else Threshold(on=SUGGESTED_ON, off=0.35)

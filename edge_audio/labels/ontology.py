@@ -24,6 +24,37 @@ def descendant_labels(label: str) -> frozenset[str]:
     return frozenset(x for x in related_labels(label) if label in _ancestors(x, _parents()))
 
 
+_SYNONYMS = (  # of AudioSet, beside each other in the ontology, and heard as the same
+    {"Water tap, faucet", "Sink (filling or washing)"},
+    {"Ringtone", "Telephone bell ringing"},
+    {"Clapping", "Applause"},
+    {"Toot", "Air horn, truck horn"},
+    {"Waterfall", "Stream"},
+    {"Tick", "Tick-tock"},
+    {"White noise", "Pink noise", "Static"},
+    {"Smoke detector, smoke alarm", "Fire alarm"},
+    {"Pour", "Fill (with liquid)"},
+    {"Cutlery, silverware", "Dishes, pots, and pans"},
+    {"Chop", "Chopping (food)"},
+    {"Shatter", "Breaking"},
+    {"Whistle", "Whistling"},
+)
+
+
+@lru_cache(maxsize=1024)
+def ancestor_labels(label: str) -> frozenset[str]:
+    """What a label is a kind of, at any distance: Dog and Animal for Bark; none for labels of
+    others."""
+    if label not in _parents():
+        return frozenset()
+    return frozenset(x for x in _ancestors(label, _parents()) if not _is_group(x))
+
+
+def synonymous_labels(label: str) -> frozenset[str]:
+    """Other labels for nearly the same sound, which are neither ancestors nor descendants."""
+    return frozenset().union(*(group for group in _SYNONYMS if label in group)) - {label}
+
+
 def nearby_labels(label: str) -> frozenset[str]:
     """Related labels, and those that are a kind of the same label, as Growling is beside Bark;
     none for labels of others."""

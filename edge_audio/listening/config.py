@@ -136,7 +136,7 @@ class EventsConfig(Spec, frozen=True):
     min_off_s: float | None = None
     cooldown_s: float = 0.0
     max_s: float = 0.0
-    related: Related = "all"
+    related: Related = "most-specific"
     gate_dbfs: float | None = None
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector, LabelState
+from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
 from edge_audio.features.gate import LevelGate, Stretch
 
@@ -64,6 +65,7 @@ class Tagger:
         gate_dbfs: float | None = None,
         explained: Collection[str] = (),
         sensitivity: Sensitivity | None = None,
+        policy: PolicySpec | None = None,
     ) -> None:
         """A tagger at the start of a stream.
 
@@ -72,6 +74,8 @@ class Tagger:
             scale, see `edge_audio.features.gate.LevelGate`; None = skips nothing.
         explained: labels whose `label_state` will be asked for, watched or not.
         sensitivity: which of the manifest's thresholds count; None = those of `normal`.
+        policy: which of the detected events are reported; None = all. `PolicySpec()` makes one
+            sound one event, as the command line does.
 
         Raises UsageError for a gate_dbfs out of range, or a sensitivity beside `events`, for which
         `select_events` takes it.
@@ -93,6 +97,7 @@ class Tagger:
         event_spec = manifest.events.at_sensitivity(sensitivity) if events is None else events
         self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s, explained)
         self._gate = LevelGate(manifest.model, gate_dbfs)
+        self._policy = EventPolicy(policy) if policy is not None else None
         self.reset()
 
     @classmethod
@@ -104,18 +109,19 @@ class Tagger:
         events: EventSpec | None = None,
         gate_dbfs: float | None = None,
         sensitivity: Sensitivity | None = None,
+        policy: PolicySpec | None = None,
     ) -> Tagger:
         """Loads a model and makes a tagger of it.
 
         model: a name of `shipped_bundles`, or the folder of a bundle.
         backend: as `open_backend` takes it.
-        events, gate_dbfs, sensitivity: as for the constructor.
+        events, gate_dbfs, sensitivity, policy: as for the constructor.
 
         Raises BundleError, BackendError or UsageError, each saying what to do.
         """
         bundle = load_bundle(model)
         opened = open_backend(bundle, backend)
-        return cls(bundle, opened, events, gate_dbfs, sensitivity=sensitivity)
+        return cls(bundle, opened, events, gate_dbfs, sensitivity=sensitivity, policy=policy)
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -171,7 +177,7 @@ class Tagger:
             warnings.warn(_SCALE_HINT, stacklevel=3)
         if self._has_ended:
             self.reset()
-        return self._steps(pcm)
+        return self._reported(self._steps(pcm))
 
     def flush(self) -> list[Event]:
         """Ends the stream: computes the last incomplete step, padded with zeros, and ends every
@@ -183,20 +189,25 @@ class Tagger:
         if n_waiting := len(self._waiting):
             padding = np.zeros(self._missing_samples() - n_waiting, np.float32)
             last = np.concatenate([self._waiting, padding])
-            events += [event for *_, found in self._run(last) for event in found]
+            events += [event for *_, found in self._reported(self._run(last)) for event in found]
         self._has_ended = True
-        return events + self._detector.flush(self.time_s)
+        ended = self._detector.flush(self.time_s)
+        return events + (self._policy.flush(ended, self.time_s) if self._policy else ended)
 
     def change_events(self, events: EventSpec) -> list[Event]:
         """Reports by other settings from the next step on; the model's state stays. Returns the
         ends of open events whose labels are no longer watched."""
-        return self._detector.change(events, self._step_end_s())
+        time_s = self._step_end_s()
+        ended = self._detector.change(events, time_s)
+        return self._policy.push(ended, time_s) if self._policy else ended
 
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""
         self._frontend.reset()
         self._detector.reset()
         self._gate.reset()
+        if self._policy:
+            self._policy.reset()
         self._state = self.backend.initial_state()
         self._scores = np.zeros(len(self.labels), np.float32)
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
@@ -217,6 +228,14 @@ class Tagger:
             self._waiting = samples[n_ready:]
             if n_ready:
                 yield from self._run(samples[:n_ready])
+
+    def _reported(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """The steps with those of their events that the policy lets pass."""
+        if self._policy is None:
+            yield from steps
+            return
+        for step in steps:
+            yield step._replace(events=self._policy.push(step.events, step.time_s))
 
     def _missing_samples(self) -> int:
         """How many samples the next step needs; the first fills the window as well."""

@@ -19,7 +19,7 @@ from tests.support.command_line import Record, listening, reports
 from tests.support.serial_parts import WAIT_S
 
 QUIET = "0 frames lost, 0 damaged, 0 twice, 0 reboots, 0 reconnects"
-LOW = ("--threshold", "0.05")  # many events
+LOW = ("--threshold", "0.05", "--related", "all")  # many events
 Hears = Callable[..., list[Event]]  # (threshold, *only) -> what is to be heard
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.live.layout import HISTORY_S
 from edge_audio.events.detector import Event
-from edge_audio.events.unwatched import UnwatchedSounds, advice
+from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import clock
@@ -98,7 +98,7 @@ class StreamState:
         self.time_s = time_s
         if self.unwatched is not None:
             for label in self.unwatched.push(scores, time_s, self.active):
-                self.take_notice(advice(label, self.unwatched.heard[label]))
+                self.take_notice(self.unwatched.advice(label))
 
     def take_notice(self, text: str) -> None:
         self.notice_at_s = time.monotonic()

@@ -63,9 +63,22 @@ def test_a_device_and_a_file_are_heard_at_once_each_by_its_model(
     device(0)
     log = tmp_path / "log.jsonl"
     sources = ("--source", street, "--source", f"serial:{cable.path}", "--model", "tiny-int8")
-    done = run("listen", *sources, "--threshold", 0.05, "--format", "none", "--json", log)
+    done = run(
+        "listen",
+        *sources,
+        "--threshold",
+        0.05,
+        "--related",
+        "all",
+        "--format",
+        "none",
+        "--json",
+        log,
+    )
     assert logged(log, cable.path.name) == rounded(expected)
-    alone = run("listen", "--source", street, "--threshold", 0.05, "--format", "jsonl")
+    alone = run(
+        "listen", "--source", street, "--threshold", 0.05, "--related", "all", "--format", "jsonl"
+    )
     assert logged(log, "street") == reports(alone.stdout)
     lines = done.stderr.splitlines()
     assert any(re.match("edge-audio: street: 20.0 s of audio, .* nothing lost", x) for x in lines)
@@ -146,7 +159,7 @@ def test_a_device_without_a_model_here_needs_no_bundle(
 ) -> None:
     device(0)
     source = ("--source", f"serial:{cable.path}", "--model", tmp_path / "none", "--format", "jsonl")
-    assert reports(run("listen", *source, "--threshold", 0.05).stdout)
+    assert reports(run("listen", *source, "--threshold", 0.05, "--related", "all").stdout)
 
 
 def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(
@@ -154,7 +167,7 @@ def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(
 ) -> None:
     device(4)
     log = tmp_path / "log.jsonl"
-    lines = ("[events]\nthreshold = 0.05", f"[json]\npath = '{log}'")
+    lines = ("[events]\nthreshold = 0.05\nrelated = 'all'", f"[json]\npath = '{log}'")
     with listening("--config", settings(tmp_path, cable, *lines)) as process:
         eventually(lambda: len(logged(log, "board")) >= 1)
         cable.unplug()

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_audio.events.detector import Event
-from edge_audio.events.policy import EventPolicy, PolicySpec
+from edge_audio.events.policy import ONE_SOUND, REPORT_ALL, EventPolicy, PolicySpec
+from edge_audio.labels.ontology import related_labels
 
 LABELS = ("Animal", "Dog", "Bark", "Growling", "Cat", "Siren", "Fridge")
 STEP_S = 0.5
@@ -20,7 +21,7 @@ specs = st.builds(
     PolicySpec,
     cooldown_s=st.sampled_from([0.0, 0.5, 3.0, 1000.0]),
     max_s=st.sampled_from([0.0, 0.3, 1.0, 4.0]),
-    related=st.sampled_from(["all", "first"]),
+    related=st.sampled_from(["all", "first", "most-specific"]),
 )
 # For each step, the labels that begin or end in it, and how late that is reported.
 well_formed = st.lists(
@@ -95,9 +96,9 @@ def test_whatever_comes_in_starts_and_ends_alternate_and_times_never_fall(
 
 @settings(max_examples=300, deadline=None)
 @given(changes=well_formed)
-def test_by_default_events_leave_as_they_came(changes: list[dict[str, float]]) -> None:
+def test_where_all_is_reported_events_leave_as_they_came(changes: list[dict[str, float]]) -> None:
     steps, last = detected(changes)
-    assert passed(PolicySpec(), steps, last) == [*(e for step in steps for e in step), *last]
+    assert passed(REPORT_ALL, steps, last) == [*(e for step in steps for e in step), *last]
 
 
 @settings(max_examples=300, deadline=None)
@@ -204,6 +205,77 @@ def test_kin_are_held_back_for_a_label_that_is_quiet_itself() -> None:
         ("end", "Dog", 7.0),
     ]
     assert run(spec, 20, *came) == [("start", "Dog", 1.0), ("end", "Dog", 2.0)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(changes=well_formed)
+def test_a_label_and_what_it_is_a_kind_of_are_never_reported_at_once(
+    changes: list[dict[str, float]],
+) -> None:
+    steps, last = detected(changes)
+    began: set[str] = set()
+    for event in passed(ONE_SOUND, steps, last):
+        if event.kind == "start":
+            assert not related_labels(event.label) & began
+            began.add(event.label)
+        else:
+            began.remove(event.label)
+
+
+def test_of_labels_that_start_in_one_step_the_most_specific_is_reported() -> None:
+    names = ("Animal", "Dog", "Bark")
+    came: list[Row] = [("start", name, 1.0) for name in names]
+    came += [("end", name, 2.0) for name in names]
+    assert run(ONE_SOUND, 6, *came) == [("start", "Bark", 1.0), ("end", "Bark", 2.0)]
+
+
+def test_what_is_more_specific_ends_what_it_is_a_kind_of_which_stays_quiet() -> None:
+    came: list[Row] = [
+        ("start", "Animal", 1.0),
+        ("start", "Bark", 1.5),
+        ("start", "Dog", 2.0),  # said already
+        ("end", "Bark", 2.5),
+        ("end", "Dog", 3.0),
+        ("end", "Animal", 3.5),
+        ("start", "Animal", 4.5),  # another sound
+        ("end", "Animal", 5.0),
+    ]
+    bark: list[Row] = [("start", "Bark", 1.5), ("end", "Bark", 2.5)]
+    animal: list[Row] = [("start", "Animal", 1.0), ("end", "Animal", 1.5)]
+    assert run(ONE_SOUND, 12, *came) == [*animal, *bark, *came[-2:]]
+
+
+def test_kinds_of_one_sound_beside_each_other_are_both_reported() -> None:
+    came: list[Row] = [
+        ("start", "Bark", 1.0),
+        ("start", "Growling", 1.5),
+        ("end", "Bark", 2.0),
+        ("end", "Growling", 2.0),
+    ]
+    assert run(ONE_SOUND, 6, *came) == came
+
+
+def test_of_near_synonyms_the_first_is_reported() -> None:
+    came: list[Row] = [
+        ("start", "Applause", 1.0),
+        ("start", "Clapping", 1.5),
+        ("end", "Applause", 2.0),
+        ("end", "Clapping", 2.5),
+    ]
+    assert run(ONE_SOUND, 6, *came) == [came[0], came[2]]
+
+
+def test_a_sound_in_its_cooldown_ends_nothing() -> None:
+    spec = PolicySpec(cooldown_s=60.0)
+    came: list[Row] = [
+        ("start", "Bark", 1.0),
+        ("end", "Bark", 1.5),
+        ("start", "Animal", 2.0),
+        ("start", "Bark", 2.5),
+        ("end", "Bark", 3.0),
+        ("end", "Animal", 4.0),
+    ]
+    assert run(spec, 10, *came) == [*came[:3], came[-1]]
 
 
 def test_labels_of_other_ontologies_have_no_kin() -> None:

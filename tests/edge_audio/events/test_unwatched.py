@@ -9,7 +9,7 @@ import pytest
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.events.choice import select_events
-from edge_audio.events.unwatched import MAX_TOLD, UnwatchedSounds, advice
+from edge_audio.events.unwatched import MAX_TOLD, UnwatchedSounds, switch_on
 
 LABELS = ("Speech", "Dog", "Bark", "Doorbell", *(f"Label {i}" for i in range(9)))
 SPEC = EventSpec(min_on_s=0.08, thresholds={"Speech": Threshold(on=0.9, off=0.6)})
@@ -68,6 +68,6 @@ def test_many_labels_are_counted() -> None:
     assert lines[-1] == f"{len(names) - MAX_TOLD} more labels that are off were heard"
 
 
-def test_the_advice_can_be_given_to_a_shell_and_only_takes_it_by_itself() -> None:
-    assert advice("Car alarm", 0.7).endswith("--threshold 'Car alarm=0.5'")
-    assert select_events(SPEC, LABELS, only=["Doorbell"]).thresholds["Doorbell"].on == 0.5
+def test_the_advice_can_be_given_to_a_shell() -> None:
+    assert switch_on(SPEC, "Label 3") == "--threshold 'Label 3=0.5'"
+    assert switch_on(SPEC, "Doorbell") == "--threshold Doorbell=0.5"

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from edge_audio.bundle.store import load_bundle, shipped_bundles
-from edge_audio.labels.ontology import _TREE, related_labels
+from edge_audio.labels.ontology import (
+    _SYNONYMS,
+    _TREE,
+    ancestor_labels,
+    related_labels,
+    synonymous_labels,
+)
 
 
 def names_in_order() -> list[str]:
@@ -75,3 +81,20 @@ def test_kin_of_a_label_are_all_of_its_line() -> None:
         "Domestic animals, pets",
         *("Bark", "Yip", "Howl", "Bow-wow", "Growling", "Whimper (dog)", "Bay"),
     }
+
+
+def test_ancestors_are_the_related_labels_that_are_more_general() -> None:
+    assert ancestor_labels("Bark") == {"Dog", "Animal", "Domestic animals, pets"}
+    assert ancestor_labels("Fridge") == frozenset()
+    for label in names_in_order():
+        assert all(label not in ancestor_labels(other) for other in ancestor_labels(label))
+
+
+def test_synonyms_are_labels_beside_each_other() -> None:
+    known = set(names_in_order())
+    for group in _SYNONYMS:
+        assert group <= known
+        for label in group:
+            assert synonymous_labels(label) >= group - {label}
+            assert not synonymous_labels(label) & related_labels(label)
+    assert synonymous_labels("Dog") == frozenset()

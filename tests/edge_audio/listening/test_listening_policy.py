@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 
 from edge_audio import Event, Tagger
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
@@ -20,6 +21,7 @@ from edge_audio.listening.listener import Listener
 from edge_audio.listening.settings_file import load_config
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
+from edge_audio.sources.demo import DemoScene
 from tests.support import toy
 from tests.support.command_line import error_line, records, run
 from tests.support.hearing import hearing_with
@@ -78,7 +80,8 @@ def test_a_file_of_settings_says_which_events_are_reported(tmp_path: Path) -> No
     path.write_text('[events]\ncooldown_s = 3\nmax_s = 0.5\nrelated = "first"\n')
     assert load_config(path).events.policy() == spec
     flags = ("--source", "demo", "--no-realtime", "--duration", 40, "--format", "jsonl")
-    all_events = [msgspec.convert(row, Event) for row in records(run("listen", *flags).stdout)]
+    everything = run("listen", *flags, "--related", "all").stdout
+    all_events = [msgspec.convert(row, Event) for row in records(everything)]
     policy = EventPolicy(spec)
     expected = [e for event in all_events for e in policy.push([event], event.time_s)]
     expected += policy.flush([], 40.0)
@@ -150,3 +153,49 @@ def test_wrong_settings_are_refused_with_their_place(tmp_path: Path, text: str) 
     path.write_text(f"[events]\n{text}\n")
     done = run("listen", "--config", path, "--check", ok=False)
     assert text.partition(" ")[0] in error_line(done, 2)
+
+
+def test_flags_say_which_events_listen_and_tag_report_and_go_before_a_file(tmp_path: Path) -> None:
+    """Ocean and Waves, surf of the demo scene are one sound."""
+    path, sound = tmp_path / "home.toml", tmp_path / "scene.wav"
+    path.write_text('[events]\nrelated = "all"\n')
+    surf = DemoScene(RATE_HZ).first(40.0)[30 * RATE_HZ :]
+    soundfile.write(sound, np.tile(surf, 2), RATE_HZ)  # twice
+    flags = ("--source", sound, "--format", "jsonl")
+
+    def overlapping(*options: object) -> bool:
+        """Whether both labels sound at once, by `listen`."""
+        open_: set[str] = set()
+        for row in records(run("listen", *flags, *options).stdout):
+            (open_.add if row["kind"] == "start" else open_.discard)(row["label"])
+            if {"Ocean", "Waves, surf"} <= open_:
+                return True
+        return False
+
+    assert not overlapping()
+    assert overlapping("--related", "all")
+    assert overlapping("--config", path)
+    assert not overlapping("--config", path, "--related", "most-specific")
+
+    def n_tagged(*options: object) -> int:
+        (tags,) = records(run("tag", sound, "--format", "jsonl", *options).stdout)
+        return len(tags["events"])
+
+    (short,) = records(run("tag", sound, "--format", "jsonl", "--max-duration", 0.2).stdout)
+    assert max(e["end_s"] - e["start_s"] for e in short["events"]) == pytest.approx(0.2, abs=2e-3)
+    listened = records(run("listen", *flags).stdout)
+    assert n_tagged() == sum(row["kind"] == "start" for row in listened)
+    assert n_tagged("--cooldown", 60) < n_tagged()
+
+
+def test_a_tagger_with_a_policy_reports_what_the_policy_lets_pass() -> None:
+    samples = DemoScene(RATE_HZ).first(40.0)
+    plain = Tagger.open("tiny-int8")
+    expected, policy = [], EventPolicy(PolicySpec())
+    for step in plain.steps(samples):
+        expected += policy.push(step.events, step.time_s)
+    expected += policy.flush(plain.flush(), plain.time_s)
+    tagger = Tagger.open("tiny-int8", policy=PolicySpec())
+    for _ in range(2):  # the second time as a new stream
+        assert tagger.push(samples) + tagger.flush() == expected
+    assert expected != plain.push(samples) + plain.flush()
