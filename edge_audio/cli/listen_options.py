@@ -73,6 +73,11 @@ source_options = grouped(
         help="Input device of the microphone; see `edge-audio devices`.",
     ),
     click.option(
+        "--channel",
+        metavar="mix|loudest|left|right|N",
+        help="What to hear of several channels: their mean (the default), the loudest, or one.",
+    ),
+    click.option(
         "--reconnect",
         is_flag=True,
         help="Open a microphone or stream again whenever it breaks, instead of stopping.",
@@ -170,6 +175,11 @@ class Flags:
         try:
             if given & {"sources", "device"}:
                 changes["source"] = _sources(values["sources"], values["device"])
+            if "channel" in given:
+                sources = changes.get("source", base.source)
+                changes["source"] = tuple(
+                    msgspec.structs.replace(source, channel=values["channel"]) for source in sources
+                )
             if given & {"only", "exclude", "thresholds", "sensitivity"}:
                 names = ("only", "exclude", "thresholds", "sensitivity")
                 choice = LabelChoice(*(values[name] for name in names))

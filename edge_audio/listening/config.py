@@ -31,6 +31,7 @@ from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import SCHEMES, check_address, is_network_url, without_password
+from edge_audio.sources.resample import MIX, check_channel
 from edge_audio.support.paths import expanded
 from edge_audio.support.text import printable
 
@@ -47,11 +48,13 @@ class SourceConfig(Spec, frozen=True):
         input, a file's path, the rtsp:// or http:// address of a stream, or serial:PORT[@BAUD].
     name: what records call it; by default made from the url.
     device: which microphone, as `edge-audio devices` lists them.
+    channel: of a microphone, file or pipe: mix, loudest, left, right or a number from 1 on.
     """
 
     url: str = "mic"
     name: str = ""
     device: str | None = None
+    channel: str = MIX
 
     def __post_init__(self) -> None:
         force_setattr(self, "url", _normal_url(self.url))
@@ -59,6 +62,9 @@ class SourceConfig(Spec, frozen=True):
             raise ValueError("device must not be empty: `edge-audio devices` lists them")
         if self.device is not None and self.url != "mic":
             raise ValueError("device belongs to a microphone (url mic)")
+        force_setattr(self, "channel", check_channel(self.channel))
+        if self.channel != MIX and (self.is_device or is_network_url(self.url)):
+            raise ValueError("channel belongs to microphones, files and pipes")
         if is_network_url(self.url):
             check_address(self.url)
         if self.is_device:

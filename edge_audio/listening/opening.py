@@ -107,7 +107,8 @@ class Opening:
         in_short_blocks = bool(self._terms.realtime)
 
         def make() -> Any:
-            return make_source(url, source.device, rate_hz, self._terms.pcm, in_short_blocks)
+            pcm, channel = self._terms.pcm, source.channel
+            return make_source(url, source.device, rate_hz, pcm, in_short_blocks, channel)
 
         found = reconnecting(make, self._noticed(name)) if self._config.reconnect else make()
         duration_s = self._terms.duration_s

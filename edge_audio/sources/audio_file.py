@@ -15,10 +15,11 @@ from edge_audio.sources.decoders import Decoder, SndfileDecoder
 from edge_audio.sources.kinds import APPLE_DOUBLE, MEDIA_SUFFIXES, SNDFILE_KINDS
 from edge_audio.sources.media import MediaDecoder
 from edge_audio.sources.pieces import Piece, kind_of_file, pieces
+from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
-_MAX_BLOCK_VALUES = 1 << 22  # of all channels: 16 MB
+_MAX_BLOCK_VALUES = 1 << 21  # of all channels: 8 MB
 
 
 class AudioFile:
@@ -38,13 +39,17 @@ class AudioFile:
     n_restarts = 0
 
     def __init__(
-        self, path: str | Path, sample_rate_hz: int = 16_000, block_ms: float = 1000.0
+        self,
+        path: str | Path,
+        sample_rate_hz: int = 16_000,
+        block_ms: float = 1000.0,
+        channel: str = MIX,
     ) -> None:
         self.path = Path(path)
         self.name = str(path)
         self.sample_rate_hz = sample_rate_hz
         self.duration_s = 0.0
-        self._block_ms = block_ms
+        self._block_ms, self._channel = block_ms, channel
         self._pieces: list[Piece] = []
         self._decoder: Decoder | None = None
 
@@ -76,7 +81,7 @@ class AudioFile:
             if timeline is None or timeline.in_rate_hz != rate_hz:
                 yield from timeline.flush() if timeline else ()
                 position = timeline.position_samples if timeline else 0
-                timeline = Timeline(rate_hz, self.sample_rate_hz, position)
+                timeline = Timeline(rate_hz, self.sample_rate_hz, position, self._channel)
             yield from timeline.push(frames)
         yield from timeline.flush() if timeline else ()
         if problems:

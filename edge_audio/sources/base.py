@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from edge_audio.sources.resample import StreamResampler
+from edge_audio.sources.resample import MIX, StreamResampler
 from edge_audio.support.arrays import FloatArray
 
 
@@ -75,11 +75,13 @@ class Timeline:
     position_samples: of the next block.
     """
 
-    def __init__(self, in_rate_hz: int, out_rate_hz: int, position_samples: int = 0) -> None:
-        """position_samples: at out_rate_hz, of what came before."""
+    def __init__(
+        self, in_rate_hz: int, out_rate_hz: int, position_samples: int = 0, channel: str = MIX
+    ) -> None:
+        """position_samples: at out_rate_hz, of what came before. channel: see `Downmix`."""
         self.in_rate_hz = in_rate_hz
         self.position_samples = position_samples
-        self._resampler = StreamResampler(in_rate_hz, out_rate_hz)
+        self._resampler = StreamResampler(in_rate_hz, out_rate_hz, channel)
         self._n_lost_samples = 0
         self._has_unknown_gap = False
 

@@ -17,7 +17,7 @@ from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import one_line
 
 _MAX_REASON_CHARS = 200
-_MAX_BLOCK_VALUES = 1 << 22  # of all channels: 16 MB
+_MAX_BLOCK_VALUES = 1 << 20  # of all channels: 4 MB
 _READ_FRAMES = 4_096  # at once: what is lost where a decoder gives up
 _MAX_FRAMES = 1 << 48  # above it, a length is no length
 _FLOATS = ("FLOAT", "DOUBLE")

@@ -48,6 +48,8 @@ class MediaDecoder:
             if not self._container.streams.audio:
                 raise SourceError("there is no sound in it")
             self._stream = self._container.streams.audio[0]
+            if self._stream.codec_context is None:
+                raise SourceError("nothing here decodes its sound")
             self.rate_hz = int(self._stream.rate or 0)
             self.n_channels = int(self._stream.channels or 0)
             self.n_frames = round(self._stated_s * self.rate_hz)

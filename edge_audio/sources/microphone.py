@@ -18,6 +18,7 @@ import numpy as np
 from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
 from edge_audio.sources.queue import AudioQueue, Taken
+from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 
 _POLL_S = 0.2  # how often a waiting consumer looks whether the stream still lives
@@ -154,12 +155,14 @@ def _accepts_some_format(sounddevice: ModuleType, device: Device) -> bool:
     return False
 
 
-def _formats(device: Device, sample_rate_hz: int) -> list[tuple[int, int]]:
+def _formats(device: Device, sample_rate_hz: int, channel: str = MIX) -> list[tuple[int, int]]:
     """(rate_hz, n_channels) to try in this order: what we want, then what the device prefers.
 
     Stereo comes before all channels, because virtual devices claim dozens.
     """
     native_rate_hz = device.default_rate_hz
+    if channel != MIX:  # a device that gives one channel chooses or mixes by itself
+        return [(native_rate_hz, device.n_channels), (sample_rate_hz, device.n_channels)]
     wanted = [
         (sample_rate_hz, 1),
         (native_rate_hz, min(2, device.n_channels)),
@@ -197,10 +200,11 @@ class Microphone:
         sample_rate_hz: int = 16_000,
         block_ms: float = 80.0,
         queue_s: float = 4.0,
+        channel: str = MIX,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.name = "default microphone" if device is None else str(device)
-        self._choice = device
+        self._choice, self._channel = device, channel
         self._block_ms = block_ms
         self._queue: AudioQueue[_Chunk] = AudioQueue(math.ceil(queue_s * 1000.0 / block_ms))
         self._stopped = threading.Event()
@@ -228,7 +232,7 @@ class Microphone:
     def blocks(self) -> Iterator[Block]:
         """Blocks until `stop`. Raises SourceError once the device is gone or has stalled for some
         seconds."""
-        timeline = Timeline(self._rate_hz, self.sample_rate_hz)
+        timeline = Timeline(self._rate_hz, self.sample_rate_hz, channel=self._channel)
         while (taken := self._next_chunk()) is not None:
             chunk = taken.chunk
             if taken.n_lost_frames:
@@ -268,7 +272,7 @@ class Microphone:
     def _open(self, sounddevice: ModuleType, device: Device) -> tuple[Any, int, int]:
         """(stream, rate_hz, n_channels) with the first format that the device accepts."""
         refusal = None
-        for rate_hz, n_channels in _formats(device, self.sample_rate_hz):
+        for rate_hz, n_channels in _formats(device, self.sample_rate_hz, self._channel):
             try:
                 stream = sounddevice.RawInputStream(
                     samplerate=rate_hz,

@@ -13,6 +13,7 @@ from edge_audio.sources.microphone import Microphone, has_microphone
 from edge_audio.sources.network import NetworkStream, is_network_url
 from edge_audio.sources.pcm import StdinPcm
 from edge_audio.sources.reconnect import Reconnecting
+from edge_audio.sources.resample import MIX
 
 REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
 FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for
@@ -24,22 +25,25 @@ def make_source(
     sample_rate_hz: int,
     pcm: Mapping[str, Any],
     realtime: bool = False,
+    channel: str = MIX,
 ) -> Source:
     """The source of audio that is meant, not yet open.
 
     url: mic, demo, - (standard input), the rtsp:// or http:// address of a stream, or a path.
     device: which microphone. pcm: form of raw PCM on standard input, see StdinPcm.
-    realtime: a file is read in short blocks. Raises UsageError.
+    realtime: a file is read in short blocks. channel: see `check_channel`; ffmpeg mixes streams.
+    Raises UsageError.
     """
     if url == "mic":
-        return Microphone(device, sample_rate_hz)
+        return Microphone(device, sample_rate_hz, channel=channel)
     if url == "demo":
         return DemoScene(sample_rate_hz)
     if url == "-":
-        return StdinPcm(sys.stdin.buffer, sample_rate_hz=sample_rate_hz, **pcm)
+        return StdinPcm(sys.stdin.buffer, sample_rate_hz=sample_rate_hz, channel=channel, **pcm)
     if is_network_url(url):
         return NetworkStream(url, sample_rate_hz)
-    return AudioFile(url, sample_rate_hz, REALTIME_BLOCK_MS if realtime else FILE_BLOCK_MS)
+    block_ms = REALTIME_BLOCK_MS if realtime else FILE_BLOCK_MS
+    return AudioFile(url, sample_rate_hz, block_ms, channel)
 
 
 def reconnecting(make: Callable[[], Source], notice: Callable[[str], None]) -> Source:

@@ -15,6 +15,7 @@ import numpy as np
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
 from edge_audio.sources.kinds import MAX_HEAD_BYTES, begins_like_a_kind, kind_of
+from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 
 _POLL_S = 0.2  # how often one that waits for bytes looks whether it was stopped
@@ -103,6 +104,7 @@ class StdinPcm:
         n_channels: int = 1,
         sample_rate_hz: int = 16_000,
         block_ms: float = 80.0,
+        channel: str = MIX,
     ) -> None:
         if sample_format not in _SAMPLE_TYPES:
             known = ", ".join(SAMPLE_FORMATS)
@@ -113,7 +115,7 @@ class StdinPcm:
         self.sample_rate_hz = sample_rate_hz
         self._rate_hz = rate_hz
         self._sample_format = sample_format
-        self._n_channels = n_channels
+        self._n_channels, self._channel = n_channels, channel
         n_frames = max(1, round(rate_hz * block_ms / 1000.0))
         self._n_block_bytes = n_frames * n_channels * sample_bytes(sample_format)
         # A buffered stream's read() would wait for a full block.
@@ -138,7 +140,7 @@ class StdinPcm:
 
     def blocks(self) -> Iterator[Block]:
         """Blocks until the stream ends; an incomplete last sample is left out."""
-        timeline = Timeline(self._rate_hz, self.sample_rate_hz)
+        timeline = Timeline(self._rate_hz, self.sample_rate_hz, channel=self._channel)
         yield from pcm_blocks(self._chunks(), timeline, self._sample_format, self._n_channels)
 
     def _chunks(self) -> Iterator[bytes]:

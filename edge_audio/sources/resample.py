@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
+from edge_audio.errors import UsageError
 from edge_audio.support.arrays import FloatArray, in_range
 
+MIX, LOUDEST = "mix", "loudest"
 _WINDOW_S, _RAMP_S = 0.25, 0.02
 # Shares of the loudest channel's power: the mean lacks what it holds below the first and has it
 # again above the second; a channel that stands for all does so above the third.
@@ -25,32 +27,53 @@ def downmix(frames: FloatArray) -> FloatArray:
     return mean
 
 
+def check_channel(text: str) -> str:
+    """mix, loudest, or the number of a channel, from 1 on, which left (1) and right (2) also name.
+    Raises ValueError."""
+    channel = {"left": "1", "right": "2"}.get(text.strip().lower(), text.strip().lower())
+    if channel in (MIX, LOUDEST) or (channel.isdecimal() and int(channel) > 0):
+        return channel
+    raise ValueError(f"channel {text!r} is none of mix, loudest, left, right, 1, 2, ...")
+
+
 class Downmix:
-    """Several channels to one, however they are cut: their mean (see `downmix`), NaN and infinity
-    as 0.
+    """Several channels to one, however they are cut: one of them, or their mean (see `downmix`),
+    NaN and infinity as 0.
 
     Where the mean lacks what a channel holds, because channels cancel each other or most are
     dead, a window of 0.25 s shows it: from the next on the loudest channel stands for all, until
     their mean has it again.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, channel: str = MIX) -> None:
+        """channel: see `check_channel`; loudest: the loudest stands for all in any case."""
+        self._channel = channel
         self._n_window, self._n_ramp = (max(1, round(s * rate_hz)) for s in (_WINDOW_S, _RAMP_S))
         self._mean = np.zeros(0, np.float32)  # weights of the channels
 
     def push(self, frames: FloatArray) -> FloatArray:
-        """f32[n] or f32[n, n_channels] -> f32[n]. One channel alone stays as it is."""
+        """f32[n] or f32[n, n_channels] -> f32[n]. One channel alone stays as it is. Raises
+        UsageError if there is no such channel."""
+        if self._channel.isdecimal():
+            return self._one_of(frames if frames.ndim == 2 else frames[:, None])
         if frames.ndim == 1 or frames.shape[1] == 1:
             return downmix(frames)
         if frames.shape[1] != len(self._mean):
             self._begin(frames.shape[1])
-        frames = np.where(np.isfinite(frames), frames, np.float32(0.0))
+        if not np.isfinite(frames).all():
+            frames = np.where(np.isfinite(frames), frames, np.float32(0.0))
         mixed = [np.zeros(0, np.float32)]
         while len(frames):
             part = frames[: self._n_window - self._position]
             frames = frames[len(part) :]
             mixed.append(self._mixed(part))
         return np.concatenate(mixed)
+
+    def _one_of(self, frames: FloatArray) -> FloatArray:
+        number, n_channels = int(self._channel), frames.shape[1]
+        if number > n_channels:
+            raise UsageError(f"there is no channel {number}, for it has {n_channels}")
+        return frames[:, number - 1]
 
     def _begin(self, n_channels: int) -> None:
         self._mean = np.full(n_channels, 1.0 / n_channels, np.float32)
@@ -67,8 +90,9 @@ class Downmix:
         if not (self._weights is self._before is self._mean):
             place = np.arange(self._position + 1, self._position + len(part) + 1)
             ramp = np.minimum(1.0, place / self._n_ramp).astype(np.float32)[:, None]
-            mono = (part * (self._before + (self._weights - self._before) * ramp)).sum(axis=1)
-        self._powers += np.square(part, dtype=np.float64).sum(axis=0)
+            weights = self._before + (self._weights - self._before) * ramp
+            mono = np.einsum("ij,ij->i", part, weights)
+        self._powers += np.einsum("ij,ij->j", part, part, dtype=np.float64)
         self._mean_power += float(np.square(mean, dtype=np.float64).sum())
         self._position += len(part)
         if self._position == self._n_window:
@@ -80,7 +104,7 @@ class Downmix:
         is_mean = self._weights is self._mean
         share = _MIN_SHARE if is_mean else _ENOUGH_SHARE
         self._before, loudest = self._weights, float(self._powers.max())
-        if self._mean_power >= share * loudest:
+        if self._channel == MIX and self._mean_power >= share * loudest:
             self._weights = self._mean
         elif is_mean or self._powers @ self._weights < _STILL_LOUD * loudest:
             self._weights = np.eye(len(self._mean), dtype=np.float32)[int(self._powers.argmax())]
@@ -97,10 +121,10 @@ class StreamResampler:
     "LQ" would hold back half as much and lose 8 dB at 6.8 kHz.
     """
 
-    def __init__(self, in_rate_hz: int, out_rate_hz: int) -> None:
+    def __init__(self, in_rate_hz: int, out_rate_hz: int, channel: str = MIX) -> None:
         self.in_rate_hz = in_rate_hz
         self.out_rate_hz = out_rate_hz
-        self._downmix = Downmix(in_rate_hz)
+        self._downmix = Downmix(in_rate_hz, channel)
         self._stream = None
         if in_rate_hz != out_rate_hz:
             self._stream = soxr.ResampleStream(in_rate_hz, out_rate_hz, 1, dtype="float32")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,6 +176,34 @@ def test_a_folder_says_what_it_leaves_out(
     assert "empty.wav is empty" in said
     assert "talk.m4a is empty" in said
     assert len(said.splitlines()) == 5
+
+
+@pytest.mark.parametrize("place", ["flag", "settings", "pipe"])
+def test_a_channel_is_chosen(
+    place: str, model: Sequence[object], bursts_wav: Path, tmp_path: Path
+) -> None:
+    samples = soundfile.read(bursts_wav, dtype="int16")[0]
+    silent = np.zeros_like(samples)
+    soundfile.write(tmp_path / "right.wav", np.stack([silent, samples], 1), 16_000)
+    (tmp_path / "right.raw").write_bytes(np.stack([silent, samples], 1).astype("<i2").tobytes())
+
+    def heard(channel: str) -> list[dict[str, Any]]:
+        source: tuple[object, ...] = ("--source", tmp_path / "right.wav", "--channel", channel)
+        if place == "settings":
+            lines = ["[[source]]", f"url = '{tmp_path}/right.wav'", f"channel = '{channel}'"]
+            (tmp_path / "a.toml").write_text("\n".join(lines))
+            source = ("--config", tmp_path / "a.toml")
+        if place == "pipe":
+            source = ("--source", "-", "--channels", 2, "--channel", channel)
+        stdin = (tmp_path / "right.raw").read_bytes()
+        done = run("listen", *model, *source, "--format", "jsonl", stdin=stdin)
+        return records(done.stdout)
+
+    alone = run("listen", *model, "--source", bursts_wav, "--format", "jsonl").stdout
+    expected = [(one["label"], one["time_s"]) for one in records(alone)]
+    assert expected
+    assert [(one["label"], one["time_s"]) for one in heard("right")] == expected
+    assert heard("left") == []
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:

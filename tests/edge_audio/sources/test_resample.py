@@ -7,7 +7,8 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from edge_audio.sources.resample import StreamResampler, downmix
+from edge_audio.errors import UsageError
+from edge_audio.sources.resample import StreamResampler, check_channel, downmix
 
 RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
 
@@ -89,6 +90,25 @@ def test_a_bad_channel_does_not_silence_a_good_one(bad: str, n_bad: int) -> None
     for lengths in ([1], [37, 4_001], [32_000]):
         again = in_chunks(StreamResampler(16_000, 16_000), frames[:9_000], lengths)
         np.testing.assert_array_equal(again, heard[:9_000])
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard"), [("left", 0), ("right", 1), ("3", 2), ("loudest", 2)]
+)
+def test_one_of_several_channels_is_heard(channel: str, heard: int) -> None:
+    frames = np.stack([0.3 * GOOD, 0.6 * noise(32_000, 1), noise(32_000, 2)], axis=1)
+    resampler = StreamResampler(16_000, 16_000, check_channel(channel))
+    after = 8_000 if channel == "loudest" else 0
+    found = in_chunks(resampler, frames, [999])
+    np.testing.assert_allclose(found[after:], frames[after:, heard], atol=1e-6)
+
+
+def test_channels_that_cannot_be_are_refused() -> None:
+    for text in ("0", "-1", "middle", ""):
+        with pytest.raises(ValueError, match="channel"):
+            check_channel(text)
+    with pytest.raises(UsageError, match="no channel 3, for it has 2"):
+        StreamResampler(16_000, 16_000, "3").push(np.zeros((10, 2), np.float32))
 
 
 def test_channels_that_differ_are_mixed_all_the_same() -> None:
