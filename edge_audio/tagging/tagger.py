@@ -313,7 +313,7 @@ def _looks_like_int16(pcm: NDArray[Any]) -> bool:
     if pcm.dtype == np.int16 or len(pcm) < _MIN_TELLING_SAMPLES:
         return False
     sizes = np.abs(pcm[:_MAX_TELLING_SAMPLES])
-    return bool(np.median(sizes) > _BEYOND_FULL_SCALE and sizes.max() <= 32_768.0)
+    return bool(sizes.max() <= 32_768.0 and np.median(sizes) > _BEYOND_FULL_SCALE)
 
 
 def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
