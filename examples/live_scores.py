@@ -4,7 +4,10 @@ DEVICE: a microphone as `edge-audio devices` lists it; the system's own unless i
 
 import sys
 
-import sounddevice
+try:
+    import sounddevice
+except (ImportError, OSError) as error:  # OSError: without the library of PortAudio
+    sys.exit(f"this needs a microphone's library ({error}): pip install 'edge-audio[mic]'")
 
 from edge_audio import Tagger
 
@@ -12,9 +15,13 @@ from edge_audio import Tagger
 def main(duration_s: float = 10.0, device: str | None = None) -> None:
     tagger = Tagger.open("tiny-int8")
     block_samples = tagger.sample_rate_hz // 10
-    with sounddevice.InputStream(
-        tagger.sample_rate_hz, block_samples, device, channels=1, dtype="int16"
-    ) as microphone:
+    try:
+        opened = sounddevice.InputStream(
+            tagger.sample_rate_hz, block_samples, device, channels=1, dtype="int16"
+        )
+    except (sounddevice.PortAudioError, ValueError) as error:
+        sys.exit(f"no microphone: {error}; `edge-audio devices` lists those that there are")
+    with opened as microphone:
         while tagger.time_s < duration_s:
             block, has_lost = microphone.read(block_samples)
             if has_lost:
@@ -25,4 +32,8 @@ def main(duration_s: float = 10.0, device: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if sys.argv[1:] else 10.0, *sys.argv[2:])
+    try:
+        seconds = float(sys.argv[1]) if sys.argv[1:] else 10.0
+    except ValueError:
+        sys.exit(__doc__)
+    main(seconds, *sys.argv[2:3])

@@ -4,7 +4,7 @@ import sqlite3
 import sys
 from functools import partial
 
-from edge_audio import Event, Tagger, load_bundle, open_backend
+from edge_audio import EdgeAudioError, Event, Tagger, load_bundle, open_backend
 from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.listening.hearing import Wanted
@@ -39,4 +39,9 @@ def main(path: str, database_path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], sys.argv[2])
+    except (EdgeAudioError, sqlite3.Error) as error:
+        sys.exit(str(error))

@@ -24,6 +24,7 @@ from edge_audio.service.notify import Notifier
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.interleave import interleaved
 from edge_audio.support.text import printable
+from edge_audio.support.time_zone import TimeZone
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class ListenRun:
         self._signals = StopSignals(reloadable=file is not None)
         self._listeners: list[Listener] = []
         self._is_drawing = False
+        self._zone = TimeZone()
 
     def _check_labels(self) -> None:
         """Raises UsageError, with the line of the file."""
@@ -184,6 +186,7 @@ class ListenRun:
 
     def _look_around(self) -> None:
         self._notifier.watchdog()
+        self._zone.look()
         while self._notices:
             name, text = self._notices.popleft()
             for listener in self._listeners:

@@ -152,17 +152,19 @@ def _field_named(source: str, keys: Keys, message: str) -> Keys:
 
 
 def _keys_of_value(found: Any, message: str, section: str) -> Keys:
-    """Where the longest text stands that a message quotes; () if none does."""
-    best: tuple[int, Keys] = (2, ())
-    for keys, text in _texts(found):
-        is_inside = not section or keys[:1] == (section,)
-        if (
-            is_inside
-            and len(text) > best[0]
-            and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message)
-        ):
-            best = (len(text), keys)
-    return best[1]
+    """Where the longest text stands that a message quotes, as a whole or, such as the host of an
+    address, in part; () if none does."""
+    texts = [each for each in _texts(found) if not section or each[0][:1] == (section,)]
+    whole = [(len(text), keys) for keys, text in texts if _quotes(message, text)]
+    if whole:
+        return max(whole, key=lambda each: each[0])[1]
+    parts = re.findall(r"'([^']{3,})'", message)
+    return next((keys for keys, text in texts if any(part in text for part in parts)), ())
+
+
+def _quotes(message: str, text: str) -> bool:
+    is_telling = len(text) > 2
+    return is_telling and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message) is not None
 
 
 def _texts(found: Any, keys: Keys = ()) -> Iterator[tuple[Keys, str]]:

@@ -149,3 +149,33 @@ def test_the_engine_tags_a_wav_file(tmp_path: Path, street: Path) -> None:
 def test_a_student_with_a_mixer_of_ones_own() -> None:
     pytest.importorskip("torch", reason="needs the train extra")
     assert python("own_mixer.py").startswith("10 steps as in training")
+
+
+@pytest.mark.parametrize(
+    "name", ["tag_file.py", "own_thresholds.py", "many_streams.py", "own_sink.py"]
+)
+def test_an_example_without_arguments_says_how_it_is_called(name: str) -> None:
+    said = refused(name)
+    assert f"python {name}" in said
+    assert "Traceback" not in said
+
+
+def test_an_example_without_a_microphone_says_so() -> None:
+    said = refused("live_scores.py", 1, "no such microphone")
+    assert said.splitlines()[-1].startswith(("no microphone: ", "this needs a microphone"))
+    assert "Traceback" not in said
+    assert "python live_scores.py" in refused("live_scores.py", "soon")
+
+
+def refused(name: str, *arguments: object) -> str:
+    """What an example says that cannot do what is asked of it."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    return done.stderr
