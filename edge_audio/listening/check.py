@@ -56,7 +56,7 @@ def _check_source(source: SourceConfig, is_patient: bool) -> None:
     if source.is_device:
         port = source.url.removeprefix(SERIAL_PREFIX).partition("@")[0]
         if port.startswith("/") and not is_patient and not os.path.exists(port):
-            raise UsageError(f"there is no serial port {port}: is the device plugged in?")
+            raise UsageError(f"there is no serial port {port!r}: is the device plugged in?")
     elif is_network_url(source.url):
         parts = urlsplit(source.url)
         port_number = None

