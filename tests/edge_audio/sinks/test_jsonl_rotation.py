@@ -161,3 +161,24 @@ def test_settings_change_on_the_same_file_alone(tmp_path: Path) -> None:
     ]
     assert kinds == ["level", "scores", "scores", "scores"]
     assert len(list(tmp_path.iterdir())) > 1
+
+
+def test_a_disk_with_room_for_short_lines_alone_has_its_problem_still(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
+    sink = destination.open(stream())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        sink.on_notice("x" * 900)
+        eventually(lambda: destination.problem != "")
+        sink.on_event(siren(1.0))
+        eventually(lambda: path.stat().st_size > 0)
+        sink.on_event(siren(2.0))
+        eventually(lambda: len(lines(path)) == 2)
+        assert "1 records lost" in destination.problem
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    sink.on_notice("y" * 900)
+    eventually(lambda: destination.problem == "")
+    destination.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from edge_audio.events.detector import Event
-from edge_audio.sinks.records import event_record, notice_record, record
+from edge_audio.sinks.records import event_record, in_minutes, notice_record, record
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.stream import Stream
 
@@ -53,3 +53,12 @@ def test_recordings_have_no_time_of_day() -> None:
     stream = heard_stream(live=False)
     assert "at" not in event_record(stream, Event("start", "Dog", 0.01, 0.5))
     assert "at" not in notice_record(stream, "the file has ended")
+
+
+def test_zones_of_odd_seconds_are_written_as_iso_8601_can() -> None:
+    odd = timezone(timedelta(hours=5, minutes=53, seconds=28))
+    at = datetime(2026, 3, 1, 7, 12, tzinfo=odd)
+    assert in_minutes(at) == at
+    assert in_minutes(at).isoformat().endswith("+05:53")
+    usual = datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=-3, minutes=-30)))
+    assert in_minutes(usual) is usual

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_audio.bundle import load_bundle
-from edge_audio.support.slugs import Slugs, file_slug, topic_slug
+from edge_audio.support.slugs import Slugs, file_slug, topic_slug, unique_slug
 
 SlugOf = Callable[[str], str]
 both = pytest.mark.parametrize("slug_of", [topic_slug, file_slug])
@@ -77,3 +77,21 @@ def test_ascii_names_that_would_be_equal_are_numbered_as_installations_know_them
 def test_the_same_name_twice_is_two_streams() -> None:
     slugs = Slugs(file_slug)
     assert len({slugs("kitchen") for _ in range(4)}) == 4
+
+
+def test_words_that_mean_something_are_nobodys() -> None:
+    slugs = Slugs(topic_slug, ("status", "set"))
+    assert [slugs(name) for name in ("Status", "set", "kitchen")] == [
+        "status-2",
+        "set-2",
+        "kitchen",
+    ]
+
+
+@given(st.lists(st.text(min_size=1), unique=True, max_size=20))
+def test_unique_slugs_differ_whoever_else_has_one(names: list[str]) -> None:
+    found = [unique_slug(name) for name in names]
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch(r"[a-z0-9-]{1,80}", slug) for slug in found)
+    assert unique_slug("edge-audio") == "edge-audio"
+    assert len({unique_slug(x) for x in ("home/attic", "home-attic", "кухня", "kukhnia")}) == 4
