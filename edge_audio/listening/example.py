@@ -28,7 +28,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # min_off_s = 0.4              # shorter gaps do not end an event
 # cooldown_s = 0.0             # after an event its label stays quiet this long
 # max_s = 0.0                  # events end after this time at the latest; 0 = no limit
-# related = "most-specific"    # while Bark sounds, Dog and Animal are not reported; or "first", "all"
+# related = "most-specific"    # while Bark sounds, Dog and Animal are not; or "first", "all"
 # gate_dbfs = -60.0            # long silence below this is skipped; by default nothing is
 
 # Destinations: take the # from a header in brackets to have one. docs/sinks.md
