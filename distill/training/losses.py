@@ -32,10 +32,11 @@ def plausible(frame_logits: Tensor, clip_logits: Tensor, margin: float) -> Tenso
     return torch.minimum(frame_logits, clip_logits[:, None] + margin)
 
 
-def frame_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Binary cross-entropy against the teacher's probabilities, summed over the classes."""
-    soft = torch.sigmoid(teacher_logits)
-    entropy: Tensor = _CrossEntropy.apply(logits, soft)  # type: ignore[no-untyped-call]
+def frame_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Binary cross-entropy against the teacher's probabilities, summed over the classes, of logits
+    divided by `temperature`."""
+    soft = torch.sigmoid(teacher_logits / temperature)
+    entropy: Tensor = _CrossEntropy.apply(logits / temperature, soft)  # type: ignore[no-untyped-call]
     return entropy * logits.shape[-1]
 
 

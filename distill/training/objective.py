@@ -95,7 +95,7 @@ class Objective(nn.Module):
     def fields(self) -> set[str]:
         """Names of the targets' arrays that the terms are made of."""
         labels = [f"{teacher.name}.clip_logits" for teacher in self.tagging]
-        if self.config.frame:
+        if self.config.frame or self.config.tempered:
             labels += [f"{teacher.name}.frame_logits" for teacher in self.tagging]
         return {"mels", *labels, *(pair.field for pair in self.pairs)}
 
@@ -131,9 +131,9 @@ class Objective(nn.Module):
                 strong = batch["strong"][:, tokens, self._columns(teacher, "ours")]
                 loss = strong_loss(ours, strong, clip, config.attack)
                 terms.setdefault("strong", []).append(loss)
-            if config.frame and frames is not None:
-                frames = plausible(frames, clip, config.frame_margin)
-                terms.setdefault("frame", []).append(frame_loss(ours, frames))
+            if frames is not None:
+                for name, loss in self._frame_losses(ours, clip, frames).items():
+                    terms.setdefault(name, []).append(loss)
         for pair in self.pairs:
             terms.setdefault("layer", []).append(self._pair_loss(pair, output, batch, times_s))
         if config.human:
@@ -144,6 +144,17 @@ class Objective(nn.Module):
             name: getattr(config, name) * torch.stack(values).mean()
             for name, values in terms.items()
         }
+
+    def _frame_losses(self, ours: Tensor, clip: Tensor, frames: Tensor) -> dict[str, Tensor]:
+        """`frame` and `tempered`, as far as they count."""
+        config = self.config
+        frames = plausible(frames, clip, config.frame_margin)
+        losses = {}
+        if config.frame:
+            losses["frame"] = frame_loss(ours, frames)
+        if config.tempered:
+            losses["tempered"] = frame_loss(ours, frames, config.temperature)
+        return losses
 
     def _times_s(self, mels: Tensor) -> Tensor:
         """Times in the teachers' audio that the tokens speak of: their centres, less the delay."""

@@ -24,6 +24,8 @@ class LossConfig(Spec, frozen=True):
 
     clip, frame: the teachers' label probabilities, of the whole mixture and at each token.
     frame_margin: how far a frame logit may exceed the same label's clip logit.
+    tempered: as `frame`, of both sides' logits divided by `temperature`, under which labels that
+        the teachers think unlikely teach as well (Hinton et al. 2015).
     layer: the teachers' hidden layers. n_layers: how many of each teacher's layers, counted
         from the deepest; 1 is feature distillation, more is layer to layer.
     human: the clip list's labels of what was mixed.
@@ -38,6 +40,8 @@ class LossConfig(Spec, frozen=True):
     clip: float = 1.0
     frame: float = 1.0
     frame_margin: float = 4.0
+    tempered: float = 0.0
+    temperature: float = 3.0
     layer: float = 1.0
     n_layers: int = 4
     human: float = 0.0
@@ -50,6 +54,8 @@ class LossConfig(Spec, frozen=True):
     def __post_init__(self) -> None:
         if self.token_stride < 1 or (self.attack and self.token_stride > 1):
             raise ValueError("token_stride must be at least 1, and 1 with `attack`")
+        if self.temperature <= 0.0:
+            raise ValueError("temperature must be greater than 0")
 
 
 class MaskingConfig(Spec, frozen=True):

@@ -11,6 +11,7 @@ import torch
 
 from distill.students.student import Student
 from distill.teachers.base import Layer
+from distill.training.losses import frame_loss
 from distill.training.objective import Objective, pair_layers
 from distill.training.recipe import LossConfig
 from distill.training.targets import TeacherInfo
@@ -137,6 +138,32 @@ def test_the_student_predicts_what_the_teacher_said_a_delay_ago(delay_tokens: in
             found[shift] = float(objective(batch)["layer"])
     assert found[0] == min(found.values())
     assert found[0] < least + 0.35 * delay_tokens + 1e-3
+
+
+def test_a_temperature_lets_unlikely_labels_teach() -> None:
+    logits = torch.full((1, 1, 2), -8.0, requires_grad=True)
+    teacher = torch.tensor([[[-8.0, -5.0]]])
+    pull = {}
+    for temperature in (1.0, 3.0):
+        (slope,) = torch.autograd.grad(frame_loss(logits, teacher, temperature), logits)
+        pull[temperature] = slope[0, 0, 1].item()
+        assert slope[0, 0, 0].item() == pytest.approx(0.0, abs=1e-7)
+    assert pull[1.0] == pytest.approx(
+        float(torch.sigmoid(torch.tensor(-8.0)) - 0.0066929), abs=1e-6
+    )
+    assert pull[3.0] == pytest.approx(-0.0313, abs=1e-4)
+
+
+def test_the_tempered_term_stands_beside_the_others() -> None:
+    batch = batch_of((TEACHER,))
+    terms = make(LossConfig(frame=0.0, layer=0.0, clip=0.0, tempered=0.5))(batch)
+    assert set(terms) == {"tempered"}
+    twice = make(LossConfig(frame=0.0, layer=0.0, clip=0.0, tempered=1.0))(batch)
+    assert twice["tempered"].item() == pytest.approx(2 * terms["tempered"].item())
+    cold = make(LossConfig(layer=0.0, clip=0.0, tempered=1.0, temperature=1.0))(batch)
+    assert cold["tempered"].item() == pytest.approx(cold["frame"].item())
+    with pytest.raises(ValueError, match="temperature"):
+        LossConfig(temperature=0.0)
 
 
 def test_prediction_is_of_the_frames_ahead_and_hears_nothing_of_them() -> None:
