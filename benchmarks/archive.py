@@ -21,7 +21,7 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
 
-from edge_audio.cli.tag import expand
+from edge_audio.archive.search import expand
 
 MIB = 1 << 20
 
@@ -58,7 +58,7 @@ def main(folder: Path, model: str, n_files: int) -> None:
     """Tags up to n_files of a folder in three ways."""
     from distributed import LocalCluster
 
-    files = list(expand([folder]))[:n_files]
+    files = list(expand([folder], print))[:n_files]
     table = Table("", "files/s", "hours per hour", "command MiB", "worker MiB")
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         ways = {

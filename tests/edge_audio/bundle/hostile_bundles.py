@@ -132,7 +132,7 @@ def assert_consistent(bundle: Bundle) -> None:
         warnings.simplefilter("error")
         tagger.push(samples)
         tagger.flush()
-    for title, lines in sections(bundle):
+    for title, (_, lines) in sections(bundle):
         for line in "\n".join([title, *lines]).replace("\t", " ").split("\n"):
             assert all(ord(char) >= 32 and not 127 <= ord(char) < 160 for char in line)
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
