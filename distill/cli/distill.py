@@ -58,6 +58,7 @@ def distill(
     """
     import torch
 
+    from distill.evaluation.watch import StrangeWatch
     from distill.training.distill import distill as run
     from distill.training.recipe import read_recipe, trust_teachers
 
@@ -65,4 +66,4 @@ def distill(
     recipe = read_recipe(recipe_path, settings)
     if trust_remote_code:
         recipe = trust_teachers(recipe)
-    tell(str(run(recipe, runs_dir, n_processes)))
+    tell(str(run(recipe, runs_dir, n_processes, open_watch=StrangeWatch)))

@@ -1,6 +1,7 @@
 """The folder of a training run and its checkpoint, saved whole and read without running code.
 
-A run folder holds `recipe.json`, `checkpoint.pt`, `metrics.csv` and `curves.png`.
+A run folder holds `recipe.json`, `checkpoint.pt`, `metrics.csv` and `curves.png`; one that
+was watched `watch.csv` and `watch.png`, too.
 """
 
 from __future__ import annotations

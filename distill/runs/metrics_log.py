@@ -1,4 +1,4 @@
-"""The metrics.csv of a training run, and its curves."""
+"""The metrics.csv and watch.csv of a training run, and their curves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from edge_audio.support.pictures import write_picture
 
 METRICS_NAME = "metrics.csv"
 CURVES_NAME = "curves.png"
+WATCH_NAME = "watch.csv"
+WATCH_CURVES_NAME = "watch.png"
 
 
 class MetricsLog:
@@ -55,11 +57,11 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{name: float(text) for name, text in row.items() if text} for row in rows]
 
 
-def draw_curves(run_dir: Path) -> None:
-    """Draws `curves.png` from `metrics.csv`, one panel per column."""
+def draw_curves(run_dir: Path, table: str = METRICS_NAME, picture: str = CURVES_NAME) -> None:
+    """Draws `curves.png` from `metrics.csv`, or other ones, one panel per column."""
     from matplotlib.figure import Figure
 
-    rows = read_metrics(run_dir / METRICS_NAME)
+    rows = read_metrics(run_dir / table)
     names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
     if not names:
         return
@@ -75,4 +77,4 @@ def draw_curves(run_dir: Path) -> None:
         panel.set_title(name, fontsize="medium")
         panel.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("step", fontsize="medium")
-    write_picture(figure, run_dir / CURVES_NAME, dpi=120)
+    write_picture(figure, run_dir / picture, dpi=120)

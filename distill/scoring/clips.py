@@ -63,12 +63,18 @@ class StudentScorer:
         return torch.sigmoid(self._output(samples).logits)[0].numpy()
 
     def _output(self, samples: FloatArray) -> StudentOutput:
-        padded = whole_steps(at_rate(samples, self.spec.frontend.sample_rate_hz), self.spec)
-        n_quiet = self.spec.quiet_steps
-        frames = [*[silence(self.spec)[0]] * n_quiet, log_mel(self.spec.frontend, padded)]
+        n_quiet, frames = self.spec.quiet_steps, frames_of(samples, self.spec)
         with torch.inference_mode():
-            output: StudentOutput = self._student(torch.from_numpy(np.concatenate(frames))[None])
+            output: StudentOutput = self._student(torch.from_numpy(frames)[None])
         return StudentOutput(output.logits[:, n_quiet:], output.embedding[:, n_quiet:])
+
+
+def frames_of(samples: FloatArray, spec: ModelSpec) -> FloatArray:
+    """Samples f32[n] of a clip -> log-mel f32[T, n_mels] of whole steps, spec.quiet_steps before
+    them."""
+    padded = whole_steps(at_rate(samples, spec.frontend.sample_rate_hz), spec)
+    quiet = [silence(spec)[0]] * spec.quiet_steps
+    return np.concatenate([*quiet, log_mel(spec.frontend, padded)])
 
 
 class BundleScorer:

@@ -36,7 +36,7 @@ from distill.training.targets import (
     Targets,
     cache_key,
 )
-from distill.training.trainer import Trainer, load_student, open_accelerator
+from distill.training.trainer import Trainer, Watch, load_student, open_accelerator
 from edge_audio.errors import UsageError
 from edge_audio.support.folders import peers_dir
 from edge_audio.support.text import printable
@@ -48,12 +48,17 @@ Prepare = Callable[[Student], None]
 
 
 def distill(
-    recipe: Recipe, runs_dir: Path, n_processes: int, prepare: Prepare | None = None
+    recipe: Recipe,
+    runs_dir: Path,
+    n_processes: int,
+    prepare: Prepare | None = None,
+    open_watch: Callable[[Recipe], Watch] | None = None,
 ) -> Path:
     """Runs or resumes `recipe` in `runs_dir / recipe.name`; returns the checkpoint's path.
 
     n_processes: how many make the cached targets. prepare: is given the student before training
-    begins; quantization-aware training hooks its fake quantizers in here.
+    begins; quantization-aware training hooks its fake quantizers in here. open_watch: makes what
+    looks at the student every training.watch_every_steps, if the recipe wants it.
     """
     accelerator = open_accelerator(recipe.training)
     clip_list, labels = named_clip_list(), audioset_labels()
@@ -72,7 +77,7 @@ def distill(
     inputs = _inputs(recipe, student, clips, labels)
     if isinstance(targets, CachedTargets):
         targets = targets.only(objective.fields.union(*(one.fields for one in inputs)))
-    return Trainer(
+    trainer = Trainer(
         accelerator=accelerator,
         recipe=recipe,
         seed=recipe.seed,
@@ -81,7 +86,10 @@ def distill(
         objective=objective,
         targets=targets,
         inputs=inputs,
-    ).run()
+    )
+    if open_watch and recipe.training.watch_every_steps and accelerator.is_main_process:
+        trainer.watch = open_watch(recipe)
+    return trainer.run()
 
 
 def _inputs(

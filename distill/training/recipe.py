@@ -84,6 +84,7 @@ class TrainingConfig(Spec, frozen=True):
     average_decay: of the moving average of all weights that becomes the trained student; 0: the
         weights of the last step.
     max_gradient_norm: to which gradients are clipped; 0: they are not.
+    watch_every_steps: how often the student is scored on what it does not hear; 0: never.
     cache: keep the teachers' outputs on disk; else they are computed anew for every batch.
     precision: "bf16" autocasts where the device does so.
     """
@@ -101,6 +102,7 @@ class TrainingConfig(Spec, frozen=True):
     average_decay: float = 0.0
     max_gradient_norm: float = 1.0
     checkpoint_every_steps: int = 250
+    watch_every_steps: int = 0
     cache: bool = True
     precision: Literal["no", "bf16"] = "no"
 
@@ -164,16 +166,17 @@ def trust_teachers(recipe: Recipe) -> Recipe:
 
 
 def may_resume(made_by: msgspec.Struct, recipe: msgspec.Struct) -> bool:
-    """Whether a run of one recipe goes on with the other. They must be equal; with a constant
-    learning rate, a copy of the run may have another name, length and decay."""
-    return _without_length(made_by) == _without_length(recipe)
+    """Whether a run of one recipe goes on with the other. They must be equal, but for what watches
+    it; with a constant learning rate, a copy of the run may have another name, length and decay."""
+    return _decisive(made_by) == _decisive(recipe)
 
 
-def _without_length(recipe: msgspec.Struct) -> msgspec.Struct:
+def _decisive(recipe: msgspec.Struct) -> msgspec.Struct:
     training = getattr(recipe, "training", None)
-    if not isinstance(training, TrainingConfig) or training.schedule != "constant-decay":
+    if not isinstance(training, TrainingConfig):
         return recipe
-    free = {"n_steps": 0, "decay_share": 1.0, "checkpoint_every_steps": 0}
-    return msgspec.structs.replace(
-        recipe, name="", training=msgspec.structs.replace(training, **free)
-    )
+    free: dict[str, Any] = {"watch_every_steps": 0}
+    if training.schedule == "constant-decay":
+        free |= {"n_steps": 0, "decay_share": 1.0, "checkpoint_every_steps": 0}
+        recipe = msgspec.structs.replace(recipe, name="")
+    return msgspec.structs.replace(recipe, training=msgspec.structs.replace(training, **free))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -23,7 +23,13 @@ from distill.runs.checkpoints import (
     load_to_resume,
     save_atomically,
 )
-from distill.runs.metrics_log import METRICS_NAME, MetricsLog, draw_curves
+from distill.runs.metrics_log import (
+    METRICS_NAME,
+    WATCH_CURVES_NAME,
+    WATCH_NAME,
+    MetricsLog,
+    draw_curves,
+)
 from distill.runs.schedule import require_finite, warmup_constant_decay, warmup_cosine
 from distill.students.student import Student
 from distill.training.inputs import Input
@@ -36,6 +42,9 @@ from edge_audio.errors import EdgeAudioError, UsageError
 
 _LOG_EVERY_STEPS = 25
 _N_BATCHES_AHEAD = 3
+
+Watch = Callable[[Student], Mapping[str, float]]
+"""Figures of a student in eval mode, of what it does not learn from."""
 
 
 def open_accelerator(config: TrainingConfig) -> Accelerator:
@@ -53,6 +62,8 @@ class Trainer:
 
     recipe: what a checkpoint must have been made by to be resumed. objective: has the student,
     and gives the terms of the loss. inputs: add arrays to each batch of targets.
+    The attribute `watch`, if set, looks at the trained student every config.watch_every_steps;
+    nothing that it finds is learned from.
     """
 
     def __init__(
@@ -76,6 +87,8 @@ class Trainer:
         }
         self.average = averaged(self.module, config.average_decay) if config.average_decay else None
         self.log = MetricsLog(run_dir / METRICS_NAME)
+        self.watch: Watch | None = None
+        self.watch_log = MetricsLog(run_dir / WATCH_NAME)
         self.step = 0
         self._order: tuple[int, NDArray[np.int64]] | None = None  # of the epoch drawn from
         n_processes = accelerator.num_processes
@@ -106,10 +119,8 @@ class Trainer:
                 losses = self._train_step(batch)
                 self.step += 1
                 bar.update(task, completed=self.step, description=format_figures(losses))
-                if is_main and self.step % _LOG_EVERY_STEPS == 0:
-                    self.log.write(self.step, {"learning_rate": self._learning_rate(), **losses})
-                if is_main and self.step % self.config.checkpoint_every_steps == 0:
-                    self._save()
+                if is_main:
+                    self._record(losses)
         if is_main:
             self._save()
             draw_curves(self.run_dir)
@@ -117,6 +128,18 @@ class Trainer:
             self.module.load_state_dict(self._trained.state_dict())
         self.accelerator.wait_for_everyone()
         return self.run_dir / CHECKPOINT_NAME
+
+    def _record(self, losses: dict[str, float]) -> None:
+        """Log, checkpoint and watch, each when it is due."""
+        config = self.config
+        if self.step % _LOG_EVERY_STEPS == 0:
+            self.log.write(self.step, {"learning_rate": self._learning_rate(), **losses})
+        if self.step % config.checkpoint_every_steps == 0:
+            self._save()
+        if self.watch and config.watch_every_steps and self.step % config.watch_every_steps == 0:
+            student = self._trained.student.eval()
+            self.watch_log.write(self.step, self.watch(student))
+            draw_curves(self.run_dir, WATCH_NAME, WATCH_CURVES_NAME)
 
     def _batches(self) -> Generator[dict[str, Tensor], None, None]:
         """Batches from the current step on, made ahead of time."""
