@@ -4,7 +4,7 @@ import sqlite3
 import sys
 from functools import partial
 
-from edge_audio import EdgeAudioError, Event, Tagger, load_bundle, open_backend
+from edge_audio import EdgeAudioError, Event, PolicySpec, Tagger, load_bundle, open_backend
 from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.listening.hearing import Wanted
@@ -32,7 +32,8 @@ def main(path: str, database_path: str) -> None:
     with hearing, sqlite3.connect(database_path) as database:  # which commits
         database.execute("CREATE TABLE IF NOT EXISTS events (stream, time_s, kind, label, score)")
         hearing.begin(Wanted(hearing.default_events))
-        listener = Listener(hearing, FanOut([DatabaseSink(hearing.stream, database)]))
+        sink = FanOut([DatabaseSink(hearing.stream, database)])
+        listener = Listener(hearing, sink, PolicySpec())  # one sound, one event
         for block in hearing.source.blocks():
             listener.hear(block)
         listener.finish()

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,10 @@ def test_an_example_without_a_microphone_says_so() -> None:
     said = refused("live_scores.py", 1, "no such microphone")
     assert said.splitlines()[-1].startswith(("no microphone: ", "this needs a microphone"))
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(find_spec("sounddevice") is None, reason="needs the mic extra")
+def test_an_example_for_a_microphone_says_how_it_is_called() -> None:
     assert "python live_scores.py" in refused("live_scores.py", "soon")
 
 

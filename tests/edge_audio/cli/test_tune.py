@@ -44,7 +44,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def heard(path: Path, *arguments: object) -> list[dict[str, object]]:
-    done = run("listen", "--source", path, "--format", "jsonl", *arguments)
+    """Starts of all labels, those of one sound beside each other, as `tune` counts them."""
+    options = ("--related", "all", "--format", "jsonl")
+    done = run("listen", "--source", path, *options, *arguments)
     return [record for record in records(done.stdout) if record["kind"] == "start"]
 
 
