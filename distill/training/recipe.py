@@ -33,8 +33,8 @@ class LossConfig(Spec, frozen=True):
         expected beside them; a label counts the less, the less the teachers believe it.
     attack: how much more the first tokens of a sound count in `strong`.
     prediction: the log-mel frames `prediction_tokens` ahead (Chung et al. 2019, APC).
-    token_stride: one token of so many counts, which one is drawn at each step; 2 saves a sixth of
-        the time that a step takes.
+    token_stride: one token of so many counts, which one is drawn at each step: less to learn from,
+        in less time.
     """
 
     clip: float = 1.0
