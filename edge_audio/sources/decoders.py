@@ -89,10 +89,10 @@ class SndfileDecoder:
         frames: FloatArray = self._file.read(n_frames, dtype="float32", always_2d=True)
         return frames
 
-    def _scale(self) -> np.float32:
+    def _scale(self) -> float:
         """By what to multiply floats of which many are beyond full scale: a power of two."""
         if self._file.subtype not in _FLOATS:
-            return np.float32(1.0)
+            return 1.0
         n_by_exponent = self._n_by_exponent()
         self.close()
         self._opened = self._piece.open()
@@ -100,7 +100,7 @@ class SndfileDecoder:
         n_louder = np.cumsum(n_by_exponent[::-1])[::-1]
         n_tolerated = _MAX_LOUD_SHARE * int(n_louder[0])
         exponent = int(np.argmax(n_louder <= n_tolerated)) - 1
-        return np.float32(2.0 ** -max(0, exponent))
+        return 2.0 ** -max(0, exponent)
 
     def _n_by_exponent(self) -> NDArray[np.int64]:
         """i64[n]: how many samples are above 2 ** (k - 1) and not above 2 ** k, those within full
