@@ -13,6 +13,7 @@ from tests.firmware_bridge.engine_library import (
 )
 
 HEADER_BYTES = 16
+QUIET_STEPS_AT = 4 * 14  # in the sizes
 KINDS = ("ssm-lti", "ssm-selective", "mlstm-sigmoid", "mlstm", "slstm", "conv")
 """Families in the order of the image's numbers for mixers."""
 Edit = Callable[[bytearray], None]
@@ -132,6 +133,11 @@ def with_word(image: bytes, at: int, value: int) -> bytes:
         body[at - HEADER_BYTES : at - HEADER_BYTES + 4] = value.to_bytes(4, "little")
 
     return edited(image, edit)
+
+
+def with_quiet_steps(image: bytes, n_steps: int) -> bytes:
+    """The same image with streams that begin behind that many steps of silence."""
+    return with_word(image, Layout(image).starts["sizes"] + QUIET_STEPS_AT, n_steps)
 
 
 def status(library: ctypes.CDLL, image: bytes) -> int:

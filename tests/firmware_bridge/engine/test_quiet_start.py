@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from edge_audio.engine.image import StateType
-from tests.firmware_bridge.engine_images import HEADER_BYTES, Layout, with_word
+from tests.firmware_bridge.engine_images import (
+    HEADER_BYTES,
+    QUIET_STEPS_AT,
+    Layout,
+    with_quiet_steps,
+)
 from tests.firmware_bridge.engine_library import (
     Model,
     Stream,
@@ -21,16 +26,11 @@ from tests.firmware_bridge.engine_library import (
 )
 
 FIRST_STEP_SAMPLES = 1_520
-QUIET_STEPS_AT = 4 * 14  # in the sizes of an image
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return compile_library(tmp_path_factory.mktemp("engine"), ["-O1"])
-
-
-def with_quiet_steps(image: bytes, n_steps: int) -> bytes:
-    return with_word(image, Layout(image).starts["sizes"] + QUIET_STEPS_AT, n_steps)
 
 
 def version_1(image: bytes) -> bytes:
