@@ -16,6 +16,7 @@
 #include "edge_audio.h"
 
 #define MAX_STREAM_BYTES (1u << 26) /* a model may ask for more, but only slows the search */
+#define MAX_QUIET_STEPS 4u          /* likewise */
 #define MAX_PUSH_COST 4000000u      /* frames times points of their transforms */
 #define CAPACITY 16
 
@@ -54,6 +55,7 @@ static void run(const ea_model *model) {
     float on, off;
     void *memory;
     uint64_t n_frames = model->window / model->hop + 2 * (uint64_t)model->frames_per_step;
+    if (model->quiet_steps > MAX_QUIET_STEPS) return;
     if (n_bytes > MAX_STREAM_BYTES || n_frames * model->fft_size > MAX_PUSH_COST) return;
     memory = malloc(n_bytes);
     if (!memory) abort();
