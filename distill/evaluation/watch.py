@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
+from scipy.special import expit
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
@@ -20,13 +19,11 @@ from distill.evaluation.results import HITS_AT
 from distill.evaluation.strange import SEED, strange_places
 from distill.evaluation.strange_results import BUT_ESC, MIN_POSITIVES
 from distill.progress import tracked
-from distill.scoring.clips import SAMPLE_RATE_HZ, frames_of
+from distill.scoring.clips import SAMPLE_RATE_HZ, frames_of, highest_logits
 from distill.students.student import Student
 from distill.training.recipe import Recipe
 from edge_audio.errors import UsageError
 from edge_audio.support.arrays import FloatArray
-
-_BATCH_SIZE = 32
 
 
 class StrangeWatch:
@@ -53,7 +50,6 @@ class StrangeWatch:
             )
         self.clips = [clip for of_source in unheard.values() for clip in of_source]
         spec = Student(recipe.student).model_spec()
-        self._n_quiet, self._n_step_frames = spec.quiet_steps, spec.frames_per_step
         folder = clip_list.parent
         self._frames = [
             frames_of(read_clip(folder / clip.path, SAMPLE_RATE_HZ), spec).astype(np.float16)
@@ -71,19 +67,8 @@ class StrangeWatch:
         return figures
 
     def scores(self, student: Student) -> FloatArray:
-        """f32[n_clips, n_labels]: the highest probability over a clip's steps. Clips of about one
-        length are scored together: a student is causal, so that what is padded changes nothing."""
-        lengths = [len(frames) for frames in self._frames]
-        scores = np.empty((len(lengths), len(self._names)), np.float32)
-        order, device = np.argsort(lengths, kind="stable"), next(student.parameters()).device
-        for start in range(0, len(order), _BATCH_SIZE):
-            rows = order[start : start + _BATCH_SIZE]
-            batch = [torch.from_numpy(self._frames[row]).float() for row in rows]
-            with torch.inference_mode():
-                logits = student(pad_sequence(batch, batch_first=True).to(device)).logits.cpu()
-            for row, of_clip in zip(rows, logits, strict=True):
-                steps = of_clip[self._n_quiet : lengths[row] // self._n_step_frames]
-                scores[row] = torch.sigmoid(steps.amax(0)).numpy()
+        """f32[n_clips, n_labels]: the highest probability over a clip's steps."""
+        scores: FloatArray = expit(highest_logits(student, self._frames))
         return scores
 
     def _figures(self, title: str, scores: FloatArray, clips: Sequence[Clip]) -> dict[str, float]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import soxr
 import torch
+from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from distill.data.labels import audioset_labels
 from distill.students.student import Student, StudentOutput
@@ -26,6 +29,7 @@ from edge_audio.tagging.tagger import Tagger
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of the samples that every scorer is given."""
+_BATCH_SIZE = 32
 
 
 class ClipScore(NamedTuple):
@@ -75,6 +79,24 @@ def frames_of(samples: FloatArray, spec: ModelSpec) -> FloatArray:
     padded = whole_steps(at_rate(samples, spec.frontend.sample_rate_hz), spec)
     quiet = [silence(spec)[0]] * spec.quiet_steps
     return np.concatenate([*quiet, log_mel(spec.frontend, padded)])
+
+
+def highest_logits(student: Student, frames: Sequence[NDArray[np.floating[Any]]]) -> FloatArray:
+    """f32[n_clips, n_labels]: the highest logit over the steps of each clip, given as `frames_of`
+    it. Clips of about one length are scored together: a student is causal, so that what is padded
+    changes nothing."""
+    spec, lengths = student.model_spec(), [len(of_clip) for of_clip in frames]
+    logits = np.empty((len(frames), student.config.n_classes), np.float32)
+    order, device = np.argsort(lengths, kind="stable"), next(student.parameters()).device
+    for start in range(0, len(order), _BATCH_SIZE):
+        rows = order[start : start + _BATCH_SIZE]
+        batch = [torch.from_numpy(frames[row]).float() for row in rows]
+        with torch.inference_mode():
+            found = student(pad_sequence(batch, batch_first=True).to(device)).logits.cpu()
+        for row, of_clip in zip(rows, found, strict=True):
+            steps = of_clip[spec.quiet_steps : lengths[row] // spec.frames_per_step]
+            logits[row] = steps.amax(0).numpy()
+    return logits
 
 
 class BundleScorer:
