@@ -14,6 +14,7 @@ from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import KEYWORDS, SERIAL_PREFIX, Config, SourceConfig
 from edge_audio.listening.destinations import KINDS
 from edge_audio.listening.opening import Opening
+from edge_audio.serial.port import parse_port
 from edge_audio.sources.network import is_network_url
 from edge_audio.support.address import check_known
 
@@ -54,7 +55,7 @@ def _check_source(source: SourceConfig, is_patient: bool) -> None:
     if source.url in KEYWORDS:
         return
     if source.is_device:
-        port = source.url.removeprefix(SERIAL_PREFIX).partition("@")[0]
+        port, _ = parse_port(source.url.removeprefix(SERIAL_PREFIX))
         if port.startswith("/") and not is_patient and not os.path.exists(port):
             raise UsageError(f"there is no serial port {port!r}: is the device plugged in?")
     elif is_network_url(source.url):

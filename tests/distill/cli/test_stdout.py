@@ -112,7 +112,7 @@ def test_quantize_and_export_print_what_they_made(
     for name, printed in zip("ab", made, strict=True):
         first, second = printed.splitlines()
         assert first.startswith(f"{tmp_path / name}: ")
-        assert second == "0 of 527 labels on by default"
+        assert second == "labels on of 527: 0 quiet, 0 normal, 0 eager"
 
 
 def test_bars_are_drawn_in_one_place_alone() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from distill.evaluation.figures import draw_clips
 from distill.evaluation.held_out import TWINS, held_out_clips
 from distill.evaluation.models import open_models
 from distill.evaluation.results import ClipResults, write_results
-from distill.evaluation.streaming import evaluate_streaming
+from distill.evaluation.streaming import StreamingResults, evaluate_streaming
 from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 from distill.mixing.soundscapes import SoundscapeConfig
 from distill.training.recipe import Recipe
@@ -205,8 +205,11 @@ def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     scenes = SoundscapeConfig(
         n_scenes=2, scene_s=12.0, n_events=2, n_negatives=2, negative_s=10.0, n_negative_sounds=2
     )
-    config = CalibrationConfig(min_positives=3, n_folds=3, scenes=scenes)
-    small = partial(evaluate_streaming, config=config)
+    config = CalibrationConfig(min_positives=2, n_folds=3, scenes=scenes)
+
+    def small(scorers: Any, folder: Any, clips: Any, scored: Any, _: Any) -> StreamingResults:
+        return evaluate_streaming(scorers, folder, clips, scored, config)
+
     monkeypatch.setattr("distill.evaluation.clips.evaluate_streaming", small)
     path = str(save_rain_detector(tmp_path).path)
     return evaluate([path], with_soundscapes=True)

@@ -55,7 +55,8 @@ def test_a_device_reports_what_other_runtimes_hear(
     cable: Cable, device: Callable[[int], Device], samples: np.ndarray
 ) -> None:
     device(0)
-    done = run("listen", "--source", f"serial:{cable.path}", "--format", "jsonl")
+    source = ("--source", f"serial:{cable.path}", "--related", "all")
+    done = run("listen", *source, "--format", "jsonl")
     tagger = Tagger.open("micro-int8", backend="litert")
     expected = tagger.push(samples) + tagger.flush()
     assert expected
@@ -66,7 +67,8 @@ def test_labels_and_thresholds_are_those_of_the_model_or_of_the_user(
     cable: Cable, device: Callable[[int], Device], tagger_hears: Hears
 ) -> None:
     device(0)
-    source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl")
+    device_source = ("--source", f"serial:{cable.path}", "--related", "all")
+    source = ("listen", *device_source, "--format", "jsonl")
     picked = run(*source, "--threshold", "0.1", "--only", "speech", "--only", "Vehicle")
     assert reports(picked.stdout) == rounded(tagger_hears(0.1, "Speech", "Vehicle"))
     usual = run(*source)  # forgets what the first one set

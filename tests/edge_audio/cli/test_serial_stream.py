@@ -158,8 +158,10 @@ def test_a_device_without_a_model_here_needs_no_bundle(
     cable: Cable, device: Start, tmp_path: Path
 ) -> None:
     device(0)
-    source = ("--source", f"serial:{cable.path}", "--model", tmp_path / "none", "--format", "jsonl")
-    assert reports(run("listen", *source, "--threshold", 0.05, "--related", "all").stdout)
+    source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl")
+    refused = run(*source, "--model", tmp_path / "none", ok=False)
+    assert "--model belongs to audio that is tagged here" in error_line(refused, 2)
+    assert reports(run(*source, "--threshold", 0.05, "--related", "all").stdout)
 
 
 def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(

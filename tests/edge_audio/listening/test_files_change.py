@@ -116,9 +116,9 @@ def test_pipes_in_the_place_of_files_are_named_and_not_waited_for(tmp_path: Path
     [
         (("--webhook", "http://[::1"), "--webhook url is no address: Invalid IPv6 URL"),
         (("--metrics", "٩٤٠٠"), "--metrics '٩٤٠٠' names no port"),
-        (("--json", ""), "--json path must not be empty"),
-        (("--clips", ""), "--clips folder must be a path"),
-        (("--source", "serial:/dev/x@٩٦٠٠", "--check"), "fine"),  # the name of a port, no rate
+        (("--json", ""), "--json has no value"),
+        (("--clips", ""), "--clips has no value"),
+        (("--source", "serial:/dev/x@٩٦٠٠", "--check"), "no serial port '/dev/x@٩٦٠٠'"),  # no rate
     ],
 )
 def test_what_is_wrong_with_a_flag_names_it(flags: tuple[str, ...], reason: str) -> None:

@@ -187,7 +187,7 @@ def test_example_of_the_docs_runs(web_folder: Path, data_dir: Path, tmp_path: Pa
         f"{example}console.log(dog);\n"
     )
     *events, dog = run_node(script, stdin=clips(data_dir).tobytes()).splitlines()
-    assert "1.22 s  start  Chicken, rooster  0.66" in events
+    assert "1.05 s  start  Chicken, rooster  0.64" in events
     assert 0 < float(dog) < 1
 
 
