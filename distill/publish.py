@@ -20,11 +20,16 @@ def publish(checkpoint: Path, path: Path) -> None:
     """Writes to `path` what `edge-audio quantize`, `evaluate` and `start_from` read of a
     checkpoint, at a fifth of its size, with the weights of `start_from` blended in as its recipe
     says. EdgeAudioError if one of the two is no checkpoint."""
+    save_atomically(published(checkpoint), path)
+
+
+def published(checkpoint: Path) -> dict[str, Any]:
+    """What `publish` writes of a checkpoint, published or not."""
     state = load_state(checkpoint)
-    published = {name: state[name] for name in ("recipe", "step", "student")}
+    kept = {name: state[name] for name in ("recipe", "step", "student")}
     if "optimizer" in state:  # it has not been published before
-        published["student"] = blended(state)
-    save_atomically(published, path)
+        kept["student"] = blended(state)
+    return kept
 
 
 def blended(state: dict[str, Any]) -> dict[str, Tensor]:

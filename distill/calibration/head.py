@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.data.audio import read_clip
 from distill.data.clip_list import read_clip_list
 from distill.data.clip_store import ClipStore
 from distill.data.folders import named_clip_list
 from distill.data.labels import audioset_labels, label_columns
 from distill.progress import tracked
-from distill.runs.checkpoints import load_state, save_atomically
+from distill.publish import published
+from distill.runs.checkpoints import save_atomically
 from distill.scoring.clips import SAMPLE_RATE_HZ, frames_of, highest_logits
 from distill.students.student import Student
 from distill.training.draws import LONGEST_S, hear_clips
@@ -41,20 +41,15 @@ def fit_head(student: Student, recipe: Recipe, cache_dir: Path) -> None:
     """
     clip_list = named_clip_list()
     clips = read_clip_list(clip_list)
-    folder, rate_hz = clip_list.parent, recipe.student.frontend.sample_rate_hz
-    store = ClipStore.open(folder, clips, rate_hz, cache_dir)
-    heard = hear_clips(recipe.teachers, folder, clips, store, rate_hz, cache_dir)
+    folder = clip_list.parent
+    store = ClipStore.open(folder, clips, SAMPLE_RATE_HZ, cache_dir)
+    heard = hear_clips(recipe.teachers, folder, clips, store, SAMPLE_RATE_HZ, cache_dir)
     if heard is None:
         raise UsageError(f"no teacher of {recipe.name} has labels: there is nothing to fit")
     positions, spec = recipe.split.training_positions(clips), student.model_spec()
+    n_longest = round(LONGEST_S * SAMPLE_RATE_HZ)
     frames = [
-        frames_of(
-            read_clip(folder / clips[index].path, SAMPLE_RATE_HZ)[
-                : round(LONGEST_S * SAMPLE_RATE_HZ)
-            ],
-            spec,
-        )
-        for index in tracked(positions, "decoding clips")
+        frames_of(store[index][:n_longest], spec) for index in tracked(positions, "hearing clips")
     ]
     theirs, ours = label_columns(heard.labels, recipe.labels or audioset_labels())
     logits = torch.from_numpy(highest_logits(student, frames)[:, ours])
@@ -108,9 +103,9 @@ def main(checkpoint: Path, out: Path, runs_dir: Path) -> None:
     Reads the audio from $EDGE_AUDIO_DATA and the teacher from $EDGE_AUDIO_PEERS.
     """
     student, recipe = load_student(checkpoint)
+    kept = published(checkpoint)
+    student.load_state_dict(kept["student"])
     fit_head(student, recipe, runs_dir / "cache")
-    state = load_state(checkpoint)
-    kept = {name: state[name] for name in ("recipe", "step")}
     save_atomically({**kept, "student": student.state_dict()}, out)
 
 

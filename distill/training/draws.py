@@ -135,7 +135,7 @@ def listed_odds(clips: Sequence[Clip]) -> Odds:
 
 def label_shares(odds: Odds, probabilities: NDArray[np.floating[Any]]) -> Odds:
     """f64[n_labels]: each label's share in what is drawn by these odds, as the teacher hears it."""
-    mass = odds @ probabilities.astype(np.float64)
+    mass = odds @ np.asarray(probabilities, np.float64)
     shares: Odds = mass / mass.sum()
     return shares
 

@@ -14,6 +14,7 @@ from scipy.special import expit
 from distill.calibration import head
 from distill.data.clip_list import read_clip_list
 from distill.data.labels import audioset_labels
+from distill.publish import publish
 from distill.runs.checkpoints import load_state
 from distill.students.student import Student
 from distill.training.draws import HeardClips
@@ -82,3 +83,21 @@ def test_a_recipe_without_labels_is_refused(
     recipe = msgspec.structs.replace(TINY_RECIPE, name="deaf")
     with pytest.raises(UsageError, match="no teacher of deaf has labels"):
         head.fit_head(Student(TINY_STUDENT).eval(), recipe, in_workshop / "runs" / "cache")
+
+
+def test_what_is_fitted_is_what_would_be_published(
+    in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights that the run went on from blended in, as its recipe says."""
+    monkeypatch.setattr(head, "fit_head", lambda *_: None)
+    state = load_state(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
+    zeros = {name: torch.zeros_like(value) for name, value in state["student"].items()}
+    torch.save({**state, "student": zeros}, tmp_path / "start.pt")
+    recipe = msgspec.structs.replace(TINY_RECIPE, start_from=str(tmp_path / "start.pt"), blend=0.25)
+    trained, out = tmp_path / "trained.pt", tmp_path / "fit.pt"
+    torch.save({**state, "recipe": msgspec.json.encode(recipe).decode()}, trained)
+    CliRunner().invoke(head.main, [str(trained), str(out)], catch_exceptions=False)
+    publish(trained, tmp_path / "published.pt")
+    found, expected = load_state(out)["student"], load_state(tmp_path / "published.pt")["student"]
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert not torch.equal(found["head.weight"], state["student"]["head.weight"])
