@@ -92,14 +92,14 @@ _POLICY_OPTIONS = (
     click.option(
         "--cooldown",
         "cooldown_s",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         metavar="S",
         help="After an event its label stays quiet for so many seconds.",
     ),
     click.option(
         "--max-duration",
         "max_s",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         metavar="S",
         help="An event that lasts longer ends after so many seconds; 0, the default: no limit.",
     ),

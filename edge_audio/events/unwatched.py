@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.events.detector import EventDetector
-from edge_audio.events.suggestion import SUGGESTED_ON, suggested_threshold, why_off
+from edge_audio.events.suggestion import HYSTERESIS, SUGGESTED_ON, suggested_threshold, why_off
 from edge_audio.labels.ontology import related_labels
 
 MAX_TOLD = 5
@@ -95,4 +95,6 @@ def switch_on(spec: EventSpec, label: str) -> str:
 
 
 def _assumed(suggested: Threshold) -> Threshold:
-    return suggested if suggested.on >= SUGGESTED_ON else Threshold(on=SUGGESTED_ON, off=0.35)
+    if suggested.on >= SUGGESTED_ON:
+        return suggested
+    return Threshold(on=SUGGESTED_ON, off=HYSTERESIS * SUGGESTED_ON)

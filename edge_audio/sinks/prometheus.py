@@ -18,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.metrics_server import Server
 from edge_audio.sources.stream import Stats, Stream
-from edge_audio.support.address import parse_address, split_scheme
+from edge_audio.support.address import take_host_apart
 from edge_audio.support.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -44,15 +44,10 @@ class MetricsConfig(Spec, frozen=True):
 
     def _take_host_apart(self) -> None:
         """Puts a port beside the host, also of http://HOST:PORT/metrics, into its own field."""
-        try:
-            _, rest = split_scheme(self.host, ("http",))
-            host, port = parse_address(rest.removesuffix("/metrics"))
-        except ValueError as error:
-            raise ValueError(error if "host " in str(error) else f"host {error}") from None
-        if port is not None and self.port not in (DEFAULT_PORT, port):
-            raise ValueError(f"host says port {port}, and port says {self.port}: keep one")
+        host = self.host.removesuffix("/metrics")
+        _, host, port = take_host_apart(host, self.port, ("http",), DEFAULT_PORT)
         force_setattr(self, "host", host)
-        force_setattr(self, "port", self.port if port is None else port)
+        force_setattr(self, "port", port)
 
 
 _LEVEL = "level_dbfs"

@@ -39,6 +39,22 @@ def split_scheme(text: str, schemes: Collection[str]) -> tuple[str, str]:
     return scheme.lower(), rest.rstrip("/")
 
 
+def take_host_apart(
+    host: str, port: int | None, schemes: Collection[str], default_port: int | None = None
+) -> tuple[str, str, int | None]:
+    """(scheme, host, port) of the settings `host`, beside which a scheme of `schemes` and a port
+    may stand, and `port`, which is default_port where nobody set it. Raises ValueError, with the
+    name of the setting."""
+    try:
+        scheme, rest = split_scheme(host, schemes)
+        name, beside = parse_address(rest)
+    except ValueError as error:
+        raise ValueError(error if "host " in str(error) else f"host {error}") from None
+    if beside is not None and port not in (default_port, beside):
+        raise ValueError(f"host says port {beside}, and port says {port}: keep one")
+    return scheme, name, port if beside is None else beside
+
+
 def check_known(host: str, port: int) -> None:
     """Asks the system for the addresses of a host, which may take seconds. Raises UsageError if
     it knows none."""

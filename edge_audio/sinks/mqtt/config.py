@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sinks.level import check_level_every_s
-from edge_audio.support.address import MAX_PORT, parse_address, split_scheme
+from edge_audio.support.address import MAX_PORT, take_host_apart
 from edge_audio.support.machine import machine_id
 from edge_audio.support.paths import expand_fields
 from edge_audio.support.plain_files import check_plain
@@ -73,15 +73,9 @@ class MqttConfig(Spec, frozen=True):
 
     def _take_host_apart(self) -> None:
         """Puts what stands beside the host into the fields that it belongs to."""
-        try:
-            scheme, rest = split_scheme(self.host, SCHEMES)
-            host, port = parse_address(rest)
-        except ValueError as error:
-            raise ValueError(error if "host " in str(error) else f"host {error}") from None
-        if port is not None and self.port not in (None, port):
-            raise ValueError(f"host says port {port}, and port says {self.port}: keep one")
+        scheme, host, port = take_host_apart(self.host, self.port, SCHEMES)
         force_setattr(self, "host", host)
-        force_setattr(self, "port", self.port if port is None else port)
+        force_setattr(self, "port", port)
         if SCHEMES.get(scheme):
             force_setattr(self, "tls", True)
 
