@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from tests.support.shared_folders import shared_folder
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
+from distill.data.clip_list import CLIP_LIST_NAME, clip_list_rows  # noqa: E402
 from distill.data.labels import LABELS_NAME, read_class_map  # noqa: E402
 from distill.runs.checkpoints import CHECKPOINT_NAME  # noqa: E402
 from distill.training.distill import distill  # noqa: E402
@@ -51,6 +53,22 @@ def in_workshop(workshop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGE_AUDIO_DATA", str(workshop_dir / "data"))
     monkeypatch.setenv("EDGE_AUDIO_PEERS", str(workshop_dir / "peers"))
     return workshop_dir
+
+
+@pytest.fixture
+def in_strange_workshop(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The workshop, where two folds of other clips are of STRANGE_SOURCES."""
+    data = in_workshop / "data"
+    rows: list[dict[str, Any]] = [{**row} for row in clip_list_rows(data / CLIP_LIST_NAME)]
+    for row in rows:
+        row["source_repo"] = ""
+        if not row["esc50_class"]:
+            row["source_repo"] = workshop.STRANGE_SOURCES.get(row["fold"], "")
+    workshop.write_clip_list(tmp_path / "data", rows)
+    for origin in ("esc", "other"):
+        (tmp_path / "data" / origin).symlink_to(data / origin)
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,9 @@ TINY_STUDENT = StudentConfig(
     embedding_dim=12,
 )
 TINY_TEACHER = EfficientATConfig(checkpoint=TEACHER_NAME, width=0.1, layers=(11, 16))
+STRANGE_SOURCES = {"4": "gheja/doggy-daycare", "5": "marc-moreaux/kitchen20"}
+"""Of the folds outside ESC in the strange workshop; TINY_RECIPE trains on fold 4, not on 5."""
+
 TINY_RECIPE = Recipe(
     name="miniature",
     seed=3,

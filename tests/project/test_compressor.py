@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from importlib.util import find_spec
 from types import ModuleType
@@ -11,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.paths import REPOSITORY
+from tests.support.scripts import load_script
 
 EXPERIMENTS = REPOSITORY / "benchmarks" / "experiments"
 
@@ -19,14 +19,7 @@ EXPERIMENTS = REPOSITORY / "benchmarks" / "experiments"
 def compressor() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXPERIMENTS)  # where it finds the module beside it
-        path = EXPERIMENTS / "compressor.py"
-        module_spec = importlib.util.spec_from_file_location("compressor", path)
-        assert module_spec is not None
-        assert module_spec.loader is not None
-        module = importlib.util.module_from_spec(module_spec)
-        patch.setitem(sys.modules, module_spec.name, module)  # where its classes look types up
-        module_spec.loader.exec_module(module)
-    return module
+        return load_script(EXPERIMENTS / "compressor.py")
 
 
 @pytest.fixture(scope="module")

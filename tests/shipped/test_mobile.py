@@ -3,15 +3,12 @@ compared, and the rest is checked by compilers where there are any."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args, get_type_hints
 from xml.etree import ElementTree
 
@@ -28,6 +25,7 @@ from edge_audio.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, FileEntry,
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events import detector as events
 from tests.support.paths import REPOSITORY
+from tests.support.scripts import load_script
 
 PAGE = REPOSITORY / "docs" / "mobile.md"
 MOBILE = REPOSITORY / "docs" / "mobile"
@@ -78,18 +76,7 @@ def read(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def load_contract() -> ModuleType:
-    path = REPOSITORY / "benchmarks" / "mobile_contract.py"
-    module_spec = importlib.util.spec_from_file_location("mobile_contract", path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_spec.name] = module  # where its classes look their types up
-    module_spec.loader.exec_module(module)
-    return module
-
-
-contract = load_contract()
+contract = load_script(REPOSITORY / "benchmarks" / "mobile_contract.py")
 
 
 # What is generated

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.base import Block, Source
+from tests.support.limits import peak_below
 
 FUZZ_S = float(os.environ.get("EDGE_AUDIO_FUZZ_S", "10"))
 """How long a test that goes by time tries inputs."""
@@ -20,15 +19,8 @@ FUZZ_S = float(os.environ.get("EDGE_AUDIO_FUZZ_S", "10"))
 MAX_BYTES = 64e6  # of Python and numpy at once, for recordings of a few kilobytes
 
 
-@contextmanager
-def little_memory() -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MAX_BYTES
+def little_memory() -> AbstractContextManager[None]:
+    return peak_below(MAX_BYTES)
 
 
 def hear(source: Source, max_s: float = 3600.0) -> list[Block]:

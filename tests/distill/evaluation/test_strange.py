@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -28,25 +27,14 @@ from distill.teachers.config import SelfSupervisedConfig
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import EdgeAudioError, UsageError
-from tests.distill.workshop import TINY_RECIPE, write_clip_list
+from tests.distill.workshop import STRANGE_SOURCES, TINY_RECIPE, write_clip_list
 
-KITCHEN, DOGS = "marc-moreaux/kitchen20", "gheja/doggy-daycare"
-SOURCE_OF_FOLD = {"4": DOGS, "5": KITCHEN}
-"""Of the clips outside ESC; the workshop's student trains on fold 4 and not on fold 5."""
+KITCHEN, DOGS = STRANGE_SOURCES["5"], STRANGE_SOURCES["4"]
 
 
 @pytest.fixture
-def checkpoint(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The workshop's student, where two folds of other clips are of strange sources."""
-    data = in_workshop / "data"
-    with (data / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row["source_repo"] = "" if row["esc50_class"] else SOURCE_OF_FOLD.get(row["fold"], "")
-    write_clip_list(tmp_path / "data", rows)
-    for origin in ("esc", "other"):
-        (tmp_path / "data" / origin).symlink_to(data / origin)
-    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+def checkpoint(in_workshop: Path, in_strange_workshop: Path) -> str:
+    """The workshop's student."""
     return str(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
 
 

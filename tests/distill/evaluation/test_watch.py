@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import msgspec
@@ -21,25 +20,8 @@ from distill.training.distill import distill
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
 from edge_audio.errors import UsageError
-from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT, write_clip_list
+from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT
 from tests.support.student_zoo import enliven
-
-SOURCES = {"4": "gheja/doggy-daycare", "5": "marc-moreaux/kitchen20"}
-
-
-@pytest.fixture
-def in_strange_workshop(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The workshop, where two folds of other clips are of strange sources."""
-    data = in_workshop / "data"
-    with (data / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row["source_repo"] = "" if row["esc50_class"] else SOURCES.get(row["fold"], "")
-    write_clip_list(tmp_path / "data", rows)
-    for origin in ("esc", "other"):
-        (tmp_path / "data" / origin).symlink_to(data / origin)
-    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
-    return tmp_path
 
 
 def watched(every_steps: int = 2, **split: bool) -> Recipe:

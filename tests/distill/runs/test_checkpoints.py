@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from distill.runs.schedule import require_finite, warmup_constant_decay, warmup_
 from distill.runs.toml import read_toml
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
+from tests.support.limits import files_up_to
 from tests.support.paths import REPOSITORY
 
 
@@ -34,17 +33,8 @@ class Toy(Spec, frozen=True):
     sizes: tuple[int, ...] = (1, 2)
 
 
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file may grow beyond 4 kB: the kernel refuses the rest, as on a full disk.
-
-    Around one call only: pytest's own output may be a file, too."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def full_disk() -> AbstractContextManager[None]:
+    return files_up_to(4096)
 
 
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from distill.data.clip_list import read_clip_list
 from distill.evaluation.metrics import Estimate
 from edge_audio.errors import UsageError
 from tests.support.paths import REPOSITORY
+from tests.support.scripts import load_script
 
 RECIPE = """
 name = "toy"
@@ -48,15 +48,8 @@ duration_s = 1.28
 
 @pytest.fixture(scope="module")
 def study() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        path = REPOSITORY / "benchmarks" / "scaling_study.py"
-        module_spec = importlib.util.spec_from_file_location("scaling_study", path)
-        assert module_spec is not None
-        assert module_spec.loader is not None
-        module = importlib.util.module_from_spec(module_spec)
-        patch.setitem(sys.modules, module_spec.name, module)  # where its classes look types up
-        module_spec.loader.exec_module(module)
-        yield module
+    yield load_script(REPOSITORY / "benchmarks" / "scaling_study.py")
+    del sys.modules["scaling_study"]
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import copy
 import json
 import os
 import sys
-import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,17 +82,6 @@ def only_opens_in(folder: Path) -> Iterator[None]:
     finally:
         OPENED = None
     assert not outside
-
-
-@contextmanager
-def peak_below(n_bytes: int) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < n_bytes
 
 
 def assert_one_line(error: EdgeAudioError, folder: Path | None = None) -> None:

@@ -25,10 +25,10 @@ from tests.edge_audio.bundle.hostile_bundles import (
     assert_one_line,
     damaged,
     fuzz,
-    peak_below,
 )
 from tests.support import toy
 from tests.support.command_line import error_line, run
+from tests.support.limits import peak_below
 
 PARTS = ("samples", "frames", "scores")
 

@@ -18,10 +18,10 @@ from tests.edge_audio.bundle.hostile_bundles import (
     dumped,
     frontend,
     nested,
-    peak_below,
     shape,
 )
 from tests.support import toy
+from tests.support.limits import peak_below
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import stat
 from contextlib import ExitStack
 from datetime import datetime
@@ -17,6 +16,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesDestination
 from edge_audio.sources.stream import Stream
+from tests.support.limits import files_up_to
 from tests.support.peers import eventually
 
 
@@ -83,14 +83,10 @@ def test_a_full_disk_is_a_problem_until_there_is_room(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
     sink = destination.open(stream())
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
-    try:
+    with files_up_to(250):
         for i in range(10):
             sink.on_event(siren(float(i)))
         eventually(lambda: destination.n_lost + path.read_bytes().count(b"\n") == 10)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "lost" in destination.problem
     assert 0 < destination.n_lost < 10
     sink.on_event(siren(99.0))
@@ -167,9 +163,7 @@ def test_a_disk_with_room_for_short_lines_alone_has_its_problem_still(tmp_path: 
     path = tmp_path / "events.jsonl"
     destination = JsonLinesDestination(JsonLinesConfig(path=str(path)))
     sink = destination.open(stream())
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
-    try:
+    with files_up_to(600):
         sink.on_notice("x" * 900)
         eventually(lambda: destination.problem != "")
         sink.on_event(siren(1.0))
@@ -177,8 +171,6 @@ def test_a_disk_with_room_for_short_lines_alone_has_its_problem_still(tmp_path: 
         sink.on_event(siren(2.0))
         eventually(lambda: len(lines(path)) == 2)
         assert "1 records lost" in destination.problem
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     sink.on_notice("y" * 900)
     eventually(lambda: destination.problem == "")
     destination.close()

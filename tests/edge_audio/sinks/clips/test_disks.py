@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,12 @@ from tests.edge_audio.sinks.clips.clip_runs import (
     sounds,
     stream,
 )
+from tests.support.limits import files_up_to
 from tests.support.peers import eventually
 
 
-@contextmanager
-def limited_files(folder: Path) -> Iterator[None]:
-    """Files of more than 100 kB are refused."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def limited_files(folder: Path) -> AbstractContextManager[None]:
+    return files_up_to(100_000)
 
 
 @contextmanager
