@@ -11,15 +11,13 @@ from typing import Literal
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, first_few
-from distill.data.licences import licence_tier
+from distill.data.licences import SHIPPED_TIERS
+from distill.data.split import true_tier
 from distill.data.tars import exists
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
 Severity = Literal["error", "warning"]
-SHIPPED_TIERS = ("A", "B")
-"""Licence tiers that may train published weights."""
-
 _MISSPELT = 0.85
 """Similarity (difflib's ratio) from which an unknown label is taken for a known one misspelt:
 "Dogs" is (0.86); "Washing machine", no AudioSet class, is no "Sewing machine" (0.83)."""
@@ -147,9 +145,10 @@ def _check_licences(clips: Sequence[Clip]) -> Iterator[Problem]:
     forbidden = [
         f"{clip.path} ({clip.licence})"
         for clip in clips
-        if clip.tier in SHIPPED_TIERS and licence_tier(clip.licence) == "E"
+        if true_tier(clip) != clip.tier
     ]
-    known = f"clips are of tier {' or '.join(SHIPPED_TIERS)}, though their licences forbid it"
+    tiers = " or ".join(SHIPPED_TIERS)
+    known = f"clips are of tier {tiers}, though their licences forbid it, and do not train"
     yield from _found("warning", known, forbidden)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Literal
 
 Tier = Literal["A", "C", "E"]
+SHIPPED_TIERS = ("A", "B")
+"""Licence tiers that may train published weights."""
 
 _DEED = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([^/]+)/([\d.]+)", re.I)
 _DEED_KINDS = {"zero": "CC0", "sampling+": "CC Sampling+", "mark": "Public domain mark"}
@@ -31,6 +34,7 @@ _FREE = re.compile(
 )
 
 
+@cache
 def licence_tier(licence: str) -> Tier:
     """What a licence allows: "A" may train shipped weights, with attribution; "E" forbids
     commercial use or works derived from the recording; "C" is anything weaker or unknown."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from distill.data.clip_list import Clip
+from distill.data.licences import SHIPPED_TIERS, licence_tier
 from distill.data.strange import strange_source
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError, UsageError
@@ -14,7 +15,8 @@ from edge_audio.errors import EdgeAudioError, UsageError
 class Split(Spec, frozen=True):
     """Which clips training may use.
 
-    tiers: licence tiers that may train.
+    tiers: licence tiers that may train. What they say is held against the licence itself: if that
+        forbids what tiers A and B promise, the clip does not train, but where tier E may too.
     held_out_folds: clips of these folds are kept for calibration and scoring.
     hold_out_esc: keep every ESC clip out as well.
     hold_out_strange: keep the strange sources out as well (`strange.toml`), ESC among them.
@@ -59,7 +61,7 @@ class Split(Spec, frozen=True):
 
     def _trains(self, clip: Clip) -> bool:
         """Of a clip that is not held out."""
-        if clip.tier not in self.tiers:
+        if not {clip.tier, true_tier(clip)}.issubset(self.tiers):
             return False
         return self.audio_share == 1.0 or self._place_of(clip.group) < self.audio_share
 
@@ -74,6 +76,12 @@ class Split(Spec, frozen=True):
             or (self.hold_out_esc and clip.is_esc)
             or (self.hold_out_strange and bool(strange_source(clip)))
         )
+
+
+def true_tier(clip: Clip) -> str:
+    """The clip's tier, or E where it promises what the licence forbids."""
+    forbidden = clip.tier in SHIPPED_TIERS and licence_tier(clip.licence) == "E"
+    return "E" if forbidden else clip.tier
 
 
 def heard_groups(split: Split, clips: Sequence[Clip]) -> frozenset[str]:

@@ -47,6 +47,12 @@ def test_split_never_divides_a_group_nor_trains_on_held_out_clips(
     assert {clip.path for clip in clips if clip.fold == 5} <= {clip.path for clip in held_out}
 
 
+def test_a_clip_whose_licence_forbids_what_its_tier_promises_does_not_train() -> None:
+    free, sampling = clip_at("a.wav"), clip_at("b.wav", licence="CC Sampling+ 1.0")
+    assert Split(tiers=("A", "B")).divide([free, sampling])[0] == [free]
+    assert Split(tiers=("A", "E")).divide([free, sampling])[0] == [free, sampling]
+
+
 def test_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(UsageError, match="no training clips"):
         Split(tiers=("X",)).divide(random_clips(0))
