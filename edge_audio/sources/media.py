@@ -9,8 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from edge_audio.errors import SourceError
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import one_line
@@ -26,7 +24,7 @@ _STATING = ("asf", "avi", "flv", "matroska", "mov", "tta", "wv")
 _MISSING_S = 1.0  # by which stated lengths differ from what there is
 _MAX_BAD_PACKETS = 2  # such as the first of a recording that begins anywhere
 _MAX_REASON_CHARS = 200
-_FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}
+_INVALID = -22  # AVERROR(EINVAL)
 
 
 def has_media() -> bool:
@@ -42,8 +40,8 @@ class MediaDecoder:
 
     def __init__(self, path: Path) -> None:
         with ExitStack() as opened:
-            self._file = opened.enter_context(path.open("rb"))  # libav gets no name to follow
-            self._container = _open(self._file)
+            file = opened.enter_context(path.open("rb"))  # libav gets no name to follow
+            self._container = _open(_Bytes(file))
             opened.callback(self._container.close)
             if not self._container.streams.audio:
                 raise SourceError("there is no sound in it")
@@ -53,6 +51,7 @@ class MediaDecoder:
             self.rate_hz = int(self._stream.rate or 0)
             self.n_channels = int(self._stream.channels or 0)
             self.n_frames = round(self._stated_s * self.rate_hz)
+            self._floats = _Floats()
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -71,18 +70,18 @@ class MediaDecoder:
                 break
             frames = self._decoded(packet)
             n_bad += frames is None
-            for frame in frames or []:
-                heard_s += frame.samples / frame.sample_rate
-                yield frame.sample_rate, _floats(frame)
+            for rate_hz, frame in frames or []:
+                heard_s += len(frame) / rate_hz
+                yield rate_hz, frame
         self._check(heard_s, n_bad, problem)
 
     def _packets(self) -> Iterator[Any]:
         return iter(self._container.demux(self._stream))
 
-    def _decoded(self, packet: Any) -> list[Any] | None:
-        """The frames of a packet; None for one that cannot be decoded."""
+    def _decoded(self, packet: Any) -> list[tuple[int, FloatArray]] | None:
+        """(rate in Hz, f32[n, n_channels]) of a packet; None for one that cannot be decoded."""
         try:
-            return list(packet.decode())
+            return [found for frame in packet.decode() for found in self._floats.of(frame)]
         except Exception:  # of one packet; the next may be fine
             return None
 
@@ -105,7 +104,22 @@ class MediaDecoder:
         return (self._container.duration or 0) / 1e6 if is_alone else 0.0
 
 
-def _open(file: BinaryIO) -> Any:
+class _Bytes:
+    """A file as libav reads it: what it cannot do is an error that it is told, where PyAV would
+    print a traceback."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell = file.read, file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):  # before the beginning; flags that Python does not know
+            return _INVALID
+
+
+def _open(file: _Bytes) -> Any:
     try:
         import av
     except ImportError as error:
@@ -121,17 +135,27 @@ def _open(file: BinaryIO) -> Any:
         raise SourceError(_reason(error)) from error
 
 
-def _floats(frame: Any) -> FloatArray:
-    """f32[n, n_channels] of a decoded frame, full scale at 1.0."""
-    values = frame.to_ndarray()
-    n_channels = frame.layout.nb_channels
-    values = values.T if frame.format.is_planar else values.reshape(-1, n_channels)
-    full_scale = _FULL_SCALE.get(values.dtype.str[1:], 1.0)
-    floats = values.astype(np.float32)
-    if values.dtype == np.uint8:
-        floats -= 128.0
-    scaled: FloatArray = floats / np.float32(full_scale)
-    return scaled
+class _Floats:
+    """Decoded frames of any format, which may change, as floats with full scale at 1.0.
+
+    libswresample puts the channels of a frame side by side. PyAV's own conversion looks for those
+    that lie apart until a null pointer, which for eight or more is behind the last: it reads what
+    is no memory, and ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._form: tuple[Any, ...] = ()
+        self._converter: Any = None
+
+    def of(self, frame: Any) -> Iterator[tuple[int, FloatArray]]:
+        """(rate in Hz, f32[n, n_channels]) of a frame. Raises what av raises."""
+        import av
+
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != self._form:
+            self._form, self._converter = form, av.AudioResampler(format="flt")
+        for packed in self._converter.resample(frame):
+            yield packed.sample_rate, packed.to_ndarray().reshape(-1, packed.layout.nb_channels)
 
 
 def _reason(error: Exception) -> str:

@@ -56,24 +56,34 @@ def written(kind: str, subtype: str = "PCM_16", rate_hz: int = RATE_HZ) -> bytea
     return bytearray(file.getvalue())
 
 
-def encoded(container: str, codec: str, rate_hz: int = RATE_HZ, **options: str) -> bytes:
-    """The tone as ffmpeg's libraries encode it."""
+def encoded(
+    container: str, codec: str, rate_hz: int = RATE_HZ, layout: str = "mono", **options: str
+) -> bytes:
+    """The tone as ffmpeg's libraries encode it, in all channels of that layout."""
     import av
 
     # Some are written a second time once their length is known, which needs a name
     with NamedTemporaryFile() as file:
-        _encode(av, file.name, container, codec, rate_hz, options)
+        _encode(av, file.name, container, codec, rate_hz, layout, options)
         return file.read()
 
 
 def _encode(
-    av: Any, path: str, container: str, codec: str, rate_hz: int, options: dict[str, str]
+    av: Any,
+    path: str,
+    container: str,
+    codec: str,
+    rate_hz: int,
+    layout: str,
+    options: dict[str, str],
 ) -> None:
     with av.open(path, "w", format=container, options=options) as output:
         stream: Any = output.add_stream(codec, rate=rate_hz)
-        stream.layout = "mono"
+        stream.layout = layout
         stream.bit_rate = {"libopencore_amrnb": 12_200, "wmav2": 64_000}.get(codec, 96_000)
-        sound = av.AudioFrame.from_ndarray(tone(rate_hz).T.copy(), format="fltp", layout="mono")
+        n_channels = av.AudioLayout(layout).nb_channels
+        packed = tone(rate_hz, n_channels).reshape(1, -1)
+        sound = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         sound.sample_rate = rate_hz
         fitting = av.AudioResampler(
             stream.format, stream.layout, rate_hz, stream.frame_size or None
@@ -215,6 +225,18 @@ INPUTS = [
     Input("MP3, cut off", "f.mp3", lambda: cut(mp3()), LIBSNDFILE, CUT, 1.8, TRUNCATED),
     Input("MP2", "a.mp2", lambda: encoded("mp2", "mp2")),
     Input("M4A, M4B, MP4 (AAC, ALAC)", "a.m4a", lambda: encoded("ipod", "aac"), MEDIA),
+    Input(
+        "M4A of 8 channels (7.1)",
+        "b.m4a",
+        lambda: encoded("ipod", "aac", 48_000, "7.1"),
+        MEDIA,
+    ),
+    Input(
+        "MOV of 16 channels",
+        "b.mov",
+        lambda: encoded("mov", "pcm_f32le", 48_000, "hexadecagonal"),
+        MEDIA,
+    ),
     Input("MOV", "a.mov", lambda: encoded("mov", "alac"), MEDIA),
     Input("video with sound", "a.mp4", video, MEDIA),
     Input(
