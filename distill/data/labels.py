@@ -35,6 +35,15 @@ def audioset_labels() -> tuple[str, ...]:
     return read_class_map(peers_dir() / LABELS_NAME)
 
 
+def audioset_names() -> dict[str, str]:
+    """Machine id (such as /m/09x0r) -> display name. Raises UsageError as `audioset_labels`."""
+    path = peers_dir() / LABELS_NAME
+    labels = read_class_map(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        mids = {int(row["index"]): row["mid"] for row in csv.DictReader(file)}
+    return {mids[index]: label for index, label in enumerate(labels)}
+
+
 def read_class_map(path: Path) -> tuple[str, ...]:
     """Display names of a class map (index, mid, display_name), ordered by index.
 

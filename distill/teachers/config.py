@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distill.teachers.published.config import AnyPublished
 from edge_audio.bundle.spec import Spec
 
 
@@ -41,4 +42,6 @@ class YamnetConfig(Spec, frozen=True, tag_field="kind", tag="yamnet"):
     """YAMNet's scores, from the peers folder: labels only, no layers."""
 
 
-TeacherConfig = EfficientATConfig | TransformersConfig | SelfSupervisedConfig | YamnetConfig
+TeacherConfig = (
+    EfficientATConfig | TransformersConfig | SelfSupervisedConfig | YamnetConfig | AnyPublished
+)

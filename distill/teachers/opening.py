@@ -13,6 +13,7 @@ from distill.teachers.config import (
     TeacherConfig,
     TransformersConfig,
 )
+from distill.teachers.published.config import PublishedConfig
 
 
 def open_teacher(config: TeacherConfig, peers: Path) -> Teacher:
@@ -29,9 +30,24 @@ def open_teacher(config: TeacherConfig, peers: Path) -> Teacher:
         from distill.teachers.pretrained import SelfSupervisedTeacher
 
         return SelfSupervisedTeacher.load(Path(config.checkpoint), config.layers)
+    if isinstance(config, PublishedConfig):
+        return _open_published(config, peers)
     from distill.teachers.yamnet import YamnetTeacher
 
     return YamnetTeacher.load(peers)
+
+
+def _open_published(config: PublishedConfig, peers: Path) -> Teacher:
+    from distill.teachers.published.teacher import PublishedTeacher
+
+    path = published_path(config, peers)
+    return PublishedTeacher.load(config.kind, path, config.layers, config.architecture)
+
+
+def published_path(config: PublishedConfig, peers: Path) -> Path:
+    """The file as it is named, or in the peers folder where only that has it."""
+    path = Path(config.checkpoint)
+    return peers / path if not path.is_file() and (peers / path).is_file() else path
 
 
 def teacher_fingerprint(config: TeacherConfig, peers: Path) -> str:
@@ -43,8 +59,10 @@ def teacher_fingerprint(config: TeacherConfig, peers: Path) -> str:
         folder = Path(config.model)
         files = (path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else ()
         return fingerprint(folder, [path.relative_to(folder).as_posix() for path in files])
-    if isinstance(config, SelfSupervisedConfig):
+    if isinstance(config, (SelfSupervisedConfig, PublishedConfig)):
         checkpoint = Path(config.checkpoint)
+        if isinstance(config, PublishedConfig):
+            checkpoint = published_path(config, peers)
         return fingerprint(checkpoint.parent, [checkpoint.name])
     from distill.teachers.yamnet import CLASS_MAP_NAME, MODEL_NAME
 

@@ -1,0 +1,1 @@
+"""One file for each published system, named as recipes' `kind`: names, constants, differences."""

@@ -1,0 +1,1 @@
+"""Parts that several published systems are made of: front ends and layers."""

@@ -1,0 +1,1 @@
+"""Checkpoints in their authors' own formats: read, checked, and opened as teachers."""

@@ -1,0 +1,31 @@
+"""What a recipe says of a teacher in its authors' own format: `kind` is the adapter's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from edge_audio.bundle.spec import Spec
+
+
+class PublishedConfig(Spec, frozen=True, tag_field="kind", tag=str.lower):
+    """checkpoint: the published file, in the peers folder or by its path. layers: positions in
+    the hidden layers, 0 for the input of the first; None: four, evenly spread. architecture: what
+    the file does not say of itself, by the authors' names (`num_heads`, `target_length`)."""
+
+    checkpoint: str
+    layers: tuple[int, ...] | None = None
+    architecture: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The adapter's name."""
+        return str(self.__struct_config__.tag)
+
+
+class AudioMAE(PublishedConfig, frozen=True):
+    """Audio-MAE and Bird-MAE."""
+
+
+AnyPublished = AudioMAE

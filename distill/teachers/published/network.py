@@ -1,0 +1,69 @@
+"""What the network of every published system offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from distill.teachers.layouts import Timing
+
+Golden = Mapping[str, Tensor]
+"""Arrays of a parity file, those of the state aside."""
+
+
+class Encoded(NamedTuple):
+    """hidden: every layer as the authors return it, shallow to deep, [B, N, D] as a rule; a
+    recipe's `layers` are positions in it. output: the authors' final features. clip_logits:
+    [B, C], log-odds of whole clips. others: further arrays, by their names in parity files."""
+
+    hidden: tuple[Tensor, ...]
+    output: Tensor
+    clip_logits: Tensor | None = None
+    others: Mapping[str, Tensor] = {}
+
+
+class Network(nn.Module):
+    """A published system: its front end and its network, in eval mode.
+
+    sample_rate_hz, and the shortest and the longest clip that it hears (None: of any length).
+    Shorter ones are padded with zeros, longer ones are refused. Rows of a batch are of one
+    length, and none may depend on another.
+    """
+
+    sample_rate_hz = 16_000
+    min_samples = 1
+    max_samples: int | None = None
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """[B, n] in [-1, 1] -> the network's input, after normalisation."""
+        raise NotImplementedError
+
+    def encode(self, features: Tensor) -> Encoded:
+        """Every layer of the network's input."""
+        raise NotImplementedError
+
+    def frames(self, index: int, hidden: Tensor) -> Tensor:
+        """Layer `index` of `Encoded.hidden` -> [B, T, D], one row for each time."""
+        raise NotImplementedError
+
+    def timing(self, index: int) -> Timing:
+        """When the frames of layer `index` are."""
+        raise NotImplementedError
+
+    def recompute(self, golden: Golden) -> dict[str, Tensor]:
+        """The arrays of a parity file under its names: `features` from the waveform, all others
+        from the golden features, so that errors of the front end count once."""
+        features = self.features(golden["waveform"])
+        encoded = self.encode(golden.get("features", features))
+        return {"features": features, **named_arrays(encoded)}
+
+
+def named_arrays(encoded: Encoded) -> dict[str, Tensor]:
+    """What a network gave, under the names of parity files."""
+    made = {f"hidden_{index:02}": hidden for index, hidden in enumerate(encoded.hidden)}
+    made["output"] = encoded.output
+    if encoded.clip_logits is not None:
+        made["logits"] = encoded.clip_logits
+    return made | dict(encoded.others)

@@ -1,0 +1,130 @@
+"""How an adapter tells of its system, and how weights under the authors' names find their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from distill.teachers.published.network import Network
+from edge_audio.errors import UsageError
+
+State = Mapping[str, Tensor]
+Architecture = Mapping[str, Any]
+"""Numbers that shape a network, named as the authors' own configuration names them."""
+
+_N_NAMED = 5
+
+
+class Card(NamedTuple):
+    """What `edge-audio teachers` says of a system. checkpoints: published files. sizes: what each
+    published size changes of the default architecture. audioset_map: mAP on AudioSet's evaluation
+    clips, with its source, "" where none was published."""
+
+    title: str
+    paper: str
+    code_licence: str
+    weights_licence: str
+    checkpoints: tuple[str, ...]
+    sizes: Mapping[str, Architecture]
+    non_commercial: bool = False
+    audioset_map: str = ""
+
+
+class System(NamedTuple):
+    """One published system.
+
+    build: a complete architecture -> its network, with any weights (on the meta device: none).
+    defaults: the architecture as most checkpoints have it.
+    infer: what a file tells of its architecture, by its weights under our names and by its own
+        configuration entry, {} if it has none.
+    prefixes: the first of them that some key begins with is taken off all keys that have it.
+    keys: (theirs, ours) in order: whole dotted parts of a key, wherever they stand.
+    ignored: patterns (`re.match`) of keys, prefix off, that are not needed.
+    entries: the entries of the file that may hold the weights, nearest first.
+    convert: further changes of the weights, under our names.
+    """
+
+    card: Card
+    build: Callable[[Architecture], Network]
+    defaults: Architecture
+    infer: Callable[[State, Mapping[str, Any]], Architecture]
+    prefixes: tuple[str, ...] = ("module.",)
+    keys: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ("model", "state_dict", "module", "model_state_dict")
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+
+def assemble(
+    system: System,
+    state: State,
+    config: Mapping[str, Any],
+    given: Architecture,
+    where: str,
+) -> Network:
+    """The network of a checkpoint. given: what is known of the architecture; it outweighs what
+    the file says.
+
+    Raises UsageError, naming keys as the file does, if weights are missing, unexpected or of
+    another shape.
+    """
+    prefix = _prefix(system, state)
+    theirs = {key.removeprefix(prefix): value for key, value in state.items()}
+    kept = {key: value for key, value in theirs.items() if not _is_ignored(system, key)}
+    names = {_renamed(key, system.keys): key for key in kept}
+    ours = system.convert({name: kept[key] for name, key in names.items()})
+    architecture = {**system.defaults, **system.infer(ours, config), **given}
+    network = system.build(architecture)
+    _check(network, ours, system, prefix, where)
+    network.load_state_dict(ours)
+    return network.eval().requires_grad_(False)
+
+
+def _prefix(system: System, state: State) -> str:
+    fitting = (one for one in system.prefixes if any(key.startswith(one) for key in state))
+    return next(fitting, "")
+
+
+def _is_ignored(system: System, key: str) -> bool:
+    return any(re.match(pattern, key) for pattern in system.ignored)
+
+
+def _renamed(key: str, pairs: Sequence[tuple[str, str]]) -> str:
+    dotted = f".{key}."
+    for before, after in pairs:
+        dotted = dotted.replace(f".{before}.", f".{after}." if after else ".")
+    return dotted.strip(".")
+
+
+def _check(network: Network, ours: State, system: System, prefix: str, where: str) -> None:
+    wanted = network.state_dict()
+    back = [(after, before) for before, after in reversed(system.keys) if after]
+
+    def listed(keys: Sequence[str]) -> str:
+        named = [prefix + _renamed(key, back) for key in sorted(keys)]
+        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
+        return ", ".join(named[:_N_NAMED]) + more
+
+    if missing := [key for key in wanted if key not in ours]:
+        raise UsageError(f"{where} lacks {listed(missing)}: fetch it again, or name its kind")
+    if unexpected := [key for key in ours if key not in wanted]:
+        raise UsageError(
+            f"{where} has {listed(unexpected)}, which are not known: is this its kind?"
+        )
+    for key, value in ours.items():
+        if value.shape != wanted[key].shape:
+            shapes = f"{tuple(value.shape)} instead of {tuple(wanted[key].shape)}"
+            raise UsageError(
+                f"{where}: {listed([key])} is {shapes}: give what differs under `architecture`"
+            )
+
+
+def n_parameters(system: System, architecture: Architecture) -> int:
+    """Of a published size, without making its weights."""
+    with torch.device("meta"):
+        network = system.build({**system.defaults, **architecture})
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,137 @@
+"""Published systems as teachers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from distill.data.labels import audioset_labels, audioset_names
+from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.published.checkpoint import Checkpoint, read_checkpoint
+from distill.teachers.published.network import Encoded, Network
+from distill.teachers.published.registry import system_of
+from distill.teachers.published.system import Architecture, assemble
+from edge_audio.errors import UsageError
+
+_N_DEFAULT_LAYERS = 4
+_N_AUDIOSET = 527
+
+
+class PublishedTeacher(nn.Module):
+    """Hidden layers and, from a fine-tuned checkpoint, logits of whole clips.
+
+    Frames are those centred within the clip. Rows of different lengths are heard apart, so that
+    a batch gives what its clips give alone.
+    """
+
+    label_frames: Layer | None = None
+
+    def __init__(
+        self, name: str, network: Network, labels: Sequence[str], layers: Sequence[int] | None
+    ) -> None:
+        super().__init__()
+        self.name, self.network, self.labels = name, network, tuple(labels)
+        self.sample_rate_hz = network.sample_rate_hz
+        encoded = self._encode(torch.zeros(1, max(network.min_samples, self.sample_rate_hz // 2)))
+        last = len(encoded.hidden) - 1
+        chosen = _spread(last) if layers is None else tuple(layers)
+        if list(chosen) != sorted(set(chosen) & set(range(last + 1))):
+            raise UsageError(f"layers {list(chosen)} of {name}: rising numbers of 0-{last}")
+        self.indices = chosen
+        self.layers = tuple(self._describe(index, encoded) for index in chosen)
+
+    @classmethod
+    def load(
+        cls,
+        kind: str,
+        checkpoint: Path,
+        layers: Sequence[int] | None = None,
+        architecture: Architecture | None = None,
+    ) -> PublishedTeacher:
+        """architecture: what the file does not say of itself. UsageError if the checkpoint is
+        missing, is of another kind, or has no such layers."""
+        system = system_of(kind)
+        read = read_checkpoint(checkpoint, system.entries)
+        network = assemble(system, read.state, read.config, architecture or {}, str(checkpoint))
+        return cls(
+            checkpoint.stem.replace(".", "_"), network, _labels(network, read), layers
+        ).eval()
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
+        n_samples = waveform.shape[1]
+        ends = [n_samples] * len(waveform) if lengths is None else lengths.tolist()
+        rows: dict[int, TeacherOutput] = {}
+        for end in sorted(set(ends)):
+            alike = [index for index, length in enumerate(ends) if length == end]
+            output = self._hear(waveform[alike, :end])
+            rows |= {index: _row(output, place) for place, index in enumerate(alike)}
+        return _stack([rows[index] for index in range(len(rows))])
+
+    def _hear(self, waveform: Tensor) -> TeacherOutput:
+        """Clips of one length."""
+        encoded = self._encode(waveform)
+        hidden = tuple(
+            self.network.frames(index, encoded.hidden[index])[:, : _count(waveform, self, layer)]
+            for index, layer in zip(self.indices, self.layers, strict=True)
+        )
+        return TeacherOutput(hidden, encoded.clip_logits if self.labels else None)
+
+    def _encode(self, waveform: Tensor) -> Encoded:
+        network, n_samples = self.network, waveform.shape[1]
+        if network.max_samples is not None and n_samples > network.max_samples:
+            raise UsageError(
+                f"{self.name} hears at most {network.max_samples / self.sample_rate_hz:.2f} s at "
+                f"once, not {n_samples / self.sample_rate_hz:.2f} s: shorten the mixtures"
+            )
+        padding = max(0, network.min_samples - n_samples)
+        return network.encode(network.features(functional.pad(waveform, (0, padding))))
+
+    def _describe(self, index: int, encoded: Encoded) -> Layer:
+        dim = self.network.frames(index, encoded.hidden[index]).shape[2]
+        timing = self.network.timing(index)
+        return Layer(f"hidden.{index}", dim, timing.hop_s, timing.offset_s)
+
+
+def _spread(last: int) -> tuple[int, ...]:
+    """A few layers, evenly spread over all, the deepest among them."""
+    n_layers = min(_N_DEFAULT_LAYERS, last)
+    return tuple(round(last * (rank + 1) / n_layers) for rank in range(n_layers))
+
+
+def _count(waveform: Tensor, teacher: PublishedTeacher, layer: Layer) -> int:
+    """Frames centred within the clip, at least one."""
+    duration_s = waveform.shape[1] / teacher.sample_rate_hz
+    return max(1, math.ceil((duration_s - layer.offset_s) / layer.hop_s - 1e-9))
+
+
+def _labels(network: Network, read: Checkpoint) -> tuple[str, ...]:
+    """Names of the logits' columns: the file's own order where it tells one (BEATs), AudioSet's
+    where there are 527, none where nobody knows."""
+    own: Any = read.entries.get("label_dict")
+    if isinstance(own, dict):
+        names = audioset_names()
+        mids = [str(own[index]) for index in sorted(own)]
+        return tuple(names.get(mid, mid) for mid in mids)
+    n_labels = getattr(network, "n_labels", 0)
+    return audioset_labels() if n_labels == _N_AUDIOSET else ()
+
+
+def _row(output: TeacherOutput, place: int) -> TeacherOutput:
+    hidden = tuple(layer[place] for layer in output.hidden)
+    logits = output.clip_logits
+    return TeacherOutput(hidden, None if logits is None else logits[place])
+
+
+def _stack(rows: Sequence[TeacherOutput]) -> TeacherOutput:
+    """Rows of different lengths as one batch, zeros behind the shorter ones."""
+    layers = zip(*(row.hidden for row in rows), strict=True)
+    hidden = tuple(pad_sequence(list(layer), batch_first=True) for layer in layers)
+    clips = [row.clip_logits for row in rows if row.clip_logits is not None]
+    return TeacherOutput(hidden, torch.stack(clips) if clips else None)
