@@ -114,5 +114,6 @@ SYSTEM = System(
         "std": 4.5689974,
     },
     infer=_infer,
+    anchor="patch_embed.proj.weight",
     ignored=("decoder_", "mask_token"),
 )

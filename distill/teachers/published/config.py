@@ -28,4 +28,8 @@ class AudioMAE(PublishedConfig, frozen=True):
     """Audio-MAE and Bird-MAE."""
 
 
-AnyPublished = AudioMAE
+class Beats(PublishedConfig, frozen=True):
+    """BEATs and OpenBEATs."""
+
+
+AnyPublished = AudioMAE | Beats

@@ -41,7 +41,9 @@ class System(NamedTuple):
     defaults: the architecture as most checkpoints have it.
     infer: what a file tells of its architecture, by its weights under our names and by its own
         configuration entry, {} if it has none.
-    prefixes: the first of them that some key begins with is taken off all keys that have it.
+    anchor: a key that every file has, in some wrapper or none: what stands before it is taken off
+        all keys that have it. prefixes: which of several wrappers it is, nearest first; without an
+        anchor, the first that some key begins with.
     keys: (theirs, ours) in order: whole dotted parts of a key, wherever they stand.
     ignored: patterns (`re.match`) of keys, prefix off, that are not needed.
     entries: the entries of the file that may hold the weights, nearest first.
@@ -52,6 +54,7 @@ class System(NamedTuple):
     build: Callable[[Architecture], Network]
     defaults: Architecture
     infer: Callable[[State, Mapping[str, Any]], Architecture]
+    anchor: str = ""
     prefixes: tuple[str, ...] = ("module.",)
     keys: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -85,8 +88,13 @@ def assemble(
 
 
 def _prefix(system: System, state: State) -> str:
-    fitting = (one for one in system.prefixes if any(key.startswith(one) for key in state))
-    return next(fitting, "")
+    if not system.anchor:
+        fitting = (one for one in system.prefixes if any(key.startswith(one) for key in state))
+        return next(fitting, "")
+    ends = [key for key in state if f".{key}".endswith(f".{system.anchor}")]
+    found = [key.removesuffix(system.anchor) for key in ends]
+    preferred = (one for one in system.prefixes if one in found)
+    return next(preferred, min(found, key=len, default=""))
 
 
 def _is_ignored(system: System, key: str) -> bool:

@@ -1,0 +1,76 @@
+"""Convolutions over the waveform, as in wav2vec 2.0 (Baevski et al. 2020) and its successors.
+
+The keys are fairseq's: `conv_layers.i.0` is a convolution, `conv_layers.i.2` its norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from distill.teachers.layouts import Timing
+
+Norms = Literal["default", "layer_norm"]
+"""One group for each channel behind the first convolution, or LayerNorm behind each."""
+
+
+class _ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of [B, C, T]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class WaveformConvs(nn.Module):
+    """[B, n] -> [B, T, C], without padding. convs: (channels, kernel, stride) of each."""
+
+    def __init__(
+        self, convs: Sequence[Sequence[int]], norms: Norms = "default", bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.convs = [(kernel, stride) for _, kernel, stride in convs]
+        self.conv_layers, channels = nn.ModuleList(), 1
+        for index, (wider, kernel, stride) in enumerate(convs):
+            parts: list[nn.Module] = [nn.Conv1d(channels, wider, kernel, stride, bias=bias)]
+            if norms == "layer_norm":  # fairseq's keys: between two transposes
+                norm = nn.Sequential(nn.Identity(), _ChannelNorm(wider))
+                parts += [nn.Identity(), norm]
+            elif index == 0:
+                parts += [nn.Identity(), nn.GroupNorm(wider, wider)]
+            self.conv_layers.append(nn.Sequential(*parts, nn.GELU()))
+            channels = wider
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = waveform[:, None]
+        for layer in self.conv_layers:
+            x = layer(x)
+        return x.transpose(1, 2)
+
+    @property
+    def field_samples(self) -> int:
+        """Samples that one frame sees, and so the shortest clip."""
+        field = hop = 1
+        for kernel, stride in self.convs:
+            field += (kernel - 1) * hop
+            hop *= stride
+        return field
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between frames."""
+        hop = 1
+        for _, stride in self.convs:
+            hop *= stride
+        return hop
+
+    def timing(self, rate_hz: int) -> Timing:
+        """Frames are centred on the middle of the samples that they see."""
+        return Timing(self.hop_samples / rate_hz, (self.field_samples - 1) / 2 / rate_hz)
+
+
+def normalised(waveform: Tensor) -> Tensor:
+    """Each row of [B, n] without its mean, over its deviation, as fairseq does it."""
+    centred = waveform - waveform.mean(1, keepdim=True)
+    return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
