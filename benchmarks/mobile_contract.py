@@ -111,6 +111,8 @@ def _tensors(model: ModelSpec) -> list[tuple[str, ...]]:
     for place, tensor in enumerate(model.state, start=1):
         name = tensor.name
         rows.append((str(place), f"`{name}`", f"`{name}_next`", *_shape(tensor)))
+    for tensor in model.embeddings:
+        rows.append((str(1 + len(model.state)), "", f"`{tensor.name}`", *_shape(tensor)))
     return rows
 
 

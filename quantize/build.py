@@ -42,7 +42,7 @@ from edge_audio.tagging.verify import verify_bundle
 from quantize.export import export
 from quantize.export.runtimes import runtimes_for
 from quantize.graph.keep_labels import keep_labels
-from quantize.graph.parity import backend_scores, eager_scores, input_rows
+from quantize.graph.parity import Outputs, backend_outputs, eager_outputs, input_rows
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.publish.card import CARD_NAME, model_card
@@ -214,27 +214,49 @@ def make_golden(graph: StepGraph) -> Golden:
     that it packs small."""
     frontend = graph.spec.frontend
     samples = demo_samples(frontend, *_GOLDEN_S)
+    outputs = eager_outputs(graph, input_rows(graph.spec, samples))
     return Golden(
         samples=np.round(samples * 32768.0).astype(np.int16),
         frames=np.round(log_mel(frontend, samples), 3),
-        scores=np.round(eager_scores(graph, input_rows(graph.spec, samples)), 5),
+        scores=np.round(outputs.scores, 5),
+        embedding=np.round(outputs.embedding, 4),
     )
 
 
 def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
-    """Backend name -> largest score difference from PyTorch over two minutes in one stream."""
+    """Backend name -> largest score difference from PyTorch over two minutes in one stream.
+
+    Raises EdgeAudioError where scores or the embedding differ by more than the tolerance.
+    """
     rows = input_rows(graph.spec, demo_samples(graph.spec.frontend, 0.0, _PARITY_S))
-    expected = eager_scores(graph, rows)
+    expected = eager_outputs(graph, rows)
     errors = {}
     for name in backends_for(bundle):
-        by_step = np.abs(backend_scores(open_backend(bundle, name), rows) - expected).max(1)
-        errors[name] = float(by_step.max())
-        judged, allowed = errors[name], bundle.manifest.tolerance.scores
+        found = backend_outputs(open_backend(bundle, name), rows)
+        errors[name] = float(np.abs(found.scores - expected.scores).max())
+        tolerance = bundle.manifest.tolerance
         if name == NATIVE.name:
-            judged, allowed = engine_error(graph.student, by_step), max(allowed, ENGINE_TOLERANCE)
-        if not judged <= allowed:
-            raise EdgeAudioError(f"{name} strays from PyTorch by {judged:.3g} > {allowed:g}")
+            tolerance = engine_tolerance(tolerance)
+        _require_near(graph.student, name, found, expected, tolerance)
     return errors
+
+
+def engine_tolerance(tolerance: Tolerance) -> Tolerance:
+    """That of the bundle, but for scores at least ENGINE_TOLERANCE."""
+    scores = max(tolerance.scores, ENGINE_TOLERANCE)
+    return msgspec.structs.replace(tolerance, scores=scores)
+
+
+def _require_near(
+    student: Student, name: str, found: Outputs, expected: Outputs, tolerance: Tolerance
+) -> None:
+    for part in Outputs._fields:
+        by_step = np.abs(getattr(found, part) - getattr(expected, part)).max(1)
+        error = engine_error(student, by_step) if name == NATIVE.name else float(by_step.max())
+        allowed = getattr(tolerance, part)
+        if not error <= allowed:
+            message = f"{name} strays from PyTorch by {error:.3g} > {allowed:g}"
+            raise EdgeAudioError(message if part == "scores" else f"{message} in its {part}")
 
 
 def engine_error(student: Student, by_step: FloatArray) -> float:

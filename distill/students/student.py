@@ -156,5 +156,6 @@ class Student(nn.Module):
             frames=TensorSpec(name="frames", shape=(1, self.frames_per_step, n_mels)),
             scores=TensorSpec(name="scores", shape=(1, self.config.n_classes)),
             state=self.state_specs(),
+            embedding=TensorSpec(name="embedding", shape=(1, self.config.embedding_dim)),
             quiet_steps=round(QUIET_S / self.token_s),
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
-from edge_audio.errors import BackendError
+from edge_audio.errors import BackendError, BundleError
 from edge_audio.features.frontend import Transform, log_mel
 
 State = tuple[np.ndarray, ...]
@@ -47,15 +47,13 @@ class Backend(Protocol):
         """
         ...
 
-
-def run_steps(
-    backend: Backend, rows: NDArray[np.float32], n_rows: int, state: State
-) -> Iterator[tuple[NDArray[np.float32], State]]:
-    """Rows of a front end, f32[n, n_mels] or samples f32[n] -> (scores, next state) of every whole
-    step of n_rows. Rows that fill no step are left out."""
-    for start in range(0, len(rows) - n_rows + 1, n_rows):
-        scores, state = backend.step(rows[None, start : start + n_rows], state)
-        yield scores, state
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        """The same step, with what the head reads: -> (scores f32[n_labels], embedding
+        f32[embedding_dim], next state). Raises BundleError where the model gives no embedding,
+        which `spec.embedding` says before."""
+        ...
 
 
 def zero_state(spec: ModelSpec) -> State:
@@ -90,14 +88,41 @@ def input_names(spec: ModelSpec) -> list[str]:
 
 
 def output_names(spec: ModelSpec) -> list[str]:
-    """Names of the graph's outputs: scores, then the next state."""
-    return [spec.scores.name, *(f"{tensor.name}_next" for tensor in spec.state)]
+    """Names of the graph's outputs: scores, the next state, then the embedding if it gives one."""
+    next_state = (f"{tensor.name}_next" for tensor in spec.state)
+    return [spec.scores.name, *next_state, *(tensor.name for tensor in spec.embeddings)]
+
+
+def scores_and_state(
+    spec: ModelSpec, outputs: Sequence[np.ndarray]
+) -> tuple[NDArray[np.float32], State]:
+    """Tensors in the order of `output_names` -> what `Backend.step` returns."""
+    return outputs[0][0], tuple(outputs[1 : 1 + len(spec.state)])
+
+
+def with_embedding(
+    spec: ModelSpec, outputs: Sequence[np.ndarray]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+    """Tensors in the order of `output_names` -> what `Backend.embed` returns. Raises BundleError
+    if there is no embedding among them."""
+    require_embedding(spec)
+    scores, state = scores_and_state(spec, outputs)
+    return scores, outputs[-1][0], state
+
+
+def require_embedding(spec: ModelSpec) -> None:
+    """Raises BundleError for a model whose graph gives no embedding."""
+    if spec.embedding is None:
+        raise BundleError(
+            "this model file gives no embedding: use --backend native, which computes it for every "
+            "model, or export the bundle again with this version of edge-audio"
+        )
 
 
 def check_signature(spec: ModelSpec, inputs: Signature, outputs: Signature, file: str) -> None:
     """Raises BackendError naming the first tensor on which model file and manifest disagree."""
     wanted_inputs = (spec.frames, *spec.state)
-    wanted_outputs = (spec.scores, *spec.state)
+    wanted_outputs = (spec.scores, *spec.state, *spec.embeddings)
     _check_side(dict(zip(input_names(spec), wanted_inputs, strict=True)), inputs, file)
     _check_side(dict(zip(output_names(spec), wanted_outputs, strict=True)), outputs, file)
 

@@ -25,6 +25,8 @@ from edge_audio.backends.base import (
     input_names,
     output_names,
     quiet_state,
+    scores_and_state,
+    with_embedding,
 )
 from edge_audio.backends.compiler import (
     CPP,
@@ -98,6 +100,14 @@ class ExecutorchBackend:
         return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        return scores_and_state(self.spec, self._run(frames, state))
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        return with_embedding(self.spec, self._run(frames, state))
+
+    def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         with self._lock:
             for view, value in zip(self._inputs, (frames, *state), strict=True):
                 view[...] = value
@@ -105,8 +115,7 @@ class ExecutorchBackend:
             outputs = self._output_buffer.copy()
         if code:
             raise BackendError(f"ExecuTorch failed in a step: error {code}")
-        scores, *next_state = (_view(outputs, facts) for facts in self._outputs)
-        return scores[0], tuple(next_state)
+        return [_view(outputs, facts) for facts in self._outputs]
 
     def _facts(self, side: int) -> list[_TensorFacts]:
         """Facts of the input tensors (side 0) or output tensors (side 1)."""

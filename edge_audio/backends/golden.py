@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import Backend, run_steps
+from edge_audio.backends.base import Backend
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import ModelSpec
@@ -20,14 +20,16 @@ from edge_audio.features.frontend import log_mel, open_frontend
 
 @dataclass(frozen=True)
 class VerifyResults:
-    """Outcome of one replay. frames_error and scores_error are largest absolute differences,
-    infinite where shapes differ; `failure` says what is wrong, None if nothing is."""
+    """Outcome of one replay. frames_error, scores_error and embedding_error are largest absolute
+    differences, infinite where shapes differ; embedding_error is None where the golden has none.
+    `failure` says what is wrong, None if nothing is."""
 
     bundle: str
     backend: str
     n_steps: int
     frames_error: float
     scores_error: float
+    embedding_error: float | None
     events_equal: bool
     failure: str | None
 
@@ -41,32 +43,47 @@ def replay(bundle: Bundle, backend: Backend) -> VerifyResults:
     golden = load_golden(bundle)
     model = bundle.manifest.model
     samples = golden.samples.astype(np.float32) * np.float32(1.0 / 32768.0)
-    scores = _step_scores(model, backend, samples)
-    scores = scores.reshape(-1, len(bundle.manifest.labels))  # also where there is no step
+    scores, embedding = _outputs(bundle, backend, samples)
     times_s = [_step_end_s(model, i) for i in range(len(scores))]
     frames_error = _max_error(log_mel(model.frontend, samples), golden.frames)
     scores_error = _max_error(scores, golden.scores)
+    embedding_error = None
+    if golden.embedding is not None:
+        embedding_error = _max_error(embedding, golden.embedding)
     events_equal = _timeline(bundle, scores, times_s) == _timeline(bundle, golden.scores, times_s)
+    errors = frames_error, scores_error, embedding_error
     return VerifyResults(
-        bundle=bundle.manifest.name,
-        backend=backend.name,
-        n_steps=len(scores),
-        frames_error=frames_error,
-        scores_error=scores_error,
+        bundle.manifest.name,
+        backend.name,
+        len(scores),
+        *errors,
         events_equal=events_equal,
-        failure=_failure(bundle.manifest.tolerance, frames_error, scores_error, events_equal)
+        failure=_failure(bundle.manifest.tolerance, *errors, events_equal)
         if len(scores)
         else "the golden recording is shorter than a step: nothing was compared",
     )
 
 
-def _step_scores(
-    model: ModelSpec, backend: Backend, samples: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """f32[n] -> f32[n_steps, n_labels]: what a stream of these samples is given."""
+def _outputs(
+    bundle: Bundle, backend: Backend, samples: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """f32[n] -> what a stream of these samples is given: scores f32[n_steps, n_labels], embedding
+    f32[n_steps, embedding_dim], which is empty where the bundle's graphs give none."""
+    model = bundle.manifest.model
     rows = open_frontend(model, backend.log_mel).push(samples)
-    steps = run_steps(backend, rows, model.frames.shape[1], backend.initial_state())
-    return np.array([scores for scores, _ in steps], np.float32)
+    n_rows, state = model.frames.shape[1], backend.initial_state()
+    scores: list[NDArray[np.float32]] = []
+    embeddings: list[NDArray[np.float32]] = []
+    for start in range(0, len(rows) - n_rows + 1, n_rows):
+        block = rows[None, start : start + n_rows]
+        if model.embedding is None:
+            row, state = backend.step(block, state)
+        else:
+            row, embedding, state = backend.embed(block, state)
+            embeddings.append(embedding)
+        scores.append(row)
+    found = np.array(scores, np.float32).reshape(-1, len(bundle.manifest.labels))
+    return found, np.array(embeddings, np.float32)
 
 
 def _step_end_s(model: ModelSpec, step: int) -> float:
@@ -95,10 +112,16 @@ def _timeline(
 
 
 def _failure(
-    tolerance: Tolerance, frames_error: float, scores_error: float, events_equal: bool
+    tolerance: Tolerance,
+    frames_error: float,
+    scores_error: float,
+    embedding_error: float | None,
+    events_equal: bool,
 ) -> str | None:
     if not frames_error <= tolerance.frames:
         return f"frames differ by {frames_error:.3g}, allowed is {tolerance.frames:.3g}"
     if not scores_error <= tolerance.scores:
         return f"scores differ by {scores_error:.3g}, allowed is {tolerance.scores:.3g}"
+    if embedding_error is not None and not embedding_error <= tolerance.embedding:
+        return f"embedding differs by {embedding_error:.3g}, allowed is {tolerance.embedding:.3g}"
     return None if events_equal else "events differ"

@@ -22,6 +22,8 @@ from edge_audio.backends.base import (
     input_names,
     output_names,
     quiet_state,
+    scores_and_state,
+    with_embedding,
 )
 from edge_audio.backends.golden import replay
 from edge_audio.backends.registry import INSTALL_HINT, LITERT
@@ -54,12 +56,19 @@ class LitertBackend:
         return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        return scores_and_state(self.spec, self._run(frames, state))
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        return with_embedding(self.spec, self._run(frames, state))
+
+    def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         with self._lock:
             for view, value in zip(self._inputs, (frames, *state), strict=True):
                 view[...] = value
             self._interpreter.invoke()
-            scores, *next_state = [view.copy() for view in self._outputs]
-        return scores[0], tuple(next_state)
+            return [view.copy() for view in self._outputs]
 
 
 def open_litert(bundle: Bundle, n_threads: int = 1) -> Backend:

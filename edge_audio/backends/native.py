@@ -99,6 +99,9 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("ea_model_size", "ea_network_size", "ea_scratch_size"):
         getattr(library, name).restype = size
     library.ea_network_size.argtypes = library.ea_scratch_size.argtypes = (pointer,)
+    library.ea_embedding_dim.argtypes = (pointer,)
+    library.ea_step_embedding.argtypes = (pointer, pointer)
+    library.ea_step_embedding.restype = pointer
     library.ea_open.argtypes = (pointer, pointer, size)
     library.ea_log_mel.argtypes = (pointer, pointer, size, pointer, pointer)
     library.ea_begin.argtypes = (pointer, pointer, pointer, pointer)
@@ -137,13 +140,17 @@ class NativeBackend:
             raise BackendError(f"the engine cannot run {ENGINE_FILE}: {reason}")
         n_bytes = library.ea_network_size(address)
         state = TensorSpec(name="network", shape=(n_bytes,), dtype="int8")
-        self.spec = msgspec.structs.replace(spec, state=(state,))
+        embedding = TensorSpec(name="embedding", shape=(1, library.ea_embedding_dim(address)))
+        self.spec = msgspec.structs.replace(spec, state=(state,), embedding=embedding)
         self._network = _aligned(n_bytes).view(np.int8)
         self._frames = np.zeros(spec.frames.shape, np.float32)
         self._scores = np.zeros(spec.scores.shape[1], np.float32)
         self._scratch = _aligned(library.ea_scratch_size(address))
         buffers = (self._network, self._frames, self._scores, self._scratch)
         self._step_arguments = _addresses(self._model, *buffers)
+        self._embedding = _floats_at(
+            library.ea_step_embedding(address, self._scratch.ctypes.data), embedding.shape[1]
+        )
         library.ea_begin(*_addresses(self._model, self._network, self._scores, self._scratch))
         self._initial_state = (self._network.copy(),)
 
@@ -152,10 +159,20 @@ class NativeBackend:
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         with self._lock:
-            np.copyto(self._frames, frames)
-            np.copyto(self._network, state[0])
-            self._library.ea_step(*self._step_arguments)
+            self._run(frames, state)
             return self._scores.copy(), (self._network.copy(),)
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        with self._lock:
+            self._run(frames, state)
+            return self._scores.copy(), self._embedding.copy(), (self._network.copy(),)
+
+    def _run(self, frames: NDArray[np.float32], state: State) -> None:
+        np.copyto(self._frames, frames)
+        np.copyto(self._network, state[0])
+        self._library.ea_step(*self._step_arguments)
 
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: the frames of `frontend.log_mel` within
@@ -173,3 +190,10 @@ class NativeBackend:
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:
     """Addresses of arrays, which must outlive the call that they are passed to."""
     return tuple(ctypes.c_void_p(array.ctypes.data) for array in arrays)
+
+
+def _floats_at(address: int, n: int) -> NDArray[np.float32]:
+    """A view of n floats in memory that somebody else keeps."""
+    memory = (ctypes.c_char * (4 * n)).from_address(address)
+    view: NDArray[np.float32] = np.frombuffer(memory, np.float32)
+    return view

@@ -19,6 +19,8 @@ from edge_audio.backends.base import (
     input_names,
     output_names,
     quiet_state,
+    scores_and_state,
+    with_embedding,
 )
 from edge_audio.backends.registry import ONNX
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
@@ -51,9 +53,17 @@ class OnnxBackend:
         return copy_state(self._initial_state)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        return scores_and_state(self.spec, self._run(frames, state))
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        return with_embedding(self.spec, self._run(frames, state))
+
+    def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         feeds = dict(zip(self._input_names, (frames, *state), strict=True))
-        scores, *next_state = self._session.run(self._output_names, feeds)
-        return scores[0], tuple(next_state)
+        outputs: list[np.ndarray] = self._session.run(self._output_names, feeds)
+        return outputs
 
 
 def open_onnx(bundle: Bundle, n_threads: int = 1) -> OnnxBackend:

@@ -28,29 +28,33 @@ class Golden:
     """What the model said about one recording when it was exported.
 
     samples: int16[n]; frames: f32[n_frames, n_mels], all frames of the samples;
-    scores: f32[n_frames // frames_per_step, n_labels], one row per step.
+    scores: f32[n_frames // frames_per_step, n_labels], one row per step; embedding: f32[n_steps,
+    embedding_dim], None for a model that gives none.
     """
 
     samples: NDArray[np.int16]
     frames: NDArray[np.float32]
     scores: NDArray[np.float32]
+    embedding: NDArray[np.float32] | None = None
 
     def to_bytes(self) -> bytes:
         """The content of golden.npz."""
         file = io.BytesIO()
-        np.savez_compressed(file, samples=self.samples, frames=self.frames, scores=self.scores)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        np.savez_compressed(file, **{k: array for k, array in arrays.items() if array is not None})
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Golden:
-        """Raises BundleError unless it holds exactly the three arrays with their dtypes."""
+        """Raises BundleError unless it holds exactly these arrays with their dtypes."""
         try:
             return cls(**_read_arrays(content))
         except Exception as error:  # those of zipfile, zlib and numpy share no other base
             raise damaged(GOLDEN_NAME, error) from error
 
 
-_GOLDEN_ARRAYS = {"samples": ("int16", 1), "frames": ("float32", 2), "scores": ("float32", 2)}
+_REQUIRED = {"samples": ("int16", 1), "frames": ("float32", 2), "scores": ("float32", 2)}
+_ARRAYS = {**_REQUIRED, "embedding": ("float32", 2)}
 _GOLDEN_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack without a limit
 
 
@@ -58,23 +62,26 @@ def _read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
     if content.count(b"PK\1\2") > 16:  # starts each entry of the table of contents
         raise ValueError("it has too many members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        _check_members(archive.infolist())
-        return {name: _parse_npy(name, archive.read(f"{name}.npy")) for name in _GOLDEN_ARRAYS}
+        names = _array_names(archive.infolist())
+        return {name: _parse_npy(name, archive.read(f"{name}.npy")) for name in names}
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
+def _array_names(members: list[zipfile.ZipInfo]) -> list[str]:
+    """Of the arrays that are there. Raises ValueError where a member is none of them."""
     max_bytes = min(MAX_GOLDEN_BYTES, MAX_FILE_BYTES)
     if sum(member.file_size for member in members) > max_bytes:
         raise ValueError(f"it unpacks to more than {max_bytes} bytes")
-    if sorted(member.filename for member in members) != sorted(f"{x}.npy" for x in _GOLDEN_ARRAYS):
-        raise ValueError(f"it must hold {', '.join(_GOLDEN_ARRAYS)} and nothing else")
+    found = sorted(member.filename for member in members)
+    if found not in [sorted(f"{name}.npy" for name in names) for names in (_REQUIRED, _ARRAYS)]:
+        raise ValueError(f"it must hold {', '.join(_REQUIRED)}, perhaps embedding, nothing else")
     if not {member.compress_type for member in members} <= _GOLDEN_METHODS:
         raise ValueError("it is not compressed the way numpy does it")
+    return [name.removesuffix(".npy") for name in found]
 
 
 def _parse_npy(name: str, content: bytes) -> NDArray[Any]:
     """Like numpy.load, but memory is taken for what is there, not for what a header claims."""
-    dtype, n_dims = _GOLDEN_ARRAYS[name]
+    dtype, n_dims = _ARRAYS[name]
     file = io.BytesIO(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # about headers of Python 2, which is not one line
@@ -90,10 +97,14 @@ def _parse_npy(name: str, content: bytes) -> NDArray[Any]:
 def load_golden(bundle: Bundle) -> Golden:
     """The bundle's golden recording. BundleError if it is missing, damaged or another model's."""
     golden = Golden.from_bytes(bundle.read(GOLDEN_NAME))
-    n_mels, n_labels = bundle.manifest.model.frontend.n_mels, len(bundle.manifest.labels)
-    if (golden.frames.shape[1], golden.scores.shape[1]) != (n_mels, n_labels):
+    model = bundle.manifest.model
+    n_mels, n_labels = model.frontend.n_mels, len(bundle.manifest.labels)
+    embedding_dim = sum(tensor.shape[1] for tensor in model.embeddings)
+    found = 0 if golden.embedding is None else golden.embedding.shape[1]
+    sizes = golden.frames.shape[1], golden.scores.shape[1], found
+    if sizes != (n_mels, n_labels, embedding_dim):
         raise BundleError(
-            f"{bundle.path / GOLDEN_NAME} does not fit its manifest, which has {n_mels} mels and "
-            f"{n_labels} labels: export the bundle again"
+            f"{bundle.path / GOLDEN_NAME} does not fit its manifest, which has {n_mels} mels, "
+            f"{n_labels} labels and an embedding of {embedding_dim}: export the bundle again"
         )
     return golden

@@ -14,7 +14,7 @@ from edge_audio.bundle.spec import EventSpec, ModelSpec, Spec
 from edge_audio.errors import BundleError
 from edge_audio.support.text import CONTROL, check_name, one_line
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 OLDEST_SCHEMA_VERSION = 1  # its streams begin with zeros
 MANIFEST_NAME = "manifest.json"
 
@@ -35,11 +35,20 @@ class FileEntry(Spec, frozen=True):
             raise ValueError(f"n_bytes must be within 0 and {MAX_FILE_BYTES}")
 
 
+EMBEDDING_BOUND = 6.0
+"""No value of an embedding is larger: activations of students saturate there."""
+
+
 class Tolerance(Spec, frozen=True):
     """Largest absolute difference allowed when the golden is replayed."""
 
     frames: float
     scores: float
+
+    @property
+    def embedding(self) -> float:
+        """That of the scores, which reach 1, for values that reach EMBEDDING_BOUND."""
+        return EMBEDDING_BOUND * self.scores
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.frames < np.inf and 0.0 <= self.scores < np.inf):
@@ -109,8 +118,15 @@ def _check_model(model: ModelSpec, n_labels: int) -> None:
     states = [tensor.name for tensor in model.state]
     if len({model.frames.name, *states}) != 1 + len(states):
         raise ValueError("input tensor names must be unique")
-    if model.scores.name in {f"{name}_next" for name in states}:
-        raise ValueError(f"tensor name {model.scores.name!r} is that of a next state too")
+    for tensor in model.embeddings:
+        if len(tensor.shape) != 2 or tensor.shape[0] != 1:
+            raise ValueError(f"tensor {tensor.name!r} must have shape (1, embedding_dim)")
+    outputs = [tensor.name for tensor in (model.scores, *model.embeddings)]
+    for name in outputs:
+        if name in {f"{state}_next" for state in states}:
+            raise ValueError(f"tensor name {name!r} is that of a next state too")
+    if len(set(outputs)) != len(outputs):
+        raise ValueError("output tensor names must be unique")
 
 
 class _Schema(msgspec.Struct):

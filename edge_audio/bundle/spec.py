@@ -107,6 +107,8 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
     input: "frames", or "samples" where the front end is part of the graph.
     frames: the input, [1, frames_per_step, n_mels]; or [1, step_samples] samples in [-1, 1].
     scores: output [1, n_labels], probabilities in [0, 1], independent per label.
+    embedding: output [1, embedding_dim], the last hidden layer, of which the head makes the scores;
+        None where the graph does not give it, as those of older bundles.
     state: tensors carried between steps. The graph returns the successor of state `name` under
         the name `name + "_next"`.
     quiet_steps: a stream begins with the state that so many steps of digital silence leave of
@@ -122,6 +124,7 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
     frames: TensorSpec
     scores: TensorSpec
     state: tuple[TensorSpec, ...]
+    embedding: TensorSpec | None = None
     quiet_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -131,13 +134,19 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
             raise ValueError(f"need 1 <= frames_per_step <= {MAX_FRAMES_PER_STEP}")
         if not _is_amount(self.latency_ms):
             raise ValueError("latency_ms must be finite and not negative")
-        for tensor in (self.frames, self.scores, *self.state):
+        floats = (self.frames, self.scores, *self.embeddings)
+        for tensor in (*floats, *self.state):
             _check_tensor(tensor)
-        for tensor in (self.frames, self.scores):
+        for tensor in floats:
             if tensor.dtype != "float32":
                 raise ValueError(f"tensor {tensor.name!r} must be float32")
         if sum(math.prod(tensor.shape) for tensor in self.state) > MAX_STATE_ELEMENTS:
             raise ValueError(f"the state must have at most {MAX_STATE_ELEMENTS} elements in all")
+
+    @property
+    def embeddings(self) -> tuple[TensorSpec, ...]:
+        """The embedding, if the graph gives one."""
+        return () if self.embedding is None else (self.embedding,)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from edge_audio.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     MAX_REASON_CHARS,
+    SCHEMA_VERSION,
     FileEntry,
     Manifest,
     decode_manifest,
@@ -117,7 +118,7 @@ def _with_files(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
             name: FileEntry(sha256=_sha256(content), n_bytes=len(content))
             for name, content in files.items()
         }
-        return msgspec.structs.replace(manifest, files=entries)
+        return msgspec.structs.replace(manifest, schema_version=SCHEMA_VERSION, files=entries)
     except ValueError as error:
         raise BundleError(f"cannot write bundle {manifest.name}: {error}") from error
 

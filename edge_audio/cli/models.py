@@ -206,7 +206,7 @@ def step_lines(model: ModelSpec) -> list[str]:
         f"{frontend.n_mels} mels from {frontend.sample_rate_hz} Hz",
         f"latency {model.latency_ms:g} ms",
         f"in     {tensor(model.frames)}",
-        f"out    {tensor(model.scores)}",
+        *(f"out    {tensor(t)}" for t in (model.scores, *model.embeddings)),
         *(f"state  {tensor(t)}" for t in model.state),
         f"state in all {n_state_bytes(model):,} bytes",
         f"a stream begins behind {model.quiet_steps} steps of silence",

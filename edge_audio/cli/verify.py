@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
+from edge_audio.backends.golden import VerifyResults
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.cli.compare import recording
@@ -38,9 +39,9 @@ from edge_audio.tagging.verify import verify_bundle
 def verify(model: str, backend: str, audio: Path | None) -> None:
     """Check a model's files and replay its golden recording.
 
-    Every file must have the size and SHA-256 of the manifest; frames, scores and events must
-    come out as they did where the model was made, within the manifest's tolerance. MODEL is a
-    shipped name or the folder of a bundle. The exit code is 1 where anything differs.
+    Every file must have the size and SHA-256 of the manifest; frames, scores, embedding and
+    events must come out as they did where the model was made, within the manifest's tolerance.
+    MODEL is a shipped name or the folder of a bundle. The exit code is 1 where anything differs.
 
     \b
     edge-audio verify tiny-int8
@@ -55,16 +56,23 @@ def verify(model: str, backend: str, audio: Path | None) -> None:
         )
     if audio is not None:
         check_can_compare(names, backend)
-    table = Table("backend", "steps", "frames off by", "scores off by", "result", box=None)
     results = [verify_bundle(bundle, name) for name in names]
-    for one in results:
-        errors = (f"{one.frames_error:.1e}", f"{one.scores_error:.1e}")
-        table.add_row(one.backend, str(one.n_steps), *errors, one.failure or "ok")
-    plain_console().print(table)
+    plain_console().print(replay_table(results))
     if not all(one.ok for one in results):
         raise SystemExit(1)
     if audio is not None and not agree_on(audio, bundle, names):
         raise SystemExit(1)
+
+
+def replay_table(results: Sequence[VerifyResults]) -> Table:
+    """One row each; the embedding has a column where it was compared."""
+    has_embedding = any(one.embedding_error is not None for one in results)
+    parts = ("frames", "scores", "embedding") if has_embedding else ("frames", "scores")
+    table = Table("backend", "steps", *(f"{x} off by" for x in parts), "result", box=None)
+    for one in results:
+        errors = [f"{getattr(one, f'{part}_error'):.1e}" for part in parts]
+        table.add_row(one.backend, str(one.n_steps), *errors, one.failure or "ok")
+    return table
 
 
 def check_can_compare(names: Sequence[str], backend: str) -> None:

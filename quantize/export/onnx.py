@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge_audio.backends.base import output_names
 from edge_audio.errors import EdgeAudioError
 from quantize.export.refusal import refusing
 from quantize.graph.int8 import MAX_INT8, quantize_weight
@@ -31,7 +32,7 @@ def export_onnx(graph: StepGraph, scheme: Scheme) -> bytes:
             (frames,),
             kwargs=inputs,
             input_names=[graph.spec.frames.name, *inputs],
-            output_names=[graph.spec.scores.name, *(f"{name}_next" for name in inputs)],
+            output_names=output_names(graph.spec),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,16 +27,38 @@ def step_blocks(spec: ModelSpec, rows: FloatArray) -> Iterator[FloatArray]:
         yield np.ascontiguousarray(rows[None, start : start + n_rows])
 
 
-def eager_scores(graph: StepGraph, rows: FloatArray) -> FloatArray:
-    """`input_rows` -> scores [n_steps, n_labels] of the PyTorch step."""
+class Outputs(NamedTuple):
+    """scores f32[n_steps, n_labels]; embedding f32[n_steps, embedding_dim]."""
+
+    scores: FloatArray
+    embedding: FloatArray
+
+
+def eager_outputs(graph: StepGraph, rows: FloatArray) -> Outputs:
+    """`input_rows` -> what the PyTorch step gives."""
     state = initial_state(graph)
-    scores = []
+    steps = []
     with torch.inference_mode():
         for block in step_blocks(graph.spec, rows):
             outputs = graph(torch.from_numpy(block), **state)
-            scores.append(outputs["scores"][0].numpy())
+            steps.append([outputs[name][0].numpy() for name in Outputs._fields])
             state = {name: outputs[f"{name}_next"] for name in state}
-    return np.stack(scores)
+    return Outputs(*map(np.stack, zip(*steps, strict=True)))
+
+
+def eager_scores(graph: StepGraph, rows: FloatArray) -> FloatArray:
+    """`input_rows` -> scores [n_steps, n_labels] of the PyTorch step."""
+    return eager_outputs(graph, rows).scores
+
+
+def backend_outputs(backend: Backend, rows: FloatArray) -> Outputs:
+    """`input_rows` -> what an exported model gives. BundleError if it gives no embedding."""
+    state = backend.initial_state()
+    steps = []
+    for block in step_blocks(backend.spec, rows):
+        scores, embedding, state = backend.embed(block, state)
+        steps.append((scores, embedding))
+    return Outputs(*map(np.stack, zip(*steps, strict=True)))
 
 
 def backend_scores(backend: Backend, rows: FloatArray) -> FloatArray:

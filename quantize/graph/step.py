@@ -22,7 +22,7 @@ TORCH_DTYPES = {"float32": torch.float32, "int16": torch.int16, "int8": torch.in
 
 
 class StepGraph(nn.Module):
-    """frames and state by name -> {"scores": ..., state name + "_next": ...}."""
+    """frames and state by name -> {"scores": ..., state name + "_next": ..., "embedding": ...}."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class StepGraph(nn.Module):
         return {
             "scores": torch.sigmoid(output.logits),
             **{f"{name}_next": self._keep(name, value) for name, value in named},
+            "embedding": output.embedding,
         }
 
     def _read(self, name: str, value: Tensor) -> Tensor:

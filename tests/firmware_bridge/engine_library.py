@@ -84,6 +84,9 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ea_flush": (ctypes.c_int, (pointer, pointer, size, pointer)),
         "ea_reset": (None, (pointer,)),
         "ea_scores": (pointer, (pointer,)),
+        "ea_embedding": (pointer, (pointer,)),
+        "ea_embedding_dim": (word, (pointer,)),
+        "ea_step_embedding": (pointer, (pointer, pointer)),
         "ea_n_steps": (ctypes.c_uint64, (pointer,)),
         "ea_n_samples": (ctypes.c_uint64, (pointer,)),
         "ea_set_threshold": (ctypes.c_int, (pointer, word, real, real)),
@@ -188,6 +191,13 @@ class Stream:
         """f32[n_labels], a copy."""
         content = ctypes.string_at(self.library.ea_scores(self.handle), 4 * self.model.n_labels)
         return np.frombuffer(content, np.float32)
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """f32[embedding_dim], None where there is none."""
+        address = self.library.ea_embedding(self.handle)
+        n = self.library.ea_embedding_dim(self.model.address)
+        return np.frombuffer(ctypes.string_at(address, 4 * n), np.float32) if address else None
 
     @property
     def n_steps(self) -> int:

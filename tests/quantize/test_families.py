@@ -1,4 +1,5 @@
-"""Every family of students, in every scheme, on every runtime: scores and state as in PyTorch.
+"""Every family of students, in every scheme, on every runtime: scores, embedding and state as in
+PyTorch.
 
 One student with a block of each family stands for all of them, because each export takes seconds.
 What it hears is real: 10,000 frames, and for the equality of events ten minutes.
@@ -22,13 +23,14 @@ from edge_audio.backends import BACKEND_NAMES, Backend
 from edge_audio.backends.executorch import ExecutorchBackend, load_shim
 from edge_audio.backends.litert import LitertBackend
 from edge_audio.backends.onnx import OnnxBackend
+from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, Threshold
 from edge_audio.errors import EdgeAudioError
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
 from quantize.export import export
-from quantize.graph.parity import eager_scores, step_blocks
+from quantize.graph.parity import Outputs, eager_scores, step_blocks
 from quantize.graph.prepare import prepare
 from quantize.graph.step import StepGraph, initial_state
 from quantize.schemes import SCHEMES
@@ -84,18 +86,20 @@ def frames(data_dir: Path) -> FloatArray:
     return normed
 
 
-def run(backend: Backend, rows: FloatArray) -> tuple[FloatArray, list[np.ndarray]]:
-    """Scores [T, n], and every state tensor [n_moments, ...] at some moments, the last step among
-    them: what rounding leaves between two runtimes differs from one moment to the next."""
+def run(backend: Backend, rows: FloatArray) -> tuple[Outputs, list[np.ndarray]]:
+    """Scores [T, n] and embedding [T, E], and every state tensor [n_moments, ...] at some moments,
+    the last step among them: what rounding leaves between two runtimes differs from one moment to
+    the next."""
     state = backend.initial_state()
-    scores, moments = [], []
+    steps, moments = [], []
     blocks = list(step_blocks(backend.spec, rows))
     for number, block in enumerate(blocks, start=1):
-        row, state = backend.step(block, state)
-        scores.append(row)
+        *outputs, state = backend.embed(block, state)
+        steps.append(outputs)
         if number * N_MOMENTS // len(blocks) > (number - 1) * N_MOMENTS // len(blocks):
             moments.append([np.array(tensor) for tensor in state])
-    return np.stack(scores), [np.stack(tensor) for tensor in zip(*moments, strict=True)]
+    outputs = Outputs(*map(np.stack, zip(*steps, strict=True)))
+    return outputs, [np.stack(tensor) for tensor in zip(*moments, strict=True)]
 
 
 class EagerBackend:
@@ -109,25 +113,26 @@ class EagerBackend:
     def initial_state(self) -> list[np.ndarray]:
         return [tensor.numpy() for tensor in initial_state(self._graph).values()]
 
-    def step(
+    def embed(
         self, frames: FloatArray, state: Sequence[np.ndarray]
-    ) -> tuple[FloatArray, list[np.ndarray]]:
+    ) -> tuple[FloatArray, FloatArray, list[np.ndarray]]:
         names = [tensor.name for tensor in self.spec.state]
         tensors = {name: torch.from_numpy(x) for name, x in zip(names, state, strict=True)}
         with torch.inference_mode():
             outputs = self._graph(torch.from_numpy(frames), **tensors)
-        return outputs["scores"][0].numpy(), [outputs[f"{name}_next"].numpy() for name in names]
+        scores, embedding = (outputs[name][0].numpy() for name in Outputs._fields)
+        return scores, embedding, [outputs[f"{name}_next"].numpy() for name in names]
 
 
-InPyTorch = Callable[[str], tuple[FloatArray, list[np.ndarray]]]
+InPyTorch = Callable[[str], tuple[Outputs, list[np.ndarray]]]
 
 
 @pytest.fixture(scope="module")
 def in_pytorch(frames: FloatArray) -> InPyTorch:
-    """Scheme -> scores and states of 10,000 frames, computed once for all runtimes."""
+    """Scheme -> outputs and states of 10,000 frames, computed once for all runtimes."""
 
     @lru_cache
-    def compute(scheme: str) -> tuple[FloatArray, list[np.ndarray]]:
+    def compute(scheme: str) -> tuple[Outputs, list[np.ndarray]]:
         return run(EagerBackend(graph_of(scheme)), frames[:N_FRAMES])  # type: ignore[arg-type]
 
     return compute
@@ -135,16 +140,18 @@ def in_pytorch(frames: FloatArray) -> InPyTorch:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_scores_and_state_follow_pytorch_over_10000_frames(
+def test_scores_embedding_and_state_follow_pytorch_over_10000_frames(
     scheme: str, runtime: str, frames: FloatArray, in_pytorch: InPyTorch
 ) -> None:
     graph, (expected, expected_state) = graph_of(scheme), in_pytorch(scheme)
-    assert expected.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
-    scores, state = run(open_scheme(scheme, runtime), frames[:N_FRAMES])
-    error = np.abs(scores - expected)
-    assert error.mean() < MEAN_ERROR.get(scheme, STATIC_MEAN_ERROR)
-    if scheme in SAME_EVENTS:
-        assert error.max() <= SCHEMES[scheme].tolerance.scores
+    assert expected.scores.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
+    assert expected.embedding.std(0).mean() > 0.05
+    found, state = run(open_scheme(scheme, runtime), frames[:N_FRAMES])
+    for part, reach in (("scores", 1.0), ("embedding", EMBEDDING_BOUND)):
+        error = np.abs(getattr(found, part) - getattr(expected, part))
+        assert error.mean() < reach * MEAN_ERROR.get(scheme, STATIC_MEAN_ERROR), part
+        if scheme in SAME_EVENTS:
+            assert error.max() <= getattr(SCHEMES[scheme].tolerance, part), part
     for tensor, a, b in zip(graph.spec.state, state, expected_state, strict=True):
         assert a.dtype == b.dtype == tensor.dtype
         size = float(np.linalg.norm(b.astype(float)))
@@ -172,7 +179,7 @@ def timeline(scores: FloatArray, thresholds: FloatArray) -> list[Event]:
 def test_events_are_equal_on_every_runtime_over_ten_minutes(
     scheme: str, frames: FloatArray
 ) -> None:
-    scores = [run(open_scheme(scheme, runtime), frames)[0] for runtime in RUNTIMES]
+    scores = [run(open_scheme(scheme, runtime), frames)[0].scores for runtime in RUNTIMES]
     thresholds = np.quantile(scores[0], 0.9, axis=0)
     first, *others = (
         [(event.kind, event.label, event.time_s) for event in timeline(rows, thresholds)]

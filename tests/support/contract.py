@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edge_audio.backends import Backend, State
 from edge_audio.backends.base import silence, zero_state
+from edge_audio.bundle.manifest import EMBEDDING_BOUND
+from edge_audio.errors import BundleError
 
 
 def check_backend(backend: Backend, n_steps: int = 20, seed: int = 0) -> None:
@@ -16,6 +19,7 @@ def check_backend(backend: Backend, n_steps: int = 20, seed: int = 0) -> None:
     _check_outputs_owned(backend, streams[0])
     _check_fresh_start_repeats(backend, streams[0])
     _check_streams_do_not_mix(backend, *streams)
+    _check_embedding(backend, streams[0])
 
 
 def _random_frames(backend: Backend, n_steps: int, seed: int) -> np.ndarray:
@@ -91,6 +95,28 @@ def _check_streams_do_not_mix(backend: Backend, a: np.ndarray, b: np.ndarray) ->
             together[i].append(scores)
     for i in range(2):
         np.testing.assert_array_equal(np.stack(together[i]), alone[i])
+
+
+def _check_embedding(backend: Backend, stream: np.ndarray) -> None:
+    """`embed` takes the same step as `step`; without an embedding it says what to do."""
+    state = backend.initial_state()
+    if backend.spec.embedding is None:
+        with pytest.raises(BundleError, match=r"no embedding: use --backend native, .* or export"):
+            backend.embed(stream[0], state)
+        return
+    found = []
+    for frames in stream:
+        expected, expected_state = backend.step(frames, state)
+        scores, embedding, state = backend.embed(frames, state)
+        np.testing.assert_array_equal(scores, expected)
+        _assert_states_equal(state, expected_state)
+        found.append((embedding, embedding.copy()))
+    for embedding, then in found:
+        np.testing.assert_array_equal(embedding, then)
+        assert embedding.dtype == np.float32
+        assert embedding.shape == (backend.spec.embedding.shape[1],)
+        assert np.abs(embedding).max() <= EMBEDDING_BOUND
+    assert not np.array_equal(found[0][0], found[-1][0]), "the embedding never changes"
 
 
 def _run(backend: Backend, stream: np.ndarray) -> np.ndarray:

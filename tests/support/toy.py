@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import State, zero_state
+from edge_audio.backends.base import State, require_embedding, zero_state
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.manifest import Manifest, Tolerance
 from edge_audio.bundle.spec import EventSpec, FrontendSpec, ModelSpec, TensorSpec, Threshold
@@ -87,6 +87,10 @@ class NumpyBackend:
         logits = 4.0 * fast + 2.0 * slow.reshape(1, N_LABELS) + 0.5 * motion + 2.0
         scores = 1.0 / (1.0 + np.exp(-logits))
         return scores[0].astype(np.float32), (fast, slow, frames[:, -1, :].copy(), previous.copy())
+
+    def embed(self, frames: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, State]:
+        require_embedding(self.spec)  # there is no hidden layer
+        raise AssertionError
 
 
 def noise(n_samples: int, seed: int = 0) -> NDArray[np.int16]:

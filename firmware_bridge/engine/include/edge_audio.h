@@ -89,6 +89,12 @@ void ea_reset(ea_stream *stream);
 /* [ea_n_labels] probabilities after the latest step; zeros before the first. */
 const float *ea_scores(const ea_stream *stream);
 
+/* [ea_embedding_dim] The last hidden layer, of which the head made the scores of the latest step.
+ * It lies in working memory: a null pointer before the first step, and once the next one was begun.
+ * To have that of every step, push up to the end of each: ea_step_samples at a time, behind the
+ * window - hop samples that the first one needs more, which are 240 in the shipped models. */
+const float *ea_embedding(const ea_stream *stream);
+
 /* Steps taken and samples heard since the start of the stream. */
 uint64_t ea_n_steps(const ea_stream *stream);
 uint64_t ea_n_samples(const ea_stream *stream);
@@ -100,6 +106,7 @@ ea_status ea_threshold(const ea_stream *stream, uint32_t label, float *on, float
 
 /* Facts of a model. ea_label: UTF-8; a null pointer beyond the last one. */
 uint32_t ea_n_labels(const ea_model *model);
+uint32_t ea_embedding_dim(const ea_model *model);
 const char *ea_label(const ea_model *model, uint32_t label);
 uint32_t ea_sample_rate_hz(const ea_model *model);
 uint32_t ea_step_samples(const ea_model *model);
@@ -119,6 +126,10 @@ void ea_begin(const ea_model *model, void *network, float *scores, void *scratch
 /* frames [frames_per_step][n_mels] -> scores [n_labels]; `network` is changed. */
 void ea_step(const ea_model *model, void *network, const float *frames, float *scores,
              void *scratch);
+
+/* [ea_embedding_dim] where ea_step leaves the embedding: within `scratch`, until that is used for
+ * something else. */
+const float *ea_step_embedding(const ea_model *model, const void *scratch);
 
 size_t ea_network_size(const ea_model *model);
 size_t ea_scratch_size(const ea_model *model);

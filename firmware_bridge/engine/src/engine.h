@@ -62,6 +62,8 @@ uint32_t ea_mixer_scratch_bytes(const ea_model *model, const ea_block *block);
 void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *token, float *scores,
                       float *scratch);
 uint32_t ea_network_scratch_bytes(const ea_model *model);
+/* What the head reads, in floats from the begin of that scratch memory. */
+uint32_t ea_embedding_offset(const ea_model *model);
 
 /* step.c: frames [batch][n_mels], which lie at the end of the scratch memory. */
 float *ea_frames(const ea_model *model, void *scratch);

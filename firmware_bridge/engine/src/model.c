@@ -366,6 +366,7 @@ EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
 }
 
 uint32_t ea_n_labels(const ea_model *model) { return model->n_labels; }
+uint32_t ea_embedding_dim(const ea_model *model) { return model->embedding_dim; }
 uint32_t ea_sample_rate_hz(const ea_model *model) { return model->sample_rate_hz; }
 uint32_t ea_step_samples(const ea_model *model) { return model->frames_per_step * model->hop; }
 uint32_t ea_image_crc32(const ea_model *model) { return model->crc32; }

@@ -47,9 +47,11 @@ static void apply_block(const ea_model *model, const ea_block *block, uint8_t *n
     for (d = 0; d < model->channels; d++) x[d] += z[d] * gate[d];
 }
 
+uint32_t ea_embedding_offset(const ea_model *model) { return 2 * model->channels; }
+
 void ea_apply_network(const ea_model *model, uint8_t *network, const int16_t *token, float *scores,
                       float *scratch) {
-    float *x = scratch, *u = x + model->channels, *e = u + model->channels;
+    float *x = scratch, *u = x + model->channels, *e = x + ea_embedding_offset(model);
     int16_t *q = (int16_t *)(void *)(e + model->embedding_dim);
     uint32_t bits = model->convs[model->n_convs - 1].out_bits, i;
     ea_apply_integers(&model->project, token, ea_power_of_two(-(int32_t)bits), x);

@@ -74,6 +74,11 @@ void ea_step(const ea_model *model, void *network, const float *frames, float *s
         (void)ea_hear_frame(model, network, frames + i * model->n_mels, scores, scratch);
 }
 
+const float *ea_step_embedding(const ea_model *model, const void *scratch) {
+    const uint8_t *network = (const uint8_t *)scratch + stem_scratch(model);
+    return (const float *)(const void *)network + ea_embedding_offset(model);
+}
+
 size_t ea_network_size(const ea_model *model) { return model ? model->network_bytes : 0; }
 size_t ea_scratch_size(const ea_model *model) { return model ? model->scratch_bytes : 0; }
 size_t ea_model_size(void) { return sizeof(ea_model); }

@@ -255,6 +255,15 @@ EA_COLD ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity,
 }
 
 const float *ea_scores(const ea_stream *stream) { return stream->scores; }
+const float *ea_embedding(const ea_stream *stream) {
+    const ea_model *model = stream->model;
+    uint64_t n_steps = stream->n_steps;
+    uint64_t n_heard = stream->n_samples - stream->n_waiting; /* whose frames are all made */
+    if (n_steps == 0) return 0;
+    if (!stream->is_ending && n_heard > n_steps * ea_step_samples(model)) return 0;
+    return ea_step_embedding(model, stream->scratch);
+}
+
 uint64_t ea_n_steps(const ea_stream *stream) { return stream->n_steps; }
 uint64_t ea_n_samples(const ea_stream *stream) { return stream->n_samples; }
 

@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from edge_audio.backends import State
-from edge_audio.backends.base import zero_state
+from edge_audio.backends.base import require_embedding, zero_state
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.bundle.store import Bundle, load_bundle
@@ -106,6 +106,15 @@ class DeafBackend:
         assert np.isfinite(frames).all()
         assert frames.shape == self.spec.frames.shape
         return np.zeros(self.spec.scores.shape[1], np.float32), state
+
+    def embed(self, frames: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, State]:
+        require_embedding(self.spec)
+        assert self.spec.embedding is not None
+        return (
+            self.step(frames, state)[0],
+            np.zeros(self.spec.embedding.shape[1], np.float32),
+            state,
+        )
 
 
 def assert_consistent(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ refused in one line that names it, at little cost."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,11 @@ def label(text: str) -> Edit:
     return lambda m: m["labels"].__setitem__(11, text)
 
 
+def embedding(**changes: Any) -> Edit:
+    tensor = {"name": "embedding", "shape": [1, 4], "dtype": "float32"}
+    return lambda m: m["model"].update(embedding=tensor | changes)
+
+
 REFUSED: dict[str, tuple[Edit, str]] = {
     "giant shape": (shape(0, [1, 2**40]), "at most 4194304 elements"),
     "giant in all": (shape(0, [2**22]), "at most 4194304 elements"),
@@ -54,6 +60,10 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         lambda m: m["model"]["scores"].update(name="fast_next"),
         "'fast_next' is that of a next state too",
     ),
+    "embedding of other dimensions": (embedding(shape=[4]), r"shape \(1, embedding_dim\)"),
+    "embedding int8": (embedding(dtype="int8"), "'embedding' must be float32"),
+    "embedding as scores": (embedding(name="scores"), "output tensor names must be unique"),
+    "embedding as state": (embedding(name="slow_next"), "is that of a next state too"),
     "rate beyond floats": (frontend(sample_rate_hz=10**400), "sample_rate_hz <= 384000"),
     "rate zero": (frontend(sample_rate_hz=0), "sample_rate_hz"),
     "giant transform": (frontend(fft_size=2**30), "fft_size <= 8192"),

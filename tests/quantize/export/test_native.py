@@ -13,18 +13,19 @@ import torch
 from torch import nn
 
 from edge_audio.backends.native import NativeBackend, is_available, load_engine
+from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType, Weights, build_image
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.build import ENGINE_TOLERANCE, engine_error
+from quantize.build import ENGINE_TOLERANCE, engine_error, engine_tolerance
 from quantize.export import export
 from quantize.export.native import input_bits
 from quantize.export.runtimes import runtimes_for
 from quantize.graph.int8 import quantize_weight
-from quantize.graph.parity import backend_scores, eager_scores
+from quantize.graph.parity import Outputs, backend_outputs, eager_outputs
 from quantize.schemes import SCHEMES
 from tests.quantize.native_export import (
     HELD,
@@ -59,30 +60,40 @@ def require_compiler() -> None:
         pytest.skip("needs a C compiler: apt-get install gcc")
 
 
-def native_scores(
+def native_outputs(
     bundle: Bundle, rows: FloatArray, state: StateType = "float", labels: Labels = ()
-) -> FloatArray:
-    """Scores [n_steps, n_labels] of the engine."""
+) -> Outputs:
+    """Scores [n_steps, n_labels] and embedding [n_steps, embedding_dim] of the engine."""
     require_compiler()
     spec = bundle.manifest.model
     n_labels = len(labels) or spec.scores.shape[1]
     scores = msgspec.structs.replace(spec.scores, shape=(1, n_labels))
     spec = msgspec.structs.replace(spec, scores=scores)
     backend = NativeBackend(spec, build_image(bundle, labels, state), load_engine())
-    return backend_scores(backend, rows)
+    return backend_outputs(backend, rows)
+
+
+def native_scores(bundle: Bundle, rows: FloatArray, labels: Labels = ()) -> FloatArray:
+    return native_outputs(bundle, rows, labels=labels).scores
 
 
 @pytest.mark.parametrize("state", ["float", "int16"])
 @pytest.mark.parametrize("family", [*CONFIGS, MIXED])
-def test_the_engine_gives_the_scores_of_pytorch(save: Save, family: str, state: StateType) -> None:
+def test_the_engine_gives_the_scores_and_embedding_of_pytorch(
+    save: Save, family: str, state: StateType
+) -> None:
     graph = graph_of(family)
     rows = heard_frames(N_STEPS)
-    expected = eager_scores(graph, rows)
-    assert expected.std(0).mean() > 0.05, "scores hardly move: equality would mean nothing"
-    found = native_scores(save(family), rows, state)
-    by_step = np.abs(found - expected).max(1)
-    assert engine_error(graph.student, by_step) <= ENGINE_TOLERANCE
-    assert np.abs(found - expected).mean() < 2e-4
+    expected = eager_outputs(graph, rows)
+    found = native_outputs(save(family), rows, state)
+    tolerance = engine_tolerance(SCHEMES["weight-only"].tolerance)
+    for part, reach in (("scores", 1.0), ("embedding", EMBEDDING_BOUND)):
+        values = getattr(expected, part)
+        assert values.std(0).mean() > 0.05, "it hardly moves: equality would mean nothing"
+        error = np.abs(getattr(found, part) - values)
+        assert engine_error(graph.student, error.max(1)) <= getattr(tolerance, part)
+        assert error.mean() < 2e-4 * reach
+    assert tolerance.scores == ENGINE_TOLERANCE
 
 
 def test_frames_beyond_what_audio_gives_are_clipped(save: Save) -> None:
@@ -164,6 +175,15 @@ def test_the_same_student_gives_the_same_bytes_and_stays_as_it_was() -> None:
     after = graph.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_engine_gives_the_embedding_of_a_bundle_whose_graphs_give_none(save: Save) -> None:
+    bundle = save(MIXED)
+    rows = heard_frames(20)
+    model = msgspec.structs.replace(bundle.manifest.model, embedding=None)
+    older = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, model=model))
+    found, expected = (native_outputs(one, rows) for one in (older, bundle))
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
 
 
 @pytest.mark.parametrize("kept", [("L3",), ("L19", "L0", "L7"), ("L1", "L2", "L3", "L4", "L5")])

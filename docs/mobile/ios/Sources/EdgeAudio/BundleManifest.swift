@@ -50,6 +50,9 @@ public struct ModelSpec: Decodable {
     public let scores: TensorSpec
     public let state: [TensorSpec]
 
+    /// Which graphs older than schema version 3 do not give.
+    public let embedding: TensorSpec?
+
     /// Absent from manifests older than this choice, which all take frames.
     let inputKind: String?
 
@@ -65,7 +68,9 @@ public struct ModelSpec: Decodable {
     /// In the order in which ExecuTorch takes and gives them.
     public var inputs: [TensorSpec] { [input] + state }
 
-    public var outputNames: [String] { [scores.name] + state.map(Self.nextName) }
+    public var outputNames: [String] {
+        [scores.name] + state.map(Self.nextName) + (embedding.map { [$0.name] } ?? [])
+    }
 
     /// What the graph calls the successor of a state.
     static func nextName(_ state: TensorSpec) -> String { "\(state.name)_next" }
@@ -77,6 +82,7 @@ public struct ModelSpec: Decodable {
         case input = "frames"
         case scores = "scores"
         case state = "state"
+        case embedding = "embedding"
         case inputKind = "input"
         case quietSteps = "quiet_steps"
     }
@@ -122,7 +128,7 @@ public struct FileEntry: Decodable {
 /// The part of manifest.json that an app needs.
 public struct Manifest: Decodable {
     static let fileName = "manifest.json"
-    static let schemaVersion = 2
+    static let schemaVersion = 3
 
     public let name: String
     public let labels: [String]

@@ -44,7 +44,7 @@ public final class ExecutorchStepModel: StepModel {
             throw BundleError("\(Self.fileName) gave \(outputs.count) tensors: export it again")
         }
         try scores.withUnsafeMutableBufferPointer { try copyOutput(outputs[0], to: $0) }
-        for i in 1..<outputs.count {
+        for i in 1..<buffers.count {
             try copyOutput(outputs[i], to: buffers[i])
         }
     }

@@ -46,7 +46,7 @@ class ExecutorchStepModel(private val spec: ModelSpec, file: File) : StepModel {
         check(outputs.size == spec.outputs.size) { "$MODEL_FILE_NAME gave ${outputs.size} tensors" }
         outputs[0].copyInto(this.scores)
         this.scores.get(scores)
-        for (i in 1 until outputs.size) outputs[i].copyInto(views[i])
+        for (i in 1 until views.size) outputs[i].copyInto(views[i])
     }
 
     override fun close() {

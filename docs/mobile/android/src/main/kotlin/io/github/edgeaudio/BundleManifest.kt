@@ -53,6 +53,7 @@ data class ModelSpec(
     val input: TensorSpec,
     val scores: TensorSpec,
     val state: List<TensorSpec>,
+    val embedding: TensorSpec?, // which graphs older than schema version 3 do not give
     val quietSteps: Int, // of silence, which a stream begins behind
 ) {
     val stepSamples: Int = framesPerStep * frontend.hopSamples
@@ -60,7 +61,8 @@ data class ModelSpec(
 
     /** In the order in which ExecuTorch takes and gives them. */
     val inputs: List<TensorSpec> = listOf(input) + state
-    val outputs: List<TensorSpec> = listOf(scores) + state.map { it.copy(name = nextName(it)) }
+    val outputs: List<TensorSpec> =
+        listOf(scores) + state.map { it.copy(name = nextName(it)) } + listOfNotNull(embedding)
 
     companion object {
         const val SAMPLES = "samples"
@@ -77,6 +79,7 @@ data class ModelSpec(
                 input = TensorSpec.from(json.getJSONObject("frames")),
                 scores = TensorSpec.from(json.getJSONObject("scores")),
                 state = json.getJSONArray("state").toObjects().map { TensorSpec.from(it) },
+                embedding = json.optJSONObject("embedding")?.let { TensorSpec.from(it) },
                 quietSteps = json.optInt("quiet_steps"), // 0 where a manifest is older than these
             )
         }
@@ -133,7 +136,7 @@ data class Manifest(
 ) {
     companion object {
         const val FILE_NAME = "manifest.json"
-        const val SCHEMA_VERSION = 2
+        const val SCHEMA_VERSION = 3
 
         /** Throws BundleException or, for a damaged file, org.json.JSONException. */
         fun parse(text: String): Manifest {
