@@ -148,9 +148,9 @@ class NativeBackend:
         self._scratch = _aligned(library.ea_scratch_size(address))
         buffers = (self._network, self._frames, self._scores, self._scratch)
         self._step_arguments = _addresses(self._model, *buffers)
-        self._embedding = _floats_at(
-            library.ea_step_embedding(address, self._scratch.ctypes.data), embedding.shape[1]
-        )
+        scratch = self._scratch.ctypes.data
+        start = library.ea_step_embedding(address, scratch) - scratch
+        self._embedding = self._scratch[start:][: 4 * embedding.shape[1]].view(np.float32)
         library.ea_begin(*_addresses(self._model, self._network, self._scores, self._scratch))
         self._initial_state = (self._network.copy(),)
 
@@ -190,10 +190,3 @@ class NativeBackend:
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:
     """Addresses of arrays, which must outlive the call that they are passed to."""
     return tuple(ctypes.c_void_p(array.ctypes.data) for array in arrays)
-
-
-def _floats_at(address: int, n: int) -> NDArray[np.float32]:
-    """A view of n floats in memory that somebody else keeps."""
-    memory = (ctypes.c_char * (4 * n)).from_address(address)
-    view: NDArray[np.float32] = np.frombuffer(memory, np.float32)
-    return view

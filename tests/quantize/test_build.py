@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from distill.students.blocks import BOUND
 from distill.students.student import Student, StudentConfig
 from distill.training.recipe import Recipe, read_recipe
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, open_backend
 from edge_audio.backends.golden import VerifyResults
+from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import log_mel
@@ -108,6 +110,11 @@ def test_golden_replays_on_every_runtime(bundle: Bundle, backend_name: str) -> N
     report = verify_bundle(bundle, needed(bundle, backend_name))
     assert report.ok, report.failure
     assert report.n_steps > 0
+    assert report.embedding_error is not None
+
+
+def test_nothing_in_an_embedding_exceeds_the_bound_of_activations() -> None:
+    assert EMBEDDING_BOUND == BOUND
 
 
 def test_bundle_holds_int8_weights_only_if_it_says_so(bundle: Bundle) -> None:

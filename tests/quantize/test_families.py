@@ -94,8 +94,8 @@ def run(backend: Backend, rows: FloatArray) -> tuple[Outputs, list[np.ndarray]]:
     steps, moments = [], []
     blocks = list(step_blocks(backend.spec, rows))
     for number, block in enumerate(blocks, start=1):
-        *outputs, state = backend.embed(block, state)
-        steps.append(outputs)
+        scores, embedding, state = backend.embed(block, state)
+        steps.append((scores, embedding))
         if number * N_MOMENTS // len(blocks) > (number - 1) * N_MOMENTS // len(blocks):
             moments.append([np.array(tensor) for tensor in state])
     outputs = Outputs(*map(np.stack, zip(*steps, strict=True)))
