@@ -64,7 +64,8 @@ def compare(folder: Path) -> list[Difference]:
 
 def _compare_file(system: System, path: Path) -> Iterator[Difference]:
     arrays = read_arrays(path)
-    state = _state(arrays) or _state(read_arrays(path.with_name("golden.npz")))
+    beside = system.state_files.get(path.name, "golden.npz")
+    state = _state(arrays) or _state(read_arrays(path.with_name(beside)))
     golden = {name: value for name, value in arrays.items() if not name.startswith(_STATE)}
     network = assemble(system, state, {}, architecture_of(path), str(path))
     with torch.inference_mode():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.teachers.bricks import patches, vit
-from distill.teachers.bricks.mel import KaldiBank
+from distill.teachers.bricks.mel import ClipBank
 from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.system import Architecture, Card, State, System
@@ -26,14 +26,16 @@ class AudioMAE(Network):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.contextual_depth = architecture["contextual_depth"]
         dim, n_labels = architecture["embed_dim"], architecture["num_classes"]
         self.sample_rate_hz = architecture["sample_rate_hz"]
-        max_hz = self.sample_rate_hz / 2
-        self.bank = KaldiBank(128, self.sample_rate_hz, 20.0, max_hz)
-        window, hop = self.bank.window_samples, self.bank.hop_samples
-        self.min_samples = window
-        self.max_samples = window + hop * architecture["target_length"] - 1
+        self.bank = ClipBank(
+            architecture["target_length"],
+            architecture["mean"],
+            architecture["std"],
+            self.sample_rate_hz,
+        )
+        self.min_samples, self.max_samples = self.bank.min_samples, self.bank.max_samples
         n_patches = architecture["target_length"] // PATCH * N_BANDS
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, PATCH)})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -47,11 +49,8 @@ class AudioMAE(Network):
             self.head = nn.Linear(dim, n_labels)
 
     def features(self, waveform: Tensor) -> Tensor:
-        frames = self.bank(waveform - waveform.mean(1, keepdim=True))
-        frames = patches.fit_frames(frames, self.architecture["target_length"])
-        mean, std = self.architecture["mean"], self.architecture["std"]
-        normalised: Tensor = (frames - mean) / (2 * std)
-        return normalised[:, None]
+        frames: Tensor = self.bank(waveform)
+        return frames[:, None]
 
     def encode(self, features: Tensor) -> Encoded:
         tokens = patches.time_major(self.patch_embed["proj"](features)) + self.pos_embed[:, 1:]
@@ -63,7 +62,7 @@ class AudioMAE(Network):
         return Encoded(hidden, output, self.head(output))
 
     def _pretrained(self, hidden: tuple[Tensor, ...]) -> Encoded:
-        depth = min(self.architecture["contextual_depth"], len(self.blocks) - 2)
+        depth = min(self.contextual_depth, len(self.blocks) - 2)
         deep = torch.stack([self.norm(state) for state in hidden[depth + 2 :]])
         return Encoded(hidden, self.norm(hidden[-1]), others={"contextual": deep.mean(0)})
 
@@ -71,8 +70,7 @@ class AudioMAE(Network):
         return patches.band_mean(hidden[:, 1:], N_BANDS)
 
     def timing(self, index: int) -> Timing:
-        window = self.bank.window_samples
-        return patches.kaldi_timing(PATCH, PATCH, self.sample_rate_hz, window)
+        return patches.kaldi_timing(PATCH, PATCH)
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:

@@ -39,7 +39,9 @@ class Beats(Network):
             self.predictor = nn.Linear(dim, self.n_labels)
 
     def features(self, waveform: Tensor) -> Tensor:
-        return (self.bank(waveform * PCM_SCALE) - self.mean) / (2 * self.std)
+        frames: Tensor = self.bank(waveform * PCM_SCALE)
+        normalised: Tensor = (frames - self.mean) / (2 * self.std)
+        return normalised
 
     def encode(self, features: Tensor, padding: Tensor | None = None) -> Encoded:
         """padding [B, N]: True at tokens without sound."""
@@ -75,7 +77,8 @@ def grouped(padding: Tensor, n_groups: int) -> Tensor:
     """A mask [B, n] in groups of n // n_groups, which are padding if all of it is: the authors'
     rule, whose groups are not the windows of frames."""
     size = padding.shape[1] // n_groups
-    return padding[:, : size * n_groups].unflatten(1, (n_groups, size)).all(2)
+    out: Tensor = padding[:, : size * n_groups].unflatten(1, (n_groups, size)).all(2)
+    return out
 
 
 def _encoder(architecture: Architecture) -> hubert.Encoder:

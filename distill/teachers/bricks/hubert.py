@@ -65,8 +65,9 @@ class SelfAttention(nn.Module):
         super().__init__()
         inner_dim = inner_dim or dim
         self.n_heads, self.gate = n_heads, gate
-        for name in ("q_proj", "k_proj", "v_proj"):
-            setattr(self, name, nn.Linear(dim, inner_dim))
+        self.q_proj = nn.Linear(dim, inner_dim)
+        self.k_proj = nn.Linear(dim, inner_dim)
+        self.v_proj = nn.Linear(dim, inner_dim)
         self.out_proj = nn.Linear(inner_dim, dim)
         if gate:
             self.grep_linear = nn.Linear(inner_dim // n_heads, 8)
@@ -74,9 +75,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None, mask: Tensor | None) -> Tensor:
         """bias [1, heads, N, N], before it is gated. mask [B, 1, 1, N]: 0, or -inf at padding."""
-        q, k, v = (
-            self._heads(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        q, k, v = (self._heads(part(x)) for part in (self.q_proj, self.k_proj, self.v_proj))
         if bias is not None and self.gate:
             bias = bias * self._gates(q if self.gate == "query" else self._heads(x))
         if mask is not None:
@@ -87,7 +86,8 @@ class SelfAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, heads, N, D / heads]."""
-        return x.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
+        out: Tensor = x.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
+        return out
 
     def _gates(self, heads: Tensor) -> Tensor:
         """[B, heads, N, 1], around 2."""
@@ -168,9 +168,9 @@ class Encoder(nn.Module):
         self.layers, self.bias = nn.ModuleList(layers), bias
         self.pre_norm = layers[0].pre_norm
         if bias is not None:  # the first layer's table serves all layers
-            n_heads = layers[0].self_attn.n_heads
-            table = nn.Embedding(bias.n_buckets, n_heads)
-            layers[0].self_attn.relative_attention_bias = table
+            attention = layers[0].self_attn
+            table = nn.Embedding(bias.n_buckets, attention.n_heads)
+            attention.relative_attention_bias = table
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Encoded:
         """x [B, N, D]; padding [B, N], True where there is nothing."""
@@ -193,7 +193,7 @@ class Encoder(nn.Module):
     def _position_bias(self, x: Tensor) -> Tensor | None:
         if self.bias is None:
             return None
-        table = self.layers[0].self_attn.relative_attention_bias
+        table = self.get_submodule("layers.0.self_attn.relative_attention_bias")
         buckets = relative_buckets(x.shape[1], self.bias.n_buckets, self.bias.max_distance)
         out: Tensor = table(buckets.to(x.device)).permute(2, 0, 1)[None]
         return out

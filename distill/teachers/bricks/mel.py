@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 FLOAT32_EPSILON = 1.1920929e-07
 """The floor of kaldi's logarithm."""
@@ -136,6 +137,32 @@ class KaldiBank(nn.Module):
         return torch.cat([ahead, waveform[:, : n_samples + min(0, after)], behind], 1)
 
 
+class ClipBank(nn.Module):
+    """The front end of AST (Gong et al. 2021) and all that followed it: the clip's mean is taken
+    off, kaldi's filter bank with a Hann window, zeros behind it (or a cut) up to n_frames, and
+    (x - mean) / (2 std): [B, n] -> [B, n_frames, n_mels]."""
+
+    def __init__(
+        self,
+        n_frames: int,
+        mean: float = -4.2677393,
+        std: float = 4.5689974,
+        rate_hz: int = 16_000,
+        n_mels: int = 128,
+    ) -> None:
+        super().__init__()
+        self.n_frames, self.mean, self.std = n_frames, mean, std
+        self.bank = KaldiBank(n_mels, rate_hz, 20.0, rate_hz / 2)
+        self.min_samples = self.bank.window_samples
+        self.max_samples = self.min_samples + n_frames * self.bank.hop_samples - 1
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        frames = self.bank(waveform - waveform.mean(1, keepdim=True))[:, : self.n_frames]
+        missing = self.n_frames - frames.shape[1]
+        normalised: Tensor = functional.pad(frames, (0, 0, 0, missing)) - self.mean
+        return normalised / (2 * self.std)
+
+
 class StftBank(nn.Module):
     """Mel powers of a centred power spectrogram, ends reflected: waveform [B, n] ->
     [B, n_mels, 1 + n // hop]. triangles: [fft_size / 2 + 1, n_mels]."""
@@ -170,6 +197,23 @@ class StftBank(nn.Module):
         )
         power = spectrum.real.square() + spectrum.imag.square()
         return torch.einsum("bft,fm->bmt", power, self.triangles)
+
+
+class PasstBank(nn.Module):
+    """The front end of PaSST and EfficientAT: [B, n] at 32 kHz -> normalised log-mel
+    [B, 1, 128, T], one frame every 10 ms, centred."""
+
+    rate_hz, hop_samples = 32_000, 320
+
+    def __init__(self) -> None:
+        super().__init__()
+        triangles = kaldi_triangles(self.rate_hz, 1024, 128, 0.0, 15_000.0)
+        self.bank = StftBank(triangles, 1024, self.hop_samples, 800, periodic=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
+        mels: Tensor = self.bank(emphasised)
+        return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
 
 
 def decibels(power: Tensor, top_db: float | None = None) -> Tensor:

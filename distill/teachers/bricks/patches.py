@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from distill.teachers.layouts import Timing
 
 
-def kaldi_timing(
-    patch_frames: int, stride_frames: int, rate_hz: int = 16_000, window_samples: int = 400
-) -> Timing:
-    """Of patches over frames that begin at whole hops of 10 ms: column t is centred on the middle
-    of its frames' windows."""
-    centre_s = (patch_frames - 1) / 2 * 0.01 + window_samples / 2 / rate_hz
-    return Timing(stride_frames * 0.01, centre_s)
+def kaldi_timing(patch_frames: int, stride_frames: int) -> Timing:
+    """Of patches over windows of 25 ms that begin at whole hops of 10 ms: a column is centred on
+    the middle of its windows."""
+    return Timing(stride_frames * 0.01, (patch_frames - 1) / 2 * 0.01 + 0.0125)
 
 
 def centred_timing(patch_frames: int, stride_frames: int, hop_s: float = 0.01) -> Timing:
@@ -32,9 +28,3 @@ def band_mean(tokens: Tensor, n_bands: int, frequency_major: bool = False) -> Te
     shape, bands = ((n_bands, -1), 1) if frequency_major else ((-1, n_bands), 2)
     out: Tensor = tokens.unflatten(1, shape).mean(bands)
     return out
-
-
-def fit_frames(frames: Tensor, n_frames: int) -> Tensor:
-    """[B, T, F] -> [B, n_frames, F]: zeros behind, or cut."""
-    missing = n_frames - frames.shape[1]
-    return functional.pad(frames, (0, 0, 0, missing)) if missing > 0 else frames[:, :n_frames]

@@ -81,14 +81,15 @@ class Block(nn.Module):
         self.ls1 = LayerScale(dim) if scaled else nn.Identity()
         self.ls2 = LayerScale(dim) if scaled else nn.Identity()
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The block's output, and what its MLP made before the last sum."""
         if self.post_norm:
             x = self.norm1(x + self.ls1(self.attn(x, bias)))
-            out: Tensor = self.norm2(x + self.ls2(self.mlp(x)))
-        else:
-            x = x + self.ls1(self.attn(self.norm1(x), bias))
-            out = x + self.ls2(self.mlp(self.norm2(x)))
-        return out
+            fed = self.ls2(self.mlp(x))
+            return self.norm2(x + fed), fed
+        x = x + self.ls1(self.attn(self.norm1(x), bias))
+        fed = self.ls2(self.mlp(self.norm2(x)))
+        return x + fed, fed
 
 
 def blocks(architecture: Mapping[str, Any], **options: Any) -> nn.ModuleList:
@@ -104,10 +105,19 @@ def blocks(architecture: Mapping[str, Any], **options: Any) -> nn.ModuleList:
 
 def run(layers: nn.ModuleList, x: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
     """The input of the first block and the output of every block."""
-    hidden = [x]
+    return run_all(layers, x, bias)[0]
+
+
+def run_all(
+    layers: nn.ModuleList, x: Tensor, bias: Tensor | None = None
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """As `run`, and what the MLP of every block made before the last sum."""
+    hidden, inner = [x], []
     for layer in layers:
-        hidden.append(layer(hidden[-1], bias))
-    return tuple(hidden)
+        x, fed = layer(x, bias)
+        hidden.append(x)
+        inner.append(fed)
+    return tuple(hidden), tuple(inner)
 
 
 def sizes(state: Mapping[str, Tensor]) -> dict[str, int]:

@@ -24,6 +24,18 @@ class PublishedConfig(Spec, frozen=True, tag_field="kind", tag=str.lower):
         return str(self.__struct_config__.tag)
 
 
+class Ast(PublishedConfig, frozen=True):
+    """AST, in its authors' format."""
+
+
+class AtstClip(PublishedConfig, frozen=True, tag="atst_clip"):
+    """ATST-Clip."""
+
+
+class AtstFrame(PublishedConfig, frozen=True, tag="atst_frame"):
+    """ATST-Frame."""
+
+
 class AudioMAE(PublishedConfig, frozen=True):
     """Audio-MAE and Bird-MAE."""
 
@@ -32,4 +44,45 @@ class Beats(PublishedConfig, frozen=True):
     """BEATs and OpenBEATs."""
 
 
-AnyPublished = AudioMAE | Beats
+class Ced(PublishedConfig, frozen=True):
+    """CED."""
+
+
+class Dasheng(PublishedConfig, frozen=True):
+    """Dasheng."""
+
+
+class Eat(PublishedConfig, frozen=True):
+    """EAT, fairseq's naming."""
+
+
+class Leaf(PublishedConfig, frozen=True):
+    """LEAF, a front end alone."""
+
+
+class Passt(PublishedConfig, frozen=True):
+    """PaSST."""
+
+
+class Ssast(PublishedConfig, frozen=True):
+    """SSAST, of patches and of frames."""
+
+
+class WavJepa(PublishedConfig, frozen=True):
+    """WavJEPA, one channel."""
+
+
+AnyPublished = (
+    Ast
+    | AtstClip
+    | AtstFrame
+    | AudioMAE
+    | Beats
+    | Ced
+    | Dasheng
+    | Eat
+    | Leaf
+    | Passt
+    | Ssast
+    | WavJepa
+)

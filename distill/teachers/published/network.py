@@ -44,6 +44,10 @@ class Network(nn.Module):
         """Every layer of the network's input."""
         raise NotImplementedError
 
+    def forward(self, waveform: Tensor) -> Encoded:
+        """Every layer of a waveform [B, n]."""
+        return self.encode(self.features(waveform))
+
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         """Layer `index` of `Encoded.hidden` -> [B, T, D], one row for each time."""
         raise NotImplementedError

@@ -48,6 +48,7 @@ class System(NamedTuple):
     ignored: patterns (`re.match`) of keys, prefix off, that are not needed.
     entries: the entries of the file that may hold the weights, nearest first.
     convert: further changes of the weights, under our names.
+    state_files: parity files whose weights lie in another file than golden.npz.
     """
 
     card: Card
@@ -60,6 +61,7 @@ class System(NamedTuple):
     ignored: tuple[str, ...] = ()
     entries: tuple[str, ...] = ("model", "state_dict", "module", "model_state_dict")
     convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    state_files: Mapping[str, str] = {}
 
 
 def assemble(

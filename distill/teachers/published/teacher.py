@@ -91,7 +91,8 @@ class PublishedTeacher(nn.Module):
                 f"once, not {n_samples / self.sample_rate_hz:.2f} s: shorten the mixtures"
             )
         padding = max(0, network.min_samples - n_samples)
-        return network.encode(network.features(functional.pad(waveform, (0, padding))))
+        encoded: Encoded = network(functional.pad(waveform, (0, padding)))
+        return encoded
 
     def _describe(self, index: int, encoded: Encoded) -> Layer:
         dim = self.network.frames(index, encoded.hidden[index]).shape[2]
