@@ -1,34 +1,23 @@
-"""The project's own C engine: front end and step in one small library without dependencies.
-
-The library is compiled once for the CPU it runs on, from the sources that come with the package
-`firmware_bridge`, and kept in the cache.
-"""
+"""The project's own C engine: front end and step in one small library without dependencies."""
 
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import State, copy_state
-from edge_audio.backends.compiler import (
-    C,
-    cached_library,
-    find_compiler,
-    fingerprint,
-    load_library,
-)
+from edge_audio.backends.engine_library import WatchedLabels, load_engine
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import ENGINE_FILE, build_image
 from edge_audio.errors import BackendError
+from edge_audio.events.detector import Watch, Watched
 from edge_audio.features.frontend import n_frames
 
 _STATUS = {
@@ -37,78 +26,14 @@ _STATUS = {
     4: "the image was altered on its way",
     7: "the model is larger than the engine's limits: use another runtime",
 }
-_FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=default")
 _ALIGNMENT = 64
 
 
-def is_available() -> bool:
-    """Whether the sources and a C compiler are here."""
-    return _engine_dir() is not None and find_compiler(C) is not None
-
-
 def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
-    """Compiles the engine unless the cache has it, and loads the bundle's weights; one thread
-    whatever n_threads says. BackendError without a C compiler, BundleError if the bundle has no
-    engine.bin."""
+    """Loads the engine, which is compiled unless it came with the package or the cache has it, and
+    the bundle's weights; one thread whatever n_threads says. BackendError where it is not compiled
+    and there is no C compiler, BundleError if the bundle has no engine.bin."""
     return NativeBackend(bundle.manifest.model, build_image(bundle), load_engine())
-
-
-def load_engine() -> ctypes.CDLL:
-    """The engine as compiled for this CPU."""
-    folder = _engine_dir()
-    if folder is None:
-        raise BackendError(
-            "the engine's sources are missing: reinstall edge-audio, or use --backend litert"
-        )
-    sources = sorted(folder.glob("src/*.c"))
-    files = sorted([*sources, *folder.glob("src/*.h"), *folder.glob("include/*.h")])
-    flags = (*_FLAGS, *_cpu_flags(), f"-I{folder / 'include'}")
-    parts = (*(file.read_text() for file in files), *flags, _cpu_name())
-    path = cached_library(
-        f"engine-{fingerprint(*parts)}.so", C, [*flags, *map(str, sources)], "the engine"
-    )
-    return _declare(load_library(path, "use --backend litert"))
-
-
-def _engine_dir() -> Path | None:
-    """Folder of the engine's sources, which are read as files: firmware_bridge is never
-    imported."""
-    spec = find_spec("firmware_bridge")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / "engine"
-        if (folder / "include" / "edge_audio.h").is_file():
-            return folder
-    return None
-
-
-def _cpu_flags() -> tuple[str, ...]:
-    return ("-march=native",) if sys.platform == "linux" else ()
-
-
-def _cpu_name() -> str:
-    """A text that differs between kinds of CPU: a cache may be on a disk that machines share."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return sys.platform
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
-
-
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    for name in ("ea_model_size", "ea_network_size", "ea_scratch_size"):
-        getattr(library, name).restype = size
-    library.ea_network_size.argtypes = library.ea_scratch_size.argtypes = (pointer,)
-    library.ea_embedding_dim.argtypes = (pointer,)
-    library.ea_step_embedding.argtypes = (pointer, pointer)
-    library.ea_step_embedding.restype = pointer
-    library.ea_open.argtypes = (pointer, pointer, size)
-    library.ea_log_mel.argtypes = (pointer, pointer, size, pointer, pointer)
-    library.ea_begin.argtypes = (pointer, pointer, pointer, pointer)
-    library.ea_step.argtypes = (pointer, pointer, pointer, pointer, pointer)
-    for name in ("ea_log_mel", "ea_begin", "ea_step"):
-        getattr(library, name).restype = None
-    return library
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:
@@ -128,8 +53,8 @@ class NativeBackend:
     name = NATIVE.name
 
     def __init__(self, spec: ModelSpec, image: bytes, library: ctypes.CDLL) -> None:
-        self._library = library
-        self._lock = threading.Lock()
+        self.library = library
+        self.lock = threading.Lock()  # of the scratch memory
         self._image = _aligned(len(image))
         self._image[:] = np.frombuffer(image, np.uint8)
         self._model = _aligned(library.ea_model_size())
@@ -152,27 +77,32 @@ class NativeBackend:
         start = library.ea_step_embedding(address, scratch) - scratch
         self._embedding = self._scratch[start:][: 4 * embedding.shape[1]].view(np.float32)
         library.ea_begin(*_addresses(self._model, self._network, self._scores, self._scratch))
-        self._initial_state = (self._network.copy(),)
+        self._quiet = _aligned(n_bytes).view(np.int8)
+        self._quiet[:] = self._network
+        # What a stream needs: addresses that do not change.
+        self.embedding_dim = embedding.shape[1]
+        self.model, *_, self.scratch = self._step_arguments
+        (self.quiet,) = _addresses(self._quiet)
 
     def initial_state(self) -> State:
-        return copy_state(self._initial_state)
+        return copy_state((self._quiet,))
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        with self._lock:
+        with self.lock:
             self._run(frames, state)
             return self._scores.copy(), (self._network.copy(),)
 
     def embed(
         self, frames: NDArray[np.float32], state: State
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
-        with self._lock:
+        with self.lock:
             self._run(frames, state)
             return self._scores.copy(), self._embedding.copy(), (self._network.copy(),)
 
     def _run(self, frames: NDArray[np.float32], state: State) -> None:
         np.copyto(self._frames, frames)
         np.copyto(self._network, state[0])
-        self._library.ea_step(*self._step_arguments)
+        self.library.ea_step(*self._step_arguments)
 
     def log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """f32[n] in [-1, 1] -> f32[n_frames(n), n_mels]: the frames of `frontend.log_mel` within
@@ -180,11 +110,79 @@ class NativeBackend:
         samples = np.ascontiguousarray(samples)
         frontend = self.spec.frontend
         frames = np.empty((n_frames(frontend, len(samples)), frontend.n_mels), np.float32)
-        model, *_, scratch = self._step_arguments
         audio, result = _addresses(samples, frames)
-        with self._lock:
-            self._library.ea_log_mel(model, audio, len(frames), result, scratch)
+        with self.lock:
+            self.library.ea_log_mel(self.model, audio, len(frames), result, self.scratch)
         return frames
+
+    def open_stream(self) -> NativeStream:
+        return NativeStream(self)
+
+    def open_watch(self, labels: Watched) -> Watch:
+        return _watch(self.library, labels)
+
+
+class NativeStream:
+    """One stream of a NativeBackend: a block is one call. See `ScoreStream`."""
+
+    def __init__(self, backend: NativeBackend) -> None:
+        self._backend = backend
+        spec = backend.spec
+        self._n_labels, self._step_samples = spec.scores.shape[1], spec.step_samples
+        self._embedding_dim = backend.embedding_dim
+        self.memory = _aligned(backend.library.ea_block_stream_size(backend.model))
+        (self._address,) = _addresses(self.memory)
+        self.reset()
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """f32[n] -> f32[n_steps, n_labels]."""
+        return self._push(samples, None)
+
+    def embed(
+        self, samples: NDArray[np.float32]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        embeddings = np.empty((self._most_steps(samples), self._embedding_dim), np.float32)
+        return zip(self._push(samples, embeddings), embeddings, strict=False)
+
+    def _most_steps(self, samples: NDArray[np.float32]) -> int:
+        return len(samples) // self._step_samples + 1  # some samples may wait
+
+    def _push(
+        self, samples: NDArray[np.float32], embeddings: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        samples = np.ascontiguousarray(samples, np.float32)
+        n_most = self._most_steps(samples)
+        scores = np.empty((n_most, self._n_labels), np.float32)
+        audio, n_samples = samples.ctypes.data, len(samples)
+        found = (scores.ctypes.data, None if embeddings is None else embeddings.ctypes.data)
+        backend = self._backend
+        with backend.lock:
+            n_steps = backend.library.ea_block_push(
+                self._address, audio, n_samples, *found, n_most, backend.scratch
+            )
+        return scores[:n_steps]
+
+    def forget_samples(self) -> None:
+        self._backend.library.ea_block_forget(self._address)
+
+    def reset(self) -> None:
+        backend = self._backend
+        backend.library.ea_block_begin(backend.model, backend.quiet, self._address)
+
+
+def _watch(library: ctypes.CDLL, labels: Watched) -> Watch:
+    """`watch_in_numpy` in C, with the same bits. Scores must be contiguous, as those of a stream
+    are."""
+    index = labels.index.astype(np.uint32)
+    arrays = (index, labels.smoothed, labels.peak, labels.limit, labels.is_active)
+    addresses = [array.ctypes.data for array in arrays]
+    watched = WatchedLabels(len(index), float(labels.smoothing), *addresses)
+    reference, follow = ctypes.byref(watched), library.ea_watch
+
+    def watch(scores: NDArray[np.float32], _kept: object = (watched, arrays)) -> bool:
+        return bool(follow(reference, scores.ctypes.data))
+
+    return watch
 
 
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:

@@ -24,7 +24,8 @@ class Runtime:
     opener: "module:function" of (bundle, n_threads) -> Backend.
     exporter: "module:function" of (StepGraph, Scheme) -> bytes, which `quantize` calls.
     modules: Python modules any one of which is the runtime. probe: "module:function" that says
-        whether it can run here, in place of modules.
+        whether it can run here, in place of modules. preference: one that says whether it is
+        preferred to all others.
     extra: of the package edge-audio, that installs it.
     """
 
@@ -35,6 +36,7 @@ class Runtime:
     exporter: str
     modules: tuple[str, ...] = ()
     probe: str = ""
+    preference: str = ""
     extra: str = ""
 
     def is_installed(self) -> bool:
@@ -42,6 +44,10 @@ class Runtime:
             is_available: Callable[[], bool] = pkgutil.resolve_name(self.probe)
             return is_available()
         return any(map(find_spec, self.modules))
+
+    def comes_first(self) -> bool:
+        """Whether it is preferred to all others as it is installed here."""
+        return bool(self.preference) and bool(pkgutil.resolve_name(self.preference)())
 
     def open(self, bundle: Bundle, n_threads: int = 1) -> Backend:
         """Raises BackendError or BundleError, see `open_backend`."""
@@ -87,13 +93,14 @@ NATIVE = Runtime(
     name="native",
     title="the C engine",
     file=ENGINE_FILE,
-    probe="edge_audio.backends.native:is_available",
+    probe="edge_audio.backends.engine_library:is_available",
+    preference="edge_audio.backends.engine_library:is_compiled",
     opener="edge_audio.backends.native:open_native",
     exporter="quantize.export.native:export_native",
 )
 
-# In order of preference. The quickest step is that of native, but it runs a compiler at first use:
-# it has to be asked for where there is another.
+# In order of preference, but that of native where it came compiled: it is the quickest, and the
+# first then. Where it has to run a compiler at first use, it has to be asked for.
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime for runtime in (LITERT, EXECUTORCH, ONNX, NATIVE)
 }
@@ -103,7 +110,8 @@ INSTALL_HINT = f"pip install 'edge-audio[{LITERT.extra}]' or 'edge-audio[{ONNX.e
 
 def installed_backends() -> list[str]:
     """Names of the backends whose runtime is installed, preferred first."""
-    return [name for name, runtime in RUNTIMES.items() if runtime.is_installed()]
+    names = [name for name, runtime in RUNTIMES.items() if runtime.is_installed()]
+    return sorted(names, key=lambda name: not RUNTIMES[name].comes_first())
 
 
 def backends_for(bundle: Bundle) -> list[str]:
@@ -115,8 +123,8 @@ def backends_for(bundle: Bundle) -> list[str]:
 def open_backend(bundle: Bundle, name: str = "auto", n_threads: int = 1) -> Backend:
     """Loads the bundle's model into a runtime.
 
-    name: "litert", "executorch", "onnx" or "native"; "auto" takes the first of them that is
-        installed and has a model file in the bundle.
+    name: "litert", "executorch", "onnx" or "native"; "auto" takes "native" where the engine came
+        compiled, else the first of them that is installed, and has a model file in the bundle.
     n_threads: for one step, where the runtime has a choice (litert, onnx).
 
     Raises UsageError for an unknown name, BackendError if the runtime is not installed or the

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -49,9 +50,47 @@ class LabelState(NamedTuple):
     wait_s: float
 
 
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """The labels that a detector follows, arrays of one item for each. A `Watch` of them changes
+    `smoothed` and `peak` in place; the detector changes `limit` and `is_active`.
+
+    index: of their scores, int. limit: what the smoothed score has to cross. smoothing: see
+    `smoothing_factor`.
+    """
+
+    index: NDArray[np.intp]
+    smoothed: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    limit: NDArray[np.float32]
+    is_active: NDArray[np.bool_]
+    smoothing: np.float32
+
+
+Watch = Callable[[NDArray[np.float32]], bool]
+"""Takes scores f32[n_labels] of a step; whether any label is beyond its limit."""
+OpenWatch = Callable[[Watched], Watch]
+
+
 def smoothing_factor(smoothing_s: float, step_s: float) -> float:
     """How far an exponential smoothing with this time constant moves in one step, in (0, 1]."""
     return -math.expm1(-step_s / smoothing_s) if smoothing_s > 0 else 1.0
+
+
+def watch_in_numpy(labels: Watched) -> Watch:
+    """The operations that every other `Watch` has to do in the same order, for the same bits."""
+
+    def watch(scores: NDArray[np.float32]) -> bool:
+        change = scores[labels.index]
+        np.fmax(change, _SILENT, out=change)  # unlike maximum, it drops NaN
+        np.fmin(change, _CERTAIN, out=change)
+        change -= labels.smoothed
+        change *= labels.smoothing
+        np.add(labels.smoothed, change, out=labels.smoothed)
+        np.maximum(labels.peak, labels.smoothed, out=labels.peak)
+        return bool(((labels.smoothed >= labels.limit) != labels.is_active).any())
+
+    return watch
 
 
 class EventDetector:
@@ -68,10 +107,12 @@ class EventDetector:
         spec: EventSpec,
         step_s: float,
         explained: Collection[str] = (),
+        open_watch: OpenWatch = watch_in_numpy,
     ) -> None:
         """labels: of all scores; only those in spec.thresholds are watched. step_s: seconds
-        between two pushes. explained: labels whose `state` is asked for, watched or not."""
-        self._all_labels, self._step_s = labels, step_s
+        between two pushes. explained: labels whose `state` is asked for, watched or not.
+        open_watch: what does the work of nearly all steps."""
+        self._all_labels, self._step_s, self._open_watch = labels, step_s, open_watch
         self._explained = frozenset(explained)
         self._configure(spec)
         self.reset()
@@ -98,6 +139,9 @@ class EventDetector:
         self._crossed_s = np.full(n, np.inf)  # when `limit` was crossed; inf = it is not
         self._is_waiting = False  # whether any is
         self._time_s = 0.0  # of the latest push
+        smoothed, peak, limit = self._smoothed, self._peak, self._limit
+        labels = Watched(self._index, smoothed, peak, limit, self._active, self._alpha)
+        self._watch = self._open_watch(labels)  # which keeps to these arrays
 
     def state(self, label: str) -> LabelState:
         """After the latest push, of a label that is watched or explained. Raises ValueError for
@@ -121,16 +165,10 @@ class EventDetector:
     def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
         """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
         self._time_s = time_s
-        change = scores[self._index]
-        np.fmax(change, _SILENT, out=change)  # unlike maximum, it drops NaN
-        np.fmin(change, _CERTAIN, out=change)
-        change -= self._smoothed
-        change *= self._alpha
-        self._smoothed += change
-        np.maximum(self._peak, self._smoothed, out=self._peak)
-        has_crossed = (self._smoothed >= self._limit) != self._active
-        if not self._is_waiting and not has_crossed.any():  # nearly all steps
+        is_any_beyond = self._watch(scores)
+        if not self._is_waiting and not is_any_beyond:  # nearly all steps
             return []
+        has_crossed = (self._smoothed >= self._limit) != self._active
         self._crossed_s[~has_crossed] = np.inf
         self._crossed_s[has_crossed & np.isinf(self._crossed_s)] = time_s
         is_due = time_s - self._crossed_s >= self._wait_s - _EPSILON_S
@@ -167,7 +205,7 @@ class EventDetector:
         source, target = np.array(kept, np.intp).reshape(-1, 2).T
         for values, new in zip(old, (self._smoothed, self._peak, self._active), strict=True):
             new[target] = values[source]
-        self._limit = np.where(self._active, self._off, self._on)
+        self._limit[:] = np.where(self._active, self._off, self._on)
         self._wait_s = np.where(self._active, spec.min_off_s, spec.min_on_s)
         return events
 

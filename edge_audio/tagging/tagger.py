@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
+from edge_audio.backends.stream import open_stream, open_watch_of
 from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.events.policy import EventPolicy, PolicySpec
-from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
+from edge_audio.features.frontend import BLOCK_FRAMES
 from edge_audio.features.gate import LevelGate, Stretch
 
 _MIN_TELLING_SAMPLES, _MAX_TELLING_SAMPLES = 100, 1_600  # of one push
@@ -93,9 +94,10 @@ class Tagger:
         self._max_samples = self._step_samples * max(
             1, BLOCK_FRAMES // manifest.model.frames_per_step
         )
-        self._frontend = open_frontend(manifest.model, backend.log_mel)
+        self._stream = open_stream(backend, manifest.model)
         event_spec = manifest.events.at_sensitivity(sensitivity) if events is None else events
-        self._detector = EventDetector(self.labels, event_spec, manifest.model.step_s, explained)
+        step_s, open_watch = manifest.model.step_s, open_watch_of(backend)
+        self._detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
         self._gate = LevelGate(manifest.model, gate_dbfs)
         self._policy = EventPolicy(policy) if policy is not None else None
         self.reset()
@@ -203,12 +205,11 @@ class Tagger:
 
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""
-        self._frontend.reset()
+        self._stream.reset()
         self._detector.reset()
         self._gate.reset()
         if self._policy:
             self._policy.reset()
-        self._state = self.backend.initial_state()
         self._scores = np.zeros(len(self.labels), np.float32)
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
         self._n_samples = 0
@@ -250,30 +251,20 @@ class Tagger:
         """Steps that come late were yielded when they were skipped: the first item after them
         has their events."""
         if stretch.n_late:
-            self._frontend.reset()
+            self._stream.forget_samples()
             self._n_steps -= stretch.n_late
             self._n_skipped_steps -= stretch.n_late
         n_late, events = stretch.n_late, []
-        n_rows = self.bundle.manifest.model.frames.shape[1]
-        rows = self._frontend.push(stretch.samples)
-        for start in range(0, len(rows) - n_rows + 1, n_rows):
-            self._compute(rows[None, start : start + n_rows])
+        for scores in self._stream.push(stretch.samples):
+            self._scores = scores
             self._n_steps += 1
             time_s = self._step_end_s()
-            events += self._detector.push(self._scores, time_s)
+            events += self._detector.push(scores, time_s)
             if n_late:
                 n_late -= 1
                 continue
-            yield Step(time_s, self._scores, events)
+            yield Step(time_s, scores, events)
             events = []
-
-    def _compute(self, rows: NDArray[np.float32]) -> None:
-        """One step. A NaN, which a broken model or runtime may give, does not stick: it counts as
-        0, and the state, which may hold it for ever, is that of a new stream."""
-        self._scores, self._state = self.backend.step(rows, self._state)
-        if np.isnan(self._scores).any():
-            self._scores = np.nan_to_num(self._scores, nan=0.0)
-            self._state = self.backend.initial_state()
 
     def _skip(self, stretch: Stretch) -> Iterator[Step]:
         for _ in range(len(stretch.samples) // self._step_samples):
@@ -313,12 +304,17 @@ def _looks_like_int16(pcm: NDArray[Any]) -> bool:
     if pcm.dtype == np.int16 or len(pcm) < _MIN_TELLING_SAMPLES:
         return False
     sizes = np.abs(pcm[:_MAX_TELLING_SAMPLES])
-    return bool(sizes.max() <= 32_768.0 and np.median(sizes) > _BEYOND_FULL_SCALE)
+    largest = np.maximum.reduce(sizes)
+    if not _BEYOND_FULL_SCALE < largest <= 32_768.0:  # the usual case, at a tenth of the cost
+        return False
+    return bool(np.median(sizes) > _BEYOND_FULL_SCALE)
 
 
 def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
     if pcm.dtype == np.int16:
         samples: NDArray[np.float32] = pcm.astype(np.float32) * np.float32(1.0 / 32768.0)
         return samples
+    if pcm.dtype == np.float32:
+        return pcm
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is clipped
-        return pcm.astype(np.float32, copy=False)
+        return pcm.astype(np.float32)

@@ -49,6 +49,7 @@ BY_PLACE = {
     "tests/edge_audio/*sanitizers*": ("firmware",),
     "tests/edge_audio/*_without_a_microphone_*": ("soundcard",),
     "tests/edge_audio/sources/test_microphone.py::*": ("soundcard",),
+    "tests/project/test_wheel.py::test_a_wheel_has_the_engine*": ("firmware",),
     "tests/project/test_examples.py::test_firmware*": ("firmware",),
     "tests/project/test_examples.py::test_the_engine*": ("firmware",),
     "tests/project/test_examples.py::test_a_student*": ("train",),

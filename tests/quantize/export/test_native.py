@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from edge_audio.backends.native import NativeBackend, is_available, load_engine
+from edge_audio.backends.engine_library import is_available, load_engine
+from edge_audio.backends.native import NativeBackend
 from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle

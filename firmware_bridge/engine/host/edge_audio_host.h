@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What programs on a computer call besides edge_audio.h: a whole block of samples at once, and the
+ * scores of all its steps. Firmware is built without it.
+ */
+#ifndef EDGE_AUDIO_HOST_H
+#define EDGE_AUDIO_HOST_H
+
+#include "edge_audio.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One stream, without events: the network, and those samples that later windows have again. It
+ * lies in ea_block_stream_size bytes that begin at a multiple of EA_ALIGNMENT. */
+typedef struct ea_block_stream ea_block_stream;
+
+size_t ea_block_stream_size(const ea_model *model);
+
+/* At the start of a stream. quiet: what ea_begin makes of a network. Returns `memory`, or a null pointer where an argument is null. */
+ea_block_stream *ea_block_begin(const ea_model *model, const void *quiet, void *memory);
+
+/* Forgets the samples, not the network: as if it had heard none since the start. */
+void ea_block_forget(ea_block_stream *stream);
+
+/* n samples within -1 and 1 (what is not counts as the nearer of them, NaN as 0) -> the scores
+ * [steps][n_labels] of the steps that they complete, at most `capacity`, and how many these are. It
+ * takes no samples beyond those steps but the ones that the next windows have again, so n should be
+ * that of whole steps, the first of a stream with window - hop samples before them. Scores are never
+ * NaN. embeddings: a null pointer, or room for [steps][ea_embedding_dim] of them. scratch: of
+ * ea_scratch_size bytes, for one call at a time. */
+size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, float *scores,
+                     float *embeddings, size_t capacity, void *scratch);
+
+/* Labels that are watched: smoothed, peak [n] change, of scores[index[i]] each. */
+typedef struct {
+    size_t n;
+    float smoothing; /* how far a smoothed score moves in one step */
+    const uint32_t *index;
+    float *smoothed, *peak;
+    const float *limit;       /* `off` where active, else `on` */
+    const uint8_t *is_active; /* between a start and its end */
+} ea_watched;
+
+/* Takes the scores of one step; returns whether any label is beyond its limit. The same operations
+ * in the same order as in edge_audio/events/detector.py. */
+int ea_watch(const ea_watched *labels, const float *scores);
+
+/* 0 for any CPU of the architecture, and more the more vector instructions this one has. */
+int ea_cpu_level(void);
+
+/* Of the sources that the library was compiled from, "" where the compiler was not told. */
+const char *ea_fingerprint(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
