@@ -130,6 +130,18 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path) -> None:
         assert sum(len(block.samples) for block in blocks) > 40_000
 
 
+def test_a_size_beyond_all_disks_hides_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    damaged = inputs.stated(inputs.encoded("asf", "wmav2"), 46, "<Q", 2**50)
+    (tmp_path / "a.wma").write_bytes(damaged)
+    blocks, problem = hear(tmp_path / "a.wma")
+    assert not problem
+    assert sum(len(block.samples) for block in blocks) > 40_000
+    assert capfd.readouterr().err == ""
+
+
 def test_a_list_of_other_files_opens_none_of_them(tmp_path: Path) -> None:
     """Demuxers that follow names are not among those that are looked for."""
     pytest.importorskip("av")
