@@ -19,6 +19,7 @@ from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import encodable, one_line, printable
 from edge_audio.tagging.tagger import Tagger
@@ -55,7 +56,7 @@ class Job(Spec, frozen=True):
     """All that a worker needs to know, and all that results depend on beside the recording.
 
     model: a shipped name or an absolute folder. backend: "auto" only where none is installed.
-    ranked: the labels that `top` chooses from.
+    ranked: the labels that `top` chooses from. channel: see `check_channel`.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Job(Spec, frozen=True):
     ranked: tuple[str, ...]
     policy: PolicySpec = ONE_SOUND
     gate_dbfs: float | None = None
+    channel: str = MIX
 
     @property
     def settings_sha256(self) -> str:
@@ -99,6 +101,7 @@ def make_job(
     ranked: Iterable[str],
     policy: PolicySpec = ONE_SOUND,
     gate_dbfs: float | None = None,
+    channel: str = MIX,
 ) -> Job:
     """backend: as the user named it. Raises UsageError."""
     if backend == "auto":
@@ -112,6 +115,7 @@ def make_job(
         ranked=tuple(ranked),
         policy=policy,
         gate_dbfs=gate_dbfs,
+        channel=channel,
     )
 
 
@@ -165,7 +169,7 @@ def _tag(
     unwatched = UnwatchedSounds(tagger.labels, job.events, step_s, job.ranked)
     sink, problem = SegmentSink(), ""
     try:
-        for samples in _samples(path, tagger.sample_rate_hz):
+        for samples in _samples(path, tagger.sample_rate_hz, job.channel):
             for time_s, scores, events in tagger.steps(samples):
                 np.maximum(highest, scores, out=highest)
                 for event in events:
@@ -190,8 +194,8 @@ def _tag(
     )
 
 
-def _samples(path: str, sample_rate_hz: int) -> Iterator[FloatArray]:
+def _samples(path: str, sample_rate_hz: int, channel: str) -> Iterator[FloatArray]:
     """Of a file, block by block."""
-    with AudioFile(path, sample_rate_hz, _BLOCK_MS) as source:
+    with AudioFile(path, sample_rate_hz, _BLOCK_MS, channel) as source:
         for block in source.blocks():
             yield block.samples

@@ -144,8 +144,8 @@ class PartFile:
             )
         if header.settings_sha256 != wanted.settings_sha256:
             raise UsageError(
-                f"{self.path} was begun with another backend, --top, --only, --exclude or "
-                f"--threshold: {again}"
+                f"{self.path} was begun with another backend, --channel, --top, or other options "
+                f"that say what is reported: {again}"
             )
 
     def _take(self, raw: bytes, offset: int) -> None:

@@ -75,7 +75,7 @@ def duration_s(path: Path) -> float:
     try:
         if not path.is_file():  # a pipe would be waited for
             return 0.0
-        seconds = float(soundfile.info(path).duration)
+        seconds = float(soundfile.info(os.fsencode(path) if os.name != "nt" else path).duration)
     except Exception:  # of libsndfile, of the system, or whatever an absurd header leads to
         return 0.0
     return seconds if seconds < _MAX_S else 0.0

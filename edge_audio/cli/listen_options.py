@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from edge_audio.bundle.spec import MAX_RATE_HZ, Spec
 from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.screen import FORMATS
-from edge_audio.cli.options import FiniteRange, LabelChoice, with_policy
+from edge_audio.cli.options import FiniteRange, LabelChoice, channel_option, with_policy
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig
 from edge_audio.sinks.base import MAX_TOP
@@ -72,11 +72,7 @@ source_options = grouped(
         metavar="INDEX|NAME",
         help="Input device of the microphone; see `edge-audio devices`.",
     ),
-    click.option(
-        "--channel",
-        metavar="mix|loudest|left|right|N",
-        help="What to hear of several channels: their mean (the default), the loudest, or one.",
-    ),
+    channel_option,
     click.option(
         "--reconnect",
         is_flag=True,

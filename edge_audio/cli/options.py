@@ -46,6 +46,11 @@ backend_option = click.option(
     show_default=True,
     help="Inference runtime; auto takes the first that is installed.",
 )
+channel_option = click.option(
+    "--channel",
+    metavar="mix|loudest|left|right|N",
+    help="What to hear of several channels: their mean (the default), the loudest, or one.",
+)
 only_option = click.option(
     "--only",
     multiple=True,

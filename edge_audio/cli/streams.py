@@ -15,7 +15,7 @@ ESCAPES = "edge_audio.escapes"  # the name of what is done with characters that 
 def mend_standard_streams() -> None:
     """Makes closed streams empty ones, so that no file that is opened later gets their numbers and
     what was meant for people; and has characters that a stream cannot write escaped."""
-    closed = [name for name, descriptor in _STREAMS.items() if not _is_open(descriptor)]
+    closed = [name for name, descriptor in _STREAMS.items() if not _serves(name, descriptor)]
     for name in closed:
         _open_nowhere(name, _STREAMS[name])
     codecs.register_error(ESCAPES, _escape)
@@ -37,12 +37,19 @@ def stop_writing() -> None:
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
-def _is_open(descriptor: int) -> bool:
+def _serves(name: str, descriptor: int) -> bool:
+    """Whether it is open, and for what it is there for: a shell whose standard error is closed
+    opens the script that calls us under its number, to read it."""
     try:
         os.fstat(descriptor)
+        if sys.platform == "win32":
+            return True
+        import fcntl
+
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False
-    return True
+    return mode in (os.O_RDWR, os.O_RDONLY if name == "stdin" else os.O_WRONLY)
 
 
 def _open_nowhere(name: str, descriptor: int) -> None:

@@ -26,6 +26,7 @@ from edge_audio.cli.console import remark
 from edge_audio.cli.options import (
     LabelChoice,
     backend_option,
+    channel_option,
     label_options,
     model_option,
     policy_options,
@@ -36,6 +37,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
+from edge_audio.sources.resample import MIX, check_channel
 
 DEFAULT_TOP = 5
 MAX_JOBS = 1024
@@ -48,6 +50,7 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
 )
 @model_option
 @backend_option
+@channel_option
 @click.option(
     "--format",
     "format_name",
@@ -98,6 +101,7 @@ def tag(
     paths: tuple[Path, ...],
     model: str,
     backend: str,
+    channel: str | None,
     format_name: str | None,
     n_top: int,
     only: tuple[str, ...],
@@ -127,7 +131,8 @@ def tag(
     """
     check_belonging(format_name, n_jobs, out, resume, cluster)
     choice = LabelChoice(only, exclude, thresholds, sensitivity)
-    job = choose_job(model, backend, choice, n_top, with_policy(EventsConfig(), policy))
+    reported = with_policy(EventsConfig(), policy)
+    job = choose_job(model, backend, choice, n_top, reported, chosen_channel(channel))
     files = list(expand(paths, remark))
     run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:
@@ -154,8 +159,21 @@ def check_belonging(
 Run = Callable[[Iterable[str]], Iterator[Tagged]]
 
 
+def chosen_channel(text: str | None) -> str:
+    """Raises UsageError for what is no channel."""
+    try:
+        return MIX if text is None else check_channel(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def choose_job(
-    model: str, backend: str, choice: LabelChoice, n_top: int, reported: EventsConfig
+    model: str,
+    backend: str,
+    choice: LabelChoice,
+    n_top: int,
+    reported: EventsConfig,
+    channel: str = MIX,
 ) -> Job:
     """What the options ask for. Raises UsageError or BundleError."""
     bundle = load_bundle(model)
@@ -163,7 +181,7 @@ def choose_job(
     events = choice.events(manifest.events, manifest.labels)
     ranked = choice.top(manifest.labels, n_top).labels
     policy, gate_dbfs = reported.policy(), reported.gate_dbfs
-    return make_job(bundle, backend, events, n_top, ranked, policy, gate_dbfs)
+    return make_job(bundle, backend, events, n_top, ranked, policy, gate_dbfs, channel)
 
 
 def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:

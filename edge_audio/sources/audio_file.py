@@ -105,6 +105,7 @@ class AudioFile:
         if self._decoder is None:
             self._decoder = self._media(kind, refusal)
         self._check(self._decoder.rate_hz)
+        self._check_channel(self._decoder.n_channels)
         self.duration_s = self._decoder.n_frames / self._decoder.rate_hz
 
     def _media(self, kind: str | None, refusal: SourceError) -> Decoder:
@@ -129,6 +130,12 @@ class AudioFile:
             raise SourceError(
                 f"{self.path} states {rate_hz} Hz: damaged, or convert it to {limits}"
             )
+
+    def _check_channel(self, n_channels: int) -> None:
+        """Raises UsageError if the channel to hear is not there."""
+        if self._channel.isdecimal() and int(self._channel) > n_channels:
+            self._close()
+            raise UsageError(f"{self.path} has no channel {self._channel}: it has {n_channels}")
 
     def _close(self) -> None:
         if self._decoder is not None:

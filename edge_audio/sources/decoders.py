@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -50,7 +51,7 @@ class SndfileDecoder:
         self._opened = None
         try:
             self._opened = piece.open()
-            self._file = _Forward(self._opened)
+            self._file = _Forward(_named(self._opened))
         except Exception as error:  # soundfile has several of its own, and TypeError for .raw
             self._close_view()
             raise SourceError(reason_of(error)) from error
@@ -96,7 +97,7 @@ class SndfileDecoder:
         n_by_exponent = self._n_by_exponent()
         self.close()
         self._opened = self._piece.open()
-        self._file = _Forward(self._opened)
+        self._file = _Forward(_named(self._opened))
         n_louder = np.cumsum(n_by_exponent[::-1])[::-1]
         n_tolerated = _MAX_LOUD_SHARE * int(n_louder[0])
         exponent = int(np.argmax(n_louder <= n_tolerated)) - 1
@@ -123,10 +124,13 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
+def _named(opened: Any) -> Any:
+    """As soundfile opens it whatever bytes its name has: it takes text for UTF-8."""
+    return os.fsencode(opened) if isinstance(opened, Path) and os.name != "nt" else opened
+
+
 def reason_of(error: Exception) -> str:
     """libsndfile's own words, without the path that soundfile puts before them."""
-    if isinstance(error, UnicodeEncodeError):
-        return "its name is not UTF-8: rename it"
     text: str = getattr(error, "error_string", None) or str(error)
     text = one_line(text, _MAX_REASON_CHARS).rstrip(".").removeprefix("Error : ")
     return text or type(error).__name__

@@ -234,7 +234,7 @@ INPUTS = [
     Input(
         "MOV of 16 channels",
         "b.mov",
-        lambda: encoded("mov", "pcm_f32le", 48_000, "hexadecagonal"),
+        lambda: encoded("mov", "pcm_s16le", 8_000, "hexadecagonal"),
         MEDIA,
     ),
     Input("MOV", "a.mov", lambda: encoded("mov", "alac"), MEDIA),

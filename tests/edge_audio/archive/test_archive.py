@@ -130,8 +130,9 @@ def test_a_run_stopped_by_ctrl_c_is_gone_on_with(
     assert f"{N_FILES} of {N_FILES + 1} files" in process.stderr.read()
     with part.open("ab") as file:
         file.write(b'{"n_bytes":12')  # as a power failure would leave it
-    changed = error_line(run("tag", folder, "--out", out, "--top", 2, ok=False), 2)
-    assert "--restart" in changed
+    for other in (("--top", 2), ("--channel", "left")):
+        changed = error_line(run("tag", folder, "--out", out, *other, ok=False), 2)
+        assert "--restart" in changed
     done = run("tag", folder, "--out", out)
     assert f"{N_FILES} files were tagged before" in done.stderr
     assert "tagged 0 files" in done.stderr

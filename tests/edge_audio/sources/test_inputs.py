@@ -218,6 +218,30 @@ def test_a_channel_is_chosen(
     assert heard("left") == []
 
 
+def test_tag_hears_the_channel_that_is_chosen(
+    model: Sequence[object], bursts_wav: Path, tmp_path: Path
+) -> None:
+    samples = soundfile.read(bursts_wav, dtype="int16")[0]
+    path = tmp_path / "right.wav"
+    soundfile.write(path, np.stack([np.zeros_like(samples), samples], 1), 16_000)
+
+    def tag(channel: str) -> tuple[int, list[dict[str, Any]], str]:
+        command = ("tag", *model, path, "--channel", channel, "--format", "jsonl")
+        done = run(*command, ok=False)
+        return done.returncode, records(done.stdout), done.stderr
+
+    (alone,) = records(run("tag", *model, bursts_wav, "--format", "jsonl").stdout)
+    assert alone["events"]
+    assert tag("right")[1][0]["events"] == alone["events"]
+    assert tag("left")[1][0]["events"] == []
+    code, found, said = tag("3")
+    assert (code, found) == (1, [])
+    assert f"{path} has no channel 3: it has 2" in said
+    code, found, said = tag("middle")
+    assert (code, found) == (2, [])
+    assert "'middle' is none of mix, loudest, left, right" in said
+
+
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"), AudioFile(tmp_path):
         pass
