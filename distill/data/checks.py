@@ -142,11 +142,7 @@ def _check_numbers(clips: Sequence[Clip]) -> Iterator[Problem]:
 def _check_licences(clips: Sequence[Clip]) -> Iterator[Problem]:
     """Whether each tier fits the licence: tiers may have been written by hand, and recipes look at
     nothing else."""
-    forbidden = [
-        f"{clip.path} ({clip.licence})"
-        for clip in clips
-        if true_tier(clip) != clip.tier
-    ]
+    forbidden = [f"{clip.path} ({clip.licence})" for clip in clips if true_tier(clip) != clip.tier]
     tiers = " or ".join(SHIPPED_TIERS)
     known = f"clips are of tier {tiers}, though their licences forbid it, and do not train"
     yield from _found("warning", known, forbidden)

@@ -65,7 +65,7 @@ def compare(folder: Path) -> list[Difference]:
 def _compare_file(system: System, path: Path) -> Iterator[Difference]:
     arrays = read_arrays(path)
     beside = system.state_files.get(path.name, "golden.npz")
-    state = _state(arrays) or _state(read_arrays(path.with_name(beside)))
+    state = state_of(arrays) or state_of(read_arrays(path.with_name(beside)))
     golden = {name: value for name, value in arrays.items() if not name.startswith(_STATE)}
     network = assemble(system, state, {}, architecture_of(path), str(path))
     with torch.inference_mode():
@@ -92,7 +92,8 @@ def architecture_of(path: Path) -> dict[str, Any]:
     return {name: value for table in tables for name, value in table.items()}
 
 
-def _state(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def state_of(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights among a file's arrays, under the authors' names."""
     return {
         name.removeprefix(_STATE): value
         for name, value in arrays.items()

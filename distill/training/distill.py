@@ -25,7 +25,7 @@ from distill.teachers.config import TeacherConfig
 from distill.teachers.opening import open_teacher, teacher_fingerprint
 from distill.training.draws import Odds, draw_odds, hear_clips, listed_odds
 from distill.training.inputs import FirstToken, HumanLabels, Input, Masks, StrongLabels
-from distill.training.objective import Objective
+from distill.training.objective import Objective, require_taught_labels
 from distill.training.recipe import Recipe
 from distill.training.targets import (
     SHARD_SIZE,
@@ -67,6 +67,7 @@ def distill(
         accelerator.print(f"note: {printable(problem.message)}", file=sys.stderr)
     with accelerator.main_process_first():
         targets = open_targets(recipe, clips, runs_dir / "cache", n_processes)
+    require_taught_labels(recipe.loss, targets.teachers)
     if recipe.start_from:
         check_start(recipe, clips)
     student = start_student(recipe)
@@ -114,6 +115,8 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
     folder, heard = named_clip_list().parent, [clips[index] for index in indices]
 
     def open_maker() -> TargetMaker:
+        teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
+        require_taught_labels(recipe.loss, teachers)
         rate_hz = frontend.sample_rate_hz
         n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -126,7 +129,6 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
         else:
             feed = ClipFeed(folder, clips, indices, rate_hz, recipe.seed, recipe.stream)
             mixer = FeedMixer(feed, *mixing, listed_odds(heard), mixtures_per_pool=SHARD_SIZE)
-        teachers = [open_teacher(teacher, peers_dir()) for teacher in recipe.teachers]
         n_mixtures = recipe.training.n_mixtures
         return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
 

@@ -12,10 +12,12 @@ from torch.nn import functional
 
 from distill.data.labels import label_columns
 from distill.students.student import Student, StudentConfig, StudentOutput
+from distill.teachers.base import Teacher
 from distill.training.losses import align, clip_loss, frame_loss, layer_loss, plausible, strong_loss
 from distill.training.recipe import LossConfig
 from distill.training.shards import Arrays
 from distill.training.targets import TeacherInfo
+from edge_audio.errors import UsageError
 
 Batch = Mapping[str, Tensor]
 
@@ -49,6 +51,24 @@ def pair_layers(teacher: TeacherInfo, n_layers: int, n_taps: int) -> list[Pair]:
         )
         for rank, (index, layer) in enumerate(chosen)
     ]
+
+
+def require_taught_labels(config: LossConfig, teachers: Sequence[Teacher | TeacherInfo]) -> None:
+    """Raises UsageError if no term of the loss would teach the student's label head: teachers
+    without labels, such as self-supervised ones, teach hidden layers alone."""
+    tagging = [teacher for teacher in teachers if teacher.labels]
+    has_frames = any(teacher.label_frames is not None for teacher in tagging)
+    by_teachers = bool(tagging) and bool(config.clip or config.strong)
+    by_teachers |= has_frames and bool(config.frame or config.tempered)
+    if by_teachers or config.human:
+        return
+    names = ", ".join(teacher.name for teacher in teachers)
+    why = f"{names} has no labels" if not tagging else "all terms of labels weigh 0"
+    raise UsageError(
+        f"{why} and loss.human is 0: nothing would teach the student's label head. Learn from the "
+        "clip list's labels (loss.human = 1), or add a teacher with labels, such as a fine-tuned "
+        "checkpoint"
+    )
 
 
 class Objective(nn.Module):

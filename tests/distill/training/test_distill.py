@@ -11,10 +11,14 @@ import torch
 from torch import nn
 
 from distill.students.student import Student
+from distill.teachers.parity import architecture_of
+from distill.teachers.published.config import Beats
 from distill.training.distill import distill, start_student
+from distill.training.recipe import LossConfig
 from distill.training.trainer import load_student
 from edge_audio.errors import UsageError
 from tests.distill.workshop import TINY_RECIPE, write_clip_list
+from tests.support.parity import COMMITTED, golden_state
 
 
 def test_an_unsound_manifest_is_refused_before_anything_is_trained(
@@ -73,3 +77,41 @@ def test_quantization_aware_fine_tuning_goes_on_from_the_checkpoint(
     before = load_student(checkpoint)[0]
     moved = (tuned.head.weight - before.head.weight).abs()
     assert 0 < moved.max() <= 4 * recipe.training.learning_rate * 1.01
+
+
+def save_beats(path: Path) -> Path:
+    """A pre-trained BEATs in miniature, which has no labels."""
+    folder = COMMITTED / "beats"
+    weights = {key: value for key, value in golden_state("beats").items() if "predictor" not in key}
+    torch.save({"cfg": architecture_of(folder / "golden.npz"), "model": weights}, path)
+    return path
+
+
+def test_a_label_head_that_nothing_would_teach_is_told_of_before_anything_is_made(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    beats = Beats(checkpoint=str(save_beats(tmp_path / "BEATs.pt")))
+    recipe = msgspec.structs.replace(TINY_RECIPE, teachers=(beats,))
+    for cache in (True, False):
+        training = msgspec.structs.replace(recipe.training, cache=cache)
+        with pytest.raises(UsageError, match=r"BEATs has no labels and loss.human is 0"):
+            distill(msgspec.structs.replace(recipe, training=training), tmp_path, n_processes=1)
+    assert not list((tmp_path / "cache").glob("targets-*/*"))
+    weightless = LossConfig(clip=0.0, frame=0.0)
+    with pytest.raises(UsageError, match="all terms of labels weigh 0"):
+        distill(msgspec.structs.replace(TINY_RECIPE, loss=weightless), tmp_path, n_processes=1)
+
+
+def test_beside_a_teacher_without_labels_the_head_learns_from_the_clip_list(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    beats = Beats(checkpoint=str(save_beats(tmp_path / "BEATs.pt")))
+    loss = LossConfig(human=1.0)
+    recipe = msgspec.structs.replace(TINY_RECIPE, teachers=(beats,), loss=loss)
+    trained = load_student(distill(recipe, tmp_path, n_processes=1))[0]
+    before = start_student(recipe).state_dict()
+    changed = {
+        name for name, value in trained.state_dict().items() if (value != before[name]).any()
+    }
+    assert any(name.startswith("head") for name in changed)
+    assert any(name.startswith("blocks") for name in changed)

@@ -1,0 +1,116 @@
+"""Published systems as teachers: batches, lengths, timing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from distill.teachers.published.network import Network
+from distill.teachers.published.registry import kinds
+from distill.teachers.published.teacher import PublishedTeacher
+from edge_audio.errors import UsageError
+from tests.support.parity import golden_network, golden_waveform
+
+
+def are_close(ours: Tensor, theirs: Tensor) -> bool:
+    return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def open_teacher(kind: str, n_labels: int = 10) -> PublishedTeacher:
+    network = golden_network(kind)
+    return PublishedTeacher(kind, network, [str(n) for n in range(n_labels)], None).eval()
+
+
+def noise(n_rows: int, n_samples: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return 0.1 * torch.randn(n_rows, n_samples, generator=generator)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_clip_does_not_depend_on_its_neighbours_nor_on_padding(kind: str) -> None:
+    teacher = open_teacher(kind)
+    n_samples = golden_waveform(kind).shape[1]
+    rows = noise(3, n_samples)
+    rows[1] *= 1e-4  # far below the others' maximum
+    rows[1, n_samples // 2 :] = 0.0
+    short = n_samples * 3 // 4
+    rows[2, short:] = 0.0
+    lengths = torch.tensor([n_samples, n_samples, short])
+    together = teacher(rows, lengths)
+    for index, length in enumerate(lengths.tolist()):
+        alone = teacher(rows[index : index + 1, :length])
+        for ours, theirs in zip(together.hidden, alone.hidden, strict=True):
+            assert are_close(ours[index, : theirs.shape[1]], theirs[0])
+            assert not ours[index, theirs.shape[1] :].any()
+        if alone.clip_logits is not None:
+            assert together.clip_logits is not None
+            assert are_close(together.clip_logits[index], alone.clip_logits[0])
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_frames_are_centred_where_the_layer_says(kind: str) -> None:
+    """The samples that move a frame before any attention lie evenly about its centre."""
+    network, n_samples = golden_network(kind), golden_waveform(kind).shape[1]
+    waveform = noise(1, n_samples).requires_grad_()
+    frames = network.frames(0, network(waveform).hidden[0])[0]
+    middle, timing = len(frames) // 2, network.timing(0)
+    seen = torch.zeros(n_samples)
+    for value in frames[middle, ::4]:
+        (gradient,) = torch.autograd.grad(value, waveform, retain_graph=True)
+        seen += gradient[0].square()
+    places = torch.nonzero(seen > 1e-3 * seen.max())[:, 0].double()
+    centre_s = float(places[0] + places[-1]) / 2 / network.sample_rate_hz
+    assert centre_s == pytest.approx(timing.offset_s + middle * timing.hop_s, abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_clips_of_any_length_have_the_frames_centred_within_them(kind: str) -> None:
+    teacher = open_teacher(kind)
+    n_golden = golden_waveform(kind).shape[1]
+    for n_samples in (1, n_golden // 3, n_golden - 1):
+        output = teacher(noise(2, n_samples))
+        duration_s = n_samples / teacher.sample_rate_hz
+        for layer, hidden in zip(teacher.layers, output.hidden, strict=True):
+            last_s = layer.offset_s + (hidden.shape[1] - 1) * layer.hop_s
+            assert hidden.shape[1] == 1 or last_s < duration_s
+            assert hidden.shape[2] == layer.dim
+            assert torch.isfinite(hidden).all()
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_the_golden_clip_gives_the_golden_frames(kind: str) -> None:
+    """From the waveform to the teacher's layers, by way of the layer that is asked for."""
+    network, waveform = golden_network(kind), golden_waveform(kind)
+    hidden = network(waveform).hidden
+    layers = tuple(range(len(hidden)))
+    output = PublishedTeacher(kind, network, (), layers).eval()(waveform)
+    for index, frames in zip(layers, output.hidden, strict=True):
+        whole = network.frames(index, hidden[index])
+        assert torch.equal(frames, whole[:, : frames.shape[1]])
+
+
+def test_a_longer_clip_than_the_network_hears_is_refused() -> None:
+    teacher = open_teacher("audiomae")
+    with pytest.raises(UsageError, match=r"audiomae hears at most 0.66 s at once, not 1.00 s"):
+        teacher(noise(1, 16_000))
+
+
+def test_layers_are_spread_evenly_unless_they_are_named() -> None:
+    network = golden_network("beats")
+    assert open_teacher("beats").indices == (1, 2, 3)
+    named = PublishedTeacher("beats", network, (), (0, 3))
+    assert [layer.name for layer in named.layers] == ["hidden.0", "hidden.3"]
+    for wrong in ((4,), (3, 1), (-1,)):
+        with pytest.raises(UsageError, match="rising numbers of 0-3"):
+            PublishedTeacher("beats", network, (), wrong)
+
+
+def test_wavjepa_repeats_a_frame_between_segments() -> None:
+    """Segments of 0.26 s have 25 frames of 10 ms: the 26th place is the last frame's."""
+    network: Network = golden_network("wavjepa")
+    hidden = torch.arange(60.0)[None, :, None]
+    frames = network.frames(0, hidden)[0, :, 0].tolist()
+    assert frames == [*range(25), 24, *range(25, 50), 49, *range(50, 60)]
+    assert np.isclose(network.timing(0).hop_s * 26, 0.26)
