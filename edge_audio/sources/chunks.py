@@ -1,7 +1,7 @@
 """What headers claim of the length of plain samples, and how much of it is true.
 
-WAV, RF64, W64, AIFF, CAF and AU state it in a size that the writer fills in at the end: one that
-wrote into a pipe or was ended could not, some count wrongly, and 32 bits end at 4 GiB.
+WAV, RF64, W64, AIFF, CAF, AU and VOC state it in a size that the writer fills in at the end: one
+that wrote into a pipe or was ended could not, some count wrongly, and 32 bits end at 4 GiB.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _WRONG_BYTES = 64  # by which a size may be wrong without a loss
 _MIN_TAIL_BYTES = 12  # what is shorter, behind the samples, is no audio
 _MAX_CHUNKS = 10_000
 _ALL_BITS = b"\xff" * 4  # as a size: to the end of the file
+_VOC_MAGIC = b"Creative Voice File"
+_VOC_HEADER_SIZE_AT, _VOC_END = 20, 0
 _RF64 = (b"RF64", b"BW64")
 _RF64_SIZES_AT = 20  # of the whole and of the samples, 8 bytes each
 
@@ -86,6 +88,8 @@ def recordings(path: Path) -> Iterator[Recording]:
 def _recording(file: BinaryIO, start: int, n_bytes: int) -> Recording | None:
     if (magic := _read(file, start, 4)) in (b".snd", b"dns."):
         return _au(file, start, n_bytes, "big" if magic == b".snd" else "little")
+    if magic == _VOC_MAGIC[:4] and _read(file, start, len(_VOC_MAGIC)) == _VOC_MAGIC:
+        return _voc(file, start, n_bytes)
     layout = _layout(file, start)
     if layout is None:
         return None
@@ -186,6 +190,18 @@ def _au(file: BinaryIO, start: int, n_bytes: int, order: Literal["little", "big"
     missing = claimed - (n_bytes - start - begins)
     is_cut = missing > 0 and claimed < _UNKNOWN_BYTES and missing > _WRONG_BYTES
     return Recording(start, n_bytes, {start + 8: _ALL_BITS}, missing if is_cut else 0)
+
+
+def _voc(file: BinaryIO, start: int, n_bytes: int) -> Recording:
+    """Blocks of samples and others, as their sizes lead to the last."""
+    at = start + int.from_bytes(_read(file, start + _VOC_HEADER_SIZE_AT, 2), "little")
+    for _ in range(_MAX_CHUNKS):
+        head = _read(file, at, 4)
+        if len(head) < 4 or head[0] == _VOC_END:
+            break
+        at += 4 + int.from_bytes(head[1:], "little")
+    missing = at - n_bytes
+    return Recording(start, n_bytes, {}, missing if missing > _WRONG_BYTES else 0)
 
 
 def _read(file: BinaryIO, at: int, n_bytes: int) -> bytes:

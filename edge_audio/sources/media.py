@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge_audio.errors import SourceError
+from edge_audio.sources.containers import is_cut
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import one_line
 
@@ -41,6 +42,7 @@ class MediaDecoder:
     def __init__(self, path: Path) -> None:
         with ExitStack() as opened:
             file = opened.enter_context(path.open("rb"))  # libav gets no name to follow
+            self._is_cut = is_cut(file)
             self._container = _open(_Bytes(file))
             opened.callback(self._container.close)
             if not self._container.streams.audio:
@@ -58,7 +60,7 @@ class MediaDecoder:
         self._opened.close()
 
     def stretches(self) -> Iterator[tuple[int, FloatArray]]:
-        heard_s, n_bad, problem = 0.0, 0, ""
+        heard_s, n_bad, is_bad, problem = 0.0, 0, False, ""
         packets = self._packets()
         while True:
             try:
@@ -69,10 +71,12 @@ class MediaDecoder:
             if packet is None:
                 break
             frames = self._decoded(packet)
+            is_bad = frames is None if packet.size else is_bad  # the last ends the decoder
             n_bad += frames is None
             for rate_hz, frame in frames or []:
                 heard_s += len(frame) / rate_hz
                 yield rate_hz, frame
+        self._is_cut |= is_bad and heard_s > 0.0  # it ends amid a packet
         self._check(heard_s, n_bad, problem)
 
     def _packets(self) -> Iterator[Any]:
@@ -88,7 +92,7 @@ class MediaDecoder:
     def _check(self, heard_s: float, n_bad: int, problem: str) -> None:
         if problem:
             raise SourceError(f"is damaged or truncated: {problem}")
-        if heard_s < self._stated_s - _MISSING_S:
+        if self._is_cut or heard_s < self._stated_s - _MISSING_S:
             raise SourceError(f"is truncated: it ends after {heard_s:.1f} s")
         if n_bad > _MAX_BAD_PACKETS or (n_bad and not heard_s):
             raise SourceError(f"is damaged: {n_bad} pieces of it could not be decoded")

@@ -84,7 +84,7 @@ class Run:
 
     header, form: of the first. n_frames: without one that states the length.
     tag_at: where that one has the number of frames, None if it has none. stated_frames: what it
-    states, 0 if nothing.
+    states, 0 if nothing. ends_amid_frame: there is a part of one more.
     """
 
     start: int
@@ -93,6 +93,7 @@ class Run:
     n_frames: int = 0
     tag_at: int | None = None
     stated_frames: int = 0
+    ends_amid_frame: bool = False
 
     @property
     def form(self) -> tuple[int, int, int]:
@@ -103,7 +104,7 @@ class Run:
     @property
     def is_cut(self) -> bool:
         """Whether there are fewer frames than were written."""
-        return self.stated_frames > self.n_frames + 1
+        return self.ends_amid_frame or self.stated_frames > self.n_frames + 1
 
     def view(self, path: Path) -> FileView:
         """The run behind a first frame that states its true length, as far as its layer has such
@@ -182,7 +183,10 @@ def _run(data: _Bytes, start: int) -> Run:
         if _is_tag(data, end, frame):  # what follows was encoded on its own
             break
         end, n_frames = end + frame.n_bytes, n_frames + 1
-    return replace(run, end=end, n_frames=n_frames)
+    rest = frame_of(data.at(end))
+    is_part = rest is not None and first is not None and rest.form == first.form
+    is_part = is_part and rest is not None and end + rest.n_bytes > data.n_bytes
+    return replace(run, end=end, n_frames=n_frames, ends_amid_frame=is_part)
 
 
 def _begun(data: _Bytes, start: int) -> Run:

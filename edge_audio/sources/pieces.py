@@ -46,7 +46,7 @@ def pieces(path: Path, kind: str | None) -> list[Piece]:
 
 def _of_samples(path: Path) -> Iterator[Piece]:
     found = list(recordings(path))
-    is_plain = len(found) == 1 and not found[0].patches
+    is_plain = len(found) == 1 and not (found[0].patches or found[0].missing_bytes)
     for one in [] if is_plain else found:
         view = partial(FileView, path, one.start, one.end, patches=one.patches)
         yield Piece(view, 0, one.missing_bytes > 0)

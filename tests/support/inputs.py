@@ -92,12 +92,12 @@ def _encode(
             output.mux(stream.encode(frame))
 
 
-def video(n_frames: int = 15) -> bytes:
+def video(container: str = "mp4", n_frames: int = 15) -> bytes:
     """Pictures, and the tone beside them."""
     import av
 
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as output:
+    with av.open(file, "w", format=container) as output:
         pictures: Any = output.add_stream("mpeg4", rate=5)
         pictures.width = pictures.height = 32
         pictures.pix_fmt = "yuv420p"
@@ -191,6 +191,7 @@ INPUTS = [
     Input("CAF of unknown size", "b.caf", lambda: claiming("CAF", b"data", ">Q", 2**64 - 1)),
     Input("CAF, cut off", "c.caf", lambda: cut(written("CAF")), LIBSNDFILE, CUT, 1.75, TRUNCATED),
     Input("VOC", "a.voc", lambda: written("VOC")),
+    Input("VOC, cut off", "b.voc", lambda: cut(written("VOC")), LIBSNDFILE, CUT, 1.8, TRUNCATED),
     Input("FLAC", "a.flac", lambda: written("FLAC")),
     Input("FLAC from a pipe, of unknown length", "b.flac", lambda: flac_of(0)),
     Input("FLAC that claims too little", "c.flac", lambda: flac_of(100)),
@@ -223,6 +224,15 @@ INPUTS = [
     Input("MP3 files of two rates, joined", "d.mp3", lambda: mp3() + mp3(22_050), seconds=6.0),
     Input("MP3 that begins amid a frame", "e.mp3", lambda: mp3()[4_000:], seconds=2.7),
     Input("MP3, cut off", "f.mp3", lambda: cut(mp3()), LIBSNDFILE, CUT, 1.8, TRUNCATED),
+    Input(
+        "MP3 without a length, cut off",
+        "g.mp3",
+        lambda: cut(mp3(write_xing="0")),
+        LIBSNDFILE,
+        CUT,
+        1.8,
+        TRUNCATED,
+    ),
     Input("MP2", "a.mp2", lambda: encoded("mp2", "mp2")),
     Input("M4A, M4B, MP4 (AAC, ALAC)", "a.m4a", lambda: encoded("ipod", "aac"), MEDIA),
     Input(
@@ -280,6 +290,48 @@ INPUTS = [
     Input("AVI", "a.avi", lambda: encoded("avi", "mp2"), MEDIA),
     Input("FLV", "a.flv", lambda: encoded("flv", "libmp3lame", 44_100), MEDIA),
     Input("MPEG-TS", "a.ts", lambda: encoded("mpegts", "mp2"), MEDIA),
+    Input("AAC, cut off", "b.aac", lambda: cut(encoded("adts", "aac")), MEDIA, CUT, 1.8, TRUNCATED),
+    Input(
+        "AMR, cut off",
+        "b.amr",
+        lambda: cut(encoded("amr", "libopencore_amrnb", 8_000)),
+        MEDIA,
+        CUT,
+        1.8,
+        TRUNCATED,
+        level_tolerance=0.5,
+    ),
+    Input(
+        "WebM, cut off",
+        "b.webm",
+        lambda: cut(encoded("webm", "libopus", 48_000)),
+        MEDIA,
+        CUT,
+        1.8,
+        TRUNCATED,
+    ),
+    Input(
+        "MKV with pictures, cut off",
+        "b.mkv",
+        lambda: cut(video("matroska")),
+        MEDIA,
+        CUT,
+        1.8,
+        TRUNCATED,
+    ),
+    Input(
+        "WMA, cut off", "b.wma", lambda: cut(encoded("asf", "wmav2")), MEDIA, CUT, 1.8, TRUNCATED
+    ),
+    Input("AVI, cut off", "b.avi", lambda: cut(encoded("avi", "mp2")), MEDIA, CUT, 1.8, TRUNCATED),
+    Input(
+        "MPEG-TS, cut off",
+        "b.ts",
+        lambda: cut(encoded("mpegts", "mp2")),
+        MEDIA,
+        CUT,
+        1.8,
+        TRUNCATED,
+    ),
     Input("AC-3", "a.ac3", lambda: encoded("ac3", "ac3", 48_000), MEDIA),
     Input("TTA", "a.tta", lambda: encoded("tta", "tta"), MEDIA),
     Input("WavPack", "a.wv", lambda: encoded("wv", "wavpack"), MEDIA),
