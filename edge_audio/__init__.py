@@ -1,8 +1,11 @@
 """edge-audio: on-device streaming audio tagging.
 
->>> from edge_audio import Tagger
->>> tagger = Tagger.open("tiny-int8")
->>> events = tagger.push(samples)  # int16 or float32 at 16 kHz, any length
+>>> import edge_audio
+>>> edge_audio.tag("street.m4a")  # what is in a recording
+>>> for event in edge_audio.listen():  # the microphone, live
+...     print(event.time_s, event.kind, event.label)
+>>> tagger = edge_audio.Tagger.open("tiny-int8", rate_hz=44_100)
+>>> events = tagger.push(samples)  # a stream of your own, in pieces of any length
 
 The names in `__all__` are the public interface: they keep their meaning between minor versions,
 and what changes is listed in CHANGELOG.md. Everything else may move from one version to the next.
@@ -13,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_audio.archive.tag_files import tag_files
     from edge_audio.backends import Backend, open_backend
     from edge_audio.bundle import Bundle, load_bundle, shipped_bundles
     from edge_audio.bundle.spec import EventSpec, Threshold
@@ -26,7 +30,11 @@ if TYPE_CHECKING:
     from edge_audio.events.choice import select_events
     from edge_audio.events.detector import Event
     from edge_audio.events.policy import PolicySpec
+    from edge_audio.listening.listen import Listening, listen
+    from edge_audio.sinks.segments import Segment
+    from edge_audio.tagging.tag import tag
     from edge_audio.tagging.tagger import Step, Tagger
+    from edge_audio.tagging.tags import Tags
     from edge_audio.tagging.verify import verify_bundle
 
 __all__ = [
@@ -37,17 +45,23 @@ __all__ = [
     "EdgeAudioError",
     "Event",
     "EventSpec",
+    "Listening",
     "PolicySpec",
+    "Segment",
     "SourceError",
     "Step",
     "Tagger",
+    "Tags",
     "Threshold",
     "UsageError",
     "__version__",
+    "listen",
     "load_bundle",
     "open_backend",
     "select_events",
     "shipped_bundles",
+    "tag",
+    "tag_files",
     "verify_bundle",
 ]
 
@@ -67,6 +81,12 @@ _MODULES = {
     "Event": "events.detector",
     "PolicySpec": "events.policy",
     "select_events": "events.choice",
+    "Listening": "listening.listen",
+    "Segment": "sinks.segments",
+    "Tags": "tagging.tags",
+    "listen": "listening.listen",
+    "tag": "tagging.tag",
+    "tag_files": "archive.tag_files",
     "Step": "tagging.tagger",
     "Tagger": "tagging.tagger",
     "verify_bundle": "tagging.verify",
@@ -86,4 +106,5 @@ if not TYPE_CHECKING:  # to type checkers, a name that is not imported above is 
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names, which is what people look for."""
+    return sorted({name for name in globals() if name.startswith("__")}.union(__all__))

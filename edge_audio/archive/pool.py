@@ -10,22 +10,25 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from edge_audio.archive.job import FileTags, Job, failed, tag_file
 
+ResultT = TypeVar("ResultT")
 Tagged = tuple[str, FileTags]  # with the path as it was handed in
 
 
 def finished(
-    submit: Callable[[str], Future[FileTags]],
+    submit: Callable[[str], Future[ResultT]],
     paths: Iterator[str],
     n_in_flight: int,
-    pending: dict[Future[FileTags], str],
-) -> Iterator[tuple[str, Future[FileTags]]]:
+    pending: dict[Future[ResultT], str],
+) -> Iterator[tuple[str, Future[ResultT]]]:
     """Keeps n_in_flight files submitted, and yields each as soon as it is done.
 
     pending: what has been submitted and not dealt with yet, in that order, for the caller to see.
@@ -40,41 +43,58 @@ def finished(
             del pending[future]
 
 
-def tag_in_processes(job: Job, paths: Iterable[str], n_jobs: int) -> Iterator[Tagged]:
-    """Tags files in n_jobs processes, in the order in which they are done.
+@dataclass(frozen=True)
+class Work(Generic[ResultT]):
+    """What is done with each file: do(job, path). It and the job are pickled for every worker.
+    fail(path, problem): the result for a file that killed its worker twice."""
 
-    When a worker dies, whatever was in flight is tagged once more, each file alone, so that the
+    do: Callable[[Any, str], ResultT]
+    job: object
+    fail: Callable[[str, str], ResultT]
+
+
+def tag_in_processes(job: Job, paths: Iterable[str], n_jobs: int) -> Iterator[Tagged]:
+    """Tags files in n_jobs processes, in the order in which they are done."""
+    return in_processes(Work(tag_file, msgspec.msgpack.encode(job), failed), paths, n_jobs)
+
+
+def in_processes(
+    work: Work[ResultT], paths: Iterable[str], n_jobs: int
+) -> Iterator[tuple[str, ResultT]]:
+    """The results of files from n_jobs processes, in the order in which they are done.
+
+    When a worker dies, whatever was in flight is done once more, each file alone, so that the
     one which kills its worker is found and becomes a result with an error.
     """
-    encoded, remaining = msgspec.msgpack.encode(job), iter(paths)
-    while suspects := (yield from _until_crash(encoded, remaining, n_jobs)):
+    remaining = iter(paths)
+    while suspects := (yield from _until_crash(work, remaining, n_jobs)):
         for path in suspects:
-            if (yield from _until_crash(encoded, iter([path]), n_jobs=1)):
+            if (yield from _until_crash(work, iter([path]), n_jobs=1)):
                 problem = "its worker died twice: out of memory, or a decoder that crashes on it"
-                yield path, failed(path, f"{path}: {problem}")
+                yield path, work.fail(path, f"{path}: {problem}")
 
 
 def _until_crash(
-    job: bytes, paths: Iterator[str], n_jobs: int
-) -> Generator[Tagged, None, list[str]]:
+    work: Work[ResultT], paths: Iterator[str], n_jobs: int
+) -> Generator[tuple[str, ResultT], None, list[str]]:
     """Returns the files that were in flight when a worker died, in the order in which they were
     handed out; none if all are done."""
-    pending: dict[Future[FileTags], str] = {}
+    pending: dict[Future[ResultT], str] = {}
     with _pool(n_jobs) as pool:
-        for path, future in finished(partial(_submit, pool, job), paths, 2 * n_jobs, pending):
+        for path, future in finished(partial(_submit, pool, work), paths, 2 * n_jobs, pending):
             try:
-                tags = future.result()
+                result = future.result()
             except BrokenProcessPool:
                 return list(pending.values())
-            yield path, tags
+            yield path, result
     return []
 
 
-def _submit(pool: ProcessPoolExecutor, job: bytes, path: str) -> Future[FileTags]:
+def _submit(pool: ProcessPoolExecutor, work: Work[ResultT], path: str) -> Future[ResultT]:
     try:
-        return pool.submit(tag_file, job, path)
+        return pool.submit(work.do, work.job, path)
     except BrokenProcessPool as error:
-        future: Future[FileTags] = Future()
+        future: Future[ResultT] = Future()
         future.set_exception(error)
         return future
 
@@ -107,11 +127,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def in_order(paths: Iterable[str], results: Iterable[Tagged]) -> Iterator[FileTags]:
+def in_order(paths: Iterable[str], results: Iterable[tuple[str, ResultT]]) -> Iterator[ResultT]:
     """Results in the order of the paths, each as soon as those before it are there."""
-    results, found = iter(results), {}
+    results, found = iter(results), dict[str, ResultT]()
     for path in paths:
         while path not in found:
-            done, tags = next(results)
-            found[done] = tags
+            done, result = next(results)
+            found[done] = result
         yield found[path]

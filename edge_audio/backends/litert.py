@@ -30,6 +30,7 @@ from edge_audio.backends.registry import INSTALL_HINT, LITERT
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BackendError
+from edge_audio.support.info_lines import without_info_lines
 
 SIGNATURE_NAME = "step"
 
@@ -103,7 +104,9 @@ def require_golden(bundle: Bundle, backend: Backend) -> Backend:
 def _load(bundle: Bundle, interpreter_class: Any, n_threads: int) -> LitertBackend:
     content = bundle.read(LITERT.file)
     try:
-        interpreter = interpreter_class(model_content=content, num_threads=n_threads)
+        with without_info_lines():  # on its delegate
+            interpreter = interpreter_class(model_content=content, num_threads=n_threads)
+            interpreter.allocate_tensors()
         return LitertBackend(bundle.manifest.model, interpreter)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +18,7 @@ from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
 from edge_audio.archive.run import Archive
 from edge_audio.archive.search import duration_s, expand
 from edge_audio.archive.tables import TABLES
+from edge_audio.archive.tag_files import n_cpus
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
@@ -191,11 +191,6 @@ def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:
 
         return partial(tag_on_cluster, job, address=cluster)
     return partial(tag_in_processes, job, n_jobs=n_jobs)
-
-
-def n_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write_table(out: Path, job: Job, files: list[Path], restart: bool, run: Run) -> int:

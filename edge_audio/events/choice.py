@@ -22,7 +22,8 @@ def select_events(
 ) -> EventSpec:
     """The EventSpec a user asks for, starting from a model's own.
 
-    only: watch just these labels; empty = all that have a threshold. exclude: never these.
+    only: watch just these labels, one or several; empty = all that have a threshold. exclude: never
+    these.
     threshold: one `on` for every watched label, or `on` per label. A label that is off by
     default for want of evidence is watched if it is given its own threshold, or named in
     `only`, which without a common one takes what nearby labels suggest (see `suggested_threshold`).
@@ -32,8 +33,8 @@ def select_events(
     Raises UsageError for an unknown label, a threshold outside (0, 1], or if no label is left.
     """
     spec = spec.at_sensitivity(sensitivity)
-    wanted = [find_label(name, labels) for name in only]
-    unwanted = {find_label(name, labels) for name in exclude}
+    wanted = [find_label(name, labels) for name in _names(only)]
+    unwanted = {find_label(name, labels) for name in _names(exclude)}
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
         thresholds.setdefault(label, suggested_threshold(spec.thresholds, label))
@@ -45,6 +46,11 @@ def select_events(
     if not kept and (wanted or unwanted):
         raise UsageError("no label is left to listen for: name others or exclude fewer")
     return msgspec.structs.replace(spec, thresholds=kept)
+
+
+def _names(labels: Iterable[str]) -> Iterable[str]:
+    """A single label, which is a sequence of letters too, by itself."""
+    return [labels] if isinstance(labels, str) else labels
 
 
 def _override(

@@ -78,11 +78,12 @@ class AudioHearing:
     def feed(self) -> Feed[Block]:
         source = self.source
         self._feed = feed_blocks(
-            self._blocks(), source.sample_rate_hz, source.waits, self._stop, source.max_burst_s
+            self._blocks(), source.sample_rate_hz, source.waits, self.stop, source.max_burst_s
         )
         return self._feed
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Called by another thread: the feed ends soon."""
         self._stopped.set()
         self.source.stop()
 

@@ -1,0 +1,50 @@
+"""What a user may choose of a tagger, in every function that opens one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from edge_audio.bundle.spec import EventSpec, Sensitivity
+from edge_audio.bundle.store import Bundle
+from edge_audio.errors import UsageError
+from edge_audio.events.choice import select_events
+from edge_audio.events.policy import PolicySpec
+
+
+class TaggerSettings(TypedDict, total=False):
+    """Keywords of `Tagger.open`, which says what each means."""
+
+    model: str | Path
+    backend: str
+    events: EventSpec | None
+    gate_dbfs: float | None
+    policy: PolicySpec | None
+    only: Iterable[str]
+    exclude: Iterable[str]
+    threshold: float | Mapping[str, float] | None
+    sensitivity: Sensitivity | None
+    embedding: bool
+
+
+def choose_events(
+    bundle: Bundle,
+    events: EventSpec | None,
+    only: Iterable[str],
+    exclude: Iterable[str],
+    threshold: float | Mapping[str, float] | None,
+    sensitivity: Sensitivity | None,
+) -> EventSpec:
+    """The `events` as given, or those of the bundle as `select_events` changes them. Raises
+    UsageError where both are given."""
+    manifest = bundle.manifest
+    if events is None:
+        chosen = manifest.events, manifest.labels, only, exclude, threshold, sensitivity
+        return select_events(*chosen)
+    if only or exclude or threshold is not None or sensitivity is not None:
+        raise UsageError(
+            "events say all about labels and thresholds: leave out only, exclude, threshold and "
+            "sensitivity, or pass them to select_events"
+        )
+    return events
