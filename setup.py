@@ -1,10 +1,8 @@
 """Compiles the C engine into the wheel, where there is a C compiler; without one the package works
 through other runtimes. Everything else about the package stands in pyproject.toml.
 
-CC names the compiler. A wheel for another platform takes a compiler for that and its tag:
-    CC="python -m ziglang cc -target aarch64-linux-gnu.2.17" \
-        python -c "import setuptools.build_meta as m; m.build_wheel('dist',
-                   {'--build-option': '--plat-name=manylinux2014_aarch64'})"
+CC names the compiler. For another platform it is one for that, and bdist_wheel is told the tag, by
+--plat-name: see .ci/wheels.
 EDGE_AUDIO_ENGINE=none leaves the engine out, EDGE_AUDIO_ENGINE=required fails without it.
 """
 
@@ -80,7 +78,8 @@ def compile_one(command, variant, folder):
     path = folder / variants.file_name(variant)
     draft = path.with_suffix(".draft")  # a program may run the old one
     position = [] if os.name == "nt" else ["-fPIC"]
-    arguments = variants.compile_arguments(ENGINE_DIR, variant, draft)
+    is_zig = any("zig" in Path(word).name for word in command)
+    arguments = variants.compile_arguments(ENGINE_DIR, variant, draft, is_zig)
     try:
         subprocess.run([*command, *position, *arguments], check=True)
     except (OSError, subprocess.CalledProcessError) as error:

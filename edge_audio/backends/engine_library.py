@@ -136,6 +136,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ea_embedding_dim": (ctypes.c_uint32, (pointer,)),
         "ea_step_embedding": (pointer, (pointer, pointer)),
         "ea_open": (ctypes.c_int, (pointer, pointer, size)),
+        "ea_pack_size": (size, (pointer,)),
+        "ea_pack": (None, (pointer, pointer)),
         "ea_log_mel": (None, (pointer, pointer, size, pointer, pointer)),
         "ea_begin": (None, (pointer, pointer, pointer, pointer)),
         "ea_step": (None, (pointer, pointer, pointer, pointer, pointer)),

@@ -63,6 +63,8 @@ class NativeBackend:
         if status:
             reason = _STATUS.get(status, f"status {status}")
             raise BackendError(f"the engine cannot run {ENGINE_FILE}: {reason}")
+        self._packed = _aligned(library.ea_pack_size(address))
+        library.ea_pack(address, self._packed.ctypes.data)
         n_bytes = library.ea_network_size(address)
         state = TensorSpec(name="network", shape=(n_bytes,), dtype="int8")
         embedding = TensorSpec(name="embedding", shape=(1, library.ea_embedding_dim(address)))

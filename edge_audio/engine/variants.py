@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-shared", "-fvisibility=default")
+FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-shared", "-fvisibility=default", "-DEA_HOST")
 """Of every call of the compiler: without contraction, scores have the same bits everywhere."""
 
 LIBRARY_DIR = Path(__file__).parent / "lib"
@@ -19,10 +19,12 @@ LIBRARY_DIR = Path(__file__).parent / "lib"
 
 @dataclass(frozen=True)
 class Variant:
-    """name: of its library. flags: which instructions the compiler may use."""
+    """name: of its library. flags: which instructions the compiler may use; zig_flags: where zig
+    calls them by other names."""
 
     name: str
     flags: tuple[str, ...] = ()
+    zig_flags: tuple[str, ...] = ()
 
 
 # Machine, as the tags of wheels call it -> variants, by what `ea_cpu_level` returns.
@@ -35,8 +37,8 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "aarch64": (Variant("aarch64"),),
     "armv7l": (
-        Variant("armv7l", ("-march=armv7-a", "-mfpu=vfpv3-d16")),
-        Variant("armv7l-neon", ("-march=armv7-a", "-mfpu=neon")),
+        Variant("armv7l", ("-march=armv7-a", "-mfpu=vfpv3-d16"), ("-mcpu=generic+v7a+vfp3d16",)),
+        Variant("armv7l-neon", ("-march=armv7-a", "-mfpu=neon"), ("-mcpu=generic+v7a+neon",)),
     ),
 }
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -72,8 +74,11 @@ def fingerprint_of(folder: Path) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def compile_arguments(folder: Path, variant: Variant, library: Path) -> list[str]:
+def compile_arguments(
+    folder: Path, variant: Variant, library: Path, is_zig: bool = False
+) -> list[str]:
     """What follows the command of the compiler."""
+    cpu = (variant.zig_flags if is_zig else ()) or variant.flags
     include, fingerprint = f"-I{folder / 'include'}", f'-DEA_FINGERPRINT="{fingerprint_of(folder)}"'
     sources: Sequence[str] = [str(source) for source in engine_sources(folder)]
-    return [*FLAGS, *variant.flags, include, fingerprint, *sources, "-o", str(library)]
+    return [*FLAGS, "-s", *cpu, include, fingerprint, *sources, "-o", str(library)]

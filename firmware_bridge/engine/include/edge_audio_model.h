@@ -45,6 +45,13 @@
 #define EA_STATES 3u /* bit 0: with float state, bit 1: with int16 state */
 #endif
 
+/* Programs on computers have the weights again, packed for their vectors: host/packed.h. */
+#if defined(EA_HOST) && defined(__AVX2__) && !defined(EA_PLAIN)
+#define EA_PACKED 1
+struct ea_packed_conv;
+struct ea_packed_linear;
+#endif
+
 /* Numbers as integers: number i is unit * values[i]. */
 typedef struct {
     const int16_t *values;
@@ -56,6 +63,9 @@ typedef struct {
     uint32_t n_in, n_out, row; /* row: n_in, up to a multiple of 8 */
     const int8_t *weight;      /* [n_out][row] */
     ea_numbers scale, bias;    /* [n_out] */
+#if defined(EA_PACKED)
+    const struct ea_packed_linear *packed; /* null until ea_pack */
+#endif
 } ea_linear;
 
 /* 3x3 depthwise, then 1x1 unless n_in is 1. Maps are int16, channels last: input and output with
@@ -70,6 +80,9 @@ typedef struct {
     ea_numbers mix_gain, mix_bias;       /* [n_out] */
     float filter_limit, out_limit;       /* 6 in the units of their maps */
     uint32_t state;                      /* offset in bytes, of uint32 and 2 rows */
+#if defined(EA_PACKED)
+    const struct ea_packed_conv *packed; /* null until ea_pack */
+#endif
 } ea_conv;
 
 typedef struct {
@@ -77,6 +90,9 @@ typedef struct {
     const int16_t *cos, *sin, *real, *imag; /* [n_modes][D]; cos, sin in units of 2^-15 */
     float readout_scale;
     ea_numbers skip; /* [D] */
+#if defined(EA_PACKED)
+    const float *packed; /* null until ea_pack */
+#endif
 } ea_lti;
 
 /* Selective state space, and mLSTM of both kinds. */

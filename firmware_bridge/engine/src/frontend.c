@@ -141,9 +141,27 @@ static void add_powers(const ea_model *model, const ea_vector *z, uint32_t n_poi
     }
 }
 
-/* Of the sum of 4 |X|^2 in a band. */
-static float normalised(const ea_model *model, float power) {
-    return (ea_log(power * 0.25f + model->log_floor) - model->log_mean) * model->log_gain;
+/* Of the sums of 4 |X|^2 in a band. */
+#if EA_LANES > 1
+typedef int32_t ea_integers __attribute__((vector_size(4 * EA_LANES), aligned(4), may_alias));
+
+/* ea_log in every lane. */
+static inline ea_vector log_lanes(ea_vector x) {
+    ea_integers bits = (ea_integers)x - 0x3f3504f3;
+    ea_vector m = (ea_vector)((bits & 0x007fffff) + 0x3f3504f3);
+    ea_vector s = (m - 1.0f) / (m + 1.0f), q = s * s, p;
+    p = q * (2.0f / 9.0f) + 2.0f / 7.0f;
+    p = p * q + 2.0f / 5.0f;
+    p = p * q + 2.0f / 3.0f;
+    p = p * q + 2.0f;
+    return __builtin_convertvector(bits >> 23, ea_vector) * 0.693147181f + p * s;
+}
+#else
+static inline ea_vector log_lanes(ea_vector x) { return ea_log(x); }
+#endif
+
+static inline ea_vector normalised(const ea_model *model, ea_vector power) {
+    return (log_lanes(power * 0.25f + model->log_floor) - model->log_mean) * model->log_gain;
 }
 
 void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *frames) {
@@ -152,9 +170,11 @@ void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *
     fourier(model, z, n_points);
     for (m = 0; m < n_mels + 2; m++) band[m] = z[0] * 0.0f;
     add_powers(model, z, n_points, band);
-    for (lane = 0; lane < n_lanes; lane++)
-        for (m = 0; m < n_mels; m++)
-            frames[lane * n_mels + m] = normalised(model, *lane_of(band + 1 + m, lane));
+    for (m = 0; m < n_mels; m++) {
+        band[1 + m] = normalised(model, band[1 + m]);
+        for (lane = 0; lane < n_lanes; lane++)
+            frames[lane * n_mels + m] = *lane_of(band + 1 + m, lane);
+    }
 }
 
 void ea_log_mel(const ea_model *model, const float *samples, size_t n_frames, float *frames,

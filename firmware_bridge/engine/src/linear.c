@@ -3,6 +3,10 @@
 #include "kernels.h"
 #include "numbers.h"
 
+#if defined(EA_PACKED)
+#include "../host/packed.h"
+#endif
+
 /* x [n] -> q [n], the largest of which is 32767, and what one unit of q is worth. */
 static float quantize(const float *x, uint32_t n, int16_t *q) {
     float largest = 0.0f, gain;
@@ -35,9 +39,48 @@ static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, fl
 }
 #endif
 
+#if defined(EA_PACKED)
+
+/* n_groups groups of outputs from `first` on. */
+static void finish_groups(const ea_linear *linear, const int32_t *sums, uint32_t first,
+                          uint32_t n_groups, float unit, float *y) {
+    uint32_t o = first * EA_LINEAR_OUTS, end = o + n_groups * EA_LINEAR_OUTS;
+    if (end > linear->n_out) end = linear->n_out;
+    for (; o + 4 <= end; o += 4, sums += 4) finish4(linear, sums, o, unit, y);
+    for (; o < end; o++) y[o] = finished(linear, *sums++, o, unit);
+}
+
+static void apply_packed(const ea_linear *linear, const int16_t *q, float unit, float *y) {
+    uint32_t n_groups = linear->packed->n_groups, g = 0;
+    int32_t sums[EA_LINEAR_TILE * EA_LINEAR_OUTS];
+#if defined(__AVX512VNNI__)
+    uint8_t x[EA_MAX_SIZE], high[EA_MAX_SIZE];
+    ea_split(q, linear->row, x, high);
+#else
+    const int16_t *x = q;
+    const void *high = 0;
+#endif
+    for (; g + EA_LINEAR_TILE <= n_groups; g += EA_LINEAR_TILE) {
+        ea_linear_groups(linear, x, high, g, EA_LINEAR_TILE, sums);
+        finish_groups(linear, sums, g, EA_LINEAR_TILE, unit, y);
+    }
+    for (; g < n_groups; g++) {
+        ea_linear_groups(linear, x, high, g, 1, sums);
+        finish_groups(linear, sums, g, 1, unit, y);
+    }
+}
+
+#endif
+
 void ea_apply_integers(const ea_linear *linear, const int16_t *q, float unit, float *y) {
     uint32_t n_out = linear->n_out, o, k;
     int32_t sums[4];
+#if defined(EA_PACKED)
+    if (linear->packed) {
+        apply_packed(linear, q, unit, y);
+        return;
+    }
+#endif
     for (o = 0; o + 4 <= n_out; o += 4) {
         ea_dot8(q, linear->weight + o * linear->row, linear->row, sums);
         finish4(linear, sums, o, unit, y);

@@ -32,9 +32,37 @@ static void lti_tile(const ea_lti *m, uint32_t channels, uint32_t d, const float
     ea_store_float8(y + d, ea_load_numbers8(&m->skip, d) * input + m->readout_scale * sum);
 }
 
+#if defined(EA_PACKED)
+/* The same from packed numbers: cos, sin, real and imag [n_modes][4][EA_TILE] of a tile. */
+static void lti_packed(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
+    uint32_t n_modes = m->n_modes, d, k;
+    const float *at = m->packed;
+    for (d = 0; d < channels; d += EA_TILE) {
+        ea_float8 input = ea_load_float8(u + d), sum = {0};
+        for (k = 0; k < n_modes; k++, at += 4 * EA_TILE, state += 2 * EA_TILE) {
+            ea_float8 turn = ea_load_float8(at), side = ea_load_float8(at + EA_TILE);
+            ea_float8 re = ea_load_float8(state), im = ea_load_float8(state + EA_TILE);
+            ea_float8 next = (turn * re - side * im) + input;
+            im = side * re + turn * im;
+            ea_store_float8(state, next);
+            ea_store_float8(state + EA_TILE, im);
+            sum = sum +
+                  (ea_load_float8(at + 2 * EA_TILE) * next - ea_load_float8(at + 3 * EA_TILE) * im);
+        }
+        ea_store_float8(y + d, ea_load_numbers8(&m->skip, d) * input + m->readout_scale * sum);
+    }
+}
+#endif
+
 #if EA_STATES & 1u
 static void lti_float(const ea_lti *m, uint32_t channels, float *state, const float *u, float *y) {
     uint32_t d;
+#if defined(EA_PACKED)
+    if (m->packed) {
+        lti_packed(m, channels, state, u, y);
+        return;
+    }
+#endif
     for (d = 0; d < channels; d += EA_TILE, state += 2 * m->n_modes * EA_TILE)
         lti_tile(m, channels, d, u, (float (*)[EA_TILE])(void *)state, y);
 }

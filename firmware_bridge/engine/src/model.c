@@ -108,6 +108,9 @@ EA_COLD static void take_linear(cursor *c, ea_linear *linear, uint32_t n_in, uin
     linear->weight = take_weights(c, n_out, linear->row, 1, linear->row, 1);
     linear->scale = take_numbers(c, n_out);
     linear->bias = take_numbers(c, n_out);
+#if defined(EA_PACKED)
+    linear->packed = 0;
+#endif
 }
 
 /* Front end */
@@ -179,6 +182,9 @@ static void take_stem(cursor *c, ea_model *model) {
     uint32_t bits = take_word(c, 0, 15);
     for (i = 0; i < model->n_convs && c->status == EA_OK; i++) {
         ea_conv *conv = &model->convs[i];
+#if defined(EA_PACKED)
+        conv->packed = 0;
+#endif
         take_conv(c, conv, n_channels, n_bands, bits);
         take_conv_weights(c, conv);
         require(c, n_times % conv->stride == 0);
@@ -203,6 +209,9 @@ static void take_lti(cursor *c, ea_lti *m, uint32_t channels) {
     m->imag = take(c, m->n_modes * channels, 2);
     m->readout_scale = take_float(c);
     m->skip = take_numbers(c, channels);
+#if defined(EA_PACKED)
+    m->packed = 0;
+#endif
 }
 #endif
 

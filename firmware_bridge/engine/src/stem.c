@@ -7,6 +7,10 @@
 #include "kernels.h"
 #include "numbers.h"
 
+#if defined(EA_PACKED)
+#include "../host/packed.h"
+#endif
+
 enum { TAPS = 9, GROUP = 4 };
 
 /* Stands for bands below the first and above the last. */
@@ -129,8 +133,12 @@ static uint32_t filter_eights(const ea_conv *conv, const int16_t *const *tap, in
 #endif
 
 static void filter_band(const ea_conv *conv, const int16_t *const *tap, int16_t *out) {
-    uint32_t step = conv->n_in > 1, f = filter_eights(conv, tap, out), c;
+    uint32_t step = conv->n_in > 1, f = 0, c;
     int32_t sum[GROUP];
+#if defined(EA_PACKED)
+    if (conv->packed) f = ea_filter_packed(conv, tap, out);
+#endif
+    if (f == 0) f = filter_eights(conv, tap, out);
     for (; f < conv->n_filters; f += GROUP) {
         filter_group(tap, f, step, conv->kernel, conv->n_filters, sum);
         for (c = 0; c < GROUP; c++)
@@ -186,8 +194,11 @@ static void finish_mix(const ea_conv *conv, const int32_t *sums, uint32_t o, con
 /* filtered [row] -> out [n_out], to which x [n_out] is added where the layer is residual. */
 static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t *x, int16_t *out) {
     int32_t sums[GROUP];
-    uint32_t o;
-    for (o = 0; o < conv->n_out; o += GROUP) {
+    uint32_t o = 0;
+#if defined(EA_PACKED)
+    if (conv->packed) o = ea_mix_packed(conv, filtered, x, out);
+#endif
+    for (; o < conv->n_out; o += GROUP) {
         ea_dot16(filtered, conv->mix + o * conv->row, conv->row, sums);
         finish_mix(conv, sums, o, x, out);
     }
@@ -200,9 +211,11 @@ static void convolve(const ea_conv *conv, const int16_t *const *rows, int16_t *o
     const int16_t *tap[TAPS];
     for (k = conv->n_filters; k < conv->row; k++) filtered[k] = 0;
     for (b = 0; b < n_bands; b++) {
-        for (k = 0; k < TAPS; k++) {
-            uint32_t band = conv->stride * b + k % 3 - 1; /* wraps around below 0 */
-            tap[k] = band < conv->n_bands ? rows[k / 3] + band * conv->n_in : zeros;
+        uint32_t band = conv->stride * b, at = band * conv->n_in;
+        for (k = 0; k < 3; k++) {
+            tap[3 * k] = band > 0 ? rows[k] + at - conv->n_in : zeros;
+            tap[3 * k + 1] = rows[k] + at;
+            tap[3 * k + 2] = band + 1 < conv->n_bands ? rows[k] + at + conv->n_in : zeros;
         }
         if (conv->mix) {
             filter_band(conv, tap, filtered);
