@@ -1,6 +1,6 @@
 """Draws docs/live.svg: the live view as it looks at one moment of the demo scene.
 
-    python benchmarks/live_picture.py [--time 36.8] [--out docs/live.svg]
+    python benchmarks/live_picture.py [--time 30.8] [--out docs/live.svg]
 
 Nothing is staged: the shipped model hears the scene from its start, as `edge-audio listen
 --source demo` does.
@@ -18,6 +18,7 @@ from rich.console import Console
 
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink
 from edge_audio.cli.live.state import Watched
+from edge_audio.events.policy import PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sources.base import first_seconds
 from edge_audio.sources.demo import DemoScene
@@ -37,14 +38,14 @@ def terminal(width: int, height: int) -> Console:
 
 
 @click.command()
-@click.option("--time", "time_s", default=36.8, show_default=True, help="Audio time to show.")
+@click.option("--time", "time_s", default=30.8, show_default=True, help="Audio time to show.")
 @click.option("--out", type=click.Path(path_type=Path), default="docs/live.svg", show_default=True)
 @click.option(
     "--size", nargs=2, type=int, default=(100, 36), show_default=True, help="Columns and rows."
 )
 def main(time_s: float, out: Path, size: tuple[int, int]) -> None:
     """Writes the picture."""
-    tagger, scene = Tagger.open("tiny-int8"), DemoScene()
+    tagger, scene = Tagger.open("tiny-int8", policy=PolicySpec()), DemoScene()
     stream = Stream(scene.name, tagger.labels, scene.sample_rate_hz, live=True)
     width, height = size
     canvas = Console(

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge_audio import Event, EventSpec, Tagger, Threshold
 from edge_audio.sources.demo import DemoScene
 from tests.support.paths import REPOSITORY
 from tests.support.virtual_sound_card import VirtualSoundCard
@@ -96,7 +98,19 @@ def test_scores_of_a_microphone(
 def test_thresholds_of_ones_own(street: Path) -> None:
     first, *others = python("own_thresholds.py", street).splitlines()
     assert re.fullmatch(r"\{'Ocean': 0\.\d+, 'Siren': 0\.4\}", first)
-    assert {label for line in others for label in re.findall(r"label='(\w+)'", line)} == {"Ocean"}
+    named = {label for line in others for label in re.findall(r"label='(\w+)'", line)}
+    thresholds = {"Ocean": Threshold(on=0.4, off=0.2), "Siren": Threshold(on=0.5, off=0.3)}
+    own = EventSpec(smoothing_s=0.16, min_on_s=0.3, min_off_s=1.0, thresholds=thresholds)
+    assert named == {event.label for event in heard(street, own)}
+
+
+def heard(path: Path, spec: EventSpec | None = None) -> list[Event]:
+    """By the shipped model, which hears something."""
+    samples, _ = soundfile.read(path, dtype="float32")
+    tagger = Tagger.open("tiny-int8", events=spec)
+    events = tagger.push(samples) + tagger.flush()
+    assert events
+    return events
 
 
 def test_streams_share_a_model_and_not_their_state(tmp_path: Path, street: Path) -> None:
@@ -116,8 +130,10 @@ def test_a_sink_of_ones_own_receives_every_event(tmp_path: Path, street: Path) -
 
 
 def test_a_shell_reacts_to_each_start(street: Path, edge_audio_on_path: str) -> None:
-    printed = run("sh", EXAMPLES / "json_lines.sh", street, "Ocean", path=edge_audio_on_path)
-    assert [line.partition(":")[0] for line in printed.splitlines()] == ["Quiet, please"] * 2
+    starts = Counter(event.label for event in heard(street) if event.kind == "start")
+    ((label, n),) = starts.most_common(1)
+    printed = run("sh", EXAMPLES / "json_lines.sh", street, label, path=edge_audio_on_path)
+    assert [line.partition(":")[0] for line in printed.splitlines()] == ["Quiet, please"] * n
 
 
 @pytest.fixture
@@ -144,7 +160,8 @@ def test_the_engine_tags_a_wav_file(tmp_path: Path, street: Path) -> None:
     assert compile_line is not None
     run("sh", "-c", compile_line[1], folder=tmp_path)
     printed = run(tmp_path / "tag_wav", street)
-    assert re.search(r"^ *\d+\.\d\d s  start  Ocean  0\.\d\d$", printed, re.MULTILINE)
+    told = re.findall(r"^ *\d+\.\d\d s  start  (.+)  0\.\d\d$", printed, re.MULTILINE)
+    assert set(told) == {event.label for event in heard(street)}
 
 
 def test_a_student_with_a_mixer_of_ones_own() -> None:

@@ -12,6 +12,7 @@ import soundfile
 from edge_audio.bundle.store import load_bundle
 from edge_audio.sources.demo import DemoScene
 from tests.support.paths import REPOSITORY
+from tests.support.scripts import load_script
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -24,6 +25,17 @@ def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
     )
     assert re.search(r"^ +\d+\.\d\d s  start  \S", done.stdout, re.MULTILINE)
     assert len(example.splitlines()) <= 12
+
+
+def test_figures_of_the_shipped_models_are_those_of_the_manifests() -> None:
+    """Where there are recordings, the listing is what `listen` prints, too."""
+    figures = load_script(REPOSITORY / "docs" / "figures.py")
+    assert figures.readme(README) == README
+    n_on = len(load_bundle("tiny-int8").manifest.events.thresholds)
+    (row,) = re.findall(r"^\| labels on in the bundle .*$", README, re.MULTILINE)
+    assert f" {n_on} |" in row
+    old = README.replace(row, "| labels on in the bundle | 1 | 2 | 3 | 4 | |")
+    assert figures.readme(old.replace(f"{n_on} of 527 labels", "2 of 527 labels")) == README
 
 
 def test_every_command_that_it_names_exists() -> None:

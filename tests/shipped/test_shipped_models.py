@@ -26,12 +26,13 @@ from distill.mixing.soundscapes import Scene, SoundscapeConfig, negatives, sound
 from distill.scoring.streams import Segment
 from distill.training.recipe import Recipe
 from edge_audio.backends import backends_for
+from edge_audio.bundle.manifest import Manifest
+from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sinks.segments import Segment as SinkSegment
 from edge_audio.sinks.segments import SegmentSink
 from edge_audio.tagging.tagger import Tagger
 from tests.support.command_line import listening, run
-from tests.support.real_audio import first_clip_list
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 MAX_BUNDLE_BYTES = 2_000_000
@@ -102,30 +103,36 @@ def test_int8_bundles_are_small_and_smaller_than_float() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_thresholds_keep_the_budget_on_average_and_find_enough(name: str) -> None:
+@pytest.mark.parametrize("sensitivity", SENSITIVITIES)
+def test_thresholds_keep_the_budget_on_average_and_find_enough(
+    name: str, sensitivity: Sensitivity
+) -> None:
     """The budget, as far as twenty hours can tell: false alarms are counts."""
     manifest = load_bundle(name).manifest
     config = msgspec.convert(manifest.provenance["calibration"], CalibrationConfig)
-    thresholds = manifest.events.thresholds.values()
+    budget = config.alarms_per_hour(sensitivity if manifest.events.sensitivities else "normal")
+    thresholds = manifest.events.at_sensitivity(sensitivity).thresholds.values()
     assert None not in {threshold.alarms_per_hour for threshold in thresholds}
     hours = sum(threshold.negative_h for threshold in thresholds)
     n_alarms = sum(known(x.alarms_per_hour) * x.negative_h for x in thresholds)
-    assert n_alarms <= poisson.ppf(0.975, config.max_alarms_per_hour * hours)
+    assert n_alarms <= poisson.ppf(0.975, budget * hours)
     assert min(threshold.negative_h for threshold in thresholds) > 10.0
     assert min(known(threshold.recall) for threshold in thresholds) >= config.min_recall
     assert min(threshold.n_positives for threshold in thresholds) >= config.min_positives
 
 
 def test_other_scenes_have_as_many_right_and_false_events_as_the_manifest_says(
-    data_dir: Path,
+    clip_list: Path,
 ) -> None:
-    """Of the held-out clips by which its thresholds were chosen, through the Tagger as a user runs
-    it. Recall may be a fifth less: labels are on because they did well before."""
+    """Of held-out clips, through the Tagger as a user runs it. Starts that mn04 and YAMNet confirm
+    are none that the manifest counts as false; nobody hears these scenes for them, so that they
+    are added to what it states. Recall may be a fifth less: labels are on because they did well
+    before."""
     manifest = load_bundle("tiny-int8").manifest
     recipe = msgspec.convert(manifest.provenance["recipe"], Recipe)
     thresholds = manifest.events.thresholds
-    clips = read_clip_list(first_clip_list(data_dir))
-    (fold,) = fold_sounds(data_dir, calibration_clips(recipe, clips), n_folds=1)
+    clips = read_clip_list(clip_list)
+    (fold,) = fold_sounds(clip_list.parent, calibration_clips(recipe, clips), n_folds=1)
     tagger = Tagger.open("tiny-int8")
     scenes = list(negatives(SCENES, fold.clips, (99,)))
     companions = find_companions(clips, tuple(thresholds))
@@ -135,9 +142,7 @@ def test_other_scenes_have_as_many_right_and_false_events_as_the_manifest_says(
         for index, scene in enumerate(scenes)
         for one in reported(tagger, scene)
     )
-    stated = sum(
-        known(value.alarms_per_hour) * expected.hours[label] for label, value in thresholds.items()
-    )
+    stated = sum(unjudged_per_hour(manifest, label) * expected.hours[label] for label in thresholds)
     assert n_false <= poisson.ppf(0.975, stated)
     bouts = [x._replace(labels=tuple(thresholds.keys() & {*x.labels})) for x in fold.bouts]
     crowded = list(soundscapes(SCENES, [bout for bout in bouts if bout.labels], (99,)))
@@ -146,6 +151,18 @@ def test_other_scenes_have_as_many_right_and_false_events_as_the_manifest_says(
     ).found
     recalls = [known(thresholds[event.label].recall) for scene in crowded for event in scene.events]
     assert found.value >= 0.8 * np.mean(recalls)
+
+
+def unjudged_per_hour(manifest: Manifest, label: str) -> float:
+    """False alarms in composed scenes at the label's threshold, those that were confirmed among
+    them. Clips without labels were further hours, in which they may all have been missing."""
+    config = msgspec.convert(manifest.provenance["calibration"], CalibrationConfig)
+    composed_h = config.n_folds * config.scenes.n_negatives * config.scenes.negative_s / 3600.0
+    threshold = manifest.events.thresholds[label]
+    confirmed = manifest.provenance.get("adjudication", {}).get("labels", {})
+    n_alarms = known(threshold.alarms_per_hour) * threshold.negative_h
+    n_alarms += confirmed.get(label, (0, 0))[1]
+    return n_alarms / min(threshold.negative_h, composed_h)
 
 
 def reported(tagger: Tagger, scene: Scene) -> list[Segment]:

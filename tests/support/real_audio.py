@@ -17,8 +17,8 @@ SOUNDSCAPE_CLIPS = tuple(
 
 
 def first_clip_list(data_dir: Path) -> Path:
-    """What shipped weights and thresholds were made by: the whole list has the same clips, and
-    more. (The next weights are made by the whole list.)"""
+    """What the first shipped weights were trained by: the whole list has the same clips, and
+    more."""
     return data_dir / "manifest.csv"
 
 

@@ -26,6 +26,7 @@ from edge_audio.cli.live.explain import Explained, ExplainSink, ExplainView
 from edge_audio.events.detector import EventDetector
 from tests.support import toy
 from tests.support.command_line import HANG_S, error_line, listening, records, run
+from tests.support.shipped import clearest
 
 
 def threshold(on: float, off: float) -> Threshold:
@@ -156,19 +157,20 @@ def test_a_curve_rises_where_its_values_do() -> None:
 
 
 def test_standard_output_stays_what_it_was_where_programs_read_it() -> None:
+    label, on = clearest(12.0)
     plain = run("listen", *DEMO, "--format", "jsonl", "--top", 1)
-    traced = run("listen", *DEMO, "--format", "jsonl", "--top", 1, "--explain", "alarm")
+    traced = run("listen", *DEMO, "--format", "jsonl", "--top", 1, "--explain", label.lower())
     assert records(traced.stdout) == records(plain.stdout)
     *told, summary = traced.stderr.splitlines()
     assert len(told) == 12
-    assert all("  why    Alarm  score " in line for line in told)
+    assert all(f"  why    {label}  score " in line for line in told)
     assert "12.0 s of audio" in summary
-    sensitive = ("--threshold", "Alarm=0.03")
-    text = run(
-        "listen", *DEMO, *sensitive, "--format", "text", "--explain", "Alarm", "--explain", "alarm"
-    )
-    assert text.stdout.count("  why    Alarm  ") == 12
-    assert re.search(r"start  Alarm .*\n.*why    Alarm .*event: until below off", text.stdout)
+    sensitive = ("--threshold", f"{label}={on}")
+    twice = ("--explain", label, "--explain", label.lower())
+    text = run("listen", *DEMO, *sensitive, "--format", "text", *twice)
+    assert text.stdout.count(f"  why    {label}  ") == 12
+    assert re.search(rf"start  {label} .*", text.stdout)
+    assert re.search(rf"why    {label} .*event: until below off", text.stdout)
 
 
 def test_a_label_that_the_model_lacks_is_wrong_usage() -> None:

@@ -14,10 +14,10 @@ import soundfile
 from edge_audio.sources.demo import DemoScene
 from tests.support.command_line import listening
 from tests.support.peers import eventually, files_below, free_port, peer_of
+from tests.support.shipped import clearest
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 RATE_HZ = 16_000
-SENSITIVE = "[events]\nthresholds = {Alarm = 0.03}"
 
 
 def heard_s(log: Path) -> float:
@@ -94,7 +94,7 @@ def test_several_microphones_are_heard_by_one_process(
 def test_a_kill_while_recording_leaves_readable_files(tmp_path: Path) -> None:
     log, clips = tmp_path / "log.jsonl", tmp_path / "clips"
     extra = (
-        SENSITIVE,
+        clearest(8.0).settings,
         '[[source]]\nurl = "demo"',
         f"[clips]\nfolder = {json.dumps(str(clips))}\nrecord = true",
     )
@@ -123,7 +123,7 @@ def test_dead_destinations_do_not_hold_up_the_microphone(
 
     with peer_of(never_answers) as web_port:
         extra = (
-            SENSITIVE,
+            clearest(8.0).settings,
             f'[webhook]\nurl = "http://127.0.0.1:{web_port}/"',
             f"[mqtt]\nport = {free_port()}",
             f"[metrics]\nport = {port}",

@@ -18,6 +18,7 @@ from edge_audio.listening.config import Config
 from edge_audio.listening.settings_file import load_config
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.peers import eventually
+from tests.support.shipped import clearest, unheard
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 HOME = """
@@ -26,8 +27,8 @@ format = "text"
 [[source]]
 url = "demo"
 [events]
-only = ["Alarm", "Siren"]
-thresholds = {Alarm = 0.03, Siren = 0.4}
+only = ["CLEAR", "NEVER"]
+thresholds = {CLEAR = 0.03, NEVER = 0.9}
 min_off_s = 0.5
 [json]
 path = "sounds.jsonl"
@@ -35,6 +36,8 @@ path = "sounds.jsonl"
 
 
 def written(folder: Path, text: str) -> Path:
+    """The settings, of a label that is heard in the demo scene and one that is not."""
+    text = text.replace("CLEAR", clearest(20.0).label).replace("NEVER", unheard(20.0))
     path = folder / "home.toml"
     path.write_text(text)
     return path
@@ -46,14 +49,14 @@ def test_a_file_of_settings_says_what_is_heard_and_where_it_goes(tmp_path: Path)
     logged = records((tmp_path / "sounds.jsonl").read_text())
     events = [record for record in logged if record["kind"] in ("start", "end")]
     assert events
-    assert {record["label"] for record in events} == {"Alarm"}
+    assert {record["label"] for record in events} == {clearest(20.0).label}
     assert {record["stream"] for record in logged} == {"demo"}
     assert len(done.stdout.splitlines()) == len(events)
 
 
 def test_flags_replace_what_the_file_says(tmp_path: Path) -> None:
     path = written(tmp_path, HOME.replace("sounds.jsonl", str(tmp_path / "sounds.jsonl")))
-    flags = ("--format", "none", "--only", "Siren", "--no-realtime", "--duration", 20)
+    flags = ("--format", "none", "--only", unheard(20.0), "--no-realtime", "--duration", 20)
     assert run("listen", "--config", path, *flags).stdout == ""
 
 
@@ -95,11 +98,14 @@ def test_sighup_reads_the_settings_again_without_stopping(tmp_path: Path) -> Non
     log, other = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     text = HOME.replace("sounds.jsonl", str(log)).replace("path =", "level_every_s = 1\npath =")
     path = written(tmp_path, text)
+    text = path.read_text()
     with listening("--config", path, "--format", "none") as process:
         eventually(lambda: log.exists() and log.stat().st_size > 0)
         path.write_text("[events]\nonly = ['No such label']")
         process.send_signal(signal.SIGHUP)
-        path.write_text(text.replace(str(log), str(other)).replace('"Alarm", ', ""))
+        path.write_text(
+            text.replace(str(log), str(other)).replace(f'"{clearest(20.0).label}", ', "")
+        )
         process.send_signal(signal.SIGHUP)
         eventually(lambda: other.exists() and other.stat().st_size > 0)
         process.send_signal(signal.SIGINT)

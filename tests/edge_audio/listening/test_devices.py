@@ -115,7 +115,7 @@ def test_a_device_is_heard_beside_other_sources(
     log = tmp_path / "log.jsonl"
     device(1)
     demo = "[[source]]\nurl = 'demo'\n"
-    settings = "[events]\nthresholds = {Alarm = 0.03, Speech = 0.05, Music = 0.05}\n"
+    settings = LOW
     with running(tmp_path, listens_to(cable, demo, settings, json_log(log))) as process:
         eventually(lambda: events(log) and events(log, "demo"))
         n_before = {name: len(events(log, name)) for name in ("porch", "demo")}

@@ -21,10 +21,10 @@ from tests.support.command_line import Record, listening, records
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber, retained
 from tests.support.peers import eventually, files_below, free_port, peer_of
 from tests.support.reloading import Run, json_log, logged, running
+from tests.support.shipped import clearest
 
 STEP_S = 0.08
 DEMO = 'format = "none"\n[[source]]\nurl = "demo"\n'
-SENSITIVE = "[events]\nthresholds = {Alarm = 0.03, Siren = 0.05, Speech = 0.05}\n"
 needs_broker = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
@@ -192,7 +192,7 @@ def web() -> Iterator[WebServer]:
 
 def test_events_that_wait_for_one_web_server_go_to_the_next(tmp_path: Path, web: WebServer) -> None:
     log = tmp_path / "log.jsonl"
-    common = DEMO + SENSITIVE + json_log(log)
+    common = DEMO + clearest(8.0).settings + json_log(log)
 
     def events() -> list[Record]:
         return [r for r in logged(log) if r["kind"] in ("start", "end")]
@@ -212,7 +212,7 @@ def test_a_destination_that_is_gone_closes_beside_listening_and_says_what_it_los
 ) -> None:
     log = tmp_path / "log.jsonl"
     over = threading.Event()
-    common = DEMO + SENSITIVE + json_log(log)
+    common = DEMO + clearest(8.0).settings + json_log(log)
     with peer_of(lambda _: bool(over.wait(120)) and None) as port:
         slow = f"[webhook]\nurl = 'http://127.0.0.1:{port}/'\ntimeout_s = 30\n"
         with running(tmp_path, common + slow) as run:
@@ -239,7 +239,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 @needs_broker
 def test_a_client_of_the_same_id_goes_on_and_stays_online(tmp_path: Path, broker: Broker) -> None:
     log = tmp_path / "log.jsonl"
-    common = DEMO + SENSITIVE + json_log(log)
+    common = DEMO + clearest(8.0).settings + json_log(log)
     subscriber = Subscriber(broker.port)
 
     def mqtt(**settings: Any) -> str:
@@ -291,7 +291,7 @@ def test_events_that_wait_for_a_broker_survive_a_change_of_its_address(
     tmp_path: Path, broker: Broker
 ) -> None:
     log = tmp_path / "log.jsonl"
-    common = DEMO + SENSITIVE + json_log(log)
+    common = DEMO + clearest(8.0).settings + json_log(log)
     subscriber = Subscriber(broker.port)
     with running(tmp_path, f"{common}[mqtt]\nhost = '127.0.0.1'\nport = {free_port()}\n") as run:
         eventually(lambda: sum(r["kind"] == "end" for r in logged(log)) >= 2)
@@ -308,7 +308,7 @@ def test_a_clip_goes_on_while_its_settings_change(tmp_path: Path) -> None:
 
     def settings(quota_mb: int) -> str:
         section = f"[clips]\nfolder = {json.dumps(str(clips))}\nrecord = true\npost_s = 0.5\n"
-        return f"{DEMO}{SENSITIVE}{json_log(log)}{section}quota_mb = {quota_mb}\n"
+        return f"{DEMO}{clearest(8.0).settings}{json_log(log)}{section}quota_mb = {quota_mb}\n"
 
     def is_recording() -> bool:
         return any(clips.rglob("*.audio.part"))

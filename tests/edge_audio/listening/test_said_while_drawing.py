@@ -18,9 +18,9 @@ from tests.edge_audio.cli.test_live import LABELS, terminal
 from tests.support.command_line import HANG_S, listening
 from tests.support.peers import eventually, peer_of
 from tests.support.reloading import json_log, logged
+from tests.support.shipped import clearest
 
 DEMO = '[[source]]\nurl = "demo"\n'
-SENSITIVE = "[events]\nthresholds = {Alarm = 0.03, Siren = 0.05, Speech = 0.05}\n"
 
 
 class Terminal:
@@ -50,7 +50,7 @@ def test_the_live_view_shows_what_came_of_a_reload_and_what_was_lost(
     path, log, screen = tmp_path / "home.toml", tmp_path / "log.jsonl", Terminal()
     over = threading.Event()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    common = DEMO + SENSITIVE + json_log(log)
+    common = DEMO + clearest(8.0).settings + json_log(log)
 
     def has_started() -> bool:
         return any(record["kind"] == "start" for record in logged(log))

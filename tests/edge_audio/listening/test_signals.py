@@ -18,9 +18,9 @@ from edge_audio.listening.signals import EarlyReload, StopSignals
 from tests.support.command_line import listening
 from tests.support.peers import eventually, peer_of
 from tests.support.reloading import json_log, logged, running
+from tests.support.shipped import clearest
 
 DEMO = 'format = "none"\n[[source]]\nurl = "demo"\n'
-SENSITIVE = "[events]\nthresholds = {Alarm = 0.03, Siren = 0.05, Speech = 0.05}\n"
 HANG_UP_AND_STOP = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
@@ -32,7 +32,7 @@ def test_signals_while_destinations_close_lose_nothing(
     over = threading.Event()
     with peer_of(lambda _: bool(over.wait(120)) and None) as port:
         hook = f"[webhook]\nurl = 'http://127.0.0.1:{port}/'\ndead_letter = '{dead}'\n"
-        with running(tmp_path, DEMO + SENSITIVE + json_log(log) + hook) as run:
+        with running(tmp_path, DEMO + clearest(8.0).settings + json_log(log) + hook) as run:
             eventually(lambda: any(r["kind"] == "start" for r in logged(log)))
             run.process.send_signal(signal.SIGTERM)
             eventually(lambda: any(r["kind"] == "end" for r in logged(log)))  # listening is over
@@ -47,8 +47,9 @@ def test_signals_while_destinations_close_lose_nothing(
 
 def test_a_terminal_that_is_closed_ends_listening_in_order(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    flags = ("--source", "demo", "--json", log, "--format", "none", "--threshold", "Siren=0.05")
-    with listening(*flags, "--threshold", "Speech=0.05") as process:
+    clear = clearest(8.0)
+    flags = ("--source", "demo", "--json", log, "--format", "none")
+    with listening(*flags, "--threshold", f"{clear.label}={clear.on}") as process:
         eventually(lambda: any(r["kind"] == "start" for r in logged(log)))
         process.send_signal(signal.SIGHUP)
         assert process.wait(60) == 0

@@ -92,7 +92,7 @@ def test_segment_at_names_what_is_played() -> None:
 def test_smoke_alarm_sounds_the_temporal_three_pattern_of_iso_8201() -> None:
     alarm = segment("smoke alarm")
     halves = alarm.reshape(-1, RATE_HZ // 2)  # half a second each, eight to a cycle
-    sounding = [level_db(half) > -30.0 for half in halves]
+    sounding = [level_db(half[RATE_HZ // 4 :]) > -30.0 for half in halves]  # past the echo
     assert sounding == [True, False, True, False, True, False, False, False] * 2
     assert peak_hz(halves[0]) == pytest.approx(3100.0, abs=5.0)
 
@@ -106,7 +106,23 @@ def test_siren_sweeps_up_and_down() -> None:
     assert (np.diff(pitch_hz[20:]) <= 0).all()
 
 
-def test_rain_is_steady_and_bright_where_surf_swells_and_rumbles() -> None:
+def test_barks_have_the_pitch_and_the_length_of_a_dogs() -> None:
+    barks = segment("dog")
+    loud = np.abs(barks) > 0.2
+    assert 600.0 < peak_hz(barks[: 2 * RATE_HZ]) < 900.0
+    steps = loud.reshape(-1, RATE_HZ // 20).any(1)  # of 50 ms
+    starts = np.flatnonzero(steps[1:] & ~steps[:-1])
+    assert 6 <= len(starts) <= 12
+
+
+def test_birds_whistle_far_above_voices() -> None:
+    song = segment("birds")
+    power = np.abs(np.fft.rfft(song)) ** 2
+    hz = np.fft.rfftfreq(len(song), 1 / RATE_HZ)
+    assert power[(hz > 2_000) & (hz < 6_000)].sum() > 0.9 * power.sum()
+
+
+def test_a_brook_is_steady_and_bright_where_surf_swells_and_rumbles() -> None:
     def centroid_hz(samples: NDArray[np.float32]) -> float:
         power = np.abs(np.fft.rfft(samples)) ** 2
         return float(np.sum(power * np.fft.rfftfreq(len(samples), 1 / RATE_HZ)) / power.sum())
@@ -115,13 +131,13 @@ def test_rain_is_steady_and_bright_where_surf_swells_and_rumbles() -> None:
         levels = [level_db(half) for half in samples.reshape(-1, RATE_HZ // 2)]
         return max(levels) - min(levels)
 
-    rain, surf = segment("rain"), segment("surf")
-    assert centroid_hz(rain) > 2 * centroid_hz(surf)
-    assert swing_db(rain) < 2.0
+    brook, surf = segment("brook"), segment("surf")
+    assert centroid_hz(brook) > 2 * centroid_hz(surf)
+    assert swing_db(brook) < 3.0
     assert swing_db(surf) > 6.0
 
 
-@pytest.mark.parametrize(("name", "per_second"), [("clock", 4.0), ("telephone", 40.0)])
+@pytest.mark.parametrize(("name", "per_second"), [("clock", 2.0), ("telephone", 40.0)])
 def test_struck_sounds_repeat_at_their_rate(name: str, per_second: float) -> None:
     envelope = np.abs(segment(name)[: 2 * RATE_HZ])
     spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
