@@ -84,7 +84,8 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         ("a stream begins", f"with the state that {model.quiet_steps} steps of silence leave"),
         ("algorithmic latency", f"{model.latency_ms:g} ms"),
-        ("smoothing of scores", f"time constant {_ms(events.smoothing_s)}"),
+        ("smoothing of scores that fall", f"time constant {_ms(events.smoothing_s)}"),
+        ("smoothing of scores that rise", f"time constant {_ms(events.rising_s)}"),
         ("a start is reported", f"{_ms(events.min_on_s)} after the score has reached `on`"),
         ("an end is reported", f"{_ms(events.min_off_s)} after the score has fallen below `off`"),
         ("labels with thresholds", f"{len(events.thresholds)} of {len(manifest.labels)}"),
@@ -191,6 +192,9 @@ class DetectorGolden(msgspec.Struct, frozen=True):
     cases: list[GoldenCase]
 
 
+Seconds = tuple[float, float | None, float, float]
+"""smoothing_s, attack_s, min_on_s and min_off_s of an EventSpec."""
+
 LABELS = ["Dog", "Bark", "Siren", "Wind"]  # the last has no threshold
 THRESHOLDS = {"Siren": (0.5, 0.35), "Dog": (0.25, 0.175), "Bark": (0.193, 0.1351)}
 
@@ -200,10 +204,11 @@ def detector_golden(manifest: Manifest) -> DetectorGolden:
     in the first case, its durations."""
     model, events = manifest.model, manifest.events
     durations = {
-        "as shipped": (events.smoothing_s, events.min_on_s, events.min_off_s),
-        "no smoothing, no durations": (0.0, 0.0, 0.0),
-        "long smoothing": (1.0, 0.0, 0.24),
-        "long durations": (0.0, 0.24, 0.8),
+        "as shipped": (events.smoothing_s, events.attack_s, events.min_on_s, events.min_off_s),
+        "no smoothing, no durations": (0.0, None, 0.0, 0.0),
+        "long smoothing": (1.0, None, 0.0, 0.24),
+        "long durations": (0.0, None, 0.24, 0.8),
+        "attack and release apart": (0.4, 0.04, 0.0, 0.24),
     }
     cases = [
         _case(name, seconds, _scores(seed), model)
@@ -215,12 +220,11 @@ def detector_golden(manifest: Manifest) -> DetectorGolden:
     return DetectorGolden(LABELS, model.step_samples, rate_hz, cases)
 
 
-def _case(
-    name: str, seconds: tuple[float, float, float], scores: np.ndarray, model: ModelSpec
-) -> GoldenCase:
-    smoothing_s, min_on_s, min_off_s = seconds
+def _case(name: str, seconds: Seconds, scores: np.ndarray, model: ModelSpec) -> GoldenCase:
+    smoothing_s, attack_s, min_on_s, min_off_s = seconds
     spec = EventSpec(
         smoothing_s=smoothing_s,
+        attack_s=attack_s,
         min_on_s=min_on_s,
         min_off_s=min_off_s,
         thresholds={label: _threshold(on, off) for label, (on, off) in THRESHOLDS.items()},

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.table import Table
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.console import plain_console, tell
+from edge_audio.cli.options import LabelChoice, threshold_option
+from edge_audio.errors import UsageError
+from edge_audio.labels.find import find_label
 from firmware_bridge.target_table import TARGETS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edge_audio.bundle.store import Bundle
     from edge_audio.engine.image import StateType
     from firmware_bridge.folder.codegen import Firmware
     from firmware_bridge.folder.edits import Edits
@@ -71,6 +78,7 @@ def targets() -> None:
     type=click.Choice(SENSITIVITIES),
     help="Which of the model's thresholds it starts with: quiet, normal (the default) or eager.",
 )
+@threshold_option
 @click.option("--state", type=click.Choice(["float", "int16"]), help=STATE_HELP)
 @click.option(
     "--out",
@@ -91,6 +99,7 @@ def build(
     target_name: str,
     labels_path: Path | None,
     sensitivity: Sensitivity | None,
+    thresholds: tuple[str, ...],
     state: StateType | None,
     out_dir: Path,
     flash_kib: float | None,
@@ -107,16 +116,36 @@ def build(
     edge-audio firmware build tiny-int8 --target cmake --out tiny
     edge-audio firmware build micro-int8 --target cortex-m4 --labels alarms.txt --out micro \\
         --flash-kib 128 --ram-kib 32
+    edge-audio firmware build micro-int8 --target arduino --sensitivity quiet \\
+        --threshold Dog=0.6 --out library
     """
     from edge_audio.bundle.store import load_bundle
     from firmware_bridge.folder.build import build_firmware, chosen_labels
 
-    bundle = load_bundle(model).at_sensitivity(sensitivity)
+    bundle = load_bundle(model)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
+    bundle = with_thresholds(bundle, sensitivity, thresholds, labels)
     made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
     describe(made)
     if not fits(made, flash_kib, ram_kib, plain_console()):
         raise SystemExit(1)
+
+
+def with_thresholds(
+    bundle: Bundle,
+    sensitivity: Sensitivity | None,
+    thresholds: Sequence[str],
+    kept: Sequence[str],
+) -> Bundle:
+    """The bundle with the thresholds of a sensitivity, and those that were given. kept: the labels
+    that the image has; () = all. Raises UsageError for a label that it has not."""
+    manifest = bundle.manifest
+    own = LabelChoice((), (), thresholds, sensitivity)
+    names = {find_label(label, manifest.labels) for label in own.config.thresholds}
+    if kept and (missing := names - set(kept)):
+        raise UsageError(f"--threshold {min(missing)}: --labels leaves it out; add it there")
+    events = own.events(manifest.events, manifest.labels)
+    return replace(bundle, manifest=msgspec.structs.replace(manifest, events=events))
 
 
 def describe(made: Firmware) -> None:

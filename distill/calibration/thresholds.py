@@ -27,7 +27,7 @@ _HIGHEST = 0.998
 
 
 class CalibrationConfig(Spec, frozen=True):
-    """smoothing_s, min_on_s, min_off_s: see EventSpec.
+    """smoothing_s, attack_s, min_on_s, min_off_s: see EventSpec.
 
     max_alarms_per_hour: what a label may report at `normal`, on average over the labels and on
         recordings it was not chosen on, where it cannot be expected; the other sensitivities are
@@ -40,6 +40,7 @@ class CalibrationConfig(Spec, frozen=True):
     """
 
     smoothing_s: float = 0.08
+    attack_s: float | None = None
     min_on_s: float = 0.08
     min_off_s: float = 0.4
     max_alarms_per_hour: float = ALARMS_PER_HOUR["normal"]
@@ -116,6 +117,7 @@ def events_without(config: CalibrationConfig, step_s: float) -> EventSpec:
     steps: one score of a long window tells more than min_on_s already."""
     return EventSpec(
         smoothing_s=config.smoothing_s,
+        attack_s=config.attack_s,
         min_on_s=round(config.min_on_s / step_s) * step_s,
         min_off_s=config.min_off_s,
     )

@@ -33,7 +33,8 @@ class WatchedLabels(ctypes.Structure):
 
     _fields_ = (
         ("n", ctypes.c_size_t),
-        ("smoothing", ctypes.c_float),
+        ("rise", ctypes.c_float),
+        ("fall", ctypes.c_float),
         ("index", ctypes.c_void_p),
         ("smoothed", ctypes.c_void_p),
         ("peak", ctypes.c_void_p),

@@ -178,7 +178,7 @@ def _watch(library: ctypes.CDLL, labels: Watched) -> Watch:
     index = labels.index.astype(np.uint32)
     arrays = (index, labels.smoothed, labels.peak, labels.limit, labels.is_active)
     addresses = [array.ctypes.data for array in arrays]
-    watched = WatchedLabels(len(index), float(labels.smoothing), *addresses)
+    watched = WatchedLabels(len(index), float(labels.rise), float(labels.fall), *addresses)
     reference, follow = ctypes.byref(watched), library.ea_watch
 
     def watch(scores: NDArray[np.float32], _kept: object = (watched, arrays)) -> bool:

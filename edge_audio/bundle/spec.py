@@ -212,6 +212,7 @@ class EventSpec(Spec, frozen=True):
     hold for any step length.
 
     smoothing_s: time constant of the exponential smoothing of scores; 0 = none.
+    attack_s: the same where scores rise; None = smoothing_s, as all manifests of older models.
     min_on_s: a start is reported once the score has stayed at or above `on` this long.
     min_off_s: an end is reported once the score has stayed below `off` this long.
     thresholds: label -> its threshold, in a manifest at the sensitivity `normal`. Labels without
@@ -224,13 +225,21 @@ class EventSpec(Spec, frozen=True):
     smoothing_s: float = 0.0
     min_on_s: float = 0.0
     min_off_s: float = 0.0
+    attack_s: float | None = None
     thresholds: dict[str, Threshold] = {}
     sensitivities: dict[Sensitivity, dict[str, Threshold]] = {}
     off: dict[str, WhyOff] = {}
 
     def __post_init__(self) -> None:
-        if not all(map(_is_amount, (self.smoothing_s, self.min_on_s, self.min_off_s))):
-            raise ValueError("smoothing_s, min_on_s and min_off_s must be finite, not negative")
+        times_s = (self.smoothing_s, self.rising_s, self.min_on_s, self.min_off_s)
+        if not all(map(_is_amount, times_s)):
+            names = "smoothing_s, attack_s, min_on_s and min_off_s"
+            raise ValueError(f"{names} must be finite, not negative")
+
+    @property
+    def rising_s(self) -> float:
+        """The time constant of rising scores."""
+        return self.smoothing_s if self.attack_s is None else self.attack_s
 
     def at_sensitivity(self, sensitivity: Sensitivity | None) -> EventSpec:
         """A manifest's settings at a sensitivity; None = as they are, which is `normal`."""

@@ -222,7 +222,7 @@ def event_lines(manifest: Manifest) -> list[str]:
     """The settings that all labels share."""
     events = manifest.events
     return [
-        f"smoothing {events.smoothing_s:g} s",
+        f"smoothing {events.smoothing_s:g} s, {events.rising_s:g} s where scores rise",
         f"at least {events.min_on_s:g} s on, {events.min_off_s:g} s off",
     ]
 

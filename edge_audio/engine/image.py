@@ -24,7 +24,7 @@ from edge_audio.events.detector import smoothing_factor
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 
 IMAGE_MAGIC = b"EAI1"
-IMAGE_VERSION = 2
+IMAGE_VERSION = 3
 WEIGHTS_VERSION = 1  # of engine.bin
 ENGINE_FILE = "engine.bin"
 SHARED_FILE = "model.tflite"
@@ -196,6 +196,7 @@ def _sizes(manifest: Manifest, weights: Weights, n_labels: int, state: StateType
             front.log_floor,
             front.log_mean,
             1.0 / front.log_scale,
+            smoothing_factor(events.rising_s, model.step_s),
         )
     )
 

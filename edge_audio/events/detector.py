@@ -55,8 +55,8 @@ class Watched:
     """The labels that a detector follows, arrays of one item for each. A `Watch` of them changes
     `smoothed` and `peak` in place; the detector changes `limit` and `is_active`.
 
-    index: of their scores, int. limit: what the smoothed score has to cross. smoothing: see
-    `smoothing_factor`.
+    index: of their scores, int. limit: what the smoothed score has to cross. rise, fall: see
+    `smoothing_factor`, of a score above the smoothed one and of others.
     """
 
     index: NDArray[np.intp]
@@ -64,7 +64,8 @@ class Watched:
     peak: NDArray[np.float32]
     limit: NDArray[np.float32]
     is_active: NDArray[np.bool_]
-    smoothing: np.float32
+    rise: np.float32
+    fall: np.float32
 
 
 Watch = Callable[[NDArray[np.float32]], bool]
@@ -79,13 +80,14 @@ def smoothing_factor(smoothing_s: float, step_s: float) -> float:
 
 def watch_in_numpy(labels: Watched) -> Watch:
     """The operations that every other `Watch` has to do in the same order, for the same bits."""
+    is_even = labels.rise == labels.fall
 
     def watch(scores: NDArray[np.float32]) -> bool:
         change = scores[labels.index]
         np.fmax(change, _SILENT, out=change)  # unlike maximum, it drops NaN
         np.fmin(change, _CERTAIN, out=change)
         change -= labels.smoothed
-        change *= labels.smoothing
+        change *= labels.fall if is_even else np.where(change > _SILENT, labels.rise, labels.fall)
         np.add(labels.smoothed, change, out=labels.smoothed)
         np.maximum(labels.peak, labels.smoothed, out=labels.peak)
         return bool(((labels.smoothed >= labels.limit) != labels.is_active).any())
@@ -126,7 +128,8 @@ class EventDetector:
         thresholds = [spec.thresholds.get(label) for label in self.labels]
         self._on = np.array([x.on if x else np.inf for x in thresholds], np.float32)
         self._off = np.array([x.off if x else np.inf for x in thresholds], np.float32)
-        self._alpha = np.float32(smoothing_factor(spec.smoothing_s, self._step_s))
+        self._rise = np.float32(smoothing_factor(spec.rising_s, self._step_s))
+        self._fall = np.float32(smoothing_factor(spec.smoothing_s, self._step_s))
 
     def reset(self) -> None:
         """Forgets everything: as if nothing had sounded before the next push."""
@@ -140,7 +143,8 @@ class EventDetector:
         self._is_waiting = False  # whether any is
         self._time_s = 0.0  # of the latest push
         smoothed, peak, limit = self._smoothed, self._peak, self._limit
-        labels = Watched(self._index, smoothed, peak, limit, self._active, self._alpha)
+        factors = self._rise, self._fall
+        labels = Watched(self._index, smoothed, peak, limit, self._active, *factors)
         self._watch = self._open_watch(labels)  # which keeps to these arrays
 
     def state(self, label: str) -> LabelState:

@@ -138,6 +138,7 @@ class EventsConfig(Spec, frozen=True):
     threshold: float | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     smoothing_s: float | None = None
+    attack_s: float | None = None
     min_on_s: float | None = None
     min_off_s: float | None = None
     cooldown_s: float = 0.0
@@ -147,7 +148,7 @@ class EventsConfig(Spec, frozen=True):
 
     def __post_init__(self) -> None:
         self.policy()
-        names = ("smoothing_s", "min_on_s", "min_off_s", "cooldown_s", "max_s")
+        names = ("smoothing_s", "attack_s", "min_on_s", "min_off_s", "cooldown_s", "max_s")
         for name in names:
             if not 0.0 <= (getattr(self, name) or 0.0) <= MAX_EVENT_S:
                 raise ValueError(f"{name} must be within 0 and {MAX_EVENT_S:g}")
@@ -166,7 +167,9 @@ class EventsConfig(Spec, frozen=True):
         pairs = [*common.items(), *self.thresholds.items()]
         on = {label.casefold(): value for label, value in pairs}
         chosen = select_events(spec, labels, self.only, self.exclude, on or None)
-        names = ("smoothing_s", "min_on_s", "min_off_s")
+        if self.smoothing_s is not None:  # of both directions, unless attack_s says otherwise
+            chosen = msgspec.structs.replace(chosen, attack_s=None)
+        names = ("smoothing_s", "attack_s", "min_on_s", "min_off_s")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         try:
             return msgspec.structs.replace(chosen, **given)

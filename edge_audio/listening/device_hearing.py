@@ -69,7 +69,7 @@ class DeviceHearing:
 
     def check(self, wanted: Wanted) -> list[str]:
         own, asked = self.default_events, wanted.events
-        names = ("smoothing_s", "min_on_s", "min_off_s")
+        names = ("smoothing_s", "attack_s", "min_on_s", "min_off_s")
         stay = [name for name in names if getattr(own, name) != getattr(asked, name)]
         stay += ["gate_dbfs"] * (wanted.gate_dbfs is not None)
         return [f"{', '.join(stay)} cannot be set on a device: its own hold"] * bool(stay)

@@ -23,7 +23,8 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # sensitivity = "normal"       # quiet, normal or eager: which thresholds of the model count
 # threshold = 0.3              # score at which events start, of all labels that are watched
 # thresholds = {Siren = 0.4}   # of one label each; switches on what is off by default
-# smoothing_s = 0.16           # time constant; by default, as of the next two, the model's own
+# smoothing_s = 0.16           # time constant; by default, as of the next three, the model's own
+# attack_s = 0.0               # the same where scores rise
 # min_on_s = 0.08              # how long a score must last until a start is reported
 # min_off_s = 0.4              # shorter gaps do not end an event
 # cooldown_s = 0.0             # after an event its label stays quiet this long

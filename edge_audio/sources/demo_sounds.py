@@ -105,8 +105,9 @@ def _in_place(
     tail = rng.standard_normal(n_tail) * np.exp(-6.9 * t_s / decay_s) * (t_s > 0.012)
     n_fft = 1 << (len(dry) + n_tail).bit_length()
     spectrum = np.fft.rfft(dry, n_fft) * np.fft.rfft(tail / np.sqrt(np.sum(tail**2)), n_fft)
-    sound: FloatArray = dry + wet * np.fft.irfft(spectrum, n_fft)[: len(dry)]
-    return sound.astype(np.float32)
+    echo = np.fft.irfft(spectrum, n_fft)[: len(dry)].astype(np.float32)
+    sound: FloatArray = dry + np.float32(wet) * echo
+    return sound
 
 
 def _at_peak(samples: FloatArray, peak: float) -> FloatArray:
@@ -205,10 +206,10 @@ def _bark(rng: np.random.Generator, n_samples: int, rate_hz: int) -> FloatArray:
     mouth = [(850.0, 500.0, 1.0), (1500.0, 700.0, 0.7), (2600.0, 900.0, 0.15)]
     voiced = _formants((rough + breath).astype(np.float32), mouth, rate_hz)
     above = (np.fft.rfftfreq(n_samples, 1.0 / rate_hz) / 2600.0) ** 6
-    voiced = np.fft.irfft(np.fft.rfft(voiced) / np.sqrt(1.0 + above), n_samples)
+    muffled = np.fft.irfft(np.fft.rfft(voiced) / np.sqrt(1.0 + above), n_samples)
     opening = np.minimum(progress / 0.3, 1.0) ** 1.5
     closing = np.minimum((1.0 - progress) / 0.45, 1.0) ** 1.3
-    return np.asarray(opening * closing * voiced, np.float32)
+    return np.asarray(opening * closing * muffled, np.float32)
 
 
 Note = tuple[float, float, float, float]

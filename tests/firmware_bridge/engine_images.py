@@ -14,6 +14,7 @@ from tests.firmware_bridge.engine_library import (
 
 HEADER_BYTES = 16
 QUIET_STEPS_AT = 4 * 14  # in the sizes
+ATTACK_AT = 4 * 5  # in the settings
 KINDS = ("ssm-lti", "ssm-selective", "mlstm-sigmoid", "mlstm", "slstm", "conv")
 """Families in the order of the image's numbers for mixers."""
 Edit = Callable[[bytearray], None]
@@ -55,7 +56,7 @@ class Layout:
             self._words(15)
         )
         self._mark("settings")
-        self._skip(5 * 4)
+        self._skip(6 * 4)
         self._mark("labels")
         self._skip(self._words(1)[0])
         self._mark("thresholds")

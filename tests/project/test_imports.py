@@ -45,6 +45,7 @@ ALLOWED = {
         "edge_audio.labels",
         "edge_audio.engine",
         "edge_audio.cli.console",
+        "edge_audio.cli.options",
     ),
 }
 

@@ -61,6 +61,7 @@ class JSONObject(text: String) {
     fun getInt(key: String): Int = 0
     fun getLong(key: String): Long = 0
     fun getDouble(key: String): Double = 0.0
+    fun optDouble(key: String, fallback: Double): Double = fallback
     fun getString(key: String): String = ""
     fun optString(key: String): String = ""
     fun optInt(key: String): Int = 0
@@ -135,7 +136,7 @@ def test_the_detector_golden_covers_what_a_port_may_get_wrong() -> None:
 def test_the_detector_golden_notices_a_detector_that_differs() -> None:
     golden = msgspec.json.decode(contract.GOLDEN.read_bytes(), type=contract.DetectorGolden)
     model = load_bundle(contract.DEFAULT_MODEL).manifest.model
-    for change in (_smooth_more, _swap_durations, _without_hysteresis):
+    for change in (_smooth_more, _attack_as_release, _swap_durations, _without_hysteresis):
         assert any(
             list(contract.replay(change(case.events_spec), np.array(case.scores), model))
             != case.events
@@ -145,6 +146,10 @@ def test_the_detector_golden_notices_a_detector_that_differs() -> None:
 
 def _smooth_more(right: spec.EventSpec) -> spec.EventSpec:
     return msgspec.structs.replace(right, smoothing_s=right.smoothing_s + 0.001)
+
+
+def _attack_as_release(right: spec.EventSpec) -> spec.EventSpec:
+    return msgspec.structs.replace(right, attack_s=None)
 
 
 def _swap_durations(right: spec.EventSpec) -> spec.EventSpec:

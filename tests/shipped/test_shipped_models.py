@@ -161,8 +161,8 @@ def unjudged_per_hour(manifest: Manifest, label: str) -> float:
     threshold = manifest.events.thresholds[label]
     confirmed = manifest.provenance.get("adjudication", {}).get("labels", {})
     n_alarms = known(threshold.alarms_per_hour) * threshold.negative_h
-    n_alarms += confirmed.get(label, (0, 0))[1]
-    return n_alarms / min(threshold.negative_h, composed_h)
+    n_alarms += float(confirmed.get(label, (0, 0))[1])
+    return float(n_alarms / min(threshold.negative_h, composed_h))
 
 
 def reported(tagger: Tagger, scene: Scene) -> list[Segment]:

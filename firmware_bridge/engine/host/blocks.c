@@ -92,10 +92,11 @@ int ea_watch(const ea_watched *labels, const float *scores) {
     size_t i;
     int has_crossed = 0;
     for (i = 0; i < labels->n; i++) {
-        float score = scores[labels->index[i]], smoothed = labels->smoothed[i];
+        float score = scores[labels->index[i]], smoothed = labels->smoothed[i], change;
         score = score > 0.0f ? score : 0.0f; /* NaN too */
         score = score < 1.0f ? score : 1.0f;
-        smoothed += (score - smoothed) * labels->smoothing;
+        change = score - smoothed;
+        smoothed += change * (change > 0.0f ? labels->rise : labels->fall);
         labels->smoothed[i] = smoothed;
         labels->peak[i] = ea_max(labels->peak[i], smoothed);
         has_crossed |= (smoothed >= labels->limit[i]) != labels->is_active[i];

@@ -43,7 +43,7 @@ size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, fl
 /* Labels that are watched: smoothed, peak [n] change, of scores[index[i]] each. */
 typedef struct {
     size_t n;
-    float smoothing; /* how far a smoothed score moves in one step */
+    float rise, fall; /* how far a smoothed score moves in one step */
     const uint32_t *index;
     float *smoothed, *peak;
     const float *limit;       /* `off` where active, else `on` */

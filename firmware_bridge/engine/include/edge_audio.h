@@ -27,7 +27,9 @@
 extern "C" {
 #endif
 
-#define EA_IMAGE_VERSION 2u /* images of version 1 are read too: their streams begin with zeros */
+/* Images of versions 1 and 2 are read too: streams of the first begin with zeros, and both smooth
+ * rising scores as falling ones. */
+#define EA_IMAGE_VERSION 3u
 
 typedef enum {
     EA_OK = 0,

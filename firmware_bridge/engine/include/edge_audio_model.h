@@ -147,6 +147,7 @@ typedef struct {
     uint32_t min_on_steps, min_off_steps;
     uint32_t quiet_steps; /* of silence, which a stream begins behind */
     float smoothing, bound, log_floor, log_mean, log_gain;
+    float attack;                    /* the smoothing of scores that rise */
     const char *labels;              /* n_labels strings in a row */
     const float *on, *off;           /* [n_labels] */
     const float *window_half, *sine; /* [window / 2 + 1], [fft_size / 4 + 1] */

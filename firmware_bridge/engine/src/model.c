@@ -307,19 +307,21 @@ static void take_sizes(cursor *c, ea_model *model, uint32_t version) {
     require(c, model->channels % EA_TILE == 0);
 }
 
-static void take_settings(cursor *c, ea_model *model) {
+static void take_settings(cursor *c, ea_model *model, uint32_t version) {
     model->smoothing = take_float(c);
     model->bound = take_float(c);
     model->log_floor = take_float(c);
     model->log_mean = take_float(c);
     model->log_gain = take_float(c);
+    model->attack = version > 2 ? take_float(c) : model->smoothing;
     require(c, model->log_floor >= 1e-30f && model->smoothing > 0.0f && model->smoothing <= 1.0f);
+    require(c, model->attack > 0.0f && model->attack <= 1.0f);
 }
 
 static ea_status read_image(cursor *c, ea_model *model, uint32_t version) {
     uint32_t i;
     take_sizes(c, model, version);
-    take_settings(c, model);
+    take_settings(c, model, version);
     if (c->status != EA_OK) return c->status;
     take_labels(c, model);
     take_thresholds(c, model);

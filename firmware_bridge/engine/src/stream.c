@@ -140,13 +140,14 @@ static void toggle(ea_stream *stream, uint32_t label, uint64_t sample, ea_list *
     stream->crossed[label] = 0;
 }
 
-/* Smoothing, then hysteresis with least durations. */
+/* Smoothing, quicker where scores rise, then hysteresis with least durations. */
 static void detect(ea_stream *stream, uint32_t label, ea_list *list, size_t first) {
     const ea_model *model = stream->model;
     int is_active = stream->is_active[label];
     float limit = is_active ? stream->off[label] : stream->on[label];
     float *smoothed = &stream->smoothed[label];
-    *smoothed += (stream->scores[label] - *smoothed) * model->smoothing;
+    float change = stream->scores[label] - *smoothed;
+    *smoothed += change * (change > 0.0f ? model->attack : model->smoothing);
     stream->peak[label] = ea_max(stream->peak[label], *smoothed);
     /* What is due and found no room stays due, whatever is heard meanwhile. */
     if ((*smoothed >= limit) == is_active && stream->crossed[label] <= wait_steps(stream, label)) {

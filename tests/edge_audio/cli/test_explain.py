@@ -165,7 +165,7 @@ def test_standard_output_stays_what_it_was_where_programs_read_it() -> None:
     assert len(told) == 12
     assert all(f"  why    {label}  score " in line for line in told)
     assert "12.0 s of audio" in summary
-    sensitive = ("--threshold", f"{label}={on}")
+    sensitive = ("--threshold", f"{label}={on}", "--related", "all")
     twice = ("--explain", label, "--explain", label.lower())
     text = run("listen", *DEMO, *sensitive, "--format", "text", *twice)
     assert text.stdout.count(f"  why    {label}  ") == 12

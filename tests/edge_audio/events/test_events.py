@@ -25,9 +25,9 @@ def threshold(on: float = 0.5, off: float = 0.3) -> Threshold:
     return Threshold(on=on, off=off)
 
 
-def make_spec(**durations_s: float) -> EventSpec:
+def make_spec(**changes: Any) -> EventSpec:
     spec = EventSpec(thresholds={"Speech": threshold(), "Dog": threshold(0.8, 0.6)})
-    return msgspec.structs.replace(spec, **durations_s)
+    return msgspec.structs.replace(spec, **changes)
 
 
 def run(spec: EventSpec, rows: np.ndarray, flush: bool = True) -> list[Event]:
@@ -94,6 +94,17 @@ def test_smoothing_follows_the_time_constant_whatever_the_step() -> None:
         assert ideal_s - 1e-9 <= rose_s <= ideal_s + step_s
 
 
+def test_a_sudden_sound_comes_through_at_once_and_flicker_ends_no_event() -> None:
+    """With an attack of its own: one smoothing for both would miss the one or break the other."""
+    rows = speech(1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    apart = make_spec(smoothing_s=0.2, attack_s=0.0, thresholds={"Speech": threshold(0.9, 0.5)})
+    assert timeline(run(apart, rows)) == [("start", "Speech", 1), ("end", "Speech", 7)]
+    slow = msgspec.structs.replace(apart, attack_s=None)
+    assert timeline(run(slow, rows)) == []
+    quick = msgspec.structs.replace(apart, smoothing_s=0.0)
+    assert len(timeline(run(quick, rows))) == 6
+
+
 def test_reset_equals_fresh_and_scores_are_not_modified() -> None:
     rows = np.random.default_rng(0).random((50, 4)).astype(np.float32)
     kept = rows.copy()
@@ -136,11 +147,15 @@ def test_events_alternate_rise_in_time_and_last_long_enough(
 def detector_ref(spec: EventSpec, rows: np.ndarray) -> list[tuple[str, str, int]]:
     """The definition for one label after another, in plain Python over the whole recording."""
     events = []
-    alpha = 1 - math.exp(-STEP_S / spec.smoothing_s) if spec.smoothing_s else 1.0
+    rise, fall = (
+        1 - math.exp(-STEP_S / tau_s) if tau_s else 1.0
+        for tau_s in (spec.rising_s, spec.smoothing_s)
+    )
     for label, point in spec.thresholds.items():
         smoothed, active, since = np.float32(0), False, None
         for step, score in enumerate(rows[:, LABELS.index(label)], start=1):
-            smoothed += np.float32(alpha) * (score - smoothed)
+            factor = np.float32(rise if score > smoothed else fall)
+            smoothed += factor * (score - smoothed)
             off = np.float32(point.off)
             changed = smoothed < off if active else smoothed >= np.float32(point.on)
             since = (since or step) if changed else None
@@ -154,11 +169,23 @@ def detector_ref(spec: EventSpec, rows: np.ndarray) -> list[tuple[str, str, int]
 
 
 @settings(max_examples=200, deadline=None)
-@given(rows=scores_rows, smoothing_s=durations_s, min_on_s=durations_s, min_off_s=durations_s)
+@given(
+    rows=scores_rows,
+    smoothing_s=durations_s,
+    attack_s=st.none() | durations_s,
+    min_on_s=durations_s,
+    min_off_s=durations_s,
+)
 def test_vectorised_detector_equals_the_definition(
-    rows: list[list[float]], smoothing_s: float, min_on_s: float, min_off_s: float
+    rows: list[list[float]],
+    smoothing_s: float,
+    attack_s: float | None,
+    min_on_s: float,
+    min_off_s: float,
 ) -> None:
-    spec = make_spec(smoothing_s=smoothing_s, min_on_s=min_on_s, min_off_s=min_off_s)
+    spec = make_spec(
+        smoothing_s=smoothing_s, attack_s=attack_s, min_on_s=min_on_s, min_off_s=min_off_s
+    )
     scores = np.array(rows, np.float32).reshape(-1, 4)
     assert sorted(timeline(run(spec, scores))) == sorted(detector_ref(spec, scores))
 

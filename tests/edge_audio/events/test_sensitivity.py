@@ -134,3 +134,13 @@ def test_flags_and_files_name_a_sensitivity(tmp_path: Path) -> None:
     assert LabelChoice((), (), ()).config == EventsConfig() == Config().events
     path.write_text("[events]\nsensitivity = 'loud'\n")
     assert "sensitivity" in error_line(run("listen", "--config", path, "--check", ok=False), 2)
+
+
+def test_a_smoothing_of_ones_own_is_that_of_both_directions_unless_the_attack_is_given() -> None:
+    model = msgspec.structs.replace(SPEC, smoothing_s=0.1, attack_s=0.0)
+    assert EventsConfig().apply(model, LABELS).rising_s == 0.0
+    assert EventsConfig(smoothing_s=0.3).apply(model, LABELS).rising_s == 0.3
+    apart = EventsConfig(smoothing_s=0.3, attack_s=0.05).apply(model, LABELS)
+    assert (apart.smoothing_s, apart.rising_s) == (0.3, 0.05)
+    with pytest.raises(ValueError, match="attack_s"):
+        EventsConfig(attack_s=-1.0)

@@ -57,7 +57,7 @@ def test_an_altered_image_is_refused_wherever_it_is(library: ctypes.CDLL) -> Non
 def test_other_magic_and_versions_are_refused(library: ctypes.CDLL) -> None:
     image = zoo_image("mixed")
     assert status(library, b"TFL3" + image[4:]) == BAD_IMAGE
-    for version in (0, 3, 2**32 - 1):
+    for version in (0, 4, 2**32 - 1):
         assert status(library, sealed(image[HEADER_BYTES:], version)) == BAD_VERSION
 
 
@@ -84,6 +84,7 @@ CONTRADICTIONS: dict[str, dict[int, tuple[int, ...]]] = {
         0: (0, 0x40000000, 0x7FC00000),  # smoothing of 0, 2, nan
         1: (0x7F800000,),  # bound
         2: (0, 0xBF800000, 1),  # floor of the logarithm: 0, -1, denormal
+        5: (0, 0x40000000, 0x7FC00000),  # attack of 0, 2, nan
     },
     "labels": {0: (0, 1, 2**31)},
     "thresholds": {0: (0x40000000, 0xBF800000, 0x7FC00000), 20: (0x3F800000, 0xBF800000)},

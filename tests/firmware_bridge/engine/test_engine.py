@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -277,6 +279,25 @@ def test_thresholds_can_be_set_while_it_hears(library: ctypes.CDLL, recording: S
         assert seconds(stream.push(recording), list(labels)) == fields(expected)
         stream.reset()
     assert len(expected) >= 4
+
+
+@pytest.mark.parametrize("attack_s", [0.0, 0.3])
+def test_rising_scores_have_a_smoothing_of_their_own(
+    library: ctypes.CDLL, recording: Samples, attack_s: float
+) -> None:
+    """To the bit as the tagger's, and unlike that of both directions."""
+    bundle = load_bundle("micro-int8")
+    apart = msgspec.structs.replace(bundle.manifest.events, attack_s=attack_s, min_on_s=0.0)
+    manifest = msgspec.structs.replace(bundle.manifest, events=apart)
+    changed = replace(bundle, manifest=manifest)
+    model = open_model(library, build_image(changed))
+    events, _ = hear(Stream(model), recording, itertools.repeat(1111))
+    tagger = Tagger.open("micro-int8", "native", events=apart)
+    expected = [*tagger.push(recording), *tagger.flush()]
+    assert seconds(events, model.labels) == fields(expected)
+    assert [e.score for e in events] == [e.score for e in expected]
+    both = Tagger.open("micro-int8", "native", events=msgspec.structs.replace(apart, attack_s=None))
+    assert expected != [*both.push(recording), *both.flush()]
 
 
 def test_a_label_that_is_switched_off_drops_its_event(mixed: Model) -> None:

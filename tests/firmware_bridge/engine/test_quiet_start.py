@@ -9,6 +9,7 @@ import pytest
 
 from edge_audio.engine.image import StateType
 from tests.firmware_bridge.engine_images import (
+    ATTACK_AT,
     HEADER_BYTES,
     QUIET_STEPS_AT,
     Layout,
@@ -34,9 +35,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def version_1(image: bytes) -> bytes:
-    """The same as an image that knows of no silence."""
-    at = Layout(image).starts["sizes"] + QUIET_STEPS_AT
-    return sealed(image[HEADER_BYTES:at] + image[at + 4 :], version=1)
+    """The same as an image that knows of no silence, nor of an attack."""
+    starts = Layout(image).starts
+    quiet, attack = starts["sizes"] + QUIET_STEPS_AT, starts["settings"] + ATTACK_AT
+    body = image[HEADER_BYTES:quiet] + image[quiet + 4 : attack] + image[attack + 4 :]
+    return sealed(body, version=1)
 
 
 def first_scores(model: Model) -> np.ndarray:

@@ -102,12 +102,14 @@ public struct Threshold: Decodable {
 /// How scores become events; labels without a threshold are not watched.
 public struct EventSpec: Decodable {
     public let smoothingS: Double
+    public let attackS: Double?  // of scores that rise; nil = smoothingS
     public let minOnS: Double
     public let minOffS: Double
     public let thresholds: [String: Threshold]
 
     enum CodingKeys: String, CodingKey {
         case smoothingS = "smoothing_s"
+        case attackS = "attack_s"
         case minOnS = "min_on_s"
         case minOffS = "min_off_s"
         case thresholds = "thresholds"

@@ -45,11 +45,11 @@ public final class EventDetector {
         }
 
         /// A score beyond 0 or 1 counts as the nearer of them, and NaN, which would stay, as 0.
-        mutating func smooth(_ score: Float, _ alpha: Float) {
+        mutating func smooth(_ score: Float, rise: Float, fall: Float) {
             let probability = score > 0 ? min(score, 1) : 0
             // In three roundings, as numpy does it: a fused multiply-add would differ.
             var change = probability - smoothed
-            change *= alpha
+            change *= change > 0 ? rise : fall
             smoothed += change
             peak = max(peak, smoothed)
         }
@@ -69,13 +69,15 @@ public final class EventDetector {
     }
 
     private let spec: EventSpec
-    private let alpha: Float
+    private let rise: Float
+    private let fall: Float
     private var watches: [Watch]
 
     /// labels: of all scores. stepS: seconds between two pushes.
     public init(labels: [String], spec: EventSpec, stepS: Double) {
         self.spec = spec
-        alpha = Float(Self.smoothingFactor(spec.smoothingS, stepS))
+        rise = Float(Self.smoothingFactor(spec.attackS ?? spec.smoothingS, stepS))
+        fall = Float(Self.smoothingFactor(spec.smoothingS, stepS))
         watches = labels.enumerated().compactMap { index, label in
             spec.thresholds[label].map { threshold in
                 Watch(
@@ -99,7 +101,7 @@ public final class EventDetector {
     public func push(_ scores: [Float], timeS: Double) -> [Event] {
         var events: [Event] = []  // takes no memory as long as it is empty
         for i in watches.indices {
-            watches[i].smooth(scores[watches[i].index], alpha)
+            watches[i].smooth(scores[watches[i].index], rise: rise, fall: fall)
             if isDue(&watches[i], timeS) {
                 events.append(watches[i].toggle())
             }

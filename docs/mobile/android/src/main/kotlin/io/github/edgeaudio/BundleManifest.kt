@@ -102,6 +102,7 @@ data class Threshold(val on: Float, val off: Float) {
 /** How scores become events; labels without a threshold are not watched. */
 data class EventSpec(
     val smoothingS: Double,
+    val attackS: Double, // of scores that rise
     val minOnS: Double,
     val minOffS: Double,
     val thresholds: Map<String, Threshold>,
@@ -109,6 +110,7 @@ data class EventSpec(
     companion object {
         fun from(json: JSONObject) = EventSpec(
             smoothingS = json.getDouble("smoothing_s"),
+            attackS = json.optDouble("attack_s", json.getDouble("smoothing_s")),
             minOnS = json.getDouble("min_on_s"),
             minOffS = json.getDouble("min_off_s"),
             thresholds = json.getJSONObject("thresholds").mapObjects { Threshold.from(it) },

@@ -26,7 +26,8 @@ class EventDetector(labels: List<String>, private val spec: EventSpec, stepS: Do
     private val indices = IntArray(watched.size) { labels.indexOf(watched[it]) }
     private val on = FloatArray(watched.size) { spec.thresholds.getValue(watched[it]).on }
     private val off = FloatArray(watched.size) { spec.thresholds.getValue(watched[it]).off }
-    private val alpha = smoothingFactor(spec.smoothingS, stepS).toFloat()
+    private val rise = smoothingFactor(spec.attackS, stepS).toFloat()
+    private val fall = smoothingFactor(spec.smoothingS, stepS).toFloat()
 
     private val smoothed = FloatArray(watched.size)
     private val peak = FloatArray(watched.size) // since the latest start or end
@@ -71,7 +72,8 @@ class EventDetector(labels: List<String>, private val spec: EventSpec, stepS: Do
     /** A score beyond 0 or 1 counts as the nearer of them, and NaN, which would stay, as 0. */
     private fun smooth(i: Int, score: Float) {
         val probability = if (score > 0f) min(score, 1f) else 0f
-        smoothed[i] += (probability - smoothed[i]) * alpha
+        val change = probability - smoothed[i]
+        smoothed[i] += change * (if (change > 0f) rise else fall)
         peak[i] = max(peak[i], smoothed[i])
     }
 

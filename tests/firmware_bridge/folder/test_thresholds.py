@@ -1,0 +1,81 @@
+"""`firmware build --sensitivity` and `--threshold`: from which scores on a device reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
+from edge_audio.engine.image import build_image
+from edge_audio.errors import UsageError
+from firmware_bridge.cli import with_thresholds
+from firmware_bridge.folder.build import build_firmware
+from firmware_bridge.target_table import TARGETS
+from tests.firmware_bridge.engine_images import Layout
+from tests.support.command_line import error_line, run
+
+SOURCE = "src/edge_audio_image.c"
+
+
+def threshold(on: float) -> Threshold:
+    return Threshold(on=on, off=on / 2.0)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """micro-int8 with thresholds for three sensitivities."""
+    shipped = load_bundle("micro-int8")
+    events = EventSpec(
+        thresholds={"Dog": threshold(0.5), "Siren": threshold(0.4)},
+        sensitivities={"quiet": {"Dog": threshold(0.8)}, "eager": {"Dog": threshold(0.2)}},
+    )
+    files = {name: shipped.read(name) for name in shipped.manifest.files}
+    manifest = msgspec.structs.replace(shipped.manifest, name="three", events=events)
+    return save_bundle(tmp_path_factory.mktemp("bundles") / "three", manifest, files)
+
+
+def on_of(bundle: Bundle) -> dict[str, float]:
+    """Where events start, of the labels that are on in the engine's image."""
+    image, labels = build_image(bundle), bundle.manifest.labels
+    on = np.frombuffer(image, "<f4", len(labels), Layout(image).starts["thresholds"])
+    return {label: round(float(x), 6) for label, x in zip(labels, on, strict=True) if x > 0.0}
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "given", "expected"),
+    [
+        (None, (), {"Dog": 0.5, "Siren": 0.4}),
+        ("quiet", (), {"Dog": 0.8}),
+        ("eager", (), {"Dog": 0.2}),
+        ("quiet", ("dog=0.6", "Cat=0.3"), {"Dog": 0.6, "Cat": 0.3}),
+        (None, ("0.7", "Siren=0.1"), {"Dog": 0.7, "Siren": 0.1}),
+    ],
+)
+def test_the_image_has_what_was_asked_for(
+    bundle: Bundle,
+    tmp_path: Path,
+    sensitivity: str | None,
+    given: tuple[str, ...],
+    expected: dict[str, float],
+) -> None:
+    chosen = with_thresholds(bundle, sensitivity, given, ())  # type: ignore[arg-type]
+    assert on_of(chosen) == expected
+    options = [f"--sensitivity={sensitivity}"] if sensitivity else []
+    options += [f"--threshold={text}" for text in given]
+    run("firmware", "build", bundle.path, "--target", "c", *options, "--out", tmp_path / "command")
+    made = build_firmware(chosen, TARGETS["c"], tmp_path / "function")
+    assert (tmp_path / "command" / SOURCE).read_text() == (made.path / SOURCE).read_text()
+
+
+def test_a_threshold_of_a_label_that_is_left_out_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("Dog\n")
+    options = ("--target", "c", "--labels", labels, "--out", tmp_path / "out")
+    refused = run("firmware", "build", bundle.path, *options, "--threshold=Cat=0.3", ok=False)
+    assert "--labels" in error_line(refused, 2)
+    with pytest.raises(UsageError, match="unknown label"):
+        with_thresholds(bundle, None, ("Dgo=0.3",), ())
