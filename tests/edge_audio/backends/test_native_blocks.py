@@ -107,7 +107,7 @@ def test_labels_are_followed_in_c_as_in_numpy(
 
     def fresh() -> Watched:
         smoothed, peak = np.zeros((2, len(index)), np.float32)
-        return Watched(index, smoothed, peak, limit, is_active, np.float32(0.3))
+        return Watched(index, smoothed, peak, limit, is_active, np.float32(0.7), np.float32(0.3))
 
     mine, numpys = fresh(), fresh()
     in_c, in_numpy = backend.open_watch(mine), watch_in_numpy(numpys)
