@@ -33,7 +33,7 @@ _FFT_SIZE, _WINDOW, _HOP, _N_MELS = 1024, 800, 320, 128
 _MAX_HZ = 15_000.0
 
 # kernel, expanded channels, output channels, squeeze-excitation, stride; at width 1.0
-_BLOCKS = (
+MOBILENET_ROWS = (
     (3, 16, 16, False, 1),
     (3, 64, 24, False, 2),
     (3, 72, 24, False, 1),
@@ -50,16 +50,16 @@ _BLOCKS = (
     (5, 960, 160, True, 1),
     (5, 960, 160, True, 1),
 )
-_N_RELU_BLOCKS = 6  # the first blocks use ReLU, the rest hard-swish
+N_RELU_ROWS = 6  # the first blocks use ReLU, the rest hard-swish
 
 
-def _channels(count: float) -> int:
+def rounded_channels(count: float) -> int:
     """MobileNet's rounding: to a multiple of 8, never more than 10 % down."""
     rounded = max(8, int(count + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * count else rounded
 
 
-def _conv(
+def conv_norm(
     c_in: int,
     c_out: int,
     kernel: int = 1,
@@ -67,6 +67,7 @@ def _conv(
     groups: int = 1,
     act: type | None = None,
 ) -> nn.Sequential:
+    """Convolution without bias, batch norm, and an activation if one is named."""
     conv = nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, nn.BatchNorm2d(c_out, eps=1e-3)]
     return nn.Sequential(*layers, *([act()] if act else []))
@@ -88,7 +89,7 @@ class _ConcurrentSqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = _channels(channels / 4)
+        squeezed = rounded_channels(channels / 4)
         self.conc_se_layers = nn.ModuleList([_SqueezeExcitation(channels, squeezed)])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,11 +112,11 @@ class _InvertedResidual(nn.Module):
         self.residual = stride == 1 and c_in == c_out
         layers: list[nn.Module] = []
         if expanded != c_in:
-            layers.append(_conv(c_in, expanded, act=act))
-        layers.append(_conv(expanded, expanded, kernel, stride, groups=expanded, act=act))
+            layers.append(conv_norm(c_in, expanded, act=act))
+        layers.append(conv_norm(expanded, expanded, kernel, stride, groups=expanded, act=act))
         if se:
             layers.append(_ConcurrentSqueezeExcitation(expanded))
-        layers.append(_conv(expanded, c_out))
+        layers.append(conv_norm(expanded, c_out))
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,21 +132,21 @@ class EfficientAT(nn.Module):
 
     def __init__(self, width: float, n_classes: int = 527) -> None:
         super().__init__()
-        c_in, time_stride = _channels(16 * width), 2
+        c_in, time_stride = rounded_channels(16 * width), 2
         self.shapes = [(c_in, time_stride)]
-        layers: list[nn.Module] = [_conv(1, c_in, 3, stride=2, act=nn.Hardswish)]
-        for index, (kernel, expanded, out, se, stride) in enumerate(_BLOCKS):
-            act: type[nn.Module] = nn.ReLU if index < _N_RELU_BLOCKS else nn.Hardswish
-            c_out = _channels(out * width)
-            hidden = _channels(expanded * width)
+        layers: list[nn.Module] = [conv_norm(1, c_in, 3, stride=2, act=nn.Hardswish)]
+        for index, (kernel, expanded, out, se, stride) in enumerate(MOBILENET_ROWS):
+            act: type[nn.Module] = nn.ReLU if index < N_RELU_ROWS else nn.Hardswish
+            c_out = rounded_channels(out * width)
+            hidden = rounded_channels(expanded * width)
             layers.append(_InvertedResidual(c_in, hidden, c_out, kernel, se, stride, act))
             c_in, time_stride = c_out, time_stride * stride
             self.shapes.append((c_in, time_stride))
         self.feature_dim = 6 * c_in
         self.shapes.append((self.feature_dim, time_stride))
-        layers.append(_conv(c_in, self.feature_dim, act=nn.Hardswish))
+        layers.append(conv_norm(c_in, self.feature_dim, act=nn.Hardswish))
         self.features = nn.Sequential(*layers)
-        hidden = _channels(1280 * width)
+        hidden = rounded_channels(1280 * width)
         self.classifier = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(1),
@@ -183,11 +184,35 @@ def kaldi_mel_weights() -> Tensor:
     def mel(hz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hz / 700.0)
 
-    bins = mel(torch.arange(_FFT_SIZE // 2 + 1) * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
-    edges = torch.linspace(0.0, float(mel(torch.tensor(_MAX_HZ))), _N_MELS + 2)
+    places = torch.arange(_FFT_SIZE // 2 + 1, device="cpu")
+    bins = mel(places * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
+    highest = float(mel(torch.tensor(_MAX_HZ, device="cpu")))
+    edges = torch.linspace(0.0, highest, _N_MELS + 2, device="cpu")
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+class EfficientATMels(nn.Module):
+    """Waveform [B, n] at 32 kHz -> normalised log-mel [B, 1, 128, T], a frame every 10 ms."""
+
+    window: Tensor
+    mel_weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        window = torch.hann_window(_WINDOW, periodic=False)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("mel_weights", kaldi_mel_weights(), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
+        spectrum = torch.stft(
+            emphasised, _FFT_SIZE, _HOP, _WINDOW, self.window, center=True, return_complex=True
+        )
+        power = spectrum.real.square() + spectrum.imag.square()  # [B, 513, T]
+        mels = torch.einsum("bft,fm->bmt", power, self.mel_weights)
+        return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
 
 
 class EfficientATTeacher(nn.Module):
@@ -198,16 +223,13 @@ class EfficientATTeacher(nn.Module):
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
-    window: Tensor
-    mel_weights: Tensor
 
     def __init__(self, name: str, network: EfficientAT, layers: Sequence[int]) -> None:
         super().__init__()
         self.name, self.network, self.indices = name, network, tuple(layers)
         self.layers = tuple(self._describe(index) for index in layers)
         self.label_frames = self._describe(len(network.shapes) - 1)
-        self.register_buffer("window", torch.hann_window(_WINDOW, periodic=False))
-        self.register_buffer("mel_weights", kaldi_mel_weights())
+        self.mels = EfficientATMels()
 
     @classmethod
     def load(cls, checkpoint: Path, width: float, layers: Sequence[int] = ()) -> EfficientATTeacher:
@@ -231,16 +253,6 @@ class EfficientATTeacher(nn.Module):
     def labels(self) -> tuple[str, ...]:
         """The 527 AudioSet classes."""
         return audioset_labels()
-
-    def mels(self, waveform: Tensor) -> Tensor:
-        """[B, n] -> normalised log-mel [B, 1, 128, T], one frame every 10 ms, centred."""
-        emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
-        spectrum = torch.stft(
-            emphasised, _FFT_SIZE, _HOP, _WINDOW, self.window, center=True, return_complex=True
-        )
-        power = spectrum.real.square() + spectrum.imag.square()  # [B, 513, T]
-        mels = torch.einsum("bft,fm->bmt", power, self.mel_weights)
-        return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
         """Rows of different lengths are heard one by one: squeeze and excitation averages over

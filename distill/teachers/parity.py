@@ -83,13 +83,13 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
 
 def architecture_of(path: Path) -> dict[str, Any]:
     """That of the folder's config.json, changed by what the JSON file of the golden says."""
-    common, own = path.with_name("config.json"), path.with_suffix(".json")
-    tables: list[Mapping[str, Any]] = [
-        msgspec.json.decode(file.read_bytes()).get("architecture", {})
-        for file in (common, own)
-        if file.is_file()
-    ]
-    return {name: value for table in tables for name, value in table.items()}
+    found: dict[str, Any] = {}
+    for file in (path.with_name("config.json"), path.with_suffix(".json")):
+        if file.is_file():
+            told = msgspec.json.decode(file.read_bytes())
+            subnets = {"subnets": told["subnets"]} if "subnets" in told else {}
+            found |= told.get("architecture", {}) | subnets
+    return found
 
 
 def state_of(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -101,7 +101,7 @@ def _encoder(architecture: Architecture) -> hubert.Encoder:
     bias = None
     if architecture["relative_position_embedding"]:
         bias = hubert.PositionBias(architecture["num_buckets"], architecture["max_distance"])
-    return hubert.Encoder(layers, dim, hubert.WeightNormConv(dim, kernel, groups), bias)
+    return hubert.Encoder(layers, dim, hubert.conv_positions(dim, kernel, groups), bias)
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:

@@ -43,6 +43,26 @@ class WeightNormConv(nn.Module):
         return out[..., : x.shape[2]]
 
 
+class _NarrowConv(nn.Sequential):
+    """One of data2vec's convolutions: LayerNorm without parameters and GELU behind it."""
+
+    def __init__(self, dim: int, kernel: int, groups: int) -> None:
+        super().__init__(nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self[0](x)[..., : x.shape[2]].transpose(1, 2)
+        return functional.gelu(functional.layer_norm(y, y.shape[2:])).transpose(1, 2)
+
+
+def conv_positions(dim: int, kernel: int, groups: int, depth: int = 1) -> nn.Sequential:
+    """What is added to [B, D, N] for its positions: one wide convolution with normalised kernels,
+    or, as in data2vec, `depth` narrow ones without."""
+    if depth == 1:
+        return nn.Sequential(WeightNormConv(dim, kernel, groups), nn.GELU())
+    narrow = max(3, kernel // depth)
+    return nn.Sequential(*(_NarrowConv(dim, narrow, groups) for _ in range(depth)))
+
+
 class GatedUnit(nn.Module):
     """`fc1` of the activation "glu": one half times the swish of the other."""
 
@@ -152,8 +172,8 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """positions: [B, D, N] -> [B, D, N], added to the input; its activation is not a part of it.
-    The norm stands before post-norm layers and behind pre-norm ones."""
+    """positions: [B, D, N] -> [B, D, N], added to the input. The norm stands before post-norm
+    layers and behind pre-norm ones."""
 
     def __init__(
         self,
@@ -163,7 +183,7 @@ class Encoder(nn.Module):
         bias: PositionBias | None = None,
     ) -> None:
         super().__init__()
-        self.pos_conv = nn.Sequential(positions) if positions is not None else None
+        self.pos_conv = positions
         self.layer_norm = nn.LayerNorm(dim)
         self.layers, self.bias = nn.ModuleList(layers), bias
         self.pre_norm = layers[0].pre_norm
@@ -180,7 +200,7 @@ class Encoder(nn.Module):
             mask = torch.zeros_like(padding, dtype=x.dtype).masked_fill(padding, -math.inf)
             mask = mask[:, None, None]
         if self.pos_conv is not None:
-            x = x + functional.gelu(self.pos_conv(x.transpose(1, 2))).transpose(1, 2)
+            x = x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2)
         x = x if self.pre_norm else self.layer_norm(x)
         hidden, fed = [x], []
         bias = self._position_bias(x)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Window = Literal["hanning", "povey", "hamming"]
 
 FLOAT32_EPSILON = 1.1920929e-07
 """The floor of kaldi's logarithm."""
@@ -48,8 +51,7 @@ def kaldi_triangles(
 ) -> Tensor:
     """[fft_size / 2 + 1, n_mels] triangles that are linear in mel; the Nyquist bin weighs 0."""
     bins = kaldi_scale(_bins_hz(rate_hz, fft_size))[:, None]
-    low, high = kaldi_scale(torch.tensor([min_hz, max_hz], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, n_mels + 2, dtype=torch.float64)
+    edges = _spaced(kaldi_scale, min_hz, max_hz, n_mels)
     weights = _triangles(bins, edges)
     weights[-1] = 0.0
     return weights.float()
@@ -67,20 +69,34 @@ def hertz_triangles(
     in HTK's mels; `slaney`: in Slaney's, each of unit area, as librosa's."""
     scale: Callable[[Tensor], Tensor] = slaney_scale if slaney else htk_scale
     inverse: Callable[[Tensor], Tensor] = slaney_inverse if slaney else htk_inverse
-    low, high = scale(torch.tensor([min_hz, max_hz], dtype=torch.float64)).tolist()
-    edges = inverse(torch.linspace(low, high, n_mels + 2, dtype=torch.float64))
+    edges = inverse(_spaced(scale, min_hz, max_hz, n_mels))
     weights = _triangles(_bins_hz(rate_hz, fft_size)[:, None], edges)
     return (weights * (2.0 / (edges[2:] - edges[:-2])) if slaney else weights).float()
 
 
+def _spaced(scale: Callable[[Tensor], Tensor], min_hz: float, max_hz: float, n_mels: int) -> Tensor:
+    """Edges of n_mels triangles, equally wide on a scale. On the CPU: they are numbers, of which
+    a network on the meta device is made as well."""
+    ends = scale(torch.tensor([min_hz, max_hz], dtype=torch.float64, device="cpu"))
+    return torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64, device="cpu")
+
+
 def _bins_hz(rate_hz: int, fft_size: int) -> Tensor:
-    return torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (rate_hz / fft_size)
+    places = torch.arange(fft_size // 2 + 1, dtype=torch.float64, device="cpu")
+    return places * (rate_hz / fft_size)
 
 
 def _triangles(bins: Tensor, edges: Tensor) -> Tensor:
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+def _window(name: Window, n_samples: int) -> Tensor:
+    """Symmetric."""
+    hann = torch.hann_window(n_samples, periodic=False, dtype=torch.float64)
+    shapes = {"hanning": hann, "povey": hann**0.85, "hamming": 0.08 + 0.92 * hann}
+    return shapes[name].float()
 
 
 class KaldiBank(nn.Module):
@@ -100,16 +116,15 @@ class KaldiBank(nn.Module):
         rate_hz: int = 16_000,
         min_hz: float = 20.0,
         max_hz: float = 8_000.0,
-        window: str = "hanning",
+        window: Window = "hanning",
         mirrored: bool = False,
     ) -> None:
         super().__init__()
         self.window_samples, self.hop_samples = rate_hz // 40, rate_hz // 100
         self.fft_size = 1 << (self.window_samples - 1).bit_length()
         self.mirrored = mirrored
-        hann = torch.hann_window(self.window_samples, periodic=False, dtype=torch.float64)
-        shape = hann**0.85 if window == "povey" else hann
-        self.register_buffer("window", shape.float(), persistent=False)
+        shape = _window(window, self.window_samples)
+        self.register_buffer("window", shape, persistent=False)
         triangles = kaldi_triangles(rate_hz, self.fft_size, n_mels, min_hz, max_hz)
         self.register_buffer("triangles", triangles, persistent=False)
 
@@ -161,6 +176,11 @@ class ClipBank(nn.Module):
         missing = self.n_frames - frames.shape[1]
         normalised: Tensor = functional.pad(frames, (0, 0, 0, missing)) - self.mean
         return normalised / (2 * self.std)
+
+
+def normalised_bands(frames: Tensor) -> Tensor:
+    """[B, T, n_mels]: each band of each clip with zero mean and unit (unbiased) deviation."""
+    return (frames - frames.mean(1, keepdim=True)) / (frames.std(1, keepdim=True) + 1e-10)
 
 
 class StftBank(nn.Module):

@@ -5,15 +5,33 @@ The keys are fairseq's: `conv_layers.i.0` is a convolution, `conv_layers.i.2` it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 
 from distill.teachers.layouts import Timing
+from edge_audio.errors import UsageError
 
 Norms = Literal["default", "layer_norm"]
 """One group for each channel behind the first convolution, or LayerNorm behind each."""
+
+
+_PIECE = re.compile(r"\[((?:\(\d+,\d+,\d+\),?)+)\](?:\*(\d+))?")
+
+
+def parse_convs(text: str) -> list[tuple[int, ...]]:
+    """fairseq's "[(512,10,5)] + [(512,3,2)] * 4" as (channels, kernel, stride) of each. UsageError
+    if it is anything else."""
+    convs: list[tuple[int, ...]] = []
+    for piece in text.replace(" ", "").split("+"):
+        match = _PIECE.fullmatch(piece)
+        if match is None:
+            raise UsageError(f"conv_feature_layers {text!r}: a sum of lists of (d, k, s) is known")
+        triples = re.findall(r"\((\d+),(\d+),(\d+)\)", match[1])
+        convs += [tuple(map(int, triple)) for triple in triples] * int(match[2] or 1)
+    return convs
 
 
 class _ChannelNorm(nn.LayerNorm):

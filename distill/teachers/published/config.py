@@ -24,6 +24,10 @@ class PublishedConfig(Spec, frozen=True, tag_field="kind", tag=str.lower):
         return str(self.__struct_config__.tag)
 
 
+class APC(PublishedConfig, frozen=True):
+    """APC and VQ-APC."""
+
+
 class Ast(PublishedConfig, frozen=True):
     """AST, in its authors' format."""
 
@@ -48,16 +52,64 @@ class Ced(PublishedConfig, frozen=True):
     """CED."""
 
 
+class Cnn14(PublishedConfig, frozen=True, tag="panns_cnn14"):
+    """PANNs Cnn14."""
+
+
+class ConvNeXtAudioSet(PublishedConfig, frozen=True, tag="convnext_audioset"):
+    """ConvNeXt-Tiny trained on AudioSet."""
+
+
 class Dasheng(PublishedConfig, frozen=True):
     """Dasheng."""
+
+
+class Data2Vec(PublishedConfig, frozen=True):
+    """data2vec for audio, fairseq's files."""
+
+
+class DistilHubert(PublishedConfig, frozen=True):
+    """DistilHuBERT, s3prl's file."""
+
+
+class DyMN(PublishedConfig, frozen=True):
+    """EfficientAT's dynamic MobileNets."""
 
 
 class Eat(PublishedConfig, frozen=True):
     """EAT, fairseq's naming."""
 
 
+class HTSAT(PublishedConfig, frozen=True):
+    """HTS-AT in the authors' naming."""
+
+
+class K2SSL(PublishedConfig, frozen=True):
+    """k2SSL's Zipformer over convolutions."""
+
+
 class Leaf(PublishedConfig, frozen=True):
     """LEAF, a front end alone."""
+
+
+class LightHubert(PublishedConfig, frozen=True):
+    """LightHuBERT, of which one subnet is heard."""
+
+
+class MRHubert(PublishedConfig, frozen=True, tag="mr_hubert"):
+    """Multi-resolution HuBERT."""
+
+
+class MuQ(PublishedConfig, frozen=True):
+    """MuQ."""
+
+
+class NPC(PublishedConfig, frozen=True):
+    """NPC."""
+
+
+class OmarRQ(PublishedConfig, frozen=True, tag="omar_rq"):
+    """OMAR-RQ with mel input."""
 
 
 class Passt(PublishedConfig, frozen=True):
@@ -68,21 +120,49 @@ class Ssast(PublishedConfig, frozen=True):
     """SSAST, of patches and of frames."""
 
 
+class Tera(PublishedConfig, frozen=True):
+    """TERA and Mockingjay, s3prl's files."""
+
+
 class WavJepa(PublishedConfig, frozen=True):
     """WavJEPA, one channel."""
 
 
+class WavLM(PublishedConfig, frozen=True):
+    """WavLM and UniSpeech-SAT in the authors' naming."""
+
+
+class Zipformer(PublishedConfig, frozen=True):
+    """Icefall's Zipformer over filter banks."""
+
+
 AnyPublished = (
-    Ast
+    APC
+    | Ast
     | AtstClip
     | AtstFrame
     | AudioMAE
     | Beats
     | Ced
+    | Cnn14
+    | ConvNeXtAudioSet
     | Dasheng
+    | Data2Vec
+    | DistilHubert
+    | DyMN
     | Eat
+    | HTSAT
+    | K2SSL
     | Leaf
+    | LightHubert
+    | MRHubert
+    | MuQ
+    | NPC
+    | OmarRQ
     | Passt
     | Ssast
+    | Tera
     | WavJepa
+    | WavLM
+    | Zipformer
 )

@@ -1,0 +1,57 @@
+"""Log-mel images as convolutional networks and Swin transformers see them: [B, 1, T, F]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
+
+EXTRACTORS = (r"spectrogram_extractor\.", r"logmel_extractor\.")
+"""Keys of torchlibrosa's constants."""
+
+_MAX_BANDS = 4  # frequency resolution that a student is asked to regress
+
+
+class LibrosaMel(nn.Module):
+    """torchlibrosa's log-mel: waveform [B, n] -> decibels [B, 1, 1 + n // hop, n_mels]."""
+
+    def __init__(
+        self,
+        rate_hz: int,
+        fft_size: int,
+        hop_samples: int,
+        n_mels: int,
+        min_hz: float,
+        max_hz: float,
+    ) -> None:
+        super().__init__()
+        triangles = hertz_triangles(rate_hz, fft_size, n_mels, min_hz, max_hz, slaney=True)
+        self.bank = StftBank(triangles, fft_size, hop_samples)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return decibels(self.bank(waveform)).transpose(1, 2)[:, None]
+
+
+def normed_bands(norm: nn.Module, image: Tensor) -> Tensor:
+    """[B, 1, T, F] through a BatchNorm2d whose channels are the bands."""
+    out: Tensor = norm(image.transpose(1, 3)).transpose(1, 3)
+    return out
+
+
+def run(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
+    """What each layer makes of the one before."""
+    maps = []
+    for layer in layers:
+        x = layer(x)
+        maps.append(x)
+    return tuple(maps)
+
+
+def band_frames(maps: Tensor) -> Tensor:
+    """[B, C, T, F] -> [B, T, C * bands], averaged over frequency down to at most 4 bands."""
+    n_bands = next(n for n in range(min(_MAX_BANDS, maps.shape[3]), 0, -1) if not maps.shape[3] % n)
+    pooled = maps.unflatten(3, (n_bands, -1)).mean(4)  # [B, C, T, bands]
+    out: Tensor = pooled.transpose(1, 2).flatten(2)
+    return out
