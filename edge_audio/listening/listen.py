@@ -134,10 +134,11 @@ class Listening:
         """Listens until the source ends or `stop`, and calls these, in this thread. What they raise
         ends it, and is raised here."""
         try:
-            for step in self.steps():
-                for event in step.events:
-                    on_event(event)
-                on_step(step)
+            with self._turns:  # all along, so that nobody else takes events meanwhile
+                for step in self._steps:
+                    for event in step.events:
+                        on_event(event)
+                    on_step(step)
         finally:
             self.close()
 
