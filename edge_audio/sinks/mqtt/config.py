@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 MAX_TOPIC_CHARS = 200
+HOST_FIELD = "{host}"
 SCHEMES = {"mqtt": False, "mqtts": True}  # whether it means TLS
 
 
@@ -32,7 +33,8 @@ class MqttConfig(Spec, frozen=True):
 
     host: a name or an address; mqtt://HOST, mqtts://HOST (which is tls) and HOST:PORT do as well.
     port: by default 1883, with tls 8883.
-    topic: what all topics begin with; no two machines may share one.
+    topic: what all topics begin with; no two machines may share one, so {host} in it stands for
+        the name of this one.
     client_id: by default made from topic and host name.
     password_env, password_file: a variable of the environment, or a file, that holds the password.
     ca_file: certificates to trust in place of the system's.
@@ -59,6 +61,7 @@ class MqttConfig(Spec, frozen=True):
         self._take_host_apart()
         if self.port is not None and not 1 <= self.port <= MAX_PORT:
             raise ValueError(f"need 1 <= port <= {MAX_PORT}")
+        force_setattr(self, "topic", self.topic.replace(HOST_FIELD, host_slug()))
         _check_topic(self.topic, "topic")
         if self.discovery_prefix:
             _check_topic(self.discovery_prefix, "discovery_prefix")
@@ -99,6 +102,11 @@ class MqttConfig(Spec, frozen=True):
         return f"{self.topic}/status"
 
     @property
+    def presence_topic(self) -> str:
+        """Where each that sends under `topic` says so, for the others to hear."""
+        return f"{self.topic}/presence"
+
+    @property
     def birth_topic(self) -> str:
         """Where Home Assistant says "online" when it needs to be told everything again."""
         return f"{self.discovery_prefix}/status" if self.discovery_prefix else ""
@@ -131,8 +139,13 @@ class ClientFactory:
 def default_client_id(topic: str) -> str:
     """Of this machine and topic alone, as a broker throws out the first of two clients that have
     the same: two hosts may have one name (raspberrypi), and two topics one slug."""
-    names = f"{topic_slug(topic)}-{topic_slug(socket.gethostname())}"
+    names = f"{topic_slug(topic)}-{host_slug()}"
     return f"{names}-{digest_of(f'{machine_id()} {topic}')}"
+
+
+def host_slug() -> str:
+    """The name of this machine, as it stands in topics."""
+    return topic_slug(socket.gethostname()) or "unnamed"
 
 
 def _revealed(secret: Secret | None) -> str | None:

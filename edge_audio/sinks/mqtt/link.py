@@ -9,7 +9,9 @@ import socket
 import ssl
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge_audio.sinks.mqtt.config import MqttConfig
@@ -34,6 +36,14 @@ class MqttError(Exception):
     """The broker refuses the connection or breaks the protocol."""
 
 
+@dataclass
+class _Presence:
+    """name: among those that send under a topic. is_shared: there are others."""
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    is_shared: bool = False
+
+
 class Link:
     """Delivers messages at least once (QoS 1) and in order, however long the broker is away.
 
@@ -43,6 +53,7 @@ class Link:
     def __init__(self, config: MqttConfig, make_client: Callable[[], Client]) -> None:
         """make_client: one for each connection. Connects to nothing before `start`."""
         self.problem = ""
+        self._presence = _Presence()
         self.outbox = Outbox(config.buffer)
         self._settings: _Settings = (config, make_client)
         self._wake_end, self._waker = socket.socketpair()
@@ -52,6 +63,11 @@ class Link:
         self._hurry = threading.Event()  # there is a reason not to wait for the next attempt
         self._leave_by_s = math.inf
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether somebody else sends under the same topic, as heard over this connection."""
+        return self._presence.is_shared
 
     def start(self) -> None:
         """Begins to connect."""
@@ -113,13 +129,14 @@ class Link:
             make_client(),
             self.outbox,
             self._wake_end,
+            self._presence,
             is_up=self._is_up,
             is_outdated=lambda: self._settings is not settings,
             leave_by_s=lambda: self._leave_by_s,
         )
 
     def _is_up(self) -> None:
-        self.problem = ""
+        self.problem, self._presence.is_shared = "", False
 
 
 class _Connection:
@@ -131,6 +148,7 @@ class _Connection:
         client: Client,
         outbox: Outbox,
         wake_end: socket.socket,
+        presence: _Presence,
         is_up: Callable[[], None],
         is_outdated: Callable[[], bool],
         leave_by_s: Callable[[], float],
@@ -140,6 +158,7 @@ class _Connection:
         clock; inf = stay."""
         self._config, self._client, self._outbox = config, client, outbox
         self._wake_end, self._tell_up = wake_end, is_up
+        self._presence, self._has_replied = presence, False
         self._is_outdated, self._leave_by_s = is_outdated, leave_by_s
         self._is_accepted = False
         self._refusal = ""
@@ -251,8 +270,9 @@ class _Connection:
             self._refusal = f"the broker says: {reason}"
             return
         self._is_accepted = True
-        if self._config.birth_topic:
-            client.subscribe(self._config.birth_topic)
+        topics = filter(None, (self._config.birth_topic, self._config.presence_topic))
+        client.subscribe([(topic, 0) for topic in topics])
+        client.publish(self._config.presence_topic, self._presence.name)
         self._outbox.repeat()
         self._tell_up()
 
@@ -267,6 +287,16 @@ class _Connection:
         self._note_packet()
         if message.topic == self._config.birth_topic and message.payload == b"online":
             self._outbox.repeat()
+        is_presence = message.topic == self._config.presence_topic
+        if is_presence and message.payload != self._presence.name.encode():
+            self._meet_other(client)
+
+    def _meet_other(self, client: Client) -> None:
+        """Says once more who sends here, for who has come later to hear."""
+        self._presence.is_shared = True
+        if not self._has_replied:
+            self._has_replied = True
+            client.publish(self._config.presence_topic, self._presence.name)
 
 
 def _reason(error: Exception) -> str:

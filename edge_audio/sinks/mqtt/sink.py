@@ -20,7 +20,11 @@ from edge_audio.support.arrays import FloatArray
 from edge_audio.support.slugs import Slugs, topic_slug, unique_slug
 
 # What others may take for something to do, or what stands beside the streams in topics.
-RESERVED = ("status", "set", "get", "cmd", "command", "config", "online", "offline")
+RESERVED = ("status", "presence", "set", "get", "cmd", "command", "config", "online", "offline")
+_SHARED = (
+    "somebody else sends under the topic {!r} too, so that each overwrites the other's states: "
+    'give every machine one of its own, such as topic = "edge-audio/{{host}}"'
+)
 
 
 class MqttDestination(Destination[MqttConfig]):
@@ -53,7 +57,7 @@ class MqttDestination(Destination[MqttConfig]):
     def problem(self) -> str:
         reason = self._link.problem
         if not reason:
-            return ""
+            return _SHARED.format(self._config.topic) if self._link.is_shared else ""
         fate = "the oldest events are lost" if self._link.outbox.is_full else "events wait"
         host, port = self._config.address
         return f"no connection to {host}, port {port}: {reason}; {fate}"

@@ -141,3 +141,31 @@ def test_nothing_is_sent_before_the_start(broker: Broker) -> None:
     destination.close()
     assert retained(broker.port) == {}
     assert destination.n_lost == 1
+
+
+def _says(destination: MqttDestination, text: str) -> bool:
+    return text in destination.problem
+
+
+def test_two_that_send_under_one_topic_say_so(
+    broker: Broker, make_destination: MakeDestination
+) -> None:
+    alone = make_destination(broker.port, topic="edge-audio/attic")
+    here = make_destination(broker.port)
+    eventually(lambda: retained(broker.port).get("edge-audio/status") == "online")
+    assert (alone.problem, here.problem) == ("", "")
+    there = make_destination(broker.port, client_id="of-another-machine")
+    for one in (here, there):
+        eventually(partial(_says, one, "under the topic 'edge-audio' too"))
+        assert "edge-audio/{host}" in one.problem
+    assert alone.problem == ""
+
+
+def test_a_restart_is_nobody_else(broker: Broker, make_destination: MakeDestination) -> None:
+    before = make_destination(broker.port)
+    eventually(lambda: retained(broker.port).get("edge-audio/status") == "online")
+    before.close()
+    now = make_destination(broker.port)
+    eventually(lambda: retained(broker.port).get("edge-audio/status") == "online")
+    time.sleep(0.5)
+    assert now.problem == ""

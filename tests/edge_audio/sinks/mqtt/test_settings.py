@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -105,3 +106,9 @@ def test_clients_have_ids_of_their_own_on_a_host_and_between_hosts(
     assert len(found) == 2 * len(topics)
     assert all(re.fullmatch("[a-z0-9-]+", each) for each in found)
     assert default_client_id("кухня") == default_client_id("кухня")
+
+
+def test_a_topic_may_have_the_name_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, topic in (("Attic.local", "edge-audio/attic-local"), ("_", "edge-audio/unnamed")):
+        monkeypatch.setattr("socket.gethostname", partial(str, name))
+        assert MqttConfig(topic="edge-audio/{host}").topic == topic
