@@ -20,6 +20,10 @@ from edge_audio.errors import BackendError
 from edge_audio.events.detector import Watch, Watched
 from edge_audio.features.frontend import n_frames
 
+ENGINE_TOLERANCE = 2e-3
+"""Of the C engine's scores, half of a step of 1/256: its maps, and the weights of its
+convolutions, are 16-bit integers where other runtimes have float."""
+
 _STATUS = {
     2: "the image is inconsistent: export the bundle again",
     3: "the image is of another version: reinstall edge-audio",

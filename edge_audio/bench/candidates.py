@@ -20,7 +20,7 @@ from edge_audio.backends import (
 )
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bench.windows import WindowModel, WindowStream, open_file
-from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
@@ -160,10 +160,12 @@ def _n_model_bytes(bundle: Bundle, backend_name: str) -> int:
 
 
 class BundleCandidate(Spec, frozen=True, tag="bundle"):
-    """A shipped model or the folder of a bundle, on one backend."""
+    """A shipped model or the folder of a bundle, on one backend. sensitivity: at which its labels
+    are watched; None = normal."""
 
     model: str
     backend: str
+    sensitivity: Sensitivity | None = None
 
     @property
     def name(self) -> str:
@@ -177,7 +179,11 @@ class BundleCandidate(Spec, frozen=True, tag="bundle"):
 
     def open(self) -> OpenCandidate:
         """Raises BundleError or BackendError."""
-        return OpenBundle(load_bundle(self.model), self.backend)
+        return OpenBundle(self.bundle(), self.backend)
+
+    def bundle(self) -> Bundle:
+        """With the thresholds of the sensitivity. Raises BundleError."""
+        return load_bundle(self.model).at_sensitivity(self.sensitivity)
 
 
 class PeerFile(Spec, frozen=True, tag="file"):
@@ -222,7 +228,9 @@ class Candidates(NamedTuple):
     missing: list[str]
 
 
-def own_candidates(models: Sequence[str], backends: Sequence[str]) -> Candidates:
+def own_candidates(
+    models: Sequence[str], backends: Sequence[str], sensitivity: Sensitivity | None = None
+) -> Candidates:
     """Every model on every installed backend; all int8 models that ship, and all backends,
     unless some are named; the default model first. Raises BundleError, or UsageError if none is
     left."""
@@ -230,7 +238,7 @@ def own_candidates(models: Sequence[str], backends: Sequence[str]) -> Candidates
     names = models or sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
     chosen = backends or BACKEND_NAMES
     found: list[Candidate] = [
-        BundleCandidate(model=name, backend=backend)
+        BundleCandidate(model=name, backend=backend, sensitivity=sensitivity)
         for name in names
         for backend in backends_for(load_bundle(name))
         if backend in chosen

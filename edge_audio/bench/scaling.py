@@ -13,7 +13,6 @@ from edge_audio.backends import open_backend
 from edge_audio.bench.candidates import BundleCandidate
 from edge_audio.bench.machine import resident_mb
 from edge_audio.bundle.spec import Spec
-from edge_audio.bundle.store import load_bundle
 from edge_audio.events.choice import select_events
 from edge_audio.sources.demo import DemoScene
 from edge_audio.support.arrays import FloatArray
@@ -106,7 +105,7 @@ class Crowd:
     """Streams that share one loaded model and hear the same scene, each from another place."""
 
     def __init__(self, candidate: BundleCandidate) -> None:
-        self._bundle = load_bundle(candidate.model)
+        self._bundle = candidate.bundle()
         self._backend = open_backend(self._bundle, candidate.backend)
         self._rate_hz = self._bundle.manifest.model.frontend.sample_rate_hz
         self._scene = DemoScene(self._rate_hz).first(SCENE_S)

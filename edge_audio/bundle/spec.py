@@ -186,7 +186,7 @@ class Threshold(Spec, frozen=True):
     An event starts when the smoothed score reaches `on` and ends when it falls below `off`.
     alarms_per_hour: starts in the `negative_h` hours of audio in which the label could not be
         expected. recall: share of its events that were found, in scenes composed of `n_positives`
-        clips. Both were counted on recordings that the threshold was not chosen on.
+        recordings. Both were counted on recordings that the threshold was not chosen on.
     """
 
     on: float

@@ -26,8 +26,9 @@ from edge_audio.bench.machine import this_machine
 from edge_audio.bench.quality import read_quality
 from edge_audio.bench.result import BenchResults, Scaling, load_results, save_results
 from edge_audio.bench.runner import BenchError, measure, scale
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.cli.console import plain_console, remark
-from edge_audio.cli.options import FiniteRange
+from edge_audio.cli.options import FiniteRange, sensitivity_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.errors import UsageError
 from edge_audio.support.files import write_atomically
@@ -53,6 +54,7 @@ folder_option = click.Path(path_type=Path, file_okay=False)
     metavar="NAME|DIR",
     help="Measure this model; repeatable. Default: all int8 models that ship.",
 )
+@sensitivity_option
 @click.option(
     "--backend",
     "backends",
@@ -128,6 +130,7 @@ def bench(
     with_peers: bool,
     peer_files: tuple[str, ...],
     peer_hop_s: float | None,
+    sensitivity: Sensitivity | None,
     seconds: float,
     n_rounds: int,
     with_scaling: bool,
@@ -154,7 +157,8 @@ def bench(
     if from_path:
         results = load_results(from_path)
     else:
-        candidates = chosen(models, backends, with_peers, peer_files, peer_hop_s or 0.0)
+        own = own_candidates(models, backends, sensitivity)
+        candidates = beside(own, with_peers, peer_files, peer_hop_s or 0.0)
         results = run(candidates, seconds, n_rounds, with_scaling)
     if quality_dir:
         results = msgspec.structs.replace(results, quality=quality)
@@ -196,15 +200,10 @@ class Outputs:
             pages.replace_region(self.readme_path, pages.readme_region(results))
 
 
-def chosen(
-    models: tuple[str, ...],
-    backends: tuple[str, ...],
-    with_peers: bool,
-    peer_files: tuple[str, ...],
-    peer_hop_s: float,
+def beside(
+    own: Candidates, with_peers: bool, peer_files: tuple[str, ...], peer_hop_s: float
 ) -> Candidates:
-    """What is measured. Raises UsageError or BundleError."""
-    own = own_candidates(models, backends)
+    """All that is measured: our own models and others. Raises UsageError."""
     peers = known_peers() if with_peers else Candidates([], [])
     files: list[Candidate] = [peer_file(text, peer_hop_s) for text in peer_files]
     present = [*own.present, *peers.present, *files]

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import BACKEND_NAMES, open_backend
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import tell
+from edge_audio.cli.options import sensitivity_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
@@ -49,6 +51,7 @@ MAX_LISTED = 40
     metavar="MS",
     help="Events of a label that are no further apart are the same.",
 )
+@sensitivity_option
 @quiet_libraries()
 def compare(
     model_a: str,
@@ -57,6 +60,7 @@ def compare(
     labels: tuple[str, ...],
     plot_path: Path | None,
     tolerance_ms: float,
+    sensitivity: Sensitivity | None,
 ) -> None:
     """Compare two models, or one on two runtimes, on a recording.
 
@@ -69,7 +73,7 @@ def compare(
     edge-audio compare tiny-int8:litert tiny-int8:onnx street.wav
     edge-audio compare tiny-int8 micro-int8 street.wav --plot scores.png
     """
-    first, second = (open_trace(name, audio) for name in (model_a, model_b))
+    first, second = (open_trace(name, audio, sensitivity) for name in (model_a, model_b))
     found = difference(first, second, tolerance_ms / 1e3)
     for line in lines(first, second, found):
         tell(line)
@@ -80,12 +84,12 @@ def compare(
         raise SystemExit(1)
 
 
-def open_trace(name: str, audio: Path) -> ScoreTrace:
-    """MODEL or MODEL:BACKEND on a recording."""
+def open_trace(name: str, audio: Path, sensitivity: Sensitivity | None = None) -> ScoreTrace:
+    """MODEL or MODEL:BACKEND on a recording, by the thresholds of a sensitivity."""
     model, colon, backend = name.rpartition(":")
     if not colon or backend not in BACKEND_NAMES:
         model, backend = name, "auto"
-    bundle = load_bundle(model)
+    bundle = load_bundle(model).at_sensitivity(sensitivity)
     rate_hz = bundle.manifest.model.frontend.sample_rate_hz
     return trace(bundle, open_backend(bundle, backend), recording(audio, rate_hz))
 

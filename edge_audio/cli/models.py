@@ -173,7 +173,7 @@ def reason_off(manifest: Manifest, label: str) -> str:
     if not {"min_positives", "min_recall"} <= rules.keys():
         return why_off(manifest.events, label)
     return (
-        f"fewer than {rules['min_positives']} held-out clips, or less than "
+        f"fewer than {rules['min_positives']} held-out recordings, or less than "
         f"{100 * rules['min_recall']:.0f} % of its events found"
     )
 
@@ -239,7 +239,7 @@ def evidence(threshold: Threshold) -> str:
         return "not measured"
     return (
         f"{threshold.alarms_per_hour:.2f} false alarms per hour in {threshold.negative_h:.0f} h, "
-        f"recall {threshold.recall:.2f} on {threshold.n_positives} clips"
+        f"recall {threshold.recall:.2f} on {threshold.n_positives} recordings"
     )
 
 

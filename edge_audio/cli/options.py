@@ -76,7 +76,7 @@ sensitivity_option = click.option(
     "--sensitivity",
     type=click.Choice(SENSITIVITIES),
     help="How readily labels are reported, by what was measured for the model: quiet, normal (the "
-    "default) or eager. --threshold goes before it.",
+    "default) or eager. A --threshold goes before it.",
 )
 
 

@@ -14,6 +14,7 @@ from distill.students.student import Student, StudentConfig
 from distill.training.recipe import Recipe, read_recipe
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, open_backend
 from edge_audio.backends.golden import VerifyResults
+from edge_audio.backends.native import ENGINE_TOLERANCE
 from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
@@ -21,7 +22,6 @@ from edge_audio.features.frontend import log_mel
 from edge_audio.tagging.verify import verify_bundle
 from quantize import build
 from quantize.build import (
-    ENGINE_TOLERANCE,
     BuildConfig,
     build_bundle,
     check_parity,

@@ -115,7 +115,8 @@ def test_a_score_every_hop_speaks_of_half_a_window() -> None:
 def test_own_models_run_on_every_installed_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "installed_backends", lambda: ["litert"])
     monkeypatch.setattr(candidates, "backends_for", lambda bundle: ["litert"])
-    found = own_candidates(["tiny-int8", "micro-int8"], [])
+    found = own_candidates(["tiny-int8", "micro-int8"], [], "quiet")
+    assert all(one.sensitivity == "quiet" for one in found.present)  # type: ignore[union-attr]
     assert [one.name for one in found.present] == ["tiny-int8, LiteRT", "micro-int8, LiteRT"]
     assert "ONNX Runtime is not installed: pip install 'edge-audio[onnx]'" in found.missing
     assert "the C engine needs a C compiler, such as gcc" in found.missing

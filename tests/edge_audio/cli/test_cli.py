@@ -190,7 +190,7 @@ def test_inspect_tells_of_a_label_that_is_on() -> None:
     assert head == f"{label}: on in tiny-int8"
     assert starts.endswith(f" {threshold.on:.2f}")
     assert ends.endswith(f" {threshold.off:.2f}")
-    assert f"on {threshold.n_positives} clips" in evidence
+    assert f"on {threshold.n_positives} recordings" in evidence
     for kin in (ancestor_labels(label), descendant_labels(label)):
         assert any(other in line for line in related for other in kin)
 

@@ -13,6 +13,7 @@ from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.cli.compare import open_trace, plot
+from edge_audio.cli.verify import allowed_between
 from edge_audio.events.detector import Event
 from edge_audio.tagging.compare import match
 from tests.support import toy
@@ -53,6 +54,20 @@ def test_other_events_are_listed_drawn_and_exit_with_1(
     assert all("Band 3" in line for line in listed)
     assert picture.read_bytes().startswith(PNG)
     assert picture.stat().st_size > 20_000
+
+
+def test_the_thresholds_that_are_compared_are_those_of_a_sensitivity(
+    toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
+) -> None:
+    """Two models that are one but for its eager thresholds."""
+    eager = {label: Threshold(on=0.1, off=0.05) for label in toy.EVENTS.thresholds}
+    events = msgspec.structs.replace(toy.EVENTS, sensitivities={"eager": eager})
+    manifest = msgspec.structs.replace(toy.MANIFEST, name="eager", events=events)
+    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
+    other = save_bundle(tmp_path / "eager", manifest, files).path
+    assert run("compare", toy_bundle.path, other, bursts_wav).returncode == 0
+    command = ("compare", toy_bundle.path, other, bursts_wav, "--sensitivity", "eager")
+    assert run(*command, ok=False).returncode == 1
 
 
 def test_a_label_that_only_one_model_knows_cannot_be_plotted(
@@ -148,3 +163,15 @@ def test_the_picture_has_thresholds_and_events(
     full, empty = ((tmp_path / name).read_text() for name in ("with.svg", "without.svg"))
     for group in ("line2d", "LineCollection"):
         assert full.count(f'id="{group}') > empty.count(f'id="{group}'), group
+
+
+def test_beside_the_engine_what_its_rounding_needs_is_allowed() -> None:
+    tolerance = toy.MANIFEST.tolerance
+    assert allowed_between(tolerance, "litert", "onnx") == tolerance.scores
+    assert allowed_between(tolerance, "litert", "native") == max(tolerance.scores, 2e-3)
+    assert allowed_between(tolerance, "native", "onnx") == max(tolerance.scores, 2e-3)
+
+
+def test_runtimes_agree_on_the_recordings_that_the_readme_shows(data_dir: Path) -> None:
+    for name in ("5-200334-A", "5-203128-A"):
+        run("verify", "tiny-int8", "--audio", data_dir / "audio" / "esc10" / f"{name}.ogg")

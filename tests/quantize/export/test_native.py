@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edge_audio.backends.engine_library import is_available, load_engine
-from edge_audio.backends.native import NativeBackend
+from edge_audio.backends.native import ENGINE_TOLERANCE, NativeBackend
 from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle
@@ -21,7 +21,7 @@ from edge_audio.engine.image import StateType, Weights, build_image
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.build import ENGINE_TOLERANCE, engine_error, engine_tolerance
+from quantize.build import engine_error, engine_tolerance
 from quantize.export import export
 from quantize.export.native import input_bits
 from quantize.export.runtimes import runtimes_for
