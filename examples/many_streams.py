@@ -7,15 +7,14 @@ from pathlib import Path
 
 import soundfile
 
-from edge_audio import PolicySpec, Tagger, load_bundle, open_backend
+from edge_audio import PolicySpec, Tagger
 
 BLOCK_SAMPLES = 1_600  # 0.1 s
 
 
 def main(paths: list[str]) -> None:
-    bundle = load_bundle("tiny-int8")
-    backend = open_backend(bundle)  # the weights are in memory once
-    taggers = {path: Tagger(bundle, backend, policy=PolicySpec()) for path in paths}
+    first = Tagger.open("tiny-int8", policy=PolicySpec())
+    taggers = {path: first.another() for path in paths}  # the weights are in memory once
     files = {path: soundfile.SoundFile(path) for path in paths}
     while files:
         for path in list(files):

@@ -28,7 +28,7 @@ def main(path: str) -> None:
     )
     tagger = Tagger(bundle, open_backend(bundle), own)
     samples, rate_hz = soundfile.read(path, dtype="float32")
-    assert rate_hz == tagger.sample_rate_hz, "tag_file.py shows how to resample"
+    assert rate_hz == tagger.sample_rate_hz, "Tagger(..., rate_hz=rate_hz) resamples"
     for event in tagger.push(samples) + tagger.flush():
         print(event)
 

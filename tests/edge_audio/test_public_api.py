@@ -15,13 +15,48 @@ import edge_audio
 from tests.support.paths import REPOSITORY
 
 PROGRAM = """\
+import asyncio
 import sys
 from pathlib import Path
 
 import numpy as np
 
 import edge_audio
-from edge_audio import Backend, Bundle, Event, EventSpec, Step, Tagger, Threshold
+from edge_audio import Backend, Bundle, Event, EventSpec, PolicySpec, Segment, Step, Tagger, Tags
+from edge_audio import Listening, Threshold
+
+def people(path: Path) -> list[Segment]:
+    tags: Tags = edge_audio.tag(path, only="Dog", threshold={"Dog": 0.4}, embedding=True)
+    tags = edge_audio.tag(np.zeros((16_000, 2), np.int16), 16_000, policy=None)
+    reveal_type(tags.scores)
+    reveal_type(tags.by_label)
+    best: list[tuple[str, float]] = tags.top(3)
+    for each in edge_audio.tag_files([path, str(path)], n_processes=2, sensitivity="quiet"):
+        print(each.error, each.duration_s, each.embedding, best)
+        each.to_pandas(), each.to_arrow(), each.scores_to_pandas()
+    with Tagger.open(path, "native", only=["Dog"], rate_hz=44_100, gate_dbfs=-60) as tagger:
+        other: Tagger = tagger.another()
+        reveal_type(other.embedding)
+        print(tagger.by_label["Dog"], tagger.top(2), other)
+    return tags.segments
+
+def live() -> Listening:
+    chunks = (np.zeros(800, np.float32) for _ in range(3))
+    with edge_audio.listen(chunks, rate_hz=8_000, policy=PolicySpec(cooldown_s=1.0)) as events:
+        for event in events:
+            reveal_type(event)
+    listening = edge_audio.listen(device="usb", duration_s=3.0, exclude=["Music"])
+    for step in listening.steps():
+        print(step.time_s, listening.tagger.labels)
+    listening.run(on_event=print)
+    listening.start(on_event=lambda event: print(event.label), on_step=print, on_end=print)
+    assert listening.wait(1.0)
+    listening.stop()
+    return listening
+
+async def awaited() -> None:
+    async for event in edge_audio.listen("demo", realtime=True):
+        reveal_type(event.label)
 
 def main(path: str | Path) -> list[Event]:
     bundle: Bundle = edge_audio.load_bundle(path)
@@ -42,7 +77,7 @@ def main(path: str | Path) -> list[Event]:
     return sorted(events, key=lambda event: event.time_s)
 
 try:
-    print(main(sys.argv[1]))
+    print(main(sys.argv[1]), people(Path()), live(), asyncio.run(awaited()))
 except edge_audio.EdgeAudioError as error:
     print(error, step := None)
 """

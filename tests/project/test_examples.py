@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import soundfile
 from edge_audio import Event, EventSpec, Tagger, Threshold
 from edge_audio.sources.demo import DemoScene
 from tests.support.paths import REPOSITORY
+from tests.support.runtimes import require_runtimes
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 EXAMPLES = REPOSITORY / "examples"
@@ -78,6 +80,35 @@ def test_every_example_is_short_listed_and_tested() -> None:
 def test_a_file_is_tagged(street: Path) -> None:
     printed = python("tag_file.py", street)
     assert re.search(r"^ +\d+\.\d\d to +\d+\.\d\d s  0\.\d\d  \S", printed, re.MULTILINE)
+
+
+def test_the_notebook_runs(street: Path) -> None:
+    """Cell by cell in one session, with what notebooks show of the last value of each."""
+    for library in ("pandas", "ai_edge_litert"):
+        pytest.importorskip(library)
+    require_runtimes("native")
+    notebook = json.loads((EXAMPLES / "recording.ipynb").read_text(encoding="utf-8"))
+    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["nbformat"] == 4
+    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    printed = run(sys.executable, "-c", SESSION, json.dumps(cells), folder=street.parent)
+    assert printed.count("<table") >= 3
+    assert "most alike: " in printed
+    assert len(re.findall(r"^ *\d+\.\d\d s  (?:start|end)  ", printed, re.MULTILINE)) == 3
+
+
+SESSION = """
+import ast, json, sys
+names = {}
+for cell in json.loads(sys.argv[1]):
+    *most, last = ast.parse(cell).body
+    exec(compile(ast.Module(most, []), "cell", "exec"), names)
+    if not isinstance(last, ast.Expr):
+        exec(compile(ast.Module([last], []), "cell", "exec"), names)
+        continue
+    value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    print(value._repr_html_() if hasattr(value, "_repr_html_") else repr(value))
+"""
 
 
 def test_a_file_of_another_rate_and_two_channels_is_tagged(tmp_path: Path, street: Path) -> None:
