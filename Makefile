@@ -5,6 +5,8 @@ PYTHON ?= python3
 # than it says shows at once.
 VENV ?= .venv
 CHECK_VENV ?= .venv-check
+# Of the wheels, as .ci/wheels calls them; all unless some are named
+PLATFORMS ?=
 # Where a CPU build of torch is not what pip finds by itself:
 #   make test TORCH="torch==2.13.0 --index-url URL-of-a-CPU-index"
 TORCH ?= torch==2.13.0
@@ -22,7 +24,9 @@ CHECK_PIP := $(CHECK_BIN)/python -m pip install $(PIP_OPTIONS)
 PARALLEL := --numprocesses $(JOBS) --dist worksteal
 SLOWEST := --durations 20 --durations-min 1
 C_SOURCES = $(shell find benchmarks edge_audio examples firmware_bridge tests -name "*.[ch]" -o -name "*.cpp")
-LISTEN_EXTRAS := mic,tflite
+LISTEN_EXTRAS := mic
+# Where the C engine, which needs no other runtime, could not be compiled for want of a compiler
+LISTEN_INSTEAD := mic,tflite
 CHECK_EXTRAS := archive,media,metrics,mqtt,plot,serial,tflite,webhook,dev
 TEST_EXTRAS := cluster,docs,executorch,export,firmware,mic,onnx,teachers,train,browser,$(CHECK_EXTRAS)
 # What mypy cannot know where torch and the exporters are not installed
@@ -37,7 +41,7 @@ TOGETHER := $(MAKE) --no-print-directory --jobs 3 --output-sync
 
 .DEFAULT_GOAL := help
 .PHONY: help listen check test $(KIND_TARGETS) lint $(LINT) docs audit optional-audit \
-	arm64-python clean
+	arm64-python wheels clean
 
 help:
 	@echo "make listen      install what listening needs (no torch) and listen: microphone, else demo"
@@ -49,6 +53,7 @@ help:
 	@echo "                 ARGS='-k mqtt' goes to pytest; JOBS=0 runs tests in one process"
 	@echo "make lint        ruff, clang-format, and mypy for the oldest and the newest Python"
 	@echo "make docs        the reference of the public Python names, build/reference/edge_audio.html"
+	@echo "make wheels      an sdist and wheels for all platforms in dist/, compiled by zig (PLATFORMS=... for some)"
 	@echo "make audit       look for known vulnerabilities in what is installed"
 	@echo "make clean       remove $(VENV), $(CHECK_VENV), caches and build folders"
 
@@ -87,6 +92,9 @@ $(TYPES): types-%: $(VENV)/test.stamp
 docs: $(VENV)/docs.stamp
 	@$(BIN)/python docs/reference.py
 
+wheels: $(VENV)/wheels.stamp
+	@$(BIN)/python .ci/wheels dist $(PLATFORMS)
+
 audit: $(VENV)/test.stamp
 	@.ci/audit $(BIN)/python
 
@@ -97,7 +105,7 @@ arm64-python: $(VENV)/test.stamp
 	@.ci/arm64-root build/arm64 $(BIN)/python || true
 
 clean:
-	rm -rf $(VENV) $(CHECK_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(CHECK_VENV) build dist edge_audio/engine/lib *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/pip:
 	@.ci/make-venv $(PYTHON) $(VENV)
@@ -109,11 +117,16 @@ $(VENV)/listen.stamp: pyproject.toml | $(BIN)/pip
 	@.ci/system-packages libportaudio2
 	@echo "Installing edge-audio[$(LISTEN_EXTRAS)] into $(VENV) ..."
 	@$(PIP) --editable '.[$(LISTEN_EXTRAS)]'
+	@$(BIN)/python -m edge_audio.backends.engine_library || $(PIP) --editable '.[$(LISTEN_INSTEAD)]'
 	@touch $@
 
 $(CHECK_VENV)/check.stamp: pyproject.toml | $(CHECK_BIN)/pip
 	@echo "Installing edge-audio[$(CHECK_EXTRAS)] into $(CHECK_VENV) ..."
 	@$(CHECK_PIP) --editable '.[$(CHECK_EXTRAS)]'
+	@touch $@
+
+$(VENV)/wheels.stamp: pyproject.toml | $(BIN)/pip
+	@$(PIP) 'setuptools>=77,<82' --editable '.[firmware]'
 	@touch $@
 
 $(VENV)/docs.stamp: pyproject.toml | $(BIN)/pip

@@ -1,6 +1,8 @@
-"""Size of the listening install: a fresh virtual environment with `.[mic,tflite]`, by package.
+"""Size of the listening install: a fresh virtual environment with `.[mic]`, by package.
 
-    python benchmarks/install_size.py
+    python benchmarks/install_size.py [EXTRAS]
+
+EXTRAS: "mic" unless given; "mic,tflite" is what an install without a C compiler needs.
 
 Measures the last commit (a clone of it, so that nothing is built inside the working tree). Fails
 when the install pulls in torch or is larger than LIMIT_MB. Apparent sizes in MB of 10^6 bytes,
@@ -17,17 +19,16 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "mic,tflite"
 LIMIT_MB = 250
 FORBIDDEN = ("torch", "tensorflow", "jax")
 
 
-def install(folder: Path) -> None:
-    """Creates folder/venv and installs the package into it, as a user would."""
+def install(folder: Path, extras: str) -> None:
+    """Creates folder/venv and installs the package with these extras into it, as a user would."""
     venv.create(folder / "venv", with_pip=True)
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "source"], check=True)
     command = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*command, f"{folder / 'source'}[{EXTRAS}]"], check=True)
+    subprocess.run([*command, f"{folder / 'source'}[{extras}]"], check=True)
 
 
 def size_by_package(folder: Path) -> Counter[str]:
@@ -51,7 +52,7 @@ def print_table(sizes: Counter[str], n_rows: int = 12) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        install(Path(folder))
+        install(Path(folder), sys.argv[1] if len(sys.argv) > 1 else "mic")
         sizes = size_by_package(Path(folder) / "venv")
     print_table(sizes)
     if pulled := [name for name in FORBIDDEN if name in sizes]:

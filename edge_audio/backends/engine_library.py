@@ -152,3 +152,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+if __name__ == "__main__":  # for `make listen`: 0 where the engine came compiled
+    sys.exit(not is_compiled())
