@@ -44,7 +44,7 @@ backend_option = click.option(
     type=click.Choice(["auto", *BACKEND_NAMES], case_sensitive=False),
     default="auto",
     show_default=True,
-    help="Inference runtime; auto takes the first that is installed.",
+    help="Inference runtime; auto takes native, the C engine, where it came compiled.",
 )
 channel_option = click.option(
     "--channel",
