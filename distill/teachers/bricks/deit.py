@@ -43,13 +43,19 @@ class DeiT(nn.Module):
         return vit.run(self.blocks, tokens + positions)
 
     def stretched(self, grid: tuple[int, int], n_bands: int, n_columns: int) -> Tensor:
-        """The trained positions, of a grid (bands, columns), for another one: the middle is cut
-        out where it is smaller, and it is stretched where it is larger."""
-        rows = self.pos_embed[:, N_SUMMARY:].transpose(1, 2).unflatten(2, grid)
-        rows = _cut_or_stretch(rows, 3, n_columns)
-        rows = _cut_or_stretch(rows, 2, n_bands)
-        summaries = self.pos_embed[:, :N_SUMMARY]
-        return torch.cat([summaries, rows.flatten(2).transpose(1, 2)], 1)
+        """The trained positions, of a grid (bands, columns), for another one."""
+        return stretched(self.pos_embed, N_SUMMARY, grid, n_bands, n_columns)
+
+
+def stretched(
+    table: Tensor, n_summary: int, grid: tuple[int, int], n_bands: int, n_columns: int
+) -> Tensor:
+    """Positions [1, n_summary + F * T, D] of a grid (F, T), for another one: the middle is cut out
+    where it is smaller, and it is stretched where it is larger."""
+    rows = table[:, n_summary:].transpose(1, 2).unflatten(2, grid)
+    rows = _cut_or_stretch(rows, 3, n_columns)
+    rows = _cut_or_stretch(rows, 2, n_bands)
+    return torch.cat([table[:, :n_summary], rows.flatten(2).transpose(1, 2)], 1)
 
 
 def _cut_or_stretch(rows: Tensor, axis: int, size: int) -> Tensor:

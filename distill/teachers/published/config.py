@@ -44,6 +44,14 @@ class AudioMAE(PublishedConfig, frozen=True):
     """Audio-MAE and Bird-MAE."""
 
 
+class AuM(PublishedConfig, frozen=True):
+    """AuM, Audio Mamba."""
+
+
+class AxLSTM(PublishedConfig, frozen=True):
+    """AxLSTM."""
+
+
 class Beats(PublishedConfig, frozen=True):
     """BEATs and OpenBEATs."""
 
@@ -116,6 +124,14 @@ class Passt(PublishedConfig, frozen=True):
     """PaSST."""
 
 
+class Ssam(PublishedConfig, frozen=True):
+    """SSAM, Self-Supervised Audio Mamba."""
+
+
+class Ssamba(PublishedConfig, frozen=True):
+    """SSAMBA."""
+
+
 class Ssast(PublishedConfig, frozen=True):
     """SSAST, of patches and of frames."""
 
@@ -142,6 +158,8 @@ AnyPublished = (
     | AtstClip
     | AtstFrame
     | AudioMAE
+    | AuM
+    | AxLSTM
     | Beats
     | Ced
     | Cnn14
@@ -160,6 +178,8 @@ AnyPublished = (
     | NPC
     | OmarRQ
     | Passt
+    | Ssam
+    | Ssamba
     | Ssast
     | Tera
     | WavJepa
