@@ -1,10 +1,20 @@
-"""MQTT discovery of Home Assistant: a device for each stream, with a sensor for each label."""
+"""MQTT discovery of Home Assistant: a device for each stream, with a sensor for each label, an
+event for all of them, and the latest sound."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+COMPONENTS = ("binary_sensor", "event", "sensor")
+_EVENT = (
+    "{% if value_json.kind == 'start' %}"
+    "{{ {'event_type': value_json.label, 'score': value_json.score} | tojson }}"
+    "{% endif %}"
+)
+_LAST = "{{ value_json.label if value_json.kind == 'start' else this.state }}"
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class Discovery:
     device: str
 
     def topic(self, component: str, slug: str) -> str:
-        """Where the description of one sensor belongs; component: binary_sensor or sensor."""
+        """Where the description of one sensor belongs; component: one of COMPONENTS."""
         return f"{self.prefix}/{component}/{self.node}/{slug}/config"
 
     def sound(self, label: str, slug: str, state_topic: str) -> str:
@@ -32,6 +42,15 @@ class Discovery:
         """The description of the level."""
         fields = {"unit_of_measurement": "dBFS", "state_class": "measurement"}
         return self._sensor("Level", slug, state_topic, entity_category="diagnostic", **fields)
+
+    def events(self, slug: str, event_topic: str, labels: Sequence[str]) -> str:
+        """The description of an entity that fires as one of the labels starts."""
+        fields = {"event_types": list(labels), "value_template": _EVENT}
+        return self._sensor("Sounds", slug, event_topic, **fields)
+
+    def last(self, slug: str, event_topic: str) -> str:
+        """The description of the sensor that has the label that started last."""
+        return self._sensor("Last sound", slug, event_topic, value_template=_LAST)
 
     def _sensor(self, name: str, slug: str, state_topic: str, **fields: Any) -> str:
         description = {

@@ -36,12 +36,34 @@ class MqttError(Exception):
     """The broker refuses the connection or breaks the protocol."""
 
 
+@dataclass(frozen=True)
+class Followed:
+    """Topics, with + for any part, and who is told of each message there that is not empty: in the
+    thread of the link, with the topic."""
+
+    filters: tuple[str, ...]
+    hear: Callable[[str], None]
+
+    def take(self, topic: str) -> None:
+        """A message that has come, on whatever topic."""
+        if any(_matches(one, topic) for one in self.filters):
+            self.hear(topic)
+
+
+def _matches(topic_filter: str, topic: str) -> bool:
+    wanted, parts = topic_filter.split("/"), topic.split("/")
+    pairs = zip(wanted, parts, strict=False)
+    return len(wanted) == len(parts) and all(a in ("+", b) for a, b in pairs)
+
+
 @dataclass
 class _Presence:
-    """name: among those that send under a topic. is_shared: there are others."""
+    """Of a link, through all its connections. name: among those that send under a topic. is_shared:
+    there are others. followed: what is heard."""
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     is_shared: bool = False
+    followed: list[Followed] = field(default_factory=list)
 
 
 class Link:
@@ -88,6 +110,11 @@ class Link:
     def retain(self, topic: str, payload: str) -> None:
         """A state that the broker keeps; never waits. An empty payload takes the topic back."""
         self.outbox.retain(topic, payload)
+        self._wake()
+
+    def follow(self, topics: Followed) -> None:
+        """Hears what is retained there, and what is said there later, over every connection."""
+        self._presence.followed.append(topics)
         self._wake()
 
     def close(self, timeout_s: float = 3.0) -> None:
@@ -159,6 +186,7 @@ class _Connection:
         self._config, self._client, self._outbox = config, client, outbox
         self._wake_end, self._tell_up = wake_end, is_up
         self._presence, self._has_replied = presence, False
+        self._n_followed = 0
         self._is_outdated, self._leave_by_s = is_outdated, leave_by_s
         self._is_accepted = False
         self._refusal = ""
@@ -179,6 +207,7 @@ class _Connection:
             self._client.connect(host, port, self._config.keepalive_s)
             self._limit_incoming()
             while not (self._is_outdated() or self._has_delivered):
+                self._follow_new()
                 self._send_waiting()
                 self._turn()
         finally:
@@ -199,6 +228,12 @@ class _Connection:
         is_leaving = self._leave_by_s() < math.inf
         is_idle = not self._in_flight and len(self._outbox) == 0
         return self._is_accepted and is_leaving and is_idle
+
+    def _follow_new(self) -> None:
+        if self._is_accepted:
+            for one in self._presence.followed[self._n_followed :]:
+                self._client.subscribe([(topic, 0) for topic in one.filters])
+                self._n_followed += 1
 
     def _send_waiting(self) -> None:
         while self._is_accepted and len(self._in_flight) < MAX_IN_FLIGHT:
@@ -290,6 +325,8 @@ class _Connection:
         is_presence = message.topic == self._config.presence_topic
         if is_presence and message.payload != self._presence.name.encode():
             self._meet_other(client)
+        for one in self._presence.followed if message.payload else ():
+            one.take(message.topic)
 
     def _meet_other(self, client: Client) -> None:
         """Says once more who sends here, for who has come later to hear."""

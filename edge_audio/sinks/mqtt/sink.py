@@ -11,8 +11,9 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.level import LevelClock
 from edge_audio.sinks.mqtt.config import ClientFactory, MqttConfig
-from edge_audio.sinks.mqtt.homeassistant import Discovery
+from edge_audio.sinks.mqtt.homeassistant import COMPONENTS, Discovery
 from edge_audio.sinks.mqtt.link import Link
+from edge_audio.sinks.mqtt.told import Told
 from edge_audio.sinks.records import event_record
 from edge_audio.sources.stream import Stream
 from edge_audio.support.address import check_known
@@ -96,8 +97,10 @@ class _MqttSink(Sink):
         label_slugs = Slugs(topic_slug)
         self._slugs = {label: label_slugs(label) for label in stream.labels}
         self._sounding: dict[str, bool] = {}  # of the labels that are watched
+        self._told = Told(link)
         self._discovery = self._discovery_of(config)
         self._level_clock = LevelClock(self._level_every_s(config))
+        self._told.follow(self._own_topics())
 
     def _discovery_of(self, config: MqttConfig) -> Discovery | None:
         if not config.discovery_prefix:
@@ -116,15 +119,13 @@ class _MqttSink(Sink):
     def use(self, config: MqttConfig) -> None:
         """Goes on by other settings, of the same topic."""
         before, self._discovery = self._discovery, self._discovery_of(config)
-        if before is not None and before != self._discovery:
-            for slug in self._slugs.values():
-                self._link.retain(before.topic("binary_sensor", slug), "")
-            self._link.retain(before.topic("sensor", "level"), "")
+        if before != self._discovery:
+            self._told.follow(self._own_topics())
         self._level_clock.every_s = self._level_every_s(config)
         self._announce()
 
     def on_watch(self, labels: Sequence[str]) -> None:
-        """Announces these labels, and takes back all others: an earlier run may have left them."""
+        """Announces these labels, and takes back what this run or an earlier one said of others."""
         sounding = {label for label, sounds in self._sounding.items() if sounds}
         sounding |= self._stream.sounding  # where this sink came while they did
         self._sounding = {label: label in sounding for label in labels}
@@ -132,33 +133,45 @@ class _MqttSink(Sink):
 
     def on_event(self, event: Event) -> None:
         self._sounding[event.label] = event.kind == "start"
-        self._link.retain(self._state_topic(self._slugs[event.label]), self._state(event.label))
+        self._told.change(self._state_topic(self._slugs[event.label]), self._state(event.label))
         self._link.put(f"{self._root}/event", json.dumps(event_record(self._stream, event)))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         if self._level_clock.is_due(time_s):
-            self._link.retain(f"{self._root}/level", f"{self._stream.stats.level_dbfs:.1f}")
+            self._told.change(f"{self._root}/level", f"{self._stream.stats.level_dbfs:.1f}")
+
+    def _own_topics(self) -> tuple[str, ...]:
+        """All that this stream retains, or did by other settings."""
+        states = (f"{self._root}/+/state", f"{self._root}/level")
+        if self._discovery is None:
+            return states
+        return (*states, *(self._discovery.topic(x, "+") for x in COMPONENTS))
 
     def _announce(self) -> None:
-        for label, slug in self._slugs.items():
-            self._tell_label(label, slug)
-        self._tell_level()
-
-    def _tell_label(self, label: str, slug: str) -> None:
-        is_watched = label in self._sounding
-        state_topic = self._state_topic(slug)
+        messages: dict[str, str] = {}
+        for label in self._sounding:
+            messages[self._state_topic(self._slugs[label])] = self._state(label)
+        has_level = self._level_clock.every_s > 0
         if self._discovery is not None:
-            description = self._discovery.sound(label, slug, state_topic) if is_watched else ""
-            self._link.retain(self._discovery.topic("binary_sensor", slug), description)
-        self._link.retain(state_topic, self._state(label) if is_watched else "")
+            messages |= self._descriptions(self._discovery, has_level)
+        self._told.only(messages, kept=[f"{self._root}/level"] if has_level else [])
 
-    def _tell_level(self) -> None:
-        topic, is_watched = f"{self._root}/level", self._level_clock.every_s > 0
-        if self._discovery is not None:
-            description = self._discovery.level("level", topic) if is_watched else ""
-            self._link.retain(self._discovery.topic("sensor", "level"), description)
-        if not is_watched:
-            self._link.retain(topic, "")
+    def _descriptions(self, discovery: Discovery, has_level: bool) -> dict[str, str]:
+        """Topic -> what Home Assistant is told there."""
+        labels, events = list(self._sounding), f"{self._root}/event"
+        told = {
+            discovery.topic("binary_sensor", slug): discovery.sound(
+                label, slug, self._state_topic(slug)
+            )
+            for label, slug in ((label, self._slugs[label]) for label in labels)
+        }
+        if labels:
+            told[discovery.topic("event", "sounds")] = discovery.events("sounds", events, labels)
+            told[discovery.topic("sensor", "last")] = discovery.last("last", events)
+        if has_level:
+            level = discovery.level("level", f"{self._root}/level")
+            told[discovery.topic("sensor", "level")] = level
+        return told
 
     def _state(self, label: str) -> str:
         return "ON" if self._sounding[label] else "OFF"

@@ -25,7 +25,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.suggestion import HYSTERESIS
 
-CONFIG = CalibrationConfig(max_alarms_per_hour=0.1)
+CONFIG = CalibrationConfig(max_alarms_per_hour=0.1, min_on_s=0.08)
 POINTS = np.linspace(0.02, 0.98, N_THRESHOLDS)
 
 

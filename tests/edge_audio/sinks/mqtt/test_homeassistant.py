@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
 
 from tests.edge_audio.sinks.mqtt.mqtt_parts import (
     ALARM,
@@ -18,6 +21,7 @@ from tests.support.mqtt_broker import Broker, Subscriber, retained
 from tests.support.peers import eventually
 
 pytestmark = MARKS
+EVENT_AND_LAST = ("event/edge-audio_kitchen/sounds", "sensor/edge-audio_kitchen/last")
 
 
 def test_home_assistant_finds_a_device_with_a_sensor_for_each_label(
@@ -69,13 +73,55 @@ def test_what_an_earlier_run_announced_is_taken_back(
     assert SIREN in retained(broker.port)
     now = make_destination(broker.port, level_every_s=0.0)
     watching(now, labels=["Dog"])
-    now.close()
-    found = set(retained(broker.port))
-    assert found == {
+    expected = {
         "edge-audio/status",
         "edge-audio/kitchen/dog/state",
         "homeassistant/binary_sensor/edge-audio_kitchen/dog/config",
+        "homeassistant/event/edge-audio_kitchen/sounds/config",
+        "homeassistant/sensor/edge-audio_kitchen/last/config",
     }
+    eventually(lambda: set(retained(broker.port)) == expected)
+    now.close()
+    assert set(retained(broker.port)) == expected
+
+
+def test_nothing_is_said_of_labels_that_are_not_watched(
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
+) -> None:
+    """Where there was nothing before, not even that there is nothing."""
+    subscriber = make_subscriber(broker.port)
+    destination = make_destination(broker.port)
+    watching(destination, labels=["Siren"])
+    destination.close()
+    eventually(lambda: "offline" in subscriber.on("edge-audio/status"))
+    topics = [topic for topic, _ in subscriber.messages if topic.endswith(("/state", "/config"))]
+    assert len(topics) == len(set(topics)) == 5
+    assert not any(payload == "" for _, payload in subscriber.messages)
+
+
+def test_the_last_sound_and_an_event_for_all_of_them(
+    broker: Broker, make_destination: MakeDestination, make_subscriber: Callable[..., Subscriber]
+) -> None:
+    subscriber = make_subscriber(broker.port)
+    watching(make_destination(broker.port), labels=("Siren", "Dog"))
+    topics = [f"homeassistant/{x}/config" for x in EVENT_AND_LAST]
+    eventually(lambda: all(subscriber.on(topic) for topic in topics))
+    events, last = (json.loads(subscriber.latest()[topic]) for topic in topics)
+    assert events["event_types"] == ["Siren", "Dog"]
+    assert events["state_topic"] == last["state_topic"] == "edge-audio/kitchen/event"
+    start, end = ({"kind": kind, "label": "Dog", "score": 0.5} for kind in ("start", "end"))
+    state = SimpleNamespace(state="Siren")
+
+    jinja2 = pytest.importorskip("jinja2", reason="renders Home Assistant's templates")
+
+    def rendered(description: dict[str, str], record: dict[str, object]) -> str:
+        """As Home Assistant does, whose templates are Jinja's."""
+        template = jinja2.Environment(autoescape=False).from_string(description["value_template"])
+        return template.render(value_json=record, this=state)
+
+    assert json.loads(rendered(events, start)) == {"event_type": "Dog", "score": 0.5}
+    assert rendered(events, end) == ""
+    assert (rendered(last, start), rendered(last, end)) == ("Dog", "Siren")
 
 
 def test_home_assistant_is_told_again_when_it_has_started(
