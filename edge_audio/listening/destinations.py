@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.listening.config import Config
 from edge_audio.listening.fan_out import FanOut
-from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.base import Destination, Sink, Wish
 from edge_audio.sinks.clips.recorder import ClipsDestination
 from edge_audio.sinks.jsonl import JsonLinesDestination
 from edge_audio.sinks.mqtt.sink import MqttDestination
@@ -94,6 +94,15 @@ class Destinations:
                     go_ons += [go_on] if go_on is not None else []
             undo.pop_all()
         return partial(self._commit, now, go_ons)
+
+    def tell_run(self, sensitivity: Sensitivity, is_paused: bool) -> None:
+        """How the run listens, to all that are open."""
+        for destination in self:
+            destination.on_run(sensitivity, is_paused)
+
+    def take_wishes(self) -> list[Wish]:
+        """What came from any of them since the last call."""
+        return [wish for destination in self for wish in destination.take_wishes()]
 
     def take_losses(self) -> Iterator[str]:
         """A line for each destination that was closed since the last call and lost something."""

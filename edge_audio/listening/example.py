@@ -52,6 +52,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # tls = false
 # ca_file = "ca.pem"           # certificates to trust in place of the system's
 # discovery_prefix = "homeassistant"     # "" = Home Assistant is told nothing
+# controls = true              # others may choose the sensitivity and pause, over the broker
 # buffer = 1000                # events that wait while the broker is away
 # keepalive_s = 30             # silence after which the connection counts as lost
 # level_every_s = 10.0         # seconds between two levels; 0 = none

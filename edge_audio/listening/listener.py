@@ -19,7 +19,7 @@ class Listener:
     def __init__(self, hearing: Hearing, sink: FanOut, policy: PolicySpec = REPORT_ALL) -> None:
         self.hearing, self.stream, self.sink = hearing, hearing.stream, sink
         self._policy = EventPolicy(policy)
-        self.has_ended = False
+        self.has_ended = self._is_paused = False
 
     def hear(self, piece: Any) -> None:
         """Takes one piece of the hearing's feed, the next."""
@@ -27,16 +27,25 @@ class Listener:
             if isinstance(item, Block):
                 self.sink.on_audio(item)
                 continue
-            self._report(self._policy.push(item.events, item.time_s))
+            if not self._is_paused:
+                self._report(self._policy.push(item.events, item.time_s))
             if item.scores is not None:
                 self.sink.on_scores(item.time_s, item.scores)
 
     def change(self, wanted: Wanted, policy: PolicySpec) -> None:
         """Goes on with other settings; the state of the stream stays."""
         ended = self.hearing.change(wanted)
-        self._report(self._policy.push(ended, self.hearing.time_s))
+        if not self._is_paused:
+            self._report(self._policy.push(ended, self.hearing.time_s))
         self._policy.change(policy)
         self.sink.on_watch(list(wanted.events.thresholds))
+
+    def pause(self, is_paused: bool) -> None:
+        """Ends what is open, and reports no event until it goes on: of sounds that began meanwhile
+        neither."""
+        if is_paused and not self._is_paused:
+            self._report(self._policy.flush((), self.hearing.time_s))
+        self._is_paused = is_paused
 
     def finish(self) -> None:
         """The stream has ended: every event that is open ends. May be called twice."""

@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.events.detector import LabelState
 from edge_audio.listening.check import Problem, problems_of
@@ -21,7 +24,7 @@ from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, with
 from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.listening.signals import StopSignals
 from edge_audio.service.notify import Notifier
-from edge_audio.sinks.base import Sink
+from edge_audio.sinks.base import Sink, Wish
 from edge_audio.sources.interleave import interleaved
 from edge_audio.support.text import printable
 from edge_audio.support.time_zone import TimeZone
@@ -61,6 +64,9 @@ class Screen(AbstractContextManager["Screen"], Protocol):
     def change(self, events: EventsConfig) -> None:
         """Shows the scores and events of other labels from now on."""
 
+    def take_wishes(self) -> list[Wish]:
+        """What keys that were pressed since the last call ask for."""
+
     def say(self, text: str) -> None:
         """Shows a line for people where it draws, and lets it stand there."""
 
@@ -93,7 +99,7 @@ class ListenRun:
         self._problems = ProblemTeller(self._say)
         self._signals = StopSignals(reloadable=file is not None)
         self._listeners: list[Listener] = []
-        self._is_drawing = False
+        self._is_drawing = self._is_paused = False
         self._zone = TimeZone()
 
     def _check_labels(self) -> None:
@@ -147,6 +153,7 @@ class ListenRun:
             sink.on_watch(list(wanted[i].events.thresholds))
             self._listeners.append(Listener(hearing, sink, self._config.events.policy()))
         self._destinations.prepare(self._config)()
+        self._tell_run()
         self._say_what_streams_lack(wanted)
 
     def _screen_spec(self) -> ScreenSpec:
@@ -196,6 +203,8 @@ class ListenRun:
         self._problems.tell(self._destinations.problems, names)
         for text in self._destinations.take_losses():
             self._say(text)
+        for wish in (*self._screen.take_wishes(), *self._destinations.take_wishes()):
+            self._fulfil(wish)
         if not self._destinations.is_closing and self._signals.take_reload():
             self._reload()
 
@@ -239,16 +248,46 @@ class ListenRun:
             text = str(error) if known else f"unexpected {type(error).__name__}: {error}"
             self._say(f"settings stay as they were: {text}")
         else:
-            self._config = without_restart(self._config, config)
-            for listener, each in zip(self._listeners, wanted, strict=True):
-                listener.change(each, config.events.policy())
-            self._screen.change(config.events)
+            self._go_on_by(without_restart(self._config, config), wanted)
             change_destinations()  # after sounds have ended that are no longer watched
+            self._tell_run()
             self._say_what_streams_lack(wanted)
             self._say(f"settings read again from {self._file.path}")
         if waiting:
             self._say(f"restart for the new {', '.join(waiting)}")
         self._notifier.ready()
+
+    def _go_on_by(self, config: Config, wanted: Sequence[Wanted]) -> None:
+        self._config = config
+        for listener, each in zip(self._listeners, wanted, strict=True):
+            listener.change(each, config.events.policy())
+        self._screen.change(config.events)
+
+    def _fulfil(self, wish: Wish) -> None:
+        """Until settings are read again, which say what they say."""
+        if wish.sensitivity not in (None, self._sensitivity):
+            events = msgspec.structs.replace(self._config.events, sensitivity=wish.sensitivity)
+            config = msgspec.structs.replace(self._config, events=events)
+            try:
+                wanted = wanted_of(config, self._hearings, self._screen.n_top)
+            except UsageError as error:
+                self._say(f"sensitivity stays {self._sensitivity}: {error}")
+            else:
+                self._go_on_by(config, wanted)
+                self._say(f"sensitivity: {wish.sensitivity}")
+        if wish.is_paused not in (None, self._is_paused):
+            self._is_paused = bool(wish.is_paused)
+            for listener in self._listeners:
+                listener.pause(self._is_paused)
+            self._say("paused: no event is reported" if self._is_paused else "events again")
+        self._tell_run()
+
+    @property
+    def _sensitivity(self) -> Sensitivity:
+        return self._config.events.sensitivity or "normal"
+
+    def _tell_run(self) -> None:
+        self._destinations.tell_run(self._sensitivity, self._is_paused)
 
     def _say_what_streams_lack(self, wanted: Sequence[Wanted]) -> None:
         """Tells people what a device cannot do of what they asked for."""

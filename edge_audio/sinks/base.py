@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from edge_audio.bundle.spec import Spec
+from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.events.detector import Event
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
@@ -21,6 +21,14 @@ from edge_audio.support.arrays import FloatArray
 MAX_TOP = 10_000  # more highest scores than any model has labels
 
 ConfigT = TypeVar("ConfigT", bound=Spec)
+
+
+class Wish(NamedTuple):
+    """What somebody wants of a run that is listening; None = as it is. is_paused: events are not
+    reported."""
+
+    sensitivity: Sensitivity | None = None
+    is_paused: bool | None = None
 
 
 class Sink:
@@ -94,6 +102,13 @@ class Destination(Generic[ConfigT]):
         """As `reconfigure`, where settings were read again and are what they were: what may have
         changed outside of them. None where that is nothing. Raises UsageError."""
         return None
+
+    def on_run(self, sensitivity: Sensitivity, is_paused: bool) -> None:
+        """How the run listens from now on: at the start, and when that changes."""
+
+    def take_wishes(self) -> list[Wish]:
+        """What came from there since the last call. Returns at once."""
+        return []
 
     def discard(self) -> None:
         """Closes what was opened in vain: nothing was told to it, and nothing new stays."""

@@ -25,7 +25,7 @@ from edge_audio.support.text import clock
 
 LIVE_TOP = 8  # bars unless --top says otherwise, where there is no room for more
 _BLOCKS, _ASCII_BLOCKS = " ▁▂▃▄▅▆▇█", " ..::==##"
-KEYS_HELP = "q quit  p pause  ↑↓ m mute"
+KEYS_HELP = "q quit  p pause  s sensitivity  ↑↓ m mute"
 
 
 def can_draw(console: Console) -> bool:
@@ -47,17 +47,19 @@ class LiveSink(Sink):
         line_state: Callable[[], str] = lambda: "",
         watched: Watched | None = None,
         grows: bool = False,
+        wish: Callable[[], None] = lambda: None,
     ) -> None:
         """playing: tells for an audio time in seconds what the source plays, where it knows.
         problems: of destinations, at the moment. line_state: of the connection to a device.
         watched: whose thresholds are drawn. grows: where there is room, more labels than those
-        of `top` are shown."""
+        of `top` are shown. wish: asks for the next sensitivity."""
         self._console, self._title, self._top = console, title, top
         self._playing, self._problems, self._line_state = playing, problems, line_state
         self._n_top, self._grows = top.n_top, grows
         self._state = StreamState(stream, watched)
         self._frozen: StreamState | None = None
         self._muted: set[str] = set()
+        self._wish = wish
         self._chosen = ""
         self._index = {label: i for i, label in enumerate(stream.labels)}
         self._strip = Strip(stream.sample_rate_hz) if stream.has_audio else None
@@ -97,8 +99,8 @@ class LiveSink(Sink):
         self._frames.close(self._state.farewell())
 
     def press(self, key: str) -> None:
-        """p: the view stands still, while listening goes on. up and down choose a label of the
-        bars; m hides it, here alone; u shows all again."""
+        """p: the view stands still, while listening goes on. s: the next sensitivity. up and down
+        choose a label of the bars; m hides it, here alone; u shows all again."""
         if key == "p":
             self._frozen = self._state.frozen() if self._frozen is None else None
             if self._strip is not None:
@@ -110,6 +112,8 @@ class LiveSink(Sink):
             self._chosen = ""
         elif key == "u":
             self._muted.clear()
+        elif key == "s":
+            self._wish()
 
     def _choose(self, step: int) -> None:
         labels = [label for label, _ in self._ranked(self._layout())]

@@ -9,6 +9,7 @@ from typing import get_args
 from rich.console import Console
 from rich.text import Text
 
+from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.live.display import LIVE_TOP, LiveSink, can_draw
 from edge_audio.cli.live.explain import Explained, Explainer, ExplainSink, ExplainView
 from edge_audio.cli.live.heard import HeardTeller
@@ -19,7 +20,7 @@ from edge_audio.listening.config import EventsConfig, Format
 from edge_audio.listening.hearing import Hearing
 from edge_audio.listening.opening import chosen_events
 from edge_audio.listening.run import ScreenSpec
-from edge_audio.sinks.base import Sink, TopLabels
+from edge_audio.sinks.base import Sink, TopLabels, Wish
 from edge_audio.sinks.console import ConsoleSink
 from edge_audio.sinks.jsonl import JsonLinesSink
 from edge_audio.sources.stream import Stream
@@ -39,6 +40,8 @@ class Screen:
         self._config, self._title, self._explained = config, spec.title, explained
         self._hearings, self._step_s = spec.hearings, spec.step_s
         self._watch: list[Callable[[Watched], None]] = []  # for each stream, where any
+        self._wishes: list[Wish] = []
+        self._sensitivity: Sensitivity = config.events.sensitivity or "normal"
         self._draw_line: list[Callable[[Text], None]] = []
         is_possible = can_draw(self._console) and not (explained and len(streams) > 1)
         self.is_live = config.format == "live" and is_possible
@@ -64,10 +67,16 @@ class Screen:
 
     def change(self, events: EventsConfig) -> None:
         """Ranks the scores of other labels from now on."""
+        self._sensitivity = events.sensitivity or "normal"
         for top in self._tops:
             top.choose(events.wanted(top.known))
         for watch, watched in zip(self._watch, self._watched(events), strict=False):
             watch(watched)
+
+    def take_wishes(self) -> list[Wish]:
+        """Sensitivities that `s` in the live view asked for."""
+        wishes, self._wishes[:] = list(self._wishes), ()
+        return wishes
 
     def say(self, text: str) -> None:
         """A line below what is drawn, for a while, which is printed again when the terminal is
@@ -131,9 +140,15 @@ class Screen:
             lambda: hearing.line_state,
             watched,
             grows=self._config.top is None,
+            wish=self._wish_next,
         )
         self._watch, self._draw_line = [sink.watch], [sink.say]
         return sink
+
+    def _wish_next(self) -> None:
+        """The next sensitivity, after the last the first."""
+        place = SENSITIVITIES.index(self._sensitivity) + 1
+        self._wishes.append(Wish(SENSITIVITIES[place % len(SENSITIVITIES)]))
 
     def _explainer(self, stream: Stream, name: str) -> list[Explainer]:
         if self._explained is None or not stream.has_audio:

@@ -41,6 +41,7 @@ class MqttConfig(Spec, frozen=True):
     discovery_prefix: under which Home Assistant looks for devices; empty = it is told nothing.
     buffer: events that wait while the broker is away. keepalive_s: silence after which the
         connection counts as lost. level_every_s: seconds between two levels, 0 = none.
+    controls: whether others may choose the sensitivity and pause the run, over the broker.
     """
 
     host: str = "localhost"
@@ -56,6 +57,7 @@ class MqttConfig(Spec, frozen=True):
     buffer: int = 1000
     keepalive_s: int = 30
     level_every_s: float = 10.0
+    controls: bool = True
 
     def __post_init__(self) -> None:
         self._take_host_apart()

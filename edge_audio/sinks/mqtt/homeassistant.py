@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-COMPONENTS = ("binary_sensor", "event", "sensor")
+COMPONENTS = ("binary_sensor", "event", "sensor")  # of a stream
+CONTROLS = ("select", "switch")  # of a run
 _EVENT = (
     "{% if value_json.kind == 'start' %}"
     "{{ {'event_type': value_json.label, 'score': value_json.score} | tojson }}"
@@ -31,7 +32,7 @@ class Discovery:
     device: str
 
     def topic(self, component: str, slug: str) -> str:
-        """Where the description of one sensor belongs; component: one of COMPONENTS."""
+        """Where the description of one sensor belongs; component: one of COMPONENTS or CONTROLS."""
         return f"{self.prefix}/{component}/{self.node}/{slug}/config"
 
     def sound(self, label: str, slug: str, state_topic: str) -> str:
@@ -51,6 +52,15 @@ class Discovery:
     def last(self, slug: str, event_topic: str) -> str:
         """The description of the sensor that has the label that started last."""
         return self._sensor("Last sound", slug, event_topic, value_template=_LAST)
+
+    def choice(self, name: str, slug: str, topic: str, options: Sequence[str]) -> str:
+        """The description of a setting that is one of several."""
+        fields = {"command_topic": f"{topic}/set", "options": list(options)}
+        return self._sensor(name, slug, topic, entity_category="config", **fields)
+
+    def switch(self, name: str, slug: str, topic: str) -> str:
+        """The description of what is ON or OFF."""
+        return self._sensor(name, slug, topic, command_topic=f"{topic}/set")
 
     def _sensor(self, name: str, slug: str, state_topic: str, **fields: Any) -> str:
         description = {

@@ -38,16 +38,16 @@ class MqttError(Exception):
 
 @dataclass(frozen=True)
 class Followed:
-    """Topics, with + for any part, and who is told of each message there that is not empty: in the
-    thread of the link, with the topic."""
+    """Topics, with + for any part, and who is told of each message there that is not empty, in the
+    thread of the link: by topic, payload and whether the broker had kept it."""
 
     filters: tuple[str, ...]
-    hear: Callable[[str], None]
+    hear: Callable[[str, bytes, bool], None]
 
-    def take(self, topic: str) -> None:
+    def take(self, topic: str, payload: bytes, was_kept: bool) -> None:
         """A message that has come, on whatever topic."""
         if any(_matches(one, topic) for one in self.filters):
-            self.hear(topic)
+            self.hear(topic, payload, was_kept)
 
 
 def _matches(topic_filter: str, topic: str) -> bool:
@@ -326,7 +326,7 @@ class _Connection:
         if is_presence and message.payload != self._presence.name.encode():
             self._meet_other(client)
         for one in self._presence.followed if message.payload else ():
-            one.take(message.topic)
+            one.take(message.topic, message.payload, message.retain)
 
     def _meet_other(self, client: Client) -> None:
         """Says once more who sends here, for who has come later to hear."""

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from edge_audio.bundle.spec import Sensitivity
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Destination, Sink
+from edge_audio.sinks.base import Destination, Sink, Wish
 from edge_audio.sinks.level import LevelClock
 from edge_audio.sinks.mqtt.config import ClientFactory, MqttConfig
+from edge_audio.sinks.mqtt.controls import Controls
 from edge_audio.sinks.mqtt.homeassistant import COMPONENTS, Discovery
 from edge_audio.sinks.mqtt.link import Link
 from edge_audio.sinks.mqtt.told import Told
@@ -21,7 +23,19 @@ from edge_audio.support.arrays import FloatArray
 from edge_audio.support.slugs import Slugs, topic_slug, unique_slug
 
 # What others may take for something to do, or what stands beside the streams in topics.
-RESERVED = ("status", "presence", "set", "get", "cmd", "command", "config", "online", "offline")
+RESERVED = (
+    "status",
+    "presence",
+    "sensitivity",
+    "paused",
+    "set",
+    "get",
+    "cmd",
+    "command",
+    "config",
+    "online",
+    "offline",
+)
 _SHARED = (
     "somebody else sends under the topic {!r} too, so that each overwrites the other's states: "
     'give every machine one of its own, such as topic = "edge-audio/{{host}}"'
@@ -39,6 +53,8 @@ class MqttDestination(Destination[MqttConfig]):
         self._sinks: list[_MqttSink] = []
         self._link = Link(config, ClientFactory(config))
         self._link.retain(config.status_topic, "online")
+        self._controls: Controls | None = None
+        self._control(config)
 
     @staticmethod
     def check(config: MqttConfig, labels: Sequence[str]) -> None:
@@ -79,14 +95,41 @@ class MqttDestination(Destination[MqttConfig]):
             return None
         return partial(self._use, config, ClientFactory(config))
 
+    def on_run(self, sensitivity: Sensitivity, is_paused: bool) -> None:
+        if self._controls is not None:
+            self._controls.tell(sensitivity, is_paused)
+
+    def take_wishes(self) -> list[Wish]:
+        return [] if self._controls is None else self._controls.take()
+
+    def _control(self, config: MqttConfig) -> None:
+        if self._controls is None and config.controls:
+            self._controls = Controls(self._link, config.topic)
+        if self._controls is not None:
+            self._controls.use(discovery_of(config, "edge-audio"), is_open=config.controls)
+
     def _use(self, config: MqttConfig, factory: ClientFactory) -> None:
         self._config = config
+        self._control(config)
         for sink in self._sinks:
             sink.use(config)
         self._link.use(config, factory)
 
     def close(self) -> None:
         self._link.close()
+
+
+def discovery_of(config: MqttConfig, device: str, suffix: str = "") -> Discovery | None:
+    """For a device of that name; None where Home Assistant is told nothing. suffix: of what
+    identifies it among those of the topic."""
+    if not config.discovery_prefix:
+        return None
+    return Discovery(
+        prefix=config.discovery_prefix,
+        status_topic=config.status_topic,
+        node=f"{unique_slug(config.topic)}{suffix}",
+        device=device,
+    )
 
 
 class _MqttSink(Sink):
@@ -103,14 +146,7 @@ class _MqttSink(Sink):
         self._told.follow(self._own_topics())
 
     def _discovery_of(self, config: MqttConfig) -> Discovery | None:
-        if not config.discovery_prefix:
-            return None
-        return Discovery(
-            prefix=config.discovery_prefix,
-            status_topic=config.status_topic,
-            node=f"{unique_slug(config.topic)}_{self._slug}",
-            device=f"edge-audio {self._stream.name}",
-        )
+        return discovery_of(config, f"edge-audio {self._stream.name}", f"_{self._slug}")
 
     def _level_every_s(self, config: MqttConfig) -> float:
         """0 = never, as of a device, whose level nobody knows."""

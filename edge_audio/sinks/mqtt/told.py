@@ -40,7 +40,7 @@ class Told:
             self._said.add(topic)
         self._link.retain(topic, payload)
 
-    def _hear(self, topic: str) -> None:
+    def _hear(self, topic: str, payload: bytes, was_kept: bool) -> None:
         with self._lock:
             if topic in self._said:
                 return

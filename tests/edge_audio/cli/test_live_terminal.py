@@ -61,3 +61,11 @@ def test_keys_pause_the_view() -> None:
         terminal.wait_for(lambda lines: "paused" in lines[0])
         terminal.type("p")
         terminal.wait_for(lambda lines: "paused" not in lines[0])
+
+
+def test_a_key_chooses_the_next_sensitivity() -> None:
+    with EmulatedTerminal("listen", "--source", "demo", width=90) as terminal:
+        terminal.wait_for(lambda lines: any("dBFS" in line for line in lines))
+        for name in ("eager", "quiet", "normal"):
+            terminal.type("s")
+            terminal.wait_for(lambda lines, n=name: any(f"sensitivity: {n}" in x for x in lines))

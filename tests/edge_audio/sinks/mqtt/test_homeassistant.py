@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import pytest
@@ -114,10 +114,10 @@ def test_the_last_sound_and_an_event_for_all_of_them(
 
     jinja2 = pytest.importorskip("jinja2", reason="renders Home Assistant's templates")
 
-    def rendered(description: dict[str, str], record: dict[str, object]) -> str:
+    def rendered(description: Mapping[str, str], record: Mapping[str, object]) -> str:
         """As Home Assistant does, whose templates are Jinja's."""
         template = jinja2.Environment(autoescape=False).from_string(description["value_template"])
-        return template.render(value_json=record, this=state)
+        return str(template.render(value_json=record, this=state))
 
     assert json.loads(rendered(events, start)) == {"event_type": "Dog", "score": 0.5}
     assert rendered(events, end) == ""
