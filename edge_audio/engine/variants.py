@@ -37,7 +37,11 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "aarch64": (Variant("aarch64"),),
     "armv7l": (
-        Variant("armv7l", ("-march=armv7-a", "-mfpu=vfpv3-d16"), ("-mcpu=generic+v7a+vfp3d16",)),
+        Variant(
+            "armv7l",
+            ("-march=armv7-a", "-mfpu=vfpv3-d16"),
+            ("-mcpu=generic+v7a+vfp3d16-neon-d32",),
+        ),
         Variant("armv7l-neon", ("-march=armv7-a", "-mfpu=neon"), ("-mcpu=generic+v7a+neon",)),
     ),
 }
