@@ -20,7 +20,9 @@ from edge_audio.sources.microphone import Microphone
 
 def record(options: argparse.Namespace, blocks: list[Block]) -> dict[str, Any]:
     """Fills `blocks` until `options.seconds` of audio have passed or the microphone is gone."""
-    microphone = Microphone(options.device, options.rate_hz, queue_s=options.queue_s)
+    microphone = Microphone(
+        options.device, options.rate_hz, queue_s=options.queue_s, channel=options.channel
+    )
     error = None
     try:
         with microphone:
@@ -46,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recording")
     parser.add_argument("--device")
+    parser.add_argument("--channel", default="mix")
     parser.add_argument("--rate-hz", type=int, default=16_000)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--stall-s", type=float, default=0.0)

@@ -90,6 +90,25 @@ def test_microphone_hears_a_tone_at_its_level_and_pitch(
     assert np.sqrt(2 * np.mean(heard**2)) == pytest.approx(0.25, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("channel", "hz"), [("1", 500.0), ("2", 1500.0), ("loudest", 1500.0), ("mix", 1500.0)]
+)
+def test_microphone_hears_the_channel_that_is_chosen(
+    make_sound_card: Callable[..., VirtualSoundCard], tmp_path: Path, channel: str, hz: float
+) -> None:
+    card = make_sound_card(48_000, 2)
+    listener = Listener(card, tmp_path / "heard.npy", "--seconds=5", f"--channel={channel}")
+    left, right = tone(500.0, 0.1, 48_000, 3.0), tone(1500.0, 0.4, 48_000, 3.0)
+    card.play(np.stack([left, right], axis=1), 48_000)
+    assert listener.report()["error"] is None
+    heard = middle_second(listener.samples(), 16_000)
+    assert peak_hz(heard, 16_000) == pytest.approx(hz, abs=1.0)
+    spectrum = np.abs(np.fft.rfft(heard)) / 8_000
+    found = spectrum[[500, 1500]]
+    levels = {"1": (0.1, 0.0), "2": (0.0, 0.4), "loudest": (0.0, 0.4), "mix": (0.05, 0.2)}
+    assert found == pytest.approx(levels[channel], abs=0.02)
+
+
 def test_microphone_resamples_where_the_device_refuses_the_rate(
     virtual_sound_card: VirtualSoundCard, tmp_path: Path
 ) -> None:
