@@ -23,7 +23,7 @@ from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
-from edge_audio.sources.pcm import SAMPLE_FORMATS
+from edge_audio.sources.samples import SAMPLE_FORMATS
 from edge_audio.support.address import parse_address, split_scheme
 
 MAX_DURATION_S = 1e9  # 31 years
@@ -64,8 +64,8 @@ source_options = grouped(
         metavar="mic|demo|auto|FILE|URL|-|serial:PORT",
         help="What to listen to, repeatable: the microphone, a built-in synthetic scene, the "
         "microphone if there is one and else the scene, an audio file, an rtsp:// or http:// "
-        "stream (needs ffmpeg), raw PCM on standard input, or a device that tags by itself on a "
-        "serial port (serial:PORT[@BAUD]; it has a model of its own).",
+        "stream (needs ffmpeg), raw PCM or a file on standard input (-), or a device that tags by "
+        "itself on a serial port (serial:PORT[@BAUD]; it has a model of its own).",
     ),
     click.option(
         "--device",

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources.base import Block, Timeline
+from edge_audio.sources.base import Block, timed
 from edge_audio.sources.decoders import Decoder, SndfileDecoder
 from edge_audio.sources.kinds import APPLE_DOUBLE, MEDIA_SUFFIXES, SNDFILE_KINDS
 from edge_audio.sources.media import MediaDecoder
@@ -75,18 +75,15 @@ class AudioFile:
 
     def blocks(self) -> Iterator[Block]:
         """The file to its end, about block_ms at a time."""
-        timeline: Timeline | None = None
         problems: list[str] = []
-        for rate_hz, frames in self._blocks_of_frames(problems):
-            if timeline is None or timeline.in_rate_hz != rate_hz:
-                yield from timeline.flush() if timeline else ()
-                position = timeline.position_samples if timeline else 0
-                timeline = Timeline(rate_hz, self.sample_rate_hz, position, self._channel)
-            yield from timeline.push(frames)
-        yield from timeline.flush() if timeline else ()
+        has_heard = False
+        frames = self._blocks_of_frames(problems)
+        for block in timed(frames, self.sample_rate_hz, self._channel):
+            has_heard = True
+            yield block
         if problems:
             raise SourceError(f"{self.path} {problems[0]}")
-        if timeline is None:
+        if not has_heard:
             raise SourceError(f"{self.path} holds no audio")
 
     def _open(self) -> None:
@@ -115,7 +112,7 @@ class AudioFile:
         if not is_refused or (kind is None and suffix not in MEDIA_SUFFIXES):
             raise SourceError(f"cannot read {self.path} as audio: {refusal}") from refusal
         try:
-            return MediaDecoder(self.path)
+            return MediaDecoder.of_file(self.path)
         except SourceError as error:
             shown = kind or f"a {suffix[1:]} file"
             told = str(refusal) if kind in SNDFILE_KINDS else f"it is {shown}; {error}"

@@ -113,6 +113,20 @@ class Timeline:
         yield block
 
 
+def timed(
+    stretches: Iterable[tuple[int, FloatArray]], out_rate_hz: int, channel: str = MIX
+) -> Iterator[Block]:
+    """Blocks of (rate in Hz, f32[n, n_channels]), whose rate may change."""
+    timeline: Timeline | None = None
+    for rate_hz, frames in stretches:
+        if timeline is None or timeline.in_rate_hz != rate_hz:
+            yield from timeline.flush() if timeline else ()
+            position = timeline.position_samples if timeline else 0
+            timeline = Timeline(rate_hz, out_rate_hz, position, channel)
+        yield from timeline.push(frames)
+    yield from timeline.flush() if timeline else ()
+
+
 def paced(
     blocks: Iterable[Block], sample_rate_hz: int, sleep: Callable[[float], object] = time.sleep
 ) -> Iterator[Block]:

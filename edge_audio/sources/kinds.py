@@ -62,6 +62,7 @@ _N_FRAMES = 4  # in a row, for samples may look like one
 _ADTS_HEADER_BYTES = 7
 _AC3_SYNC = b"\x0b\x77"
 _ANY = ord("?")
+_FRAME_SYNCS = b"\xff\x0b\x47"  # of MPEG audio and AAC, AC-3, MPEG-TS
 
 
 def kind_of(head: bytes) -> str | None:
@@ -80,9 +81,15 @@ def kind_of(head: bytes) -> str | None:
     return "an MPEG-TS file" if is_ts else None
 
 
-def begins_like_a_kind(head: bytes) -> bool:
-    """Whether these few bytes are the beginning of what a file begins with. Zeros are not: they
-    are silence."""
+def may_be_a_kind(head: bytes) -> bool:
+    """Whether more bytes may tell what a file is, or how the samples lie in it, that begins so.
+    Zeros do not look like one: they are silence."""
+    if len(head) >= MAX_HEAD_BYTES or not head:
+        return False
+    if head[0] in _FRAME_SYNCS and kind_of(head) is None:
+        return True
+    if head.startswith(b"RIFF") and b"data" not in head:
+        return True
     return any(
         len(head) < len(magic) and _matches(head, magic)
         for offset, magic, _ in _MAGIC

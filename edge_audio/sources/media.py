@@ -17,14 +17,15 @@ from edge_audio.support.text import one_line
 INSTALL_HINT = "pip install 'edge-audio[media]'"
 # What may be looked for in a file. None of them opens another file or an address.
 _DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
-    "mpeg,mpegts,ogg,tta,wav,wv"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
+    "mp3,mpeg,mpegts,ogg,tta,voc,w64,wav,wv"
 )
 # Those whose header states a length; others guess it from the bit rate.
 _STATING = ("asf", "avi", "flv", "matroska", "mov", "tta", "wv")
 _MISSING_S = 1.0  # by which stated lengths differ from what there is
 _MAX_BAD_PACKETS = 2  # such as the first of a recording that begins anywhere
 _MAX_REASON_CHARS = 200
+_ANALYSIS_US = 1_000_000  # until the form of the sound is known
 _INVALID = -22  # AVERROR(EINVAL)
 
 
@@ -34,16 +35,17 @@ def has_media() -> bool:
 
 
 class MediaDecoder:
-    """The first audio stream of a file that ffmpeg's libraries read; see `Decoder`.
+    """The first audio stream of what ffmpeg's libraries read; see `Decoder`."""
 
-    Raises SourceError, with a reason alone, if they do not, and where PyAV is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, read_from: Any, file: BinaryIO | None = None) -> None:
+        """read_from: has `read`, and `seek` and `tell` where it is no pipe. file: that is read,
+        to be closed with this. Raises SourceError, with a reason alone, for what they do not read,
+        and where PyAV is not installed."""
         with ExitStack() as opened:
-            file = opened.enter_context(path.open("rb"))  # libav gets no name to follow
-            self._is_cut = is_cut(file)
-            self._container = _open(_Bytes(file))
+            if file is not None:
+                opened.enter_context(file)
+            self._is_cut = file is not None and is_cut(file)
+            self._container = _open(read_from)
             opened.callback(self._container.close)
             if not self._container.streams.audio:
                 raise SourceError("there is no sound in it")
@@ -55,6 +57,12 @@ class MediaDecoder:
             self.n_frames = round(self._stated_s * self.rate_hz)
             self._floats = _Floats()
             self._opened = opened.pop_all()
+
+    @classmethod
+    def of_file(cls, path: Path) -> MediaDecoder:
+        """Raises SourceError as the constructor does, and OSError."""
+        file = path.open("rb")  # libav gets no name to follow
+        return cls(_Bytes(file), file)
 
     def close(self) -> None:
         self._opened.close()
@@ -123,14 +131,14 @@ class _Bytes:
             return _INVALID
 
 
-def _open(file: _Bytes) -> Any:
+def _open(read_from: Any) -> Any:
     try:
         import av
     except ImportError as error:
         raise SourceError(f"such files need the av package: {INSTALL_HINT}") from error
-    options = {"format_whitelist": _DEMUXERS}
+    options = {"format_whitelist": _DEMUXERS, "analyzeduration": str(_ANALYSIS_US)}
     try:
-        return av.open(file, container_options=options, metadata_errors="replace")
+        return av.open(read_from, container_options=options, metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise SourceError(
             "it is damaged, or was cut off before what tells how to read it"

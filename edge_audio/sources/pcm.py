@@ -1,4 +1,4 @@
-"""Raw PCM: its sample formats, and the source that reads it from a pipe."""
+"""Standard input: raw PCM, and files that are recognised."""
 
 from __future__ import annotations
 
@@ -6,50 +6,23 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from itertools import chain
 from typing import BinaryIO
 
-import numpy as np
-
 from edge_audio.errors import SourceError, UsageError
-from edge_audio.sources.base import Block, Timeline
-from edge_audio.sources.kinds import MAX_HEAD_BYTES, begins_like_a_kind, kind_of
+from edge_audio.sources.base import Block, Timeline, timed
+from edge_audio.sources.kinds import APPLE_DOUBLE, MAX_HEAD_BYTES, kind_of, may_be_a_kind
+from edge_audio.sources.media import INSTALL_HINT, MediaDecoder, has_media
+from edge_audio.sources.piped_wav import wav_form
 from edge_audio.sources.resample import MIX
-from edge_audio.support.arrays import FloatArray
+from edge_audio.sources.samples import SAMPLE_FORMATS, FullScale, decode_pcm, sample_bytes
 
+_INSTEAD = "give its path instead of `-`, or send raw samples (`arecord -t raw`, `ffmpeg -f s16le`)"
+_SEEK = "give its path: some kinds cannot be read from a pipe"
+_MISSING_S = 0.01  # by which a stated length may be wrong
 _POLL_S = 0.2  # how often one that waits for bytes looks whether it was stopped
-
-# name -> (dtype of the stored sample, value of full scale); s24le has no dtype of its own.
-_SAMPLE_TYPES: dict[str, tuple[str, float]] = {
-    "u8": ("u1", 2.0**7),
-    "s16le": ("<i2", 2.0**15),
-    "s16be": (">i2", 2.0**15),
-    "s24le": ("<i4", 2.0**31),
-    "s32le": ("<i4", 2.0**31),
-    "f32le": ("<f4", 1.0),
-}
-SAMPLE_FORMATS = tuple(_SAMPLE_TYPES)
-
-
-def decode_pcm(data: bytes, sample_format: str) -> FloatArray:
-    """Whole samples of raw PCM -> f32[n] with full scale at 1.0."""
-    dtype, full_scale = _SAMPLE_TYPES[sample_format]
-    if sample_format == "s24le":
-        padded = np.zeros((len(data) // 3, 4), np.uint8)
-        padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        data = padded.tobytes()  # the 24 bits become the upper ones of 32
-    samples = np.frombuffer(data, dtype).astype(np.float32)
-    if sample_format == "u8":
-        samples -= 128.0
-    with np.errstate(invalid="ignore"):  # a signalling NaN among floats becomes a quiet one
-        scaled: FloatArray = samples / np.float32(full_scale)
-    return scaled
-
-
-def sample_bytes(sample_format: str) -> int:
-    """Size of one sample."""
-    return 3 if sample_format == "s24le" else int(_SAMPLE_TYPES[sample_format][0][-1])
 
 
 def pcm_blocks(
@@ -57,11 +30,13 @@ def pcm_blocks(
 ) -> Iterator[Block]:
     """Raw interleaved PCM, cut anywhere, -> blocks; an incomplete last frame is left out."""
     n_frame_bytes = n_channels * sample_bytes(sample_format)
-    pending = b""
+    pending, full_scale = b"", FullScale()
     for piece in pieces:
         pending += piece
         n_whole = len(pending) - len(pending) % n_frame_bytes
         samples = decode_pcm(pending[:n_whole], sample_format)
+        if sample_format == "f32le" and len(samples):
+            samples = full_scale.push(samples)
         pending = pending[n_whole:]
         yield from timeline.push(samples.reshape(-1, n_channels))
     yield from timeline.flush()
@@ -84,7 +59,8 @@ def _has_input(descriptor: int) -> bool:
 
 
 class StdinPcm:
-    """Raw interleaved PCM from a binary stream, delivered as soon as it arrives.
+    """Raw interleaved PCM from a binary stream, delivered as soon as it arrives; or a file that
+    is recognised by its first bytes.
 
     stream: such as `sys.stdin.buffer`, of which nothing was read yet; it is not closed.
     sample_format: one of SAMPLE_FORMATS, named as in ffmpeg.
@@ -106,7 +82,7 @@ class StdinPcm:
         block_ms: float = 80.0,
         channel: str = MIX,
     ) -> None:
-        if sample_format not in _SAMPLE_TYPES:
+        if sample_format not in SAMPLE_FORMATS:
             known = ", ".join(SAMPLE_FORMATS)
             raise UsageError(f"unknown sample format {sample_format!r}; choose one of {known}")
         if rate_hz <= 0 or n_channels <= 0:
@@ -139,23 +115,74 @@ class StdinPcm:
         self._stopped.set()
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks until the stream ends; an incomplete last sample is left out."""
-        timeline = Timeline(self._rate_hz, self.sample_rate_hz, channel=self._channel)
-        yield from pcm_blocks(self._chunks(), timeline, self._sample_format, self._n_channels)
+        """Blocks until the stream ends; an incomplete last sample is left out. Of a file that is
+        recognised, what it says of rate and format holds. Raises SourceError, and UsageError for
+        a file that nothing here decodes."""
+        head = self._head()
+        kind, form = kind_of(head), wav_form(head)
+        if form is not None:
+            rest = form.samples(chain([head], iter(self._read_some, b"")))
+            form_of = form.rate_hz, form.sample_format, form.n_channels
+            yield from self._to_its_end(self._blocks_of(rest, *form_of), form.stated_s)
+        elif kind is not None:
+            yield from self._decoded(kind, head)
+        else:
+            form_of = self._rate_hz, self._sample_format, self._n_channels
+            yield from self._blocks_of(self._bare(head), *form_of)
 
-    def _chunks(self) -> Iterator[bytes]:
-        head = b""
-        while begins_like_a_kind(head) and (data := self._read_some()):
+    def _blocks_of(
+        self, pieces: Iterable[bytes], rate_hz: int, sample_format: str, n_channels: int
+    ) -> Iterator[Block]:
+        timeline = Timeline(rate_hz, self.sample_rate_hz, channel=self._channel)
+        return pcm_blocks(pieces, timeline, sample_format, n_channels)
+
+    def _to_its_end(self, blocks: Iterator[Block], stated_s: float) -> Iterator[Block]:
+        """Raises SourceError at the end if that comes before it should."""
+        heard_s = 0.0
+        for block in blocks:
+            heard_s = block.time_s + len(block.samples) / self.sample_rate_hz
+            yield block
+        if heard_s < stated_s - _MISSING_S and not self._stopped.is_set():
+            raise SourceError(f"stdin is truncated: it ends after {heard_s:.1f} s")
+
+    def _head(self) -> bytes:
+        """What came first, as far as it takes to know what it is."""
+        head = self._read_some()
+        while may_be_a_kind(head) and (data := self._read_some()):
             head += data
         if not head and not self._stopped.is_set():
-            raise SourceError("stdin ended before any audio came; pipe raw PCM into it")
-        _refuse_file(head)
+            raise SourceError("stdin ended before any audio came; pipe raw PCM or a file into it")
+        return head
+
+    def _bare(self, head: bytes) -> Iterator[bytes]:
+        """Samples of the form that the user states."""
         yield head
         while data := self._read_some():
             if len(head) < MAX_HEAD_BYTES:  # some kinds show only then
                 head += data
-                _refuse_file(head)
+                if kind := kind_of(head):
+                    raise UsageError(f"stdin holds {kind}, not raw PCM; {_INSTEAD}")
             yield data
+
+    def _decoded(self, kind: str, head: bytes) -> Iterator[Block]:
+        if kind == APPLE_DOUBLE or not has_media():
+            hint = "" if kind == APPLE_DOUBLE else f"{INSTALL_HINT} has it decoded, or "
+            raise UsageError(f"stdin holds {kind}, not raw PCM; {hint}{_INSTEAD}")
+        try:
+            decoder = MediaDecoder(_Pipe(head, self._read_some))
+        except SourceError as error:
+            raise SourceError(f"cannot read stdin: it holds {kind}; {error}; {_SEEK}") from error
+        has_heard = False
+        with closing(decoder):
+            try:
+                for block in timed(decoder.stretches(), self.sample_rate_hz, self._channel):
+                    has_heard = True
+                    yield block
+            except SourceError as error:
+                hint = "" if has_heard else f"; {_SEEK}"
+                raise SourceError(f"stdin holds {kind} and {error}{hint}") from error
+        if not has_heard and not self._stopped.is_set():
+            raise SourceError(f"stdin holds {kind}, in which there is no audio; {_SEEK}")
 
     def _read_some(self) -> bytes:
         """The next bytes; none at the end, or once this was stopped."""
@@ -172,10 +199,15 @@ class StdinPcm:
         return b""
 
 
-def _refuse_file(head: bytes) -> None:
-    """Raises UsageError if what began so is a file: its bytes would be heard as noise."""
-    if kind := kind_of(head):
-        raise UsageError(
-            f"stdin holds {kind}, not raw PCM; give its path instead of `-`, or "
-            "send raw samples (`arecord -t raw`, `ffmpeg -f s16le`)"
-        )
+class _Pipe:
+    """What a decoder reads that cannot go back."""
+
+    def __init__(self, head: bytes, read_some: Callable[[], bytes]) -> None:
+        """head: what was read already. read_some: more; nothing at the end."""
+        self._waiting, self._read_some = head, read_some
+
+    def read(self, n_bytes: int) -> bytes:
+        """What is there, up to n_bytes: its buffer has no more room."""
+        waiting = self._waiting or self._read_some()
+        self._waiting = waiting[n_bytes:]
+        return waiting[:n_bytes]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import Block, Source, Timeline, paced
-from edge_audio.sources.pcm import SAMPLE_FORMATS, StdinPcm
+from edge_audio.sources.pcm import StdinPcm
+from edge_audio.sources.samples import SAMPLE_FORMATS
 from tests.support.command_line import error_line, run
 
 # suffix, rate, channels, subtype, tolerance of the level (lossy encoders alter it)
@@ -230,16 +231,16 @@ def test_incomplete_last_sample_is_dropped() -> None:
     assert len(hear(StdinPcm(io.BytesIO(encoded), n_channels=2))) == 50
 
 
-def test_wrong_use_of_stdin_says_what_to_do(tmp_path: Path) -> None:
+def test_wrong_use_of_stdin_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="choose one of u8, s16le"):
         StdinPcm(io.BytesIO(), sample_format="s17")
     with pytest.raises(UsageError, match="must be positive"):
         StdinPcm(io.BytesIO(), rate_hz=0)
     with pytest.raises(SourceError, match="before any audio"):
         hear(StdinPcm(io.BytesIO()))
-    path = write(tmp_path / "tone.wav", tone(16_000), 16_000)
-    with path.open("rb") as file, pytest.raises(UsageError, match="a WAV file, not raw PCM"):
-        hear(StdinPcm(file))
+    beside = io.BytesIO(b"\0\x05\x16\x07".ljust(4_096, b"\0"))
+    with pytest.raises(UsageError, match="an AppleDouble file of macOS"):
+        hear(StdinPcm(beside))
     terminal, other_end = os.openpty()
     with os.fdopen(terminal, "rb") as stream, pytest.raises(UsageError, match="a terminal"):
         hear(StdinPcm(stream))

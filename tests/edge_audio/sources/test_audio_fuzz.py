@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.sources.pcm import SAMPLE_FORMATS, StdinPcm
+from edge_audio.sources.pcm import StdinPcm
+from edge_audio.sources.samples import SAMPLE_FORMATS
 from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 from tests.support.fuzzing import damaged, hear, little_memory

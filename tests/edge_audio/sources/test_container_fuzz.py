@@ -18,6 +18,7 @@ import soundfile
 from edge_audio.errors import SourceError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import Block
+from edge_audio.sources.pcm import StdinPcm
 from tests.support.fuzzing import FUZZ_S, damaged, hear, little_memory
 from tests.support.inputs import HEARD, INPUTS, LIBSNDFILE
 
@@ -104,4 +105,5 @@ def test_damaged_cut_and_joined_files_are_heard_or_refused(
         path.write_bytes(damaged(data, rng))
         with little_memory():
             hear(AudioFile(path))
+            hear(StdinPcm(io.BytesIO(path.read_bytes())))
         assert "Traceback" not in capfd.readouterr().err

@@ -19,12 +19,20 @@ from edge_audio.errors import SourceError, UsageError
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.base import Block
 from edge_audio.sources.pcm import StdinPcm
+from edge_audio.sources.piped_wav import wav_form
 from tests.support import inputs
 from tests.support.command_line import records, run
 from tests.support.inputs import CUT, HEARD, INPUTS, MEDIA, Input
 from tests.support.paths import REPOSITORY
 
 EDGES_S = 0.12  # what encoders put before and after, and what is lost of a frame
+# Their index is at their end, or their size at their beginning
+NOT_PIPED = (
+    *("a.mov", "b.mov", "a.m4a", "b.m4a", "a.mp4", "a.3gp"),
+    *("b.rf64", "b.w64", "b.aiff", "b.au", "a.caf", "b.caf"),
+)
+# Of what was joined some are heard to the end of the first; ffmpeg looks for tags behind WavPack
+PIPED = [x for x in INPUTS if x.outcome == HEARD and "joined" not in x.what and x.name != "a.wv"]
 FILES = [one for one in INPUTS if one.outcome != "refused, exit 1"]
 
 
@@ -70,11 +78,61 @@ def test_an_input_is_heard_as_the_page_says(given: Input, tmp_path: Path) -> Non
     assert level == pytest.approx(0.5, rel=given.level_tolerance)
 
 
+def piped(data: bytes) -> tuple[list[Block], str]:
+    """What was heard of it on standard input, and what was wrong."""
+    blocks: list[Block] = []
+    try:
+        with StdinPcm(io.BytesIO(data)) as source:
+            blocks.extend(source.blocks())
+    except SourceError as error:
+        return blocks, str(error)
+    return blocks, ""
+
+
+@pytest.mark.parametrize("one", PIPED, ids=lambda one: one.what)
+def test_a_file_on_standard_input_is_heard_as_such(one: Input, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="decodes most of them")
+    blocks, problem = piped(put(tmp_path, one).read_bytes())
+    if one.name in NOT_PIPED:
+        assert "give its path: some kinds cannot be read from a pipe" in problem
+        assert not blocks
+        return
+    assert not problem
+    samples = np.concatenate([block.samples for block in blocks])
+    assert len(samples) / 16_000 == pytest.approx(one.seconds, abs=EDGES_S)
+    middle = samples[4_000 : 4_000 + 8_000]
+    assert np.argmax(np.abs(np.fft.rfft(middle))) == 500
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aac", "a.webm"])
+def test_a_file_that_was_cut_says_so_on_standard_input(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="makes the input")
+    (one,) = (x for x in INPUTS if x.name == name)
+    blocks, problem = piped(inputs.cut(one.make()))
+    assert sum(len(block.samples) for block in blocks) / 16_000 == pytest.approx(1.8, abs=EDGES_S)
+    assert "truncated" in problem
+
+
 @pytest.mark.parametrize("one", FILES, ids=lambda one: one.what)
-def test_a_file_on_standard_input_is_no_bare_samples(one: Input, tmp_path: Path) -> None:
+def test_without_the_extra_a_file_on_standard_input_is_no_bare_samples(
+    one: Input, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = put(tmp_path, one).read_bytes()
-    with StdinPcm(io.BytesIO(data)) as source, pytest.raises(UsageError, match="not raw PCM"):
-        list(source.blocks())
+    monkeypatch.setattr("edge_audio.sources.pcm.has_media", lambda: False)
+    if wav_form(data):  # needs no decoder
+        assert piped(data)[0]
+        return
+    with pytest.raises(UsageError, match=r"not raw PCM; pip install 'edge-audio\[media\]'"):
+        piped(data)
+
+
+def test_floats_beyond_full_scale_in_a_pipe_are_scaled(tmp_path: Path) -> None:
+    tone = inputs.tone()[:, 0]
+    for loud, level in ((tone * 30_000.0, 0.9155), (tone, 0.5)):
+        file = io.BytesIO()
+        soundfile.write(file, loud, 16_000, format="WAV", subtype="FLOAT")
+        heard = np.concatenate([block.samples for block in piped(file.getvalue())[0]])
+        assert np.abs(heard[1_600:]).max() == pytest.approx(level, rel=0.01)
 
 
 def test_tag_keeps_what_listen_prints_of_a_file_that_was_cut(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_audio.sources.kinds import MAX_HEAD_BYTES, begins_like_a_kind, kind_of
+from edge_audio.sources.kinds import MAX_HEAD_BYTES, kind_of, may_be_a_kind
 from edge_audio.sources.pcm import StdinPcm
 from tests.support.command_line import listening
 from tests.support.peers import eventually
@@ -54,7 +54,7 @@ def test_a_pipe_that_does_not_wait_is_read_to_its_end() -> None:
 
 
 def test_silence_that_begins_like_a_file_is_heard_and_what_a_file_is_refused() -> None:
-    assert not begins_like_a_kind(bytes(2))
+    assert not may_be_a_kind(bytes(2))
     assert kind_of(bytes(MAX_HEAD_BYTES)) is None
     rng = np.random.default_rng(0)
     for _ in range(200):
