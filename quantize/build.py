@@ -43,7 +43,13 @@ from edge_audio.tagging.verify import verify_bundle
 from quantize.export import export
 from quantize.export.runtimes import runtimes_for
 from quantize.graph.keep_labels import keep_labels
-from quantize.graph.parity import Outputs, backend_outputs, eager_outputs, input_rows
+from quantize.graph.parity import (
+    Outputs,
+    backend_outputs,
+    eager_outputs,
+    errors_by_step,
+    input_rows,
+)
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.publish.card import CARD_NAME, model_card
@@ -247,8 +253,7 @@ def engine_tolerance(tolerance: Tolerance) -> Tolerance:
 def _require_near(
     student: Student, name: str, found: Outputs, expected: Outputs, tolerance: Tolerance
 ) -> None:
-    for part in Outputs._fields:
-        by_step = np.abs(getattr(found, part) - getattr(expected, part)).max(1)
+    for part, by_step in errors_by_step(found, expected)._asdict().items():
         error = engine_error(student, by_step) if name == NATIVE.name else float(by_step.max())
         allowed = getattr(tolerance, part)
         if not error <= allowed:

@@ -20,9 +20,9 @@ from edge_audio.features.frontend import log_mel, open_frontend
 
 @dataclass(frozen=True)
 class VerifyResults:
-    """Outcome of one replay. frames_error, scores_error and embedding_error are largest absolute
-    differences, infinite where shapes differ; embedding_error is None where the golden has none.
-    `failure` says what is wrong, None if nothing is."""
+    """Outcome of one replay. frames_error and scores_error are largest absolute differences,
+    embedding_error the largest root mean square of a step, None where the golden has no embedding;
+    infinite where shapes differ. `failure` says what is wrong, None if nothing is."""
 
     bundle: str
     backend: str
@@ -49,7 +49,7 @@ def replay(bundle: Bundle, backend: Backend) -> VerifyResults:
     scores_error = _max_error(scores, golden.scores)
     embedding_error = None
     if golden.embedding is not None:
-        embedding_error = _max_error(embedding, golden.embedding)
+        embedding_error = _max_rms_error(embedding, golden.embedding)
     events_equal = _timeline(bundle, scores, times_s) == _timeline(bundle, golden.scores, times_s)
     errors = frames_error, scores_error, embedding_error
     return VerifyResults(
@@ -96,6 +96,19 @@ def _max_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> flo
         return math.inf
     error = float(np.abs(found - expected).max(initial=0.0))
     return math.inf if math.isnan(error) else error
+
+
+def _max_rms_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if found.shape != expected.shape:
+        return math.inf
+    error = float(rms_errors(found, expected).max(initial=0.0))
+    return math.inf if math.isnan(error) else error
+
+
+def rms_errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+    """f32[n_steps, embedding_dim], twice -> root mean square of the difference, f32[n_steps]."""
+    errors: NDArray[np.float32] = np.sqrt(np.square(found - expected).mean(axis=1))
+    return errors
 
 
 def _timeline(

@@ -47,7 +47,8 @@ class Tolerance(Spec, frozen=True):
 
     @property
     def embedding(self) -> float:
-        """That of the scores, which reach 1, for values that reach EMBEDDING_BOUND."""
+        """That of the scores, which reach 1, for values that reach EMBEDDING_BOUND: it limits the
+        root mean square of a step, since it is the direction of an embedding that tells."""
         return EMBEDDING_BOUND * self.scores
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from edge_audio.backends import Backend
+from edge_audio.backends.golden import rms_errors
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
@@ -32,6 +33,13 @@ class Outputs(NamedTuple):
 
     scores: FloatArray
     embedding: FloatArray
+
+
+def errors_by_step(found: Outputs, expected: Outputs) -> Outputs:
+    """Of each step f32[n_steps], what the fields of `Tolerance` limit: the largest absolute
+    difference of the scores, the root mean square of that of the embedding."""
+    scores = np.abs(found.scores - expected.scores).max(1)
+    return Outputs(scores, rms_errors(found.embedding, expected.embedding))
 
 
 def eager_outputs(graph: StepGraph, rows: FloatArray) -> Outputs:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, State
-from edge_audio.backends.golden import replay
+from edge_audio.backends.golden import replay, rms_errors
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import TensorSpec
@@ -100,6 +100,12 @@ def test_an_embedding_is_compared_within_the_same_part_of_its_reach(tmp_path: Pa
     report = replay(with_embedding(tmp_path / "wrong", 1.01), EmbeddingBackend())
     assert str(report.failure).startswith("embedding differs by ")
     assert Tolerance(frames=1.0, scores=0.5).embedding == 3.0
+
+
+def test_what_counts_of_an_embedding_is_the_root_mean_square_of_each_step() -> None:
+    expected = np.zeros((2, 4), np.float32)
+    found = np.array([[0.0, 0.0, 2.0, 0.0], [3.0, 3.0, -3.0, 3.0]], np.float32)
+    assert rms_errors(found, expected).tolist() == [1.0, 3.0]
 
 
 def test_a_golden_without_the_embedding_of_its_model_is_refused(tmp_path: Path) -> None:
