@@ -69,7 +69,16 @@ def _clips(folder: Path, is_dated: bool, bounds: Bounds) -> Iterator[Clip]:
             offset_s, time_s = offset.total_seconds(), moment.timestamp()
         duration_s = max(0.0, sidecar.end_s - sidecar.start_s)
         if bounds.clip(time_s, time_s, offset_s) is not None:
-            yield Clip(time_s, sound, sidecar.label, sidecar.stream, sidecar.score, duration_s)
+            label, score = _strongest(sidecar)
+            yield Clip(time_s, sound, label, sidecar.stream, score, duration_s)
+
+
+def _strongest(sidecar: Sidecar) -> tuple[str, float]:
+    """The label and score of the event with the highest one; a bark that ends a long hum is what
+    the clip is of."""
+    events = [event for event in sidecar.events if len(event.label) <= MAX_NAME_CHARS]
+    pairs = [(sidecar.label, sidecar.score), *((event.label, event.score) for event in events)]
+    return max(pairs, key=lambda pair: pair[1])
 
 
 def _read_sidecar(path: Path) -> Sidecar | None:

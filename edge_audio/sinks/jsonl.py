@@ -15,9 +15,10 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import MAX_TOP, Destination, Sink, TopLabels, scored
-from edge_audio.sinks.level import LevelClock, check_level_every_s
+from edge_audio.sinks.level import LevelClock, MeanLevel, check_level_every_s
 from edge_audio.sinks.records import event_record, notice_record, record
 from edge_audio.sinks.worker import Worker
+from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.paths import expand_fields
@@ -169,13 +170,16 @@ class _FileSink(Sink):
         self, stream: Stream, config: JsonLinesConfig, worker: Worker[dict[str, object]]
     ) -> None:
         self._stream, self._worker = stream, worker
-        self._level_clock = LevelClock(config.level_every_s)
+        self._level_clock, self._level = LevelClock(config.level_every_s), MeanLevel()
         self.use(config)
 
     def use(self, config: JsonLinesConfig) -> None:
         """Goes on by other settings."""
         self._top = TopLabels(self._stream.labels, config.top)
         self._level_clock.every_s = config.level_every_s
+
+    def on_audio(self, block: Block) -> None:
+        self._level.add(block.samples)
 
     def on_event(self, event: Event) -> None:
         self._worker.put(event_record(self._stream, event))
@@ -185,8 +189,7 @@ class _FileSink(Sink):
             top = [scored(label, score) for label, score in self._top(scores)]
             self._worker.put(record(self._stream, time_s, kind="scores", top=top))
         if self._stream.has_audio and self._level_clock.is_due(time_s):
-            stats = self._stream.stats
-            level, load = round(stats.level_dbfs, 1), round(stats.load, 4)
+            level, load = round(self._level.take(), 1), round(self._stream.stats.load, 4)
             fields = {"kind": "level", "level_dbfs": level, "load": load}
             self._worker.put(record(self._stream, time_s, **fields))
 

@@ -1,8 +1,13 @@
-"""How often a sink tells of the level of a stream."""
+"""How often a sink tells of the level of a stream, and the level of all audio in between."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+
+from edge_audio.sources.stream import level_of_power
+from edge_audio.support.arrays import FloatArray
 
 
 def check_level_every_s(level_every_s: float) -> None:
@@ -28,3 +33,21 @@ class LevelClock:
             return False
         self._last_s = time_s
         return True
+
+
+class MeanLevel:
+    """The RMS level of all audio since it was last taken."""
+
+    def __init__(self) -> None:
+        self._energy, self._n_samples = 0.0, 0
+
+    def add(self, samples: FloatArray) -> None:
+        """f32[n], the next."""
+        self._energy += float(np.dot(samples, samples))
+        self._n_samples += len(samples)
+
+    def take(self) -> float:
+        """In dBFS; that of silence if there was no audio."""
+        power = self._energy / self._n_samples if self._n_samples else 0.0
+        self._energy, self._n_samples = 0.0, 0
+        return level_of_power(power)

@@ -111,5 +111,9 @@ def lost(lost_s: float, n_unknown_gaps: int) -> str:
 
 def level_dbfs(samples: np.ndarray) -> float:
     """RMS level of f32[n] in dB relative to a constant full-scale signal."""
-    power = float(samples @ samples) / len(samples) if len(samples) else 0.0
+    return level_of_power(float(samples @ samples) / len(samples) if len(samples) else 0.0)
+
+
+def level_of_power(power: float) -> float:
+    """In dBFS, of mean squares; no lower than that of silence."""
     return max(SILENCE_DBFS, 10.0 * float(np.log10(max(power, 1e-12))))

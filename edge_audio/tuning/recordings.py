@@ -13,7 +13,7 @@ from edge_audio.bundle.spec import EventSpec
 from edge_audio.errors import UsageError
 from edge_audio.events.sweep import Counts, SweptDetector
 from edge_audio.labels.find import find_label
-from edge_audio.labels.ontology import related_labels
+from edge_audio.labels.ontology import nearby_labels
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.tagging.tagger import Tagger
 from edge_audio.tuning.evidence import Evidence
@@ -77,7 +77,7 @@ def try_recordings(
             if label in recording.labels:
                 evidence.n_right[row] += 1
                 evidence.found[row] += starts[row] > 0
-            elif not related_labels(label) & recording.labels:
+            elif not nearby_labels(label) & recording.labels:
                 evidence.alarms[row] += starts[row]
                 evidence.hours[row] += tagger.time_s / 3600.0
         done()

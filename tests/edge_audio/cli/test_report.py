@@ -179,6 +179,22 @@ def test_clips_are_linked_relative_to_the_page(tmp_path: Path) -> None:
     assert [row["id"] for row in page.all("tr") if "id" in row] == [(mark["href"] or "")[1:]]
 
 
+def test_a_clip_is_named_by_its_strongest_event(tmp_path: Path) -> None:
+    """A bark within a long hum, which began the clip."""
+    events = [
+        {"label": "Hum", "start_s": 0.0, "end_s": 0.5, "score": 0.4},
+        {"label": "Bark", "start_s": 0.2, "end_s": 0.3, "score": 0.9},
+    ]
+    save_clip(tmp_path / "clips", "120001-hum", "Hum", NOON, score=0.4, events=events)
+    log = write_log(tmp_path / "log.jsonl", [record(0, "start", "Hum"), record(9, "end", "Hum")])
+    out = tmp_path / "report.html"
+    run("report", log, "--clips", tmp_path / "clips", "--out", out)
+    (row,) = [line for line in Page(out.read_text()).all("tr") if "id" in line]
+    page = out.read_text()
+    assert "Bark" in page[page.index("<audio") - 2000 :]
+    assert row["id"]
+
+
 def test_a_browser_shows_filters_and_plays_without_a_network(tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the browser extra")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.sources.demo import DemoScene
+from edge_audio.tagging.tagger import Tagger
+from edge_audio.tuning import recordings
 from edge_audio.tuning.choice import choose
 from edge_audio.tuning.evidence import POINTS, Evidence
-from edge_audio.tuning.recordings import read_recordings
+from edge_audio.tuning.recordings import Recording, read_recordings
 from tests.support.command_line import error_line, records, run
 
 if sys.version_info >= (3, 11):
@@ -63,8 +67,9 @@ def test_recordings_of_nothing_silence_what_they_set_off(demo: Path, tmp_path: P
     done = run("tune", manifest(tmp_path, (demo, "")), "--out", out)
     assert "none was allowed" in " ".join(done.stderr.split())
     assert heard(demo, "--config", out) == []
-    chosen = tomllib.loads(out.read_text())["events"]["thresholds"]
-    assert set(chosen) > {str(record["label"]) for record in before}
+    chosen = tomllib.loads(out.read_text())["events"]
+    changed = {*chosen["thresholds"], *chosen.get("exclude", ())}
+    assert changed == {str(record["label"]) for record in before}  # and no label that was quiet
 
 
 def test_labels_of_a_recording_stay_found(demo: Path, tmp_path: Path) -> None:
@@ -95,7 +100,7 @@ def test_reviewed_events_decide_and_others_are_left_aside(demo: Path, tmp_path: 
     plain = run("inspect", "tiny-int8", "--json").stdout
     in_use = {k: v["on"] for k, v in json.loads(plain)["events"]["thresholds"].items()}
     changed = {label for label, on in chosen.items() if on != pytest.approx(in_use[label])}
-    assert changed == {wrong["label"]}
+    assert changed == set(chosen) == {wrong["label"]}
     assert chosen[wrong["label"]] > in_use[wrong["label"]]
 
 
@@ -132,6 +137,25 @@ def test_nothing_recorded_of_a_label_leaves_it_as_it_is_or_less_sensitive() -> N
     assert 0.5 < dog.on < 0.6
     assert (siren.on_before, siren.on) == (0.6, 0.6)
     assert (cat.on_before, cat.on) == (None, None)  # off before and after
+
+
+def test_what_ones_own_sound_rings_beside_itself_silences_no_neighbour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Growling in a recording of Bark may well be there; a siren is not."""
+    evidence = Evidence(["Bark", "Growling", "Dog", "Siren"], SPEC)
+    rung = np.ones(evidence.thresholds.shape, np.int64)
+    monkeypatch.setattr(recordings, "_count_starts", lambda *_: rung)
+    tagger = cast("Tagger", SimpleNamespace(bundle=toy_like(), time_s=3600.0))
+    recordings.try_recordings(evidence, tagger, [Recording(Path("a.wav"), frozenset({"Bark"}))])
+    assert evidence.n_right.tolist() == [1, 0, 0, 0]
+    assert evidence.hours.tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert evidence.alarms.max(1).tolist() == [0, 0, 0, 1]
+
+
+def toy_like() -> SimpleNamespace:
+    """A bundle as far as its step is concerned."""
+    return SimpleNamespace(manifest=SimpleNamespace(model=SimpleNamespace(step_s=0.08)))
 
 
 @pytest.mark.parametrize(
