@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Fuzz target: the input is a list of calls on one stream of the image in $EA_FUZZ_IMAGE. A second
- * stream hears the same samples, one step at a time and with room for all events: scores must be
- * the same bits, and events those that docs/engine.md promises. From this folder:
+ * stream hears the same samples, one step at a time and with room for all events: scores and
+ * embeddings must be the same bits, and events those that docs/engine.md promises. From this folder:
  *
  *     clang -std=c99 -g -O1 -ffp-contract=off -I../include \
  *         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
@@ -158,6 +158,16 @@ static void set_threshold(uint32_t label, uint32_t number) {
     if (status == EA_OK && on <= 0.0f) subject.is_active[label] = twin.is_active[label] = 0;
 }
 
+static void require_equal_outputs(void) {
+    const float *one = ea_embedding(subject.stream), *other = ea_embedding(twin.stream);
+    require(!memcmp(ea_scores(subject.stream), ea_scores(twin.stream),
+                    ea_n_labels(&model) * sizeof(float)),
+            "scores are the same bits");
+    require(!one == !other, "both have an embedding, or none");
+    require(!one || !memcmp(one, other, ea_embedding_dim(&model) * sizeof(float)),
+            "embeddings are the same bits");
+}
+
 static void call(const uint8_t *bytes) {
     uint32_t number = (uint32_t)bytes[1] << 8 | bytes[2];
     size_t capacity = bytes[3] < 32 ? bytes[3] : 2 * (size_t)ea_n_labels(&model);
@@ -194,9 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (i = 0; i + 4 <= size; i += 4) {
         call(data + i);
         require(ea_n_steps(subject.stream) == ea_n_steps(twin.stream), "steps are equal");
-        require(!memcmp(ea_scores(subject.stream), ea_scores(twin.stream),
-                        ea_n_labels(&model) * sizeof(float)),
-                "scores are the same bits");
+        require_equal_outputs();
     }
     return 0;
 }
