@@ -13,6 +13,10 @@ _WINDOW_S, _RAMP_S = 0.25, 0.02
 # Shares of the loudest channel's power: the mean lacks what it holds below the first and has it
 # again above the second; a channel that stands for all does so above the third.
 _MIN_SHARE, _ENOUGH_SHARE, _STILL_LOUD = 0.05, 0.1, 0.5
+# Microphones that stand apart hear one sound one after the other: their mean is a comb of notches.
+_MAX_LAG_S, _LAG_SAMPLES = 0.01, 4_096  # 3.4 m; of a window, which are looked at
+_LAGGING, _STILL_LAGGING = 0.3, 0.15  # heights of the correlation's peak
+_WHITENED = 1e-3  # of the strongest frequency: weaker ones count less
 
 
 def downmix(frames: FloatArray) -> FloatArray:
@@ -25,6 +29,23 @@ def downmix(frames: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):  # `in_range` mends what comes of it
         mean: FloatArray = frames.mean(axis=1, dtype=np.float32)
     return mean
+
+
+def lag_height(pair: FloatArray, n_max_lag: int) -> float:
+    """How much alike two channels, f32[n, 2], are where one is up to n_max_lag samples late, 0 to
+    1; 0 if they are most alike as they are. Correlation of spectra without their magnitudes:
+    Knapp and Carter, "The generalized correlation method for estimation of time delay", 1976."""
+    # In doubles, for squares of floats may have no end
+    spectra = np.fft.rfft(pair.astype(np.float64), 2 * len(pair), axis=0)
+    cross = spectra[:, 0] * np.conj(spectra[:, 1])
+    size = np.abs(cross)
+    floor = _WHITENED * float(size.max())
+    if not floor > 0.0:
+        return 0.0
+    weights = 1.0 / np.maximum(size, floor)
+    heights = np.fft.irfft(cross * weights) / float(np.mean(size * weights))
+    highest = float(max(heights[1 : n_max_lag + 1].max(), heights[-n_max_lag:].max()))
+    return highest if highest > heights[0] else 0.0
 
 
 def check_channel(text: str) -> str:
@@ -42,7 +63,7 @@ class Downmix:
 
     Where the mean lacks what a channel holds, because channels cancel each other or most are
     dead, a window of 0.25 s shows it: from the next on the loudest channel stands for all, until
-    their mean has it again.
+    their mean has it again. So it does for two microphones that stand apart.
     """
 
     def __init__(self, rate_hz: int, channel: str = MIX) -> None:
@@ -50,6 +71,8 @@ class Downmix:
         self._channel = channel
         self._n_window, self._n_ramp = (max(1, round(s * rate_hz)) for s in (_WINDOW_S, _RAMP_S))
         self._mean = np.zeros(0, np.float32)  # weights of the channels
+        self._n_max_lag = max(1, round(_MAX_LAG_S * rate_hz))
+        self._is_lagging = False
 
     def push(self, frames: FloatArray) -> FloatArray:
         """f32[n] or f32[n, n_channels] -> f32[n]. One channel alone stays as it is. Raises
@@ -83,6 +106,7 @@ class Downmix:
     def _start_window(self) -> None:
         self._position = 0
         self._powers, self._mean_power = np.zeros(len(self._mean)), 0.0
+        self._pair: list[FloatArray] = []  # what is looked at for a lag
 
     def _mixed(self, part: FloatArray) -> FloatArray:
         """f32[n] of frames that end within the window."""
@@ -94,6 +118,8 @@ class Downmix:
             mono = np.einsum("ij,ij->i", part, weights)
         self._powers += np.einsum("ij,ij->j", part, part, dtype=np.float64)
         self._mean_power += float(np.square(mean, dtype=np.float64).sum())
+        if len(self._mean) == 2 and self._position < _LAG_SAMPLES:
+            self._pair.append(part[: _LAG_SAMPLES - self._position])
         self._position += len(part)
         if self._position == self._n_window:
             self._choose()
@@ -104,11 +130,19 @@ class Downmix:
         is_mean = self._weights is self._mean
         share = _MIN_SHARE if is_mean else _ENOUGH_SHARE
         self._before, loudest = self._weights, float(self._powers.max())
-        if self._channel == MIX and self._mean_power >= share * loudest:
+        if self._channel == MIX and self._mean_power >= share * loudest and not self._lags():
             self._weights = self._mean
         elif is_mean or self._powers @ self._weights < _STILL_LOUD * loudest:
             self._weights = np.eye(len(self._mean), dtype=np.float32)[int(self._powers.argmax())]
         self._start_window()
+
+    def _lags(self) -> bool:
+        """Whether one of two channels is a late copy of the other."""
+        if len(self._mean) != 2 or self._n_window < 2 * self._n_max_lag:
+            return False
+        least = _STILL_LAGGING if self._is_lagging else _LAGGING
+        self._is_lagging = lag_height(np.concatenate(self._pair), self._n_max_lag) > least
+        return self._is_lagging
 
 
 class StreamResampler:

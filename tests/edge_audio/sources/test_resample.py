@@ -8,7 +8,7 @@ import soxr
 from numpy.typing import NDArray
 
 from edge_audio.errors import UsageError
-from edge_audio.sources.resample import StreamResampler, check_channel, downmix
+from edge_audio.sources.resample import Downmix, StreamResampler, check_channel, downmix
 
 RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
 
@@ -115,6 +115,27 @@ def test_channels_that_differ_are_mixed_all_the_same() -> None:
     frames = np.stack([noise(32_000, seed) for seed in range(8)], axis=1)
     heard = in_chunks(StreamResampler(16_000, 16_000), frames, [999])
     np.testing.assert_array_equal(heard, downmix(frames))
+
+
+@pytest.mark.parametrize("delay_ms", [0.1, 0.5, 2.5, 8.0])
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_microphones_that_stand_apart_make_no_comb(delay_ms: float, first: int) -> None:
+    rate_hz = 48_000
+    n_late = round(delay_ms * rate_hz / 1000.0)
+    sound = 0.3 * np.random.default_rng(0).normal(size=2 * rate_hz + n_late)
+    own_noise = 0.01 * np.random.default_rng(1).normal(size=(2 * rate_hz, 2))
+    pair = np.stack([sound[n_late:], sound[: 2 * rate_hz]], axis=1)[:, [first, 1 - first]]
+    frames = (pair + own_noise).astype(np.float32)
+    heard = Downmix(rate_hz).push(frames)[rate_hz // 2 :]
+    apart = [np.abs(heard - one[rate_hz // 2 :]).max() for one in frames.T]
+    assert min(apart) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_source_between_two_microphones_is_mixed() -> None:
+    sound = 0.3 * np.random.default_rng(0).normal(size=64_000)
+    own_noise = 0.1 * np.random.default_rng(1).normal(size=(64_000, 2))
+    frames = (sound[:, None] * [1.0, 0.5] + own_noise).astype(np.float32)
+    np.testing.assert_allclose(Downmix(16_000).push(frames), frames.mean(axis=1), atol=1e-6)
 
 
 def test_flush_starts_a_new_stream() -> None:
