@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from edge_audio.backends.base import Backend
+from edge_audio.backends.rows import RowsBackend, check_network
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE
 from edge_audio.errors import BackendError, UsageError
@@ -26,7 +27,8 @@ class Runtime:
     modules: Python modules any one of which is the runtime. probe: "module:function" that says
         whether it can run here, in place of modules. preference: one that says whether it is
         preferred to all others.
-    extra: of the package edge-audio, that installs it.
+    extra: of the package edge-audio, that installs it. has_rows: whether it computes the rows of a
+        bundle itself (`Bundle.rows`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Runtime:
     probe: str = ""
     preference: str = ""
     extra: str = ""
+    has_rows: bool = False
 
     def is_installed(self) -> bool:
         if self.probe:
@@ -52,7 +55,13 @@ class Runtime:
     def open(self, bundle: Bundle, n_threads: int = 1) -> Backend:
         """Raises BackendError or BundleError, see `open_backend`."""
         opener: Callable[[Bundle, int], Backend] = pkgutil.resolve_name(self.opener)
-        return opener(bundle, n_threads)
+        if bundle.rows is None:
+            return opener(bundle, n_threads)
+        if not self.has_rows:
+            return RowsBackend(opener(bundle.without_rows(), n_threads), bundle.rows)
+        backend = opener(bundle, n_threads)
+        check_network(backend, bundle.rows)
+        return backend
 
     @property
     def not_installed(self) -> str:
@@ -95,6 +104,7 @@ NATIVE = Runtime(
     file=ENGINE_FILE,
     probe="edge_audio.backends.engine_library:is_available",
     preference="edge_audio.backends.engine_library:is_compiled",
+    has_rows=True,
     opener="edge_audio.backends.native:open_native",
     exporter="quantize.export.native:export_native",
 )

@@ -25,6 +25,7 @@ from edge_audio.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from edge_audio.bundle.rows import HeadRows, extended, reduced
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.support.files import (
@@ -44,11 +45,24 @@ class Bundle:
     """A bundle on disk whose manifest has been read and found consistent; `load_bundle` opens one.
 
     path: its folder.
-    manifest: what `manifest.json` says: labels, tensors, thresholds, files, provenance.
+    manifest: what `manifest.json` says: labels, tensors, thresholds, files, provenance; and what
+        `rows` add to it.
+    rows: labels beside the model's own, None without any.
     """
 
     path: Path
     manifest: Manifest
+    rows: HeadRows | None = None
+
+    def with_rows(self, rows: HeadRows) -> Bundle:
+        """The bundle with labels beside its own. Raises ValueError where it has one of them."""
+        return replace(self, manifest=extended(self.manifest, rows), rows=rows)
+
+    def without_rows(self) -> Bundle:
+        """The bundle with the labels of its model alone."""
+        if self.rows is None:
+            return self
+        return replace(self, manifest=reduced(self.manifest, self.rows), rows=None)
 
     def at_sensitivity(self, sensitivity: Sensitivity | None) -> Bundle:
         """The bundle as if its manifest had the thresholds of this sensitivity alone, for programs

@@ -19,6 +19,7 @@ import numpy as np
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.bundle.store import Bundle
+from edge_audio.engine.rows import numbers, padded, with_chosen_rows, with_more_rows
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events.detector import smoothing_factor
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
@@ -124,6 +125,9 @@ def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "
     manifest = bundle.manifest
     weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
     arrays = weights.arrays(bundle.read(SHARED_FILE) if weights.has_references else b"")
+    if bundle.rows is not None:
+        n_own = len(manifest.labels) - len(bundle.rows.labels)
+        arrays = with_more_rows(arrays, weights.embedding_dim, n_own, bundle.rows)
     kept = _indices(manifest.labels, labels)
     names = [manifest.labels[i] for i in kept]
     body = b"".join(
@@ -132,7 +136,7 @@ def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "
             _labels(names),
             _thresholds(manifest, names),
             _front_end(manifest.model.frontend),
-            _with_rows(arrays, weights.embedding_dim, len(manifest.labels), kept),
+            with_chosen_rows(arrays, weights.embedding_dim, len(manifest.labels), kept),
         )
     )
     n_bytes = 16 + len(body)
@@ -155,18 +159,6 @@ def _words(*values: int) -> bytes:
 
 def _floats(values: Sequence[float] | np.ndarray) -> bytes:
     return np.array(values, "<f4").tobytes()
-
-
-def numbers(values: np.ndarray) -> bytes:
-    """The unit as float32, then int16 multiples of it, the largest being 32767."""
-    unit = np.float32(np.abs(values).max(initial=0.0) / 32767.0) or np.float32(1.0)
-    integers = np.round(values.astype(float) / unit).astype("<i2")
-    return np.array(unit, "<f4").tobytes() + padded(integers.tobytes())
-
-
-def padded(content: bytes, unit: int = 4) -> bytes:
-    """Zeros up to a multiple of `unit` bytes."""
-    return content + bytes(-len(content) % unit)
 
 
 def _sizes(manifest: Manifest, weights: Weights, n_labels: int, state: StateType) -> bytes:
@@ -241,23 +233,3 @@ def _mel_bands(front: FrontendSpec) -> tuple[np.ndarray, np.ndarray]:
     # Below the first band all goes to what is below it, above the last to what is above.
     weight = np.where(band == front.n_mels, 1.0 - weights[bins, band], weights[bins, band + 1])
     return band, np.where(is_above, 1.0, weight)
-
-
-def _with_rows(arrays: bytes, embedding_dim: int, n_labels: int, kept: Sequence[int]) -> bytes:
-    """The arrays with only those rows of the head, which is what they end with: weights, scales,
-    biases."""
-    row = embedding_dim + -embedding_dim % 8
-    n_bytes = 4 + 2 * (n_labels + n_labels % 2)  # of scales or biases
-    start = len(arrays) - n_labels * row - 2 * n_bytes
-    if start < 0:
-        raise BundleError(f"{ENGINE_FILE} does not fit its manifest: restore the original bundle")
-    head = arrays[start:]
-    weight = np.frombuffer(head[: n_labels * row], np.int8).reshape(n_labels, row)
-    columns = (head[n_labels * row :][:n_bytes], head[-n_bytes:])
-    kept_columns = b"".join(_with_items(column, kept) for column in columns)
-    return arrays[:start] + weight[list(kept)].tobytes() + kept_columns
-
-
-def _with_items(column: bytes, kept: Sequence[int]) -> bytes:
-    """The chosen items of an array that `numbers` wrote."""
-    return column[:4] + padded(np.frombuffer(column[4:], "<i2")[list(kept)].tobytes())

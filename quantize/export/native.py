@@ -29,7 +29,8 @@ from distill.students.stem import CausalConv
 from distill.students.student import Student
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.engine.image import WEIGHTS_VERSION, Weights, numbers, padded
+from edge_audio.engine.image import WEIGHTS_VERSION, Weights
+from edge_audio.engine.rows import numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
 from edge_audio.support.arrays import FloatArray

@@ -1,0 +1,51 @@
+"""A backend whose model has more labels than its file: rows on the embedding."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends.base import Backend, State
+from edge_audio.backends.fingerprint import fingerprint, is_same_network
+from edge_audio.bundle.rows import HeadRows
+from edge_audio.errors import BundleError
+from edge_audio.features.frontend import Transform
+
+
+def check_network(backend: Backend, rows: HeadRows) -> None:
+    """Raises BundleError if the rows were made for another network than this backend runs."""
+    if not is_same_network(fingerprint(backend), rows.fingerprint):
+        raise BundleError(
+            "the sounds were learned with another model: name that one with --model, or learn them "
+            "again with this"
+        )
+
+
+class RowsBackend:
+    """Any backend that gives an embedding, and the scores of more labels behind its own."""
+
+    def __init__(self, backend: Backend, rows: HeadRows) -> None:
+        """Raises BundleError for rows of another network, and where there is no embedding."""
+        check_network(backend, rows)
+        self.name, self._backend, self._rows = backend.name, backend, rows
+        n_labels = backend.spec.scores.shape[1] + len(rows.labels)
+        scores = msgspec.structs.replace(backend.spec.scores, shape=(1, n_labels))
+        self.spec = msgspec.structs.replace(backend.spec, scores=scores)
+
+    @property
+    def log_mel(self) -> Transform | None:
+        return self._backend.log_mel
+
+    def initial_state(self) -> State:
+        return self._backend.initial_state()
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        scores, _, state = self.embed(frames, state)
+        return scores, state
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        scores, embedding, state = self._backend.embed(frames, state)
+        return np.concatenate([scores, self._rows.scores(embedding)]), embedding, state

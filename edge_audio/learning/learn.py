@@ -1,0 +1,201 @@
+"""Teaches a label, from recordings to the file that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from edge_audio.backends.fingerprint import is_same_network
+from edge_audio.bundle.store import load_bundle
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.labels.find import find_label
+from edge_audio.learning import advice
+from edge_audio.learning.network import Network
+from edge_audio.learning.recordings import Heard, Recording, backgrounds, hear, read_recording
+from edge_audio.learning.teach import Lesson, earlier_takes, kept_background, make_sound
+from edge_audio.sounds.embeddings import from_bytes
+from edge_audio.sounds.file import Sound, Sounds, Take, empty, read_sounds, write_sounds
+from edge_audio.sources.audio_file import AudioFile
+from edge_audio.support.arrays import FloatArray
+from edge_audio.support.text import check_name
+
+MAX_NEGATIVE_H = 24.0
+
+
+class Learned(NamedTuple):
+    """sounds: all of the file, the new one in it. sound: what was learned. advice: lines for
+    people. path: of the file, None where it was not written."""
+
+    sounds: Sounds
+    sound: Sound
+    advice: tuple[str, ...]
+    path: Path | None = None
+
+
+def learn(
+    name: str,
+    recordings: Iterable[str | Path],
+    *,
+    sounds: str | Path,
+    others: Iterable[str | Path] = (),
+    negatives: Iterable[str | Path] = (),
+    parent: str = "",
+    model: str | Path = "tiny-int8",
+    backend: str = "auto",
+) -> Learned:
+    """Learns a label from recordings of it, and writes it into a file that `Tagger.open` takes.
+
+    sounds: the file; what is in it stays, and takes of this name are added to. others: recordings
+    of what it is not. negatives: recordings of many hours without it. parent: a label of the model
+    that it is a kind of.
+
+    Raises UsageError, SourceError, BundleError or EdgeAudioError; the file stays as it was then.
+    """
+    path, network = Path(sounds), Network(load_bundle(model), backend)
+    rate_hz = network.sample_rate_hz
+    before = open_sounds(path, network)
+    learned = teach(
+        network,
+        before,
+        name,
+        [read_recording(Path(one), rate_hz) for one in recordings],
+        others=[read_recording(Path(one), rate_hz) for one in others],
+        stream=hours_of(network, [Path(one) for one in negatives]),
+        parent=parent,
+    )
+    write_sounds(path, learned.sounds)
+    return learned._replace(path=path)
+
+
+def open_sounds(path: Path, network: Network) -> Sounds:
+    """What is in the file; nothing yet where there is none. Raises EdgeAudioError if it is damaged
+    or of another network."""
+    if not path.exists():
+        return empty(network.fingerprint)
+    sounds = read_sounds(path)
+    if not is_same_network(sounds.network, network.fingerprint):
+        raise EdgeAudioError(
+            f"{path} was learned with another model: name that one with --model, or another file"
+        )
+    return sounds
+
+
+def teach(
+    network: Network,
+    before: Sounds,
+    name: str,
+    recordings: Sequence[Recording],
+    others: Sequence[Recording] = (),
+    stream: FloatArray | None = None,
+    parent: str = "",
+) -> Learned:
+    """What `learn` does with recordings that have been read. stream: f32[n_steps, D], the user's
+    own hours without the sound.
+
+    Raises UsageError for a name that cannot be had, or where nothing is heard in any recording.
+    """
+    name, parent = checked_name(name, network), checked_parent(parent, network)
+    dim = len(network.fingerprint)
+    heard = [hear(network, one) for one in recordings]
+    known = before.find(name) if before.has(name) else None
+    takes = (*(known.takes if known else ()), *(take for one in heard for take in one.takes))
+    if not takes:
+        lines = "; ".join(advice.of_recordings(heard)) or "there is no recording"
+        raise UsageError(f"nothing to learn {name!r} from: {lines}")
+    named = (*(known.others if known else ()), *_takes_of(network, others))
+    stream = np.zeros((0, dim), np.float32) if stream is None else stream
+    background = np.concatenate(
+        [
+            from_bytes(known.background if known else b"", dim),
+            kept_background(np.concatenate([backgrounds(heard, dim), stream])),
+        ]
+    )
+    all_others = [*named, *earlier_takes(before, name)]
+    lesson = Lesson.of(network, all_others, kept_background(background), stream)
+    parent = parent or (known.parent if known else "")
+    sound, is_found = make_sound(known.name if known else name, parent, takes, named, lesson)
+    lines = (
+        *advice.of_recordings(heard),
+        *advice.of_sound(sound, is_found),
+        *advice.of_likeness(sound, heard, before, network),
+    )
+    return Learned(before.with_sound(sound), sound, lines)
+
+
+def checked_name(name: str, network: Network) -> str:
+    """Raises UsageError for what cannot be a label, or is one of the model's."""
+    name = name.strip()
+    try:
+        check_name(name, "name")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if name.casefold() in {label.casefold() for label in network.labels}:
+        raise UsageError(
+            f"{name!r} is a label of the model: choose another name, such as 'My {name.lower()}', "
+            f"and say --parent '{name}'"
+        )
+    return name
+
+
+def checked_parent(parent: str, network: Network) -> str:
+    """The label of the model that is meant. Raises UsageError."""
+    return find_label(parent, network.labels) if parent else ""
+
+
+def _takes_of(network: Network, recordings: Sequence[Recording]) -> Iterator[Take]:
+    for recording in recordings:
+        yield from hear(network, recording).takes
+
+
+def hours_of(
+    network: Network, paths: Sequence[Path], done: Callable[[float], object] = lambda _: None
+) -> FloatArray:
+    """Embeddings f32[n_steps, D] of whole recordings, at most MAX_NEGATIVE_H of them. done: is told
+    how many more seconds were heard. Raises UsageError or SourceError."""
+    rate_hz, parts = network.sample_rate_hz, [np.zeros((0, len(network.fingerprint)), np.float32)]
+    left_s = MAX_NEGATIVE_H * 3600.0
+    for path in paths:
+        network.begin()
+        for samples in _whole_steps(path, network):
+            parts.append(network.push(samples)[1])
+            left_s -= len(samples) / rate_hz
+            done(len(samples) / rate_hz)
+            if left_s <= 0.0:
+                return np.concatenate(parts)
+    return np.concatenate(parts)
+
+
+def _whole_steps(path: Path, network: Network) -> Iterator[FloatArray]:
+    """A file in pieces of whole steps, the first with the overlap before them; the rest of the last
+    step is left out."""
+    step, waiting = network.spec.step_samples, np.zeros(0, np.float32)
+    extra = network.spec.overlap_samples
+    with AudioFile(path, network.sample_rate_hz, 10_000.0) as source:
+        for block in source.blocks():
+            waiting = np.concatenate([waiting, block.samples])
+            n_ready = (len(waiting) - extra) // step * step + extra
+            if n_ready > extra or (n_ready > 0 and not extra):
+                yield waiting[:n_ready]
+                waiting, extra = waiting[n_ready:], 0
+
+
+def check_recordings(heard: Sequence[Heard]) -> list[str]:
+    """What is wrong with recordings, a line each."""
+    return list(advice.of_recordings(heard))
+
+
+def moved(sounds: Sounds, name: str, new_name: str, network: Network | None = None) -> Sounds:
+    """With another name for a sound. Raises UsageError if it is not there or the new name taken."""
+    old = sounds.find(name)
+    if sounds.has(new_name) and new_name.casefold() != old.name.casefold():
+        raise UsageError(f"there is a sound {new_name!r} already")
+    try:
+        renamed = msgspec.structs.replace(old, name=new_name.strip())
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    kept = [renamed if sound is old else sound for sound in sounds.sounds]
+    return msgspec.structs.replace(sounds, sounds=tuple(kept))

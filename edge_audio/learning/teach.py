@@ -1,0 +1,206 @@
+"""From takes to a label: the row, its thresholds, and how often it would be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.bundle.spec import Sensitivity, Threshold
+from edge_audio.events.operating_points import ALARMS_PER_HOUR
+from edge_audio.events.suggestion import HYSTERESIS
+from edge_audio.learning.bank import Bank
+from edge_audio.learning.fit import Linear, Whitening, fit
+from edge_audio.learning.network import Network
+from edge_audio.learning.rates import logits_at, peaks_of
+from edge_audio.sounds.embeddings import from_bytes, to_bytes
+from edge_audio.sounds.file import Evidence, Sound, Sounds, Take
+from edge_audio.support.arrays import FloatArray
+
+Doubles = NDArray[np.float64]
+
+N_CROSS = 3  # parts of the stored negatives that a threshold is chosen on by turns
+MAX_LEFT_OUT = 10
+_MAX_BACKGROUND = 1_500  # rows of the user's own audio that are kept
+_MAX_WEIGHT, _MAX_BIAS = 0.4, 4.0  # what the engine's numbers hold for every published model
+_LEAST_ON, _MOST_ON = 0.02, 0.98
+_NAMED_SHARE = 0.25  # of the weight of all negatives, what a user named as others
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a sound is told from.
+
+    bank, whitening: of the model. others: rows of what it is not (`--not`, other sounds that were
+    learned). background: rows of the user's own audio. stream: all of that audio, one row a step,
+    which thresholds rest on; hours: of it.
+    """
+
+    bank: Bank
+    whitening: Whitening
+    others: FloatArray
+    background: FloatArray
+    stream: FloatArray
+    hours: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        others: Sequence[Take],
+        background: FloatArray,
+        stream: FloatArray,
+    ) -> Lesson:
+        """stream: f32[n_steps, D]."""
+        dim = len(network.fingerprint)
+        named = [from_bytes(take.steps + take.changed, dim) for take in others]
+        return cls(
+            network.bank,
+            network.whitening,
+            np.concatenate([np.zeros((0, dim), np.float32), *named]),
+            background,
+            stream,
+            len(stream) * network.spec.step_s / 3600.0,
+        )
+
+    def negatives(self, is_used: NDArray[np.bool_]) -> FloatArray:
+        """What is stored, of the recordings that are used, and the user's own. What a user named
+        is repeated until it weighs _NAMED_SHARE of all."""
+        stored = self.bank.rows[is_used[self.bank.owners]]
+        common = np.concatenate([stored, self.background])
+        n_times = 1
+        if len(self.others):
+            wanted = len(common) * _NAMED_SHARE / (1.0 - _NAMED_SHARE)
+            n_times = max(1, round(wanted / len(self.others)))
+        return np.concatenate([common, *[self.others] * n_times])
+
+
+class Fitted(NamedTuple):
+    """logits: the thresholds at each sensitivity."""
+
+    row: Linear
+    logits: dict[Sensitivity, float]
+
+
+def fit_row(takes: Sequence[FloatArray], lesson: Lesson) -> Fitted:
+    """takes: f32[n_steps, D] each, changed ones among them. Thresholds are chosen on stored
+    recordings that the row was not fitted to."""
+    bank = lesson.bank
+    part = np.arange(bank.n_recordings) % N_CROSS
+    logits = np.empty(len(bank.rows))
+    for index in range(N_CROSS):
+        row = fit(takes, lesson.negatives(part != index), lesson.whitening)
+        is_out = part[bank.owners] == index
+        logits[is_out] = row(bank.rows[is_out])
+    row = fit(takes, lesson.negatives(part >= 0), lesson.whitening)
+    peaks = peaks_of(logits, bank.owners)
+    found = dict(logits_at(peaks, lesson.hours, held(row(lesson.stream))))
+    floor = _floor(row, takes, lesson)
+    return Fitted(row, {x: max(logit, floor) for x, logit in found.items()})
+
+
+def _floor(row: Linear, takes: Sequence[FloatArray], lesson: Lesson) -> float:
+    """What it is not should not be reported, as far as that leaves half of the takes."""
+    if not len(lesson.others):
+        return -np.inf
+    half = float(np.median([peak(row, take) for take in takes]))
+    return min(float(row(lesson.others).max()), half)
+
+
+def held(logits: Doubles) -> Doubles:
+    """What stays for two steps, as an event must: the lower of each logit and the one before."""
+    before = np.concatenate([logits[:1], logits[:-1]])
+    return np.minimum(logits, before)
+
+
+def peak(row: Linear, steps: FloatArray) -> float:
+    """The highest logit that stays for two steps; of a single step its own."""
+    return float(held(row(steps)).max())
+
+
+def n_found_of(
+    takes: Sequence[Take], lesson: Lesson, sensitivity: Sensitivity = "normal"
+) -> list[bool]:
+    """Whether each of the first MAX_LEFT_OUT takes is found by a row that all others taught."""
+    dim = lesson.bank.rows.shape[1]
+    found = []
+    for index, left_out in enumerate(takes[:MAX_LEFT_OUT]):
+        others = [take for place, take in enumerate(takes) if place != index]
+        fitted = fit_row(rows_of(others, dim), lesson)
+        steps = from_bytes(left_out.steps, dim)
+        found.append(peak(fitted.row, steps) >= fitted.logits[sensitivity])
+    return found
+
+
+def rows_of(takes: Sequence[Take], dim: int) -> list[FloatArray]:
+    """f32[n, D] of each take, and as many of it changed, each as takes of their own."""
+    rows = []
+    for take in takes:
+        rows.append(from_bytes(take.steps, dim))
+        if take.changed:
+            rows.append(from_bytes(take.changed, dim))
+    return rows
+
+
+def make_sound(
+    name: str, parent: str, takes: Sequence[Take], others: Sequence[Take], lesson: Lesson
+) -> tuple[Sound, list[bool]]:
+    """The sound, and which of its takes are found where they did not teach; none where there is one
+    take."""
+    dim = lesson.bank.rows.shape[1]
+    fitted = fit_row(rows_of(takes, dim), lesson)
+    is_found = n_found_of(takes, lesson) if len(takes) > 1 else []
+    weight, scale, bias, heat = _quantized(fitted)
+    sound = Sound(
+        name=name,
+        parent=parent,
+        weight=weight.tobytes(),
+        scale=scale,
+        bias=bias,
+        thresholds=_thresholds(fitted, heat),
+        takes=tuple(takes),
+        others=tuple(others),
+        background=to_bytes(kept_background(lesson.background)),
+        evidence=Evidence(
+            n_tried=len(is_found),
+            n_found=sum(is_found),
+            alarms_per_hour=ALARMS_PER_HOUR["normal"],
+            negative_h=round(lesson.hours, 4),
+        ),
+    )
+    return sound, is_found
+
+
+def kept_background(rows: FloatArray) -> FloatArray:
+    """At most _MAX_BACKGROUND, evenly spread."""
+    if len(rows) <= _MAX_BACKGROUND:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, _MAX_BACKGROUND).round().astype(int)]
+
+
+def _quantized(fitted: Fitted) -> tuple[NDArray[np.int8], float, float, float]:
+    """int8 weights, their scale, the bias, and what logits were multiplied by, so that they fit
+    the engine's numbers. The score at the threshold of `normal` is 0.5."""
+    weight, bias = fitted.row.weight, fitted.row.bias - fitted.logits["normal"]
+    largest = max(float(np.abs(weight).max()), 1e-9)
+    heat = min(1.0, _MAX_WEIGHT / largest, _MAX_BIAS / max(abs(bias), 1e-9))
+    integers = np.round(weight / largest * 127.0).astype(np.int8)
+    return integers, heat * largest / 127.0, heat * bias, heat
+
+
+def _thresholds(fitted: Fitted, heat: float) -> dict[Sensitivity, Threshold]:
+    made: dict[Sensitivity, Threshold] = {}
+    for sensitivity, logit in fitted.logits.items():
+        odds = heat * (logit - fitted.logits["normal"])
+        on = float(np.clip(1.0 / (1.0 + np.exp(-odds)), _LEAST_ON, _MOST_ON))
+        made[sensitivity] = Threshold(on=round(on, 4), off=round(HYSTERESIS * on, 4))
+    return made
+
+
+def earlier_takes(sounds: Sounds, name: str) -> list[Take]:
+    """Of all sounds that were learned, but this one."""
+    others = (sound for sound in sounds.sounds if sound.name.casefold() != name.casefold())
+    return [take for sound in others for take in sound.takes]

@@ -1,0 +1,1 @@
+"""Sounds that a user taught: the file that they are kept in."""
