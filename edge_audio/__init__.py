@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_audio.events.choice import select_events
     from edge_audio.events.detector import Event
     from edge_audio.events.policy import PolicySpec
+    from edge_audio.learning.learn import Learned, learn
     from edge_audio.listening.listen import Listening, listen
     from edge_audio.sinks.segments import Segment
     from edge_audio.tagging.tag import tag
@@ -45,6 +46,7 @@ __all__ = [
     "EdgeAudioError",
     "Event",
     "EventSpec",
+    "Learned",
     "Listening",
     "PolicySpec",
     "Segment",
@@ -55,6 +57,7 @@ __all__ = [
     "Threshold",
     "UsageError",
     "__version__",
+    "learn",
     "listen",
     "load_bundle",
     "open_backend",
@@ -81,6 +84,8 @@ _MODULES = {
     "Event": "events.detector",
     "PolicySpec": "events.policy",
     "select_events": "events.choice",
+    "Learned": "learning.learn",
+    "learn": "learning.learn",
     "Listening": "listening.listen",
     "Segment": "sinks.segments",
     "Tags": "tagging.tags",

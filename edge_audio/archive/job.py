@@ -12,12 +12,13 @@ import numpy as np
 
 from edge_audio.backends import backends_for, open_backend
 from edge_audio.bundle.spec import EventSpec, Spec
-from edge_audio.bundle.store import MODELS_DIR, Bundle, load_bundle
+from edge_audio.bundle.store import MODELS_DIR, Bundle
 from edge_audio.errors import BundleError, EdgeAudioError, SourceError
 from edge_audio.events.policy import ONE_SOUND, PolicySpec
 from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
+from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
@@ -56,7 +57,8 @@ class Job(Spec, frozen=True):
     """All that a worker needs to know, and all that results depend on beside the recording.
 
     model: a shipped name or an absolute folder. backend: "auto" only where none is installed.
-    ranked: the labels that `top` chooses from. channel: see `check_channel`.
+    ranked: the labels that `top` chooses from. channel: see `check_channel`. sounds: file of sounds
+        that were taught, "" if none.
     """
 
     model: str
@@ -68,17 +70,18 @@ class Job(Spec, frozen=True):
     policy: PolicySpec = ONE_SOUND
     gate_dbfs: float | None = None
     channel: str = MIX
+    sounds: str = ""
 
     @property
     def settings_sha256(self) -> str:
         """A hash of all settings but the model."""
-        settings = msgspec.structs.replace(self, model="", model_sha256="")
+        settings = msgspec.structs.replace(self, model="", model_sha256="", sounds="")
         return hashlib.sha256(msgspec.msgpack.encode(settings)).hexdigest()
 
     def open(self) -> Tagger:
         """The job's tagger. Raises BundleError if the model found here is not the one that the job
         was written for."""
-        bundle = load_bundle(self.model)
+        bundle = load_with_sounds(self.model, self.sounds)
         if model_sha256(bundle) != self.model_sha256:
             raise BundleError(
                 f"model {self.model} of this worker differs from that of the run: install the "
@@ -116,6 +119,7 @@ def make_job(
         policy=policy,
         gate_dbfs=gate_dbfs,
         channel=channel,
+        sounds=os.path.abspath(bundle.rows.path) if bundle.rows is not None else "",
     )
 
 
@@ -127,7 +131,11 @@ def _name_or_folder(bundle: Bundle) -> str:
 
 def model_sha256(bundle: Bundle) -> str:
     """SHA-256 of the manifest, which has the hash of every other file."""
-    return hashlib.sha256(msgspec.json.encode(bundle.manifest)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(bundle.manifest))
+    if (rows := bundle.rows) is not None:  # of whose weights the manifest says nothing
+        for array in (rows.weight, rows.scale, rows.bias):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 _opened = threading.local()  # a tagger follows one stream: each thread has its own

@@ -21,6 +21,7 @@ class HeadRows:
     weight: i8[n, embedding_dim]. scale, bias: f32[n]. thresholds: of each label at each
     sensitivity. parents: label -> the label of the model that it is a kind of. fingerprint: what
     the network that they were made for gives, see `edge_audio.backends.fingerprint`.
+    path: of the file that they were read from.
     """
 
     labels: tuple[str, ...]
@@ -28,14 +29,14 @@ class HeadRows:
     scale: FloatArray
     bias: FloatArray
     fingerprint: FloatArray
+    path: str = ""
     thresholds: Mapping[str, Mapping[Sensitivity, Threshold]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def scores(self, embedding: FloatArray) -> FloatArray:
         """f32[embedding_dim] -> f32[n], probabilities."""
         logits = self.scale * (self.weight.astype(np.float32) @ embedding) + self.bias
-        found: FloatArray = 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
-        return found.astype(np.float32)
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0))), np.float32)
 
 
 def extended(manifest: Manifest, rows: HeadRows) -> Manifest:

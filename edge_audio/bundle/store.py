@@ -54,6 +54,11 @@ class Bundle:
     manifest: Manifest
     rows: HeadRows | None = None
 
+    @property
+    def parents(self) -> Mapping[str, str]:
+        """Labels of `rows` -> the label of the model that each is a kind of, where it has one."""
+        return self.rows.parents if self.rows is not None else {}
+
     def with_rows(self, rows: HeadRows) -> Bundle:
         """The bundle with labels beside its own. Raises ValueError where it has one of them."""
         return replace(self, manifest=extended(self.manifest, rows), rows=rows)

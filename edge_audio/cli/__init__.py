@@ -50,6 +50,8 @@ OWN_MODULES = {
     "service": "service",
     "report": "report",
     "tune": "tune",
+    "learn": "learn",
+    "sounds": "sounds",
 }
 OWN_COMMANDS = {
     name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)

@@ -19,7 +19,13 @@ from edge_audio.cli.listen_options import (
 )
 from edge_audio.cli.live.explain import explain_option
 from edge_audio.cli.live.screen import Screen
-from edge_audio.cli.options import backend_option, label_options, model_option, policy_options
+from edge_audio.cli.options import (
+    backend_option,
+    label_options,
+    model_option,
+    policy_options,
+    sounds_option,
+)
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config
@@ -31,6 +37,7 @@ from edge_audio.listening.settings_file import SettingsFile
 @click.command()
 @settings_options
 @model_option
+@sounds_option
 @source_options
 @backend_option
 @format_options

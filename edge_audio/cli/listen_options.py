@@ -202,7 +202,7 @@ class Flags:
         """Raises UsageError for what a run of devices alone would not look at."""
         if "realtime" in self.given:
             raise UsageError("--realtime belongs to files and the demo scene")
-        for name in ("model", "backend"):
+        for name in ("model", "sounds", "backend"):
             if name in self.given:
                 raise UsageError(
                     f"--{name} belongs to audio that is tagged here: a device (serial:) has a "
@@ -217,6 +217,7 @@ class Flags:
 
 _PLAIN = {  # option -> field of Config
     "model": "model",
+    "sounds": "sounds",
     "backend": "backend",
     "reconnect": "reconnect",
     "format_name": "format",

@@ -39,6 +39,11 @@ model_option = click.option(
     metavar="NAME|DIR",
     help="A shipped model (see `edge-audio models`) or the folder of a bundle.",
 )
+sounds_option = click.option(
+    "--sounds",
+    metavar="FILE",
+    help="Sounds that `edge-audio learn` taught, as labels beside the model's own.",
+)
 backend_option = click.option(
     "--backend",
     type=click.Choice(["auto", *BACKEND_NAMES], case_sensitive=False),

@@ -21,7 +21,6 @@ from edge_audio.archive.tables import TABLES
 from edge_audio.archive.tag_files import n_cpus
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
-from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import remark
 from edge_audio.cli.options import (
     LabelChoice,
@@ -30,6 +29,7 @@ from edge_audio.cli.options import (
     label_options,
     model_option,
     policy_options,
+    sounds_option,
     with_policy,
 )
 from edge_audio.cli.progress import ProgressBar
@@ -37,6 +37,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
+from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.resample import MIX, check_channel
 
 DEFAULT_TOP = 5
@@ -49,6 +50,7 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
     "paths", metavar="FILES...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @model_option
+@sounds_option
 @backend_option
 @channel_option
 @click.option(
@@ -100,6 +102,7 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
 def tag(
     paths: tuple[Path, ...],
     model: str,
+    sounds: str | None,
     backend: str,
     channel: str | None,
     format_name: str | None,
@@ -132,7 +135,7 @@ def tag(
     check_belonging(format_name, n_jobs, out, resume, cluster)
     choice = LabelChoice(only, exclude, thresholds, sensitivity)
     reported = with_policy(EventsConfig(), policy)
-    job = choose_job(model, backend, choice, n_top, reported, chosen_channel(channel))
+    job = choose_job(model, backend, choice, n_top, reported, chosen_channel(channel), sounds)
     files = list(expand(paths, remark))
     run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:
@@ -174,9 +177,10 @@ def choose_job(
     n_top: int,
     reported: EventsConfig,
     channel: str = MIX,
+    sounds: str | None = None,
 ) -> Job:
     """What the options ask for. Raises UsageError or BundleError."""
-    bundle = load_bundle(model)
+    bundle = load_with_sounds(model, sounds)
     manifest = bundle.manifest
     events = choice.events(manifest.events, manifest.labels)
     ranked = choice.top(manifest.labels, n_top).labels

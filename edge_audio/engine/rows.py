@@ -96,8 +96,8 @@ def _with_more(unit: np.float32, integers: NDArray[np.int16], more: FloatArray) 
     added = np.round(more.astype(float) / float(unit))
     if len(added) and np.abs(added).max() > _LARGEST:
         raise BundleError(
-            "the sounds have larger numbers than this engine.bin can hold: use --backend litert, or "
-            "learn them again"
+            "the sounds have larger numbers than this engine.bin can hold: use --backend litert, "
+            "or learn them again"
         )
     return _multiples(unit, np.concatenate([integers, added]))
 

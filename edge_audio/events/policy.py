@@ -7,15 +7,16 @@ The detector, which every runtime has, decides when a label sounds, and bridges 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 from edge_audio.bundle.spec import Spec
 from edge_audio.events.detector import Event
-from edge_audio.labels.ontology import ancestor_labels, related_labels, synonymous_labels
+from edge_audio.labels.family import Family
 
 Related = Literal["most-specific", "first", "all"]
 
@@ -63,8 +64,9 @@ class EventPolicy:
     """Follows one stream. Per label, starts and ends alternate and times never fall, even where
     the events that come in lack some of them."""
 
-    def __init__(self, spec: PolicySpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: PolicySpec, parents: Mapping[str, str] = MappingProxyType({})) -> None:
+        """parents: labels that were taught -> the label that each is a kind of."""
+        self.spec, self._family = spec, Family(parents)
         self.reset()
 
     def reset(self) -> None:
@@ -133,12 +135,12 @@ class EventPolicy:
         if self.spec.related == "all":
             return False
         if self.spec.related == "first":
-            covering = related_labels(label)
+            covering = self._family.related(label)
         else:
-            more_specific = related_labels(label) - ancestor_labels(label)
+            more_specific = self._family.related(label) - self._family.ancestors(label)
             if more_specific & self._starting:
                 return True
-            covering = more_specific | synonymous_labels(label)
+            covering = more_specific | self._family.synonyms(label)
         return any(
             other in covering and sound.fate != "related" for other, sound in self._sounds.items()
         )
@@ -146,7 +148,7 @@ class EventPolicy:
     def _end_ancestors(self, start: Event) -> Iterable[Event]:
         """Ends what is open and less specific than a label that starts."""
         for sound in self._open_sounds():
-            if sound.start.label in ancestor_labels(start.label):
+            if sound.start.label in self._family.ancestors(start.label):
                 sound.fate = "cut"
                 end_s = min(start.time_s, self._limit_s(sound))
                 yield self._leave(_end_of(sound.start, end_s))

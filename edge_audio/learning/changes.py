@@ -11,7 +11,7 @@ from edge_audio.support.arrays import FloatArray
 
 N_CHANGES = 6
 _GAINS_DB = (-18.0, 6.0)
-_SNR_DB = (6.0, 30.0)
+_SNR_DB = (15.0, 40.0)
 _SPEEDS = (0.94, 1.06)
 _ROOM_S = (0.1, 0.5)
 _DIRECT_SHARE = (0.3, 0.9)

@@ -1,7 +1,9 @@
-"""A row on the embedding that tells a sound from all others: regularised logistic regression.
+"""A row on the embedding that tells a sound from all others: ridge regression on whitened rows.
 
 The few rows of the takes weigh as much as the many negatives. Of each take those steps count most
-that tell it from others: a take is found if any moment of it is (multiple-instance learning).
+that tell it from others: a take is found if any moment of it is (multiple-instance learning). The
+more the ridge weighs, the nearer the row is to the mean of the takes, a prototype; `python -m
+distill.evaluation.few_shot` compares both, and logistic regression.
 """
 
 from __future__ import annotations
@@ -16,10 +18,8 @@ from edge_audio.support.arrays import FloatArray
 
 Doubles = NDArray[np.float64]
 
-_L2 = 3e-3  # of whitened weights, beside a mean loss
-_SHRINKAGE = 0.1  # of the covariance towards its mean variance
-_N_NEWTON = 12
-_N_CHOICES = 2  # how often the telling steps are chosen anew
+RIDGE = 10.0  # beside rows of unit covariance
+_SHRINKAGE = 0.05  # of the covariance towards its mean variance
 _TELLING_SHARE = 0.5
 
 
@@ -34,7 +34,7 @@ class Linear(NamedTuple):
 
 
 class Whitening(NamedTuple):
-    """Embeddings whose negatives have mean 0 and unit covariance."""
+    """Embeddings whose negatives have mean 0 and about unit covariance."""
 
     mean: Doubles
     transform: Doubles
@@ -58,14 +58,23 @@ class Whitening(NamedTuple):
         return Linear(raw, bias - float(self.mean @ raw))
 
 
-def fit(takes: Sequence[FloatArray], negatives: FloatArray, whitening: Whitening) -> Linear:
-    """takes: f32[n_steps, D] of each, at least one. negatives f32[n, D]."""
-    white = [whitening(take) for take in takes]
-    others = whitening(negatives)
-    weight, bias = _regress(white, others)
-    for _ in range(_N_CHOICES):
-        weight, bias = _regress([_telling(take, weight) for take in white], others, (weight, bias))
-    return whitening.undone(weight, bias)
+def fit(
+    takes: Sequence[FloatArray],
+    negatives: FloatArray,
+    whitening: Whitening,
+    weights: Doubles | None = None,
+    ridge: float = RIDGE,
+) -> Linear:
+    """takes: f32[n_steps, D] of each, at least one. negatives f32[n, D], weights f64[n] of them,
+    which sum to 1; None = all alike. The logits of the negatives vary by about 1."""
+    white, others = [whitening(take) for take in takes], whitening(negatives)
+    if weights is None:
+        weights = np.full(len(others), 1.0 / len(others))
+    centre, spread = _moments(others, weights)
+    weight = _solve(white, centre, spread, ridge)
+    weight = _solve([_telling(take, weight) for take in white], centre, spread, ridge)
+    weight /= max(float(np.sqrt(weight @ spread @ weight)), 1e-9)
+    return whitening.undone(weight, -float(centre @ weight))
 
 
 def _telling(take: Doubles, weight: Doubles) -> Doubles:
@@ -73,28 +82,18 @@ def _telling(take: Doubles, weight: Doubles) -> Doubles:
     return take[np.argsort(-(take @ weight), kind="stable")[:n]]
 
 
-def _regress(
-    takes: Sequence[Doubles], others: Doubles, start: tuple[Doubles, float] | None = None
-) -> tuple[Doubles, float]:
-    """Newton's method; each take weighs the same, and all of them as much as the others."""
-    rows = np.concatenate([*takes, others])
-    is_take = np.arange(len(rows)) < len(rows) - len(others)
-    weights = np.concatenate(
-        [
-            *(np.full(len(take), 0.5 / len(takes) / len(take)) for take in takes),
-            np.full(len(others), 0.5 / len(others)),
-        ]
-    )
-    rows = np.column_stack([rows, np.ones(len(rows))])
-    penalty = np.append(np.full(rows.shape[1] - 1, _L2), 1e-9)
-    found = np.zeros(rows.shape[1]) if start is None else np.append(*start)
-    for _ in range(_N_NEWTON):
-        odds = np.clip(rows @ found, -30.0, 30.0)
-        p = 1.0 / (1.0 + np.exp(-odds))
-        gradient = rows.T @ (weights * (p - is_take)) + penalty * found
-        curvature = (rows * (weights * p * (1.0 - p))[:, None]).T @ rows + np.diag(penalty)
-        change = np.linalg.solve(curvature, gradient)
-        found = found - change * min(1.0, 10.0 / max(float(np.abs(change).max()), 1e-12))
-        if np.abs(change).max() < 1e-4:
-            break
-    return found[:-1], float(found[-1])
+def _solve(takes: Sequence[Doubles], centre: Doubles, spread: Doubles, ridge: float) -> Doubles:
+    """The direction of ridge regression of two classes, which weigh the same: (covariance of all +
+    ridge)^-1 (mean of one - mean of the other)."""
+    means = [_moments(take, np.full(len(take), 1.0 / len(take))) for take in takes]
+    mean = np.mean([one for one, _ in means], 0)
+    within = np.mean([cov + np.outer(one - mean, one - mean) for one, cov in means], 0)
+    covariance = 0.5 * spread + 0.5 * within + ridge * np.eye(len(centre))
+    return np.asarray(np.linalg.solve(covariance, mean - centre), np.float64)
+
+
+def _moments(rows: Doubles, weights: Doubles) -> tuple[Doubles, Doubles]:
+    """Mean and covariance."""
+    mean = weights @ rows
+    centred = rows - mean
+    return mean, (centred * weights[:, None]).T @ centred

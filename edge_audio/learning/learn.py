@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from edge_audio.backends.fingerprint import is_same_network
@@ -15,7 +14,7 @@ from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.labels.find import find_label
 from edge_audio.learning import advice
 from edge_audio.learning.network import Network
-from edge_audio.learning.recordings import Heard, Recording, backgrounds, hear, read_recording
+from edge_audio.learning.recordings import Recording, backgrounds, hear, read_recording
 from edge_audio.learning.teach import Lesson, earlier_takes, kept_background, make_sound
 from edge_audio.sounds.embeddings import from_bytes
 from edge_audio.sounds.file import Sound, Sounds, Take, empty, read_sounds, write_sounds
@@ -118,12 +117,12 @@ def teach(
     lesson = Lesson.of(network, all_others, kept_background(background), stream)
     parent = parent or (known.parent if known else "")
     sound, is_found = make_sound(known.name if known else name, parent, takes, named, lesson)
-    lines = (
+    told = (
         *advice.of_recordings(heard),
         *advice.of_sound(sound, is_found),
         *advice.of_likeness(sound, heard, before, network),
     )
-    return Learned(before.with_sound(sound), sound, lines)
+    return Learned(before.with_sound(sound), sound, told)
 
 
 def checked_name(name: str, network: Network) -> str:
@@ -181,21 +180,3 @@ def _whole_steps(path: Path, network: Network) -> Iterator[FloatArray]:
             if n_ready > extra or (n_ready > 0 and not extra):
                 yield waiting[:n_ready]
                 waiting, extra = waiting[n_ready:], 0
-
-
-def check_recordings(heard: Sequence[Heard]) -> list[str]:
-    """What is wrong with recordings, a line each."""
-    return list(advice.of_recordings(heard))
-
-
-def moved(sounds: Sounds, name: str, new_name: str, network: Network | None = None) -> Sounds:
-    """With another name for a sound. Raises UsageError if it is not there or the new name taken."""
-    old = sounds.find(name)
-    if sounds.has(new_name) and new_name.casefold() != old.name.casefold():
-        raise UsageError(f"there is a sound {new_name!r} already")
-    try:
-        renamed = msgspec.structs.replace(old, name=new_name.strip())
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    kept = [renamed if sound is old else sound for sound in sounds.sounds]
-    return msgspec.structs.replace(sounds, sounds=tuple(kept))

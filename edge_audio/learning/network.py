@@ -65,4 +65,4 @@ class Network:
     def step_ends_s(self, n_steps: int) -> NDArray[np.float64]:
         """When the steps of a stream end, in seconds of its audio."""
         overlap_s = self.spec.overlap_samples / self.sample_rate_hz
-        return overlap_s + self.spec.step_s * np.arange(1, n_steps + 1)
+        return np.asarray(overlap_s + self.spec.step_s * np.arange(1, n_steps + 1), np.float64)

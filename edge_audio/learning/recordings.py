@@ -23,7 +23,7 @@ MAX_TAKES = 40  # of one recording
 _LEAD_S, _TAIL_S = 0.5, 0.2  # heard before and after a take
 _LATE_S = 0.16  # by which an embedding may trail the sound
 _MARGIN_S = 1.0  # around takes, where nothing is background
-_MAX_STEPS = 40  # of one take that are kept, evenly spread
+_MAX_STEPS, _MAX_CHANGED_STEPS = 40, 8  # of one take that are kept, evenly spread
 
 
 class Recording(NamedTuple):
@@ -79,7 +79,7 @@ def hear(network: Network, recording: Recording, with_changes: bool = True) -> H
                 source=recording.name,
                 start_s=round(start_s, 3),
                 end_s=round(stop_s, 3),
-                steps=to_bytes(_spread(rows[is_in])),
+                steps=to_bytes(_spread(rows[is_in], _MAX_STEPS)),
                 changed=_changed_steps(network, recording, span) if with_changes else b"",
             )
         )
@@ -100,7 +100,7 @@ def _changed_steps(network: Network, recording: Recording, span: Span) -> bytes:
         _, rows = network.hear(np.pad(made, (0, 2 * network.spec.step_samples)))
         ends_s = network.step_ends_s(len(rows))
         span_s = (n_lead * ratio, (n_lead + span.stop - span.start) * ratio)
-        parts.append(_spread(rows[_is_in(ends_s, *span_s)]))
+        parts.append(_spread(rows[_is_in(ends_s, *span_s)], _MAX_CHANGED_STEPS))
     return to_bytes(np.concatenate(parts))
 
 
@@ -112,11 +112,11 @@ def _is_in(ends_s: np.ndarray, start_s: float, stop_s: float) -> np.ndarray:
     return np.asarray(is_in)
 
 
-def _spread(rows: FloatArray) -> FloatArray:
-    """At most _MAX_STEPS of the rows, evenly spread."""
-    if len(rows) <= _MAX_STEPS:
+def _spread(rows: FloatArray, n_most: int) -> FloatArray:
+    """At most so many of the rows, evenly spread."""
+    if len(rows) <= n_most:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, _MAX_STEPS).round().astype(int)]
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, n_most).round().astype(int)])
 
 
 def backgrounds(heard: Sequence[Heard], embedding_dim: int) -> FloatArray:

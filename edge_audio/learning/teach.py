@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,10 +22,13 @@ from edge_audio.support.arrays import FloatArray
 
 Doubles = NDArray[np.float64]
 
-N_CROSS = 3  # parts of the stored negatives that a threshold is chosen on by turns
 MAX_LEFT_OUT = 10
-_MAX_BACKGROUND = 1_500  # rows of the user's own audio that are kept
+_MAX_BACKGROUND = 400  # rows of the user's own audio that are kept
 _MAX_WEIGHT, _MAX_BIAS = 0.4, 4.0  # what the engine's numbers hold for every published model
+_GAIN = 1.5  # of logits that vary by 1 for other sounds
+_MARGIN: Mapping[Sensitivity, float] = {"quiet": 0.5, "normal": 0.3, "eager": 0.1}
+"""How far thresholds move from what keeps the rate towards the takes."""
+_QUIET_TAKE = 0.2  # the share of takes whose peaks are lower
 _LEAST_ON, _MOST_ON = 0.02, 0.98
 _NAMED_SHARE = 0.25  # of the weight of all negatives, what a user named as others
 
@@ -66,16 +69,18 @@ class Lesson:
             len(stream) * network.spec.step_s / 3600.0,
         )
 
-    def negatives(self, is_used: NDArray[np.bool_]) -> FloatArray:
-        """What is stored, of the recordings that are used, and the user's own. What a user named
-        is repeated until it weighs _NAMED_SHARE of all."""
-        stored = self.bank.rows[is_used[self.bank.owners]]
-        common = np.concatenate([stored, self.background])
-        n_times = 1
-        if len(self.others):
-            wanted = len(common) * _NAMED_SHARE / (1.0 - _NAMED_SHARE)
-            n_times = max(1, round(wanted / len(self.others)))
-        return np.concatenate([common, *[self.others] * n_times])
+    def negatives(self) -> tuple[FloatArray, Doubles]:
+        """What is stored, what a user named and the user's own audio: rows f32[n, D], and weights
+        f64[n] of them, of which what was named has _NAMED_SHARE."""
+        common = np.concatenate([self.bank.rows, self.background])
+        share = _NAMED_SHARE if len(self.others) else 0.0
+        weights = np.concatenate(
+            [
+                np.full(len(common), (1.0 - share) / len(common)),
+                np.full(len(self.others), share / max(len(self.others), 1)),
+            ]
+        )
+        return np.concatenate([common, self.others]), weights
 
 
 class Fitted(NamedTuple):
@@ -86,20 +91,18 @@ class Fitted(NamedTuple):
 
 
 def fit_row(takes: Sequence[FloatArray], lesson: Lesson) -> Fitted:
-    """takes: f32[n_steps, D] each, changed ones among them. Thresholds are chosen on stored
-    recordings that the row was not fitted to."""
-    bank = lesson.bank
-    part = np.arange(bank.n_recordings) % N_CROSS
-    logits = np.empty(len(bank.rows))
-    for index in range(N_CROSS):
-        row = fit(takes, lesson.negatives(part != index), lesson.whitening)
-        is_out = part[bank.owners] == index
-        logits[is_out] = row(bank.rows[is_out])
-    row = fit(takes, lesson.negatives(part >= 0), lesson.whitening)
-    peaks = peaks_of(logits, bank.owners)
-    found = dict(logits_at(peaks, lesson.hours, held(row(lesson.stream))))
+    """takes: f32[n_steps, D] each, changed ones among them."""
+    negatives, weights = lesson.negatives()
+    row = fit(takes, negatives, lesson.whitening, weights)
+    peaks = peaks_of(row(lesson.bank.rows), lesson.bank.owners)
+    found = logits_at(peaks, lesson.hours, held(row(lesson.stream)))
     floor = _floor(row, takes, lesson)
-    return Fitted(row, {x: max(logit, floor) for x, logit in found.items()})
+    quiet_take = float(np.quantile([peak(row, take) for take in takes], _QUIET_TAKE))
+    logits: dict[Sensitivity, float] = {}
+    for sensitivity, logit in found.items():
+        spare = max(0.0, quiet_take - logit)  # none of what is known lies there
+        logits[sensitivity] = max(logit + _MARGIN[sensitivity] * spare, floor)
+    return Fitted(row, logits)
 
 
 def _floor(row: Linear, takes: Sequence[FloatArray], lesson: Lesson) -> float:
@@ -113,7 +116,7 @@ def _floor(row: Linear, takes: Sequence[FloatArray], lesson: Lesson) -> float:
 def held(logits: Doubles) -> Doubles:
     """What stays for two steps, as an event must: the lower of each logit and the one before."""
     before = np.concatenate([logits[:1], logits[:-1]])
-    return np.minimum(logits, before)
+    return np.asarray(np.minimum(logits, before), np.float64)
 
 
 def peak(row: Linear, steps: FloatArray) -> float:
@@ -178,7 +181,8 @@ def kept_background(rows: FloatArray) -> FloatArray:
     """At most _MAX_BACKGROUND, evenly spread."""
     if len(rows) <= _MAX_BACKGROUND:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, _MAX_BACKGROUND).round().astype(int)]
+    kept = np.linspace(0, len(rows) - 1, _MAX_BACKGROUND).round().astype(int)
+    return np.asarray(rows[kept])
 
 
 def _quantized(fitted: Fitted) -> tuple[NDArray[np.int8], float, float, float]:
@@ -186,7 +190,7 @@ def _quantized(fitted: Fitted) -> tuple[NDArray[np.int8], float, float, float]:
     the engine's numbers. The score at the threshold of `normal` is 0.5."""
     weight, bias = fitted.row.weight, fitted.row.bias - fitted.logits["normal"]
     largest = max(float(np.abs(weight).max()), 1e-9)
-    heat = min(1.0, _MAX_WEIGHT / largest, _MAX_BIAS / max(abs(bias), 1e-9))
+    heat = min(_GAIN, _MAX_WEIGHT / largest, _MAX_BIAS / max(abs(bias), 1e-9))
     integers = np.round(weight / largest * 127.0).astype(np.int8)
     return integers, heat * largest / 127.0, heat * bias, heat
 

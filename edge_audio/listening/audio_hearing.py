@@ -44,6 +44,7 @@ class AudioHearing:
         self._is_paced = realtime and not source.live
         live = source.live or realtime
         self.stream = Stream(name, manifest.labels, source.sample_rate_hz, live)
+        self.stream.parents = bundle.parents
         self._open_tagger, self._duration_s = open_tagger, duration_s
         self._clock = SourceClock(source.sample_rate_hz)
         self._stopped = threading.Event()

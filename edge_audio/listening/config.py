@@ -190,6 +190,7 @@ class EventsConfig(Spec, frozen=True):
 class Config(Spec, frozen=True):
     """A listening run.
 
+    sounds: a file of sounds that were taught, "" if none.
     source: what to hear, at once. reconnect: open live sources again whenever they break.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
     json: a file that events are appended to as well. mqtt, webhook, clips, metrics: other
@@ -197,6 +198,7 @@ class Config(Spec, frozen=True):
     """
 
     model: str = "tiny-int8"
+    sounds: str = ""
     backend: str = "auto"
     source: tuple[SourceConfig, ...] = (SourceConfig(),)
     reconnect: bool = True
@@ -225,6 +227,7 @@ class Config(Spec, frozen=True):
         """A shipped model has a name, without ~ and $; a bundle's folder may have them."""
         try:
             force_setattr(self, "model", expanded(self.model))
+            force_setattr(self, "sounds", expanded(self.sounds) if self.sounds else "")
         except ValueError as error:
             raise ValueError(f"model {error}") from None
 

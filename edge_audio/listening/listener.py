@@ -18,7 +18,7 @@ class Listener:
 
     def __init__(self, hearing: Hearing, sink: FanOut, policy: PolicySpec = REPORT_ALL) -> None:
         self.hearing, self.stream, self.sink = hearing, hearing.stream, sink
-        self._policy = EventPolicy(policy)
+        self._policy = EventPolicy(policy, hearing.stream.parents)
         self.has_ended = self._is_paused = False
 
     def hear(self, piece: Any) -> None:

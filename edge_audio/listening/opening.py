@@ -11,7 +11,7 @@ import msgspec
 
 from edge_audio.backends import Backend, open_backend
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.bundle.store import Bundle, load_bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import find_label
 from edge_audio.listening.audio_hearing import AudioHearing
@@ -20,6 +20,7 @@ from edge_audio.listening.device_hearing import DeviceHearing
 from edge_audio.listening.hearing import Hearing, Wanted
 from edge_audio.serial.device import PATIENCE_S, SerialDevice
 from edge_audio.sinks.clips.recorder import ClipsConfig
+from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.opening import make_source, microphone_or_demo, reconnecting
 from edge_audio.tagging.tagger import Tagger
 
@@ -56,7 +57,9 @@ class Opening:
         told what everybody should know at once. Raises BundleError or UsageError."""
         self._config, self._terms, self._notice, self._say = config, terms, notice, say
         has_audio = not all(source.is_device for source in config.source)
-        self.bundle: Bundle | None = load_bundle(config.model) if has_audio else None
+        self.bundle: Bundle | None = None
+        if has_audio:
+            self.bundle = load_with_sounds(config.model, config.sounds)
         self.explained = self._known(terms.explained)
 
     def hearings(self) -> list[Hearing]:

@@ -11,7 +11,9 @@ import msgspec
 
 from edge_audio.listening.config import Config
 
-FIXED_FIELDS = ("model", "backend", "source", "reconnect", "format", "top")  # while listening
+FIXED_FIELDS = (  # while listening
+    *("model", "sounds", "backend", "source", "reconnect", "format", "top"),
+)
 
 CALM_S = 5.0  # without a problem, after which all is well again
 

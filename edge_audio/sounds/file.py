@@ -31,7 +31,7 @@ _MAX_REASON_CHARS = 200
 _CURE = "restore a copy, or learn the sounds again"
 
 
-class Take(Spec, frozen=True):
+class Take(Spec, frozen=True, kw_only=True):
     """One time that the sound was heard, or that another was (`--not`).
 
     source: the recording's name. start_s, end_s: within it. steps: embeddings of the steps that
@@ -61,7 +61,7 @@ class Evidence(Spec, frozen=True):
     negative_h: float = 0.0
 
 
-class Sound(Spec, frozen=True):
+class Sound(Spec, frozen=True, kw_only=True):
     """A label that was taught: a row on the embedding, see `HeadRows`, and what it came of.
 
     parent: the label of the model that it is a kind of, "" if none. weight: int8[embedding_dim].
@@ -87,7 +87,7 @@ class Sound(Spec, frozen=True):
             raise ValueError(f"thresholds must be at {', '.join(SENSITIVITIES)}")
 
 
-class Sounds(Spec, frozen=True):
+class Sounds(Spec, frozen=True, kw_only=True):
     """All that one file holds. fingerprint: f32[embedding_dim]."""
 
     version: int = VERSION
@@ -149,6 +149,18 @@ class Sounds(Spec, frozen=True):
         kept = [new if same else old for old, same in zip(self.sounds, is_same, strict=True)]
         return msgspec.structs.replace(self, sounds=tuple(kept if any(is_same) else [*kept, new]))
 
+    def renamed(self, name: str, new_name: str) -> Sounds:
+        """Raises UsageError if it is not there, or the new name is taken or cannot be shown."""
+        old, new_name = self.find(name), new_name.strip()
+        if self.has(new_name) and new_name.casefold() != old.name.casefold():
+            raise UsageError(f"there is a sound {new_name!r} already: choose another name")
+        try:
+            new = msgspec.structs.replace(old, name=new_name)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        kept = [new if sound is old else sound for sound in self.sounds]
+        return msgspec.structs.replace(self, sounds=tuple(kept))
+
     def without(self, name: str) -> Sounds:
         """Raises UsageError if it is not there."""
         gone = self.find(name)
@@ -156,7 +168,7 @@ class Sounds(Spec, frozen=True):
         return msgspec.structs.replace(self, sounds=kept)
 
 
-class _File(Spec, frozen=True):
+class _File(Spec, frozen=True, kw_only=True):
     """sha256: of `sounds` as msgspec encodes them."""
 
     edge_audio_sounds: int

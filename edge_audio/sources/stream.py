@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -80,6 +80,7 @@ class Stream:
     has_audio: sinks hear its blocks and know its level. Of a device that tags by itself only what
         it found comes here, and of its scores those that it was asked for; the others are 0.
     stats: counters that the listening thread keeps up to date; read them at any time.
+    parents: labels that were taught -> the label that each is a kind of.
     sounding: labels of events that have started and not yet ended; of the listening thread.
     """
 
@@ -90,6 +91,7 @@ class Stream:
     has_audio: bool = True
     stats: Stats = field(default_factory=Stats)
     sounding: set[str] = field(default_factory=set)
+    parents: Mapping[str, str] = field(default_factory=dict)
 
     def wall_time(self, time_s: float) -> datetime | None:
         """Time of day, with its zone, of an audio time that was just heard; None for recordings."""

@@ -26,6 +26,7 @@ class TaggerSettings(TypedDict, total=False):
     threshold: float | Mapping[str, float] | None
     sensitivity: Sensitivity | None
     embedding: bool
+    sounds: str | Path | None
 
 
 def choose_events(

@@ -14,13 +14,14 @@ from edge_audio.backends import Backend, open_backend
 from edge_audio.backends.base import require_embedding
 from edge_audio.backends.stream import open_stream, open_watch_of
 from edge_audio.bundle.spec import EventSpec, Sensitivity
-from edge_audio.bundle.store import Bundle, load_bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.features.frontend import BLOCK_FRAMES
 from edge_audio.features.gate import LevelGate, Stretch
 from edge_audio.sinks.base import TopLabels
+from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.tagging.samples import SampleInput
 from edge_audio.tagging.settings import choose_events
 from edge_audio.tagging.turns import Turns
@@ -108,7 +109,7 @@ class Tagger:
         step_s, open_watch = manifest.model.step_s, open_watch_of(backend)
         self._detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
         self._gate = LevelGate(manifest.model, gate_dbfs)
-        self._policy = EventPolicy(policy) if policy is not None else None
+        self._policy = EventPolicy(policy, bundle.parents) if policy is not None else None
         self._open_another = partial(
             type(self), bundle, backend, event_spec, gate_dbfs, explained, None, policy
         )
@@ -132,17 +133,19 @@ class Tagger:
         threshold: float | Mapping[str, float] | None = None,
         rate_hz: int | None = None,
         embedding: bool = False,
+        sounds: str | Path | None = None,
     ) -> Tagger:
         """Loads a model and makes a tagger of it.
 
         model: a name of `shipped_bundles`, or the folder of a bundle.
         backend: as `open_backend` takes it.
         only, exclude, threshold, sensitivity: as `select_events` takes them; not beside `events`.
+        sounds: a file of sounds that `learn` taught, which are labels like all others.
         events, gate_dbfs, policy, rate_hz, embedding: as for the constructor.
 
         Raises BundleError, BackendError or UsageError, each saying what to do.
         """
-        bundle = load_bundle(model)
+        bundle = load_with_sounds(model, sounds)
         chosen = choose_events(bundle, events, only, exclude, threshold, sensitivity)
         opened = open_backend(bundle, backend)
         open_one = partial(cls, bundle, opened, chosen, gate_dbfs, policy=policy)

@@ -15,11 +15,11 @@ FLOORS = {
         errors
         support
         bundle labels
-        features events sources service
+        features events sources service sounds
         engine serial sinks
         backends report
         tagging
-        listening archive tuning bench
+        listening archive tuning bench learning
         cli
     """,
     "distill": """

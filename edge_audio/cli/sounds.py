@@ -1,0 +1,170 @@
+"""`edge-audio sounds`: what was taught, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.table import Table
+
+from edge_audio.cli.console import plain_console, remark, tell
+from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.quiet import quiet_libraries
+from edge_audio.errors import UsageError
+from edge_audio.sounds.file import Sound, Sounds, read_sounds, write_sounds
+from edge_audio.support.text import clock, printable
+
+DEFAULT_FILE = "house.sounds"
+file_option = click.option(
+    "--sounds",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_FILE,
+    show_default=True,
+    metavar="FILE",
+    help="The file of sounds.",
+)
+
+
+@click.group()
+def sounds() -> None:
+    """List the sounds that `learn` taught, rename or remove them, try them on a recording.
+
+    \b
+    edge-audio sounds list
+    edge-audio sounds rename "Washing machine" Washer
+    edge-audio sounds remove Washer
+    edge-audio sounds export Bella --out bella.sounds
+    edge-audio sounds import bella.sounds
+    edge-audio sounds test evening.wav
+    """
+
+
+@sounds.command("list")
+@file_option
+def list_sounds(path: Path) -> None:
+    """List all sounds of the file."""
+    found = read_sounds(path)
+    if not found.sounds:
+        tell(f"{path} has no sounds yet: `edge-audio learn` teaches some")
+        return
+    table = Table("sound", "a kind of", "takes", "found", "own audio, h", box=None, pad_edge=False)
+    for sound in found.sounds:
+        table.add_row(*row(sound))
+    plain_console().print(table)
+
+
+def row(sound: Sound) -> tuple[str, ...]:
+    """Cells of the table. found: takes that are found where they did not teach."""
+    evidence = sound.evidence
+    tried = f"{evidence.n_found} of {evidence.n_tried}" if evidence.n_tried else "unknown"
+    hours = f"{evidence.negative_h:.1f}"
+    return printable(sound.name), sound.parent, str(len(sound.takes)), tried, hours
+
+
+@sounds.command()
+@click.argument("name")
+@click.argument("new_name", metavar="NEW_NAME")
+@file_option
+def rename(name: str, new_name: str, path: Path) -> None:
+    """Call a sound NEW_NAME from now on."""
+    write_sounds(path, read_sounds(path).renamed(name, new_name))
+    tell(f"{path}: {name} is {new_name} now")
+
+
+@sounds.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@file_option
+def remove(names: tuple[str, ...], path: Path) -> None:
+    """Forget sounds; all others stay as they are."""
+    found = read_sounds(path)
+    for name in names:
+        found = found.without(name)
+    write_sounds(path, found)
+    tell(f"{path}: {len(found.sounds)} sounds are left")
+
+
+@sounds.command("export")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@file_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="The file to write.",
+)
+def export_sounds(names: tuple[str, ...], path: Path, out: Path) -> None:
+    """Write sounds to a file of their own."""
+    found = read_sounds(path)
+    chosen = tuple({sound.name: sound for sound in map(found.find, names)}.values())
+    write_sounds(out, msgspec.structs.replace(found, sounds=chosen))
+    tell(f"{out}: {len(chosen)} sounds")
+
+
+@sounds.command("import")
+@click.argument("other", metavar="OTHER", type=click.Path(path_type=Path, dir_okay=False))
+@file_option
+def import_sounds(other: Path, path: Path) -> None:
+    """Add all sounds of the file OTHER."""
+    new = read_sounds(other)
+    merged = merge(read_sounds(path), new, path, other) if path.exists() else new
+    write_sounds(path, merged)
+    tell(f"{path}: {len(merged.sounds)} sounds")
+
+
+def merge(found: Sounds, new: Sounds, path: Path, other: Path) -> Sounds:
+    """Raises UsageError for sounds of another network, and for names that are taken."""
+    from edge_audio.backends.fingerprint import is_same_network
+
+    if not is_same_network(new.network, found.network):
+        raise UsageError(f"{other} was learned with another model than {path}: learn it again")
+    for sound in new.sounds:
+        if found.has(sound.name):
+            raise UsageError(f"{path} has a sound {sound.name!r} already: rename one of them")
+        found = found.with_sound(sound)
+    return found
+
+
+@sounds.command()
+@click.argument(
+    "recordings", metavar="RECORDING...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@file_option
+@model_option
+@backend_option
+@quiet_libraries()
+def test(recordings: tuple[Path, ...], path: Path, model: str, backend: str) -> None:
+    """Try all sounds of the file on recordings: what is found when, and the highest score of each.
+
+    Nothing is changed. The threshold is 0.5 for every sound.
+    """
+    from edge_audio.sinks.segments import SegmentSink
+    from edge_audio.sources.audio_file import AudioFile
+    from edge_audio.tagging.tagger import Tagger
+
+    names = [sound.name for sound in read_sounds(path).sounds]
+    if not names:
+        raise UsageError(f"{path} has no sounds yet: `edge-audio learn` teaches some")
+    tagger = Tagger.open(model, backend, sounds=path, only=names)
+    columns = {name: tagger.labels.index(name) for name in names}
+    for recording in recordings:
+        tagger.reset()
+        sink, highest = SegmentSink(), dict.fromkeys(names, 0.0)
+        with AudioFile(recording, tagger.sample_rate_hz) as source:
+            for block in source.blocks():
+                for step in tagger.steps(block.samples):
+                    for name, column in columns.items():
+                        highest[name] = max(highest[name], step.scores.item(column))
+                    for event in step.events:
+                        sink.on_event(event)
+        for event in tagger.flush():
+            sink.on_event(event)
+        tell(f"{recording}:")
+        for name in names:
+            spans = [one for one in sink.segments if one.label == name]
+            times = ", ".join(f"{clock(one.start_s)}-{clock(one.end_s)}" for one in spans[:10])
+            tell(f"  {name}  highest {highest[name]:.2f}  {times or 'not found'}")
+        if not any(sink.segments):
+            remark("nothing was found: --sensitivity eager of `listen` finds more")
