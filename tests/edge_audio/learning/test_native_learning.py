@@ -138,7 +138,7 @@ def test_hours_of_ones_own_tighten_the_threshold(bundle: Bundle, tmp_path: Path)
 def highest(bundle: Bundle, learned: Learned, samples: np.ndarray) -> float:
     taught = bundle.with_rows(learned.sounds.rows())
     tagger = Tagger(taught, backend_of(taught))
-    return max(step.scores[-1].item() for step in tagger.steps(samples))
+    return max(float(step.scores[-1]) for step in tagger.steps(samples))
 
 
 def test_advice_has_numbers(bundle: Bundle, tmp_path: Path) -> None:
