@@ -82,13 +82,13 @@ def test_a_file_of_settings_says_which_events_are_reported(tmp_path: Path) -> No
     assert load_config(path).events.policy() == spec
     flags = ("--source", "demo", "--no-realtime", "--duration", 40, "--format", "jsonl")
     everything = run("listen", *flags, "--related", "all").stdout
-    all_events = [msgspec.convert(row, Event) for row in records(everything)]
-    policy = EventPolicy(spec)
-    expected = [e for event in all_events for e in policy.push([event], event.time_s)]
-    expected += policy.flush([], 40.0)
+    tagger, policy, expected = Tagger.open("tiny-int8"), EventPolicy(spec), list[Event]()
+    for step in tagger.steps(DemoScene(RATE_HZ).first(40.0)):
+        expected += policy.push(step.events, step.time_s)
+    expected += policy.flush(tagger.flush(), tagger.time_s)
     found = records(run("listen", "--config", path, *flags).stdout)
     assert as_rows(found) == as_rows([msgspec.to_builtins(event) for event in expected])
-    assert 0 < len(found) < len(all_events)
+    assert 0 < len(found) < len(records(everything))
 
 
 def as_rows(rows: list[dict[str, Any]]) -> list[Row]:
