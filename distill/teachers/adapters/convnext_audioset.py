@@ -60,7 +60,7 @@ class ConvNeXt(Network):
         self.mel = images.LibrosaMel(
             self.sample_rate_hz, FFT_SIZE, HOP_SAMPLES, N_BANDS, 50.0, 14_000.0
         )
-        self.bn0 = nn.BatchNorm2d(N_BANDS)
+        self.bn0 = nn.BatchNorm1d(N_BANDS)
         conv = nn.Conv2d(1, dims[0], 4, _STEM_STRIDE, (_STEM_PADDING, 0))
         between = (
             nn.Sequential(ChannelNorm(c_in, _EPS), nn.Conv2d(c_in, c_out, 2, 2))

@@ -51,7 +51,7 @@ class HTSAT(Network):
         self.mel = images.LibrosaMel(
             self.sample_rate_hz, FFT_SIZE, HOP_SAMPLES, n_mels, 50.0, 14_000.0
         )
-        self.bn0 = nn.BatchNorm2d(n_mels)
+        self.bn0 = nn.BatchNorm1d(n_mels)
         self.n_pieces, self.patch = spec_size // n_mels, patch
         self.n_columns = spec_size * self.n_pieces
         self.n_frames = self.n_columns * 1000 // 1024  # of 10 s, of which training clips were

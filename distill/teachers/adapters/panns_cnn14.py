@@ -46,7 +46,7 @@ class Cnn14(Network):
         self.hop_s = hop / self.sample_rate_hz
         self.min_samples = hop << (len(channels) - 1)
         self.mel = images.LibrosaMel(self.sample_rate_hz, fft_size, hop, N_BANDS, 50.0, max_hz)
-        self.bn0 = nn.BatchNorm2d(N_BANDS)
+        self.bn0 = nn.BatchNorm1d(N_BANDS)
         self.blocks = nn.ModuleList(
             ConvBlock(c_in, c_out, 1 if index == len(channels) - 1 else 2)
             for index, (c_in, c_out) in enumerate(zip([1, *channels[:-1]], channels, strict=True))

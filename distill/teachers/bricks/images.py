@@ -34,9 +34,10 @@ class LibrosaMel(nn.Module):
         return decibels(self.bank(waveform)).transpose(1, 2)[:, None]
 
 
-def normed_bands(norm: nn.Module, image: Tensor) -> Tensor:
-    """[B, 1, T, F] through a BatchNorm2d whose channels are the bands."""
-    out: Tensor = norm(image.transpose(1, 3)).transpose(1, 3)
+def normed_bands(norm: nn.BatchNorm1d, image: Tensor) -> Tensor:
+    """[B, 1, T, F] through a norm whose channels are the bands. Authors have a BatchNorm2d of
+    [B, F, T, 1], the same but for torch's gradient (2.13, CPU), which lands on other frames."""
+    out: Tensor = norm(image[:, 0].transpose(1, 2)).transpose(1, 2)[:, None]
     return out
 
 

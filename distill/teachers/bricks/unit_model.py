@@ -39,8 +39,13 @@ class UnitModel(Network):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + n_tokens, dim))
         self.blocks, self.encoder_norm = blocks, nn.LayerNorm(dim, 1e-6)
 
-    def features(self, waveform: Tensor) -> Tensor:
+    def levels(self, waveform: Tensor) -> Tensor:
+        """[B, T, 80]: the log-mel before the clip's statistics."""
         levels: Tensor = (self.bank(waveform) + FLOAT32_EPSILON).log().transpose(1, 2)
+        return levels
+
+    def features(self, waveform: Tensor) -> Tensor:
+        levels = self.levels(waveform)
         mean, std = levels.mean((1, 2), keepdim=True), levels.std((1, 2), keepdim=True)
         return ((levels - mean) / (std + 1e-8))[:, None]
 

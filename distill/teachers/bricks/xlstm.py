@@ -51,7 +51,8 @@ def mlstm_cell(query: Tensor, key: Tensor, value: Tensor, gain: Tensor, forget: 
     largest = exponent.amax(3, keepdim=True)
     scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5 * (exponent - largest).exp()
     weight = torch.maximum(scores.sum(3, keepdim=True).abs(), torch.exp(-largest))
-    return scores @ value / (weight + _EPS)
+    out: Tensor = scores @ value / (weight + _EPS)
+    return out
 
 
 class Cell(nn.Module):
