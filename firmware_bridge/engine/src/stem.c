@@ -11,6 +11,13 @@
 #include "../host/packed.h"
 #endif
 
+/* A frame of its own, where memory is short: the deepest calls do not carry it. */
+#if defined(EA_PACKED) || !defined(__GNUC__)
+#define EA_APART
+#else
+#define EA_APART __attribute__((noinline))
+#endif
+
 enum { TAPS = 9, GROUP = 4 };
 
 /* Stands for bands below the first and above the last. */
@@ -204,6 +211,17 @@ static void mix_band(const ea_conv *conv, const int16_t *filtered, const int16_t
     }
 }
 
+/* Where the inputs of the filters around a band are. */
+static EA_APART void find_taps(const ea_conv *conv, const int16_t *const *rows, uint32_t band,
+                               const int16_t **tap) {
+    uint32_t at = band * conv->n_in, k;
+    for (k = 0; k < 3; k++, tap += 3) {
+        tap[0] = band > 0 ? rows[k] + at - conv->n_in : zeros;
+        tap[1] = rows[k] + at;
+        tap[2] = band + 1 < conv->n_bands ? rows[k] + at + conv->n_in : zeros;
+    }
+}
+
 /* Three rows of bands -> one. filtered: [row], working memory. */
 static void convolve(const ea_conv *conv, const int16_t *const *rows, int16_t *out,
                      int16_t *filtered) {
@@ -211,12 +229,7 @@ static void convolve(const ea_conv *conv, const int16_t *const *rows, int16_t *o
     const int16_t *tap[TAPS];
     for (k = conv->n_filters; k < conv->row; k++) filtered[k] = 0;
     for (b = 0; b < n_bands; b++) {
-        uint32_t band = conv->stride * b, at = band * conv->n_in;
-        for (k = 0; k < 3; k++) {
-            tap[3 * k] = band > 0 ? rows[k] + at - conv->n_in : zeros;
-            tap[3 * k + 1] = rows[k] + at;
-            tap[3 * k + 2] = band + 1 < conv->n_bands ? rows[k] + at + conv->n_in : zeros;
-        }
+        find_taps(conv, rows, conv->stride * b, tap);
         if (conv->mix) {
             filter_band(conv, tap, filtered);
             mix_band(conv, filtered, rows[2] + b * conv->n_in, out + b * conv->n_out);
