@@ -74,6 +74,11 @@ def targets() -> None:
     "all of the model's.",
 )
 @click.option(
+    "--sounds",
+    metavar="FILE",
+    help="Sounds that `edge-audio learn` taught this model, as labels beside its own.",
+)
+@click.option(
     "--sensitivity",
     type=click.Choice(SENSITIVITIES),
     help="Which of the model's thresholds it starts with: quiet, normal (the default) or eager.",
@@ -98,6 +103,7 @@ def build(
     model: str,
     target_name: str,
     labels_path: Path | None,
+    sounds: str | None,
     sensitivity: Sensitivity | None,
     thresholds: tuple[str, ...],
     state: StateType | None,
@@ -119,10 +125,10 @@ def build(
     edge-audio firmware build micro-int8 --target arduino --sensitivity quiet \\
         --threshold Dog=0.6 --out library
     """
-    from edge_audio.bundle.store import load_bundle
+    from edge_audio.sounds.opening import load_with_sounds
     from firmware_bridge.folder.build import build_firmware, chosen_labels
 
-    bundle = load_bundle(model)
+    bundle = load_with_sounds(model, sounds)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
     bundle = with_thresholds(bundle, sensitivity, thresholds, labels)
     made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)

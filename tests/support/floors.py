@@ -33,6 +33,7 @@ FLOORS = {
         scoring publish attribution
         calibration
         evaluation
+        negatives
         cli
     """,
     "quantize": """

@@ -1,0 +1,83 @@
+"""The stored negatives of a bundle: what `edge-audio learn` tells a new sound from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distill.data.audio import read_clip
+from distill.data.clip_list import Clip
+from distill.data.licences import SHIPPED_TIERS
+from distill.data.split import Split, true_tier
+from distill.progress import tracked
+from edge_audio.bundle.store import Bundle, save_bundle
+from edge_audio.errors import UsageError
+from edge_audio.learning.bank import BANK_FILE, MAX_BANK_BYTES, Bank, encode_bank
+from edge_audio.learning.network import Network
+from edge_audio.support.arrays import FloatArray
+
+MAX_CLIP_S = 6.0
+_N_RECORDINGS = 1_100
+_MIN_SHRINK = 0.9  # of the number of recordings, until the bank is small enough
+
+
+def add_negatives(
+    bundle: Bundle, split: Split, clips: Sequence[Clip], folder: Path, seed: int = 0
+) -> Bundle:
+    """Writes the bundle anew, with negatives of clips that it was trained on. Raises UsageError
+    where there are none of tiers that may be shipped."""
+    content = bank_of(Network(bundle), split, clips, folder, seed)
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    return save_bundle(bundle.path, bundle.manifest, {**files, BANK_FILE: content})
+
+
+def bank_of(
+    network: Network, split: Split, clips: Sequence[Clip], folder: Path, seed: int = 0
+) -> bytes:
+    """The content of BANK_FILE, below MAX_BANK_BYTES: recordings of training, each once."""
+    chosen = _chosen(split, clips, np.random.default_rng(seed))
+    rate_hz = network.sample_rate_hz
+    heard: list[FloatArray] = []
+    for clip in tracked(chosen, "hearing negatives"):
+        samples = read_clip(folder / clip.path, rate_hz)[: round(MAX_CLIP_S * rate_hz)]
+        heard.append(network.hear(samples)[1])
+    rows = [_telling(one) for one in heard]
+    n = len(rows)
+    while len(content := _encoded(rows[:n], network)) > MAX_BANK_BYTES:
+        n = int(n * _MIN_SHRINK)
+    return content
+
+
+def _chosen(split: Split, clips: Sequence[Clip], rng: np.random.Generator) -> list[Clip]:
+    """One clip of each group, of tiers A and B alone."""
+    trained = [clip for clip in split.divide(clips)[0] if true_tier(clip) in SHIPPED_TIERS]
+    by_group: dict[str, list[Clip]] = {}
+    for clip in trained:
+        by_group.setdefault(clip.group, []).append(clip)
+    if not by_group:
+        raise UsageError("no clip of training may be shipped: there is nothing to store")
+    groups = sorted(by_group)
+    order = rng.permutation(len(groups))[:_N_RECORDINGS]
+    picked = [by_group[groups[index]] for index in order]
+    chosen = [of_group[int(rng.integers(len(of_group)))] for of_group in picked]
+    if len(chosen) < _N_RECORDINGS:  # few groups, such as libraries of one maker: more of each
+        rest = sorted({clip.path for clip in trained} - {clip.path for clip in chosen})
+        by_path = {clip.path: clip for clip in trained}
+        more = rng.permutation(len(rest))[: _N_RECORDINGS - len(chosen)]
+        chosen += [by_path[rest[index]] for index in more]
+    return chosen
+
+
+def _telling(rows: FloatArray) -> FloatArray:
+    """Two steps of a clip: the one that is furthest from silence, and the one that is furthest from
+    that."""
+    first = int(np.linalg.norm(rows - rows[0], axis=1).argmax())
+    second = int(np.linalg.norm(rows - rows[first], axis=1).argmax())
+    return rows[sorted({first, second})]
+
+
+def _encoded(rows: Sequence[FloatArray], network: Network) -> bytes:
+    owners = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
+    return encode_bank(Bank(np.concatenate(rows), owners), network.fingerprint)
