@@ -60,6 +60,7 @@ def distill(
     begins; quantization-aware training hooks its fake quantizers in here. open_watch: makes what
     looks at the student every training.watch_every_steps, if the recipe wants it.
     """
+    refuse_own_labels(recipe)
     accelerator = open_accelerator(recipe.training)
     clip_list, labels = named_clip_list(), audioset_labels()
     clips = read_clip_list(clip_list)
@@ -91,6 +92,17 @@ def distill(
     if open_watch and recipe.training.watch_every_steps and accelerator.is_main_process:
         trainer.watch = open_watch(recipe)
     return trainer.run()
+
+
+def refuse_own_labels(recipe: Recipe) -> None:
+    """Raises UsageError for a recipe with labels: teachers name AudioSet's, and so does the head
+    that is trained. A checkpoint's recipe has some, where classes of its own were put on later."""
+    if recipe.labels:
+        raise UsageError(
+            f"labels: a recipe trains all of AudioSet's labels, and not {recipe.labels[0]!r} alone: "
+            "leave `labels` out; `edge-audio export --labels` keeps some of them, and `edge-audio "
+            "learn` teaches others"
+        )
 
 
 def _inputs(

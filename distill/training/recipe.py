@@ -119,7 +119,8 @@ class Recipe(Spec, frozen=True):
     stream: mix from a few clips at a time, for data that is too large to decode as a whole; each
         shard of the cache is then drawn from its own pool.
     draw: how often each clip is drawn, unless they come in a stream.
-    labels: names of the head's outputs; () stands for the 527 AudioSet classes.
+    labels: names of the head's outputs, in recipes that checkpoints hold; () stands for the 527
+        AudioSet classes, which all training runs have.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
     blend: share of that student's weights in what `distill.publish` makes of this one.
     """

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edge_audio.events.suggestion import SUGGESTED_ON
+from edge_audio.labels.ontology import ancestor_labels
 from edge_audio.learning.network import Network
 from edge_audio.learning.recordings import MAX_RECORDING_S, Heard
 from edge_audio.learning.takes import MAX_TAKE_S
@@ -89,10 +90,14 @@ def _of_labels(scores: np.ndarray, sound: Sound, network: Network) -> Iterator[s
     speech = network.labels.index(_SPEECH) if _SPEECH in network.labels else -1
     if speech >= 0 and counts[speech] and sound.parent != _SPEECH:
         yield f"speech is heard in {counts[speech]} of {n_takes} takes: record them without"
-    counts[speech] = 0
+    if speech >= 0:
+        counts[speech] = 0
+    for known in ancestor_labels(sound.parent) | {sound.parent}:
+        if known in network.labels:
+            counts[network.labels.index(known)] = 0
     best = int(np.argmax(counts * 10.0 + scores.mean(0)))
     label = network.labels[best]
-    if counts[best] > _MOST * n_takes and label != sound.parent:
+    if counts[best] > _MOST * n_takes:
         yield (
             f"the model calls {counts[best]} of {n_takes} takes {label} "
             f"({scores[:, best].mean():.2f}): with --parent '{label}' one sound is one event"

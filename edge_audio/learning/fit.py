@@ -30,7 +30,7 @@ class Linear(NamedTuple):
     bias: float
 
     def __call__(self, rows: FloatArray) -> Doubles:
-        return np.asarray(rows @ self.weight + self.bias, np.float64)
+        return np.asarray(rows @ self.weight.astype(np.float32) + self.bias, np.float64)
 
 
 class Whitening(NamedTuple):

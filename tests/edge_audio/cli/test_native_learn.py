@@ -1,0 +1,107 @@
+"""`edge-audio learn` and `sounds`, as users call them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import soundfile
+
+from edge_audio.bundle.store import Bundle
+from edge_audio.cli.learn_live import go_through, record_takes
+from edge_audio.errors import UsageError
+from edge_audio.sounds.file import read_sounds
+from tests.support.command_line import error_line, reports, run
+from tests.support.taught import RATE_HZ, beeps, bundle_with_negatives, write_beeps
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundle_with_negatives(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def house(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of sounds that has learned the oven."""
+    folder = tmp_path_factory.mktemp("house")
+    path = folder / "house.sounds"
+    done = run("learn", "Oven", *write_beeps(folder), "--sounds", path, *model(bundle))
+    assert "3 of 3 takes are found by what the others taught" in done.stderr
+    assert done.stdout.startswith(f"{path}: Oven, 3 takes\n")
+    return path
+
+
+def model(bundle: Bundle) -> list[object]:
+    return ["--model", bundle.path, "--backend", "native"]
+
+
+def test_listen_and_tag_report_what_was_learned(
+    bundle: Bundle, house: Path, tmp_path: Path
+) -> None:
+    heard = tmp_path / "evening.wav"
+    soundfile.write(heard, np.concatenate([np.zeros(RATE_HZ), beeps(7)]), RATE_HZ)
+    done = run(
+        *("listen", "--source", heard, "--sounds", house, "--only", "oven", "--format", "jsonl"),
+        *model(bundle),
+    )
+    events = [x for x in reports(done.stdout) if x.get("type", x.get("kind")) in ("start", "end")]
+    assert events
+    assert {x["label"] for x in events} == {"Oven"}
+    assert "Oven" in run("tag", heard, "--sounds", house, *model(bundle)).stdout
+    tried = run("sounds", "test", heard, "--sounds", house, *model(bundle)).stdout
+    assert "  Oven  highest 0." in tried
+
+
+def test_sounds_are_listed_renamed_exported_imported_and_removed(
+    house: Path, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "copy.sounds", tmp_path / "other.sounds"
+    path.write_bytes(house.read_bytes())
+    assert "Oven" in run("sounds", "list", "--sounds", path).stdout
+    run("sounds", "rename", "oven", "Stove", "--sounds", path)
+    run("sounds", "export", "Stove", "--out", other, "--sounds", path)
+    run("sounds", "import", house, "--sounds", path)
+    assert [x.name for x in read_sounds(path).sounds] == ["Stove", "Oven"]
+    assert [x.name for x in read_sounds(other).sounds] == ["Stove"]
+    again = run("sounds", "import", house, "--sounds", path, ok=False)
+    assert "has a sound 'Oven' already" in error_line(again, 2)
+    run("sounds", "remove", "Stove", "--sounds", path)
+    assert [x.name for x in read_sounds(path).sounds] == ["Oven"]
+
+
+def test_nothing_to_learn_from_is_wrong_usage(bundle: Bundle, tmp_path: Path) -> None:
+    done = run("learn", "Oven", "--sounds", tmp_path / "h.sounds", *model(bundle), ok=False)
+    assert "no recordings of 'Oven'" in error_line(done, 2)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *given: str) -> None:
+    waiting = iter(given)
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: next(waiting))
+
+
+def test_the_microphone_keeps_what_the_user_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter([beeps(0), np.zeros(RATE_HZ, np.float32), beeps(1), beeps(2)])
+    played: list[int] = []
+    answers(monkeypatch, "", "y", "", "", "n", "", "y", "q")
+    kept = record_takes(
+        None, 2.0, RATE_HZ, lambda *_: next(made), lambda samples, _: played.append(len(samples))
+    )
+    assert [one.name for one in kept] == ["take 1", "take 2"]
+    np.testing.assert_array_equal(kept[1].samples, beeps(2))
+    assert len(played) == 3
+    answers(monkeypatch, "q")
+    with pytest.raises(UsageError, match="no take was kept"):
+        record_takes(None, 2.0, RATE_HZ)
+
+
+def test_clips_are_gone_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for seed in range(4):
+        soundfile.write(tmp_path / f"00000{seed}-Beep.flac", beeps(seed), RATE_HZ)
+    answers(monkeypatch, "y", "n", "p", "s", "q")
+    was_it, was_not = go_through(tmp_path, RATE_HZ, lambda *_: None)
+    assert (len(was_it), len(was_not)) == (1, 1)
+    answers(monkeypatch, "q")
+    with pytest.raises(UsageError, match="no clip was it"):
+        go_through(tmp_path, RATE_HZ, lambda *_: None)
