@@ -99,8 +99,8 @@ def refuse_own_labels(recipe: Recipe) -> None:
     that is trained. A checkpoint's recipe has some, where classes of its own were put on later."""
     if recipe.labels:
         raise UsageError(
-            f"labels: a recipe trains all of AudioSet's labels, and not {recipe.labels[0]!r} alone: "
-            "leave `labels` out; `edge-audio export --labels` keeps some of them, and `edge-audio "
+            f"labels: a recipe trains all of AudioSet's, and not {recipe.labels[0]!r} alone: leave "
+            "`labels` out; `edge-audio export --labels` keeps some of them, and `edge-audio "
             "learn` teaches others"
         )
 

@@ -22,7 +22,8 @@ def test_alarms_are_counted_apart_and_limits_keep_to_the_rate() -> None:
 def test_all_methods_tell_two_clouds_apart() -> None:
     rng = np.random.default_rng(0)
     others = rng.standard_normal((300, 5)).astype(np.float32)
-    takes = [(rng.standard_normal((6, 5)) + [4, 0, 0, 0, 0]).astype(np.float32) for _ in range(3)]
+    shift = np.array([4.0, 0.0, 0.0, 0.0, 0.0])
+    takes = [(rng.standard_normal((6, 5)) + shift).astype(np.float32) for _ in range(3)]
     whitening = Whitening.of(others)
     for row in (fit(takes, others, whitening), regress(takes, others, whitening)):
         assert np.median(row(np.concatenate(takes))) > np.quantile(row(others), 0.99)

@@ -34,7 +34,7 @@ def test_an_unsound_manifest_is_refused_before_anything_is_trained(
 
 def test_a_recipe_with_labels_of_its_own_is_refused_by_name(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(TINY_RECIPE, labels=("Bella",))
-    with pytest.raises(UsageError, match="^labels: .*'Bella'.* `edge-audio learn` teaches others"):
+    with pytest.raises(UsageError, match=r"^labels: .*'Bella'.* `edge-audio learn` teaches others"):
         distill(recipe, tmp_path / "runs", n_processes=1)
     assert not (tmp_path / "runs").exists()
 
