@@ -16,6 +16,7 @@ _SAMPLE_TYPES: dict[str, tuple[str, float]] = {
     "f32le": ("<f4", 1.0),
 }
 SAMPLE_FORMATS = tuple(_SAMPLE_TYPES)
+_WINDOW_SAMPLES = 1_024
 _MAX_LOUD_SHARE = 0.01  # of samples: more of them beyond full scale are no clicks
 
 
@@ -40,16 +41,31 @@ def sample_bytes(sample_format: str) -> int:
 
 
 class FullScale:
-    """Scales floats of which many are beyond full scale down by a power of two, from then on."""
+    """Scales floats of which many are beyond full scale down by a power of two, from the window
+    after the one that shows it; any chunking gives the same samples."""
 
     def __init__(self) -> None:
         self._scale = np.float32(1.0)
+        self._window: list[FloatArray] = []
+        self._n_in_window = 0
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """f32[...], one piece after the other."""
-        loudness = np.abs(samples[np.isfinite(samples)]) * self._scale
+        """f32[n] -> f32[n]."""
+        scaled = [np.zeros(0, np.float32)]
+        while len(samples):
+            part = samples[: _WINDOW_SAMPLES - self._n_in_window]
+            samples = samples[len(part) :]
+            scaled.append(part * self._scale)
+            self._window.append(part)
+            self._n_in_window += len(part)
+            if self._n_in_window == _WINDOW_SAMPLES:
+                self._choose()
+        return np.concatenate(scaled)
+
+    def _choose(self) -> None:
+        window = np.concatenate(self._window)
+        self._window, self._n_in_window = [], 0
+        loudness = np.abs(window[np.isfinite(window)]) * self._scale
         if np.count_nonzero(loudness > 1.0) > _MAX_LOUD_SHARE * loudness.size:
             typical = np.quantile(loudness, 1.0 - _MAX_LOUD_SHARE)
-            self._scale *= np.float32(2.0 ** -np.ceil(np.log2(typical)))
-        scaled: FloatArray = samples * self._scale
-        return scaled
+            self._scale *= np.float32(2.0 ** -np.ceil(np.log2(max(typical, 1.0))))
