@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from distill.data.labels import audioset_labels
 from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.bricks.mel import PasstBank
 from edge_audio.errors import UsageError
 
 SAMPLE_RATE_HZ = 32_000
@@ -29,8 +30,7 @@ _FRAMES_BEFORE, _FRAMES_AFTER = 3, 1
 means, and on single frames it is wildly overconfident (4.7 labels expected per ESC-50 frame
 instead of 2.0). Leaning to the past suits a causal student."""
 
-_FFT_SIZE, _WINDOW, _HOP, _N_MELS = 1024, 800, 320, 128
-_MAX_HZ = 15_000.0
+_N_MELS = 128
 
 # kernel, expanded channels, output channels, squeeze-excitation, stride; at width 1.0
 MOBILENET_ROWS = (
@@ -178,43 +178,6 @@ def _local_mean(features: Tensor) -> Tensor:
     return functional.avg_pool1d(padded, width, stride=1).transpose(1, 2)
 
 
-def kaldi_mel_weights() -> Tensor:
-    """[513, 128] triangles on Kaldi's mel scale, 1127 ln(1 + f / 700), from 0 to 15 kHz."""
-
-    def mel(hz: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(hz / 700.0)
-
-    places = torch.arange(_FFT_SIZE // 2 + 1, device="cpu")
-    bins = mel(places * (SAMPLE_RATE_HZ / _FFT_SIZE))[:, None]
-    highest = float(mel(torch.tensor(_MAX_HZ, device="cpu")))
-    edges = torch.linspace(0.0, highest, _N_MELS + 2, device="cpu")
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0.0)
-
-
-class EfficientATMels(nn.Module):
-    """Waveform [B, n] at 32 kHz -> normalised log-mel [B, 1, 128, T], a frame every 10 ms."""
-
-    window: Tensor
-    mel_weights: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        window = torch.hann_window(_WINDOW, periodic=False)
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("mel_weights", kaldi_mel_weights(), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        emphasised = waveform[:, 1:] - 0.97 * waveform[:, :-1]
-        spectrum = torch.stft(
-            emphasised, _FFT_SIZE, _HOP, _WINDOW, self.window, center=True, return_complex=True
-        )
-        power = spectrum.real.square() + spectrum.imag.square()  # [B, 513, T]
-        mels = torch.einsum("bft,fm->bmt", power, self.mel_weights)
-        return ((mels + 1e-5).log() + 4.5)[:, None] / 5.0
-
-
 class EfficientATTeacher(nn.Module):
     """Waveform [B, n] at 32 kHz in [-1, 1] -> TeacherOutput.
 
@@ -229,7 +192,7 @@ class EfficientATTeacher(nn.Module):
         self.name, self.network, self.indices = name, network, tuple(layers)
         self.layers = tuple(self._describe(index) for index in layers)
         self.label_frames = self._describe(len(network.shapes) - 1)
-        self.mels = EfficientATMels()
+        self.mels = PasstBank()
 
     @classmethod
     def load(cls, checkpoint: Path, width: float, layers: Sequence[int] = ()) -> EfficientATTeacher:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from distill.teachers.bricks import images
 from distill.teachers.bricks.dynamic_conv import DynamicBlock
+from distill.teachers.bricks.mel import PasstBank
 from distill.teachers.efficientat import (
     MOBILENET_ROWS,
     N_RELU_ROWS,
     SAMPLE_RATE_HZ,
-    EfficientATMels,
     conv_norm,
     rounded_channels,
 )
@@ -37,7 +37,7 @@ class DyMN(Network):
         super().__init__()
         rows, last_dim = architecture[_ROWS], architecture["last_channel"]
         self.n_labels = architecture["classes"]
-        self.mels = EfficientATMels()
+        self.mels = PasstBank()
         c_out = rows[0][0]
         self.in_c = conv_norm(1, c_out, 3, stride=_STEM_STRIDE, act=nn.Hardswish)
         self.layers, self.strides = nn.ModuleList(), [_STEM_STRIDE]

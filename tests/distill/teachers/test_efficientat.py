@@ -12,11 +12,11 @@ import torch
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.labels import audioset_labels
+from distill.teachers.bricks.mel import kaldi_triangles
 from distill.teachers.efficientat import (
     SAMPLE_RATE_HZ,
     EfficientAT,
     EfficientATTeacher,
-    kaldi_mel_weights,
 )
 from edge_audio.errors import UsageError
 
@@ -148,7 +148,7 @@ def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_mel_triangles_peak_in_order_below_15_khz() -> None:
-    weights = kaldi_mel_weights()
+    weights = kaldi_triangles(SAMPLE_RATE_HZ, 1024, 128, 0.0, 15_000.0)
     assert weights.shape == (513, 128)
     total = weights.sum(0)
     assert int((total == 0).sum()) < 16, "only the lowest bands are narrower than a bin"
