@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig
+from distill.teachers.listing import weights_of
+from distill.teachers.published.registry import kinds, system_of
 from distill.training.recipe import Recipe
 from edge_audio.bundle.manifest import Manifest
 
@@ -69,15 +71,31 @@ def _training(manifest: Manifest) -> str:
   {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of \
 {training["batch_size"]}{_start(recipe)}.
   manifest.json has all of it under `provenance`; docs/training.md of the project has the commands.
-- Weights: Apache-2.0, as this package. Label names: AudioSet ontology, CC BY-SA 4.0."""
+- Weights: Apache-2.0, as this package{_restriction(recipe)}.
+  Label names: AudioSet ontology, CC BY-SA 4.0."""
 
 
 def _teacher(teacher: dict[str, Any]) -> str:
     layers = f"layers {teacher['layers']}" if teacher.get("layers") else "labels alone"
     if teacher["kind"] == "efficientat":
         return f"EfficientAT {teacher['checkpoint']} (MIT licence, F. Schmid), labels and {layers}"
+    if teacher["kind"] in kinds():
+        card = system_of(teacher["kind"]).card
+        return f"{card.title} {teacher['checkpoint']} ({weights_of(card)}), hidden layers"
     source = teacher.get("model") or teacher.get("checkpoint") or "YAMNet (Apache-2.0, Google)"
     return f"{source}, {layers}"
+
+
+def _restriction(recipe: dict[str, Any]) -> str:
+    """What a teacher's licence may mean for its student, which nobody here can decide."""
+    named = [one["kind"] for one in recipe["teachers"] if one["kind"] in kinds()]
+    bound = [system_of(kind).card.title for kind in named if system_of(kind).card.non_commercial]
+    if not bound:
+        return ""
+    return (
+        f"; but the weights of its teacher {' and '.join(bound)} are for NON-COMMERCIAL use:\n"
+        "  ask whether a student of it may be used otherwise before you do"
+    )
 
 
 def _start(recipe: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ SYSTEM = System(
             "speechcommands_10_10_0.9812.pth",
         ),
         sizes={"base384": {}},
-        audioset_map="0.459",
+        audioset_map="0.459 (file name)",
     ),
     build=Ast,
     defaults={

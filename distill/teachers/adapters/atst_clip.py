@@ -28,6 +28,7 @@ SYSTEM = System(
         weights_licence="CC BY 4.0",
         checkpoints=("base.ckpt", "small.ckpt"),
         sizes=SIZES,
+        audioset_map="0.452 (paper)",
     ),
     build=AtstClip,
     defaults=DEFAULTS,

@@ -139,6 +139,7 @@ SYSTEM = System(
         weights_licence="CC BY 4.0",
         checkpoints=("atstframe_base.ckpt", "atstframe_small.ckpt"),
         sizes=SIZES,
+        audioset_map="0.480 (paper)",
     ),
     build=Atst,
     defaults=DEFAULTS,

@@ -97,6 +97,7 @@ SYSTEM = System(
         non_commercial=True,
         checkpoints=("pretrained.pth", "finetuned.pth"),
         sizes={"ViT-B": {}, "Bird-MAE-B": BIRD_MAE},
+        audioset_map="0.473 (paper)",
     ),
     build=AudioMAE,
     defaults={

@@ -72,7 +72,7 @@ SYSTEM = System(
             "small": {"embed_dim": 384},
             "base": {},
         },
-        audioset_map="0.481 to 0.500",
+        audioset_map="0.481 to 0.500 (file names)",
     ),
     build=Ced,
     defaults={**DEFAULTS, "patch_size": 16, "target_length": 1012, "outputdim": 527},

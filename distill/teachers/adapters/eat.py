@@ -87,6 +87,7 @@ SYSTEM = System(
             "EAT-large_epoch20_finetune_AS2M.pt",
         ),
         sizes={"base": {}, "large": {"embed_dim": 1024, "depth": 24}},
+        audioset_map="0.486 (paper)",
     ),
     build=Eat,
     defaults={

@@ -96,7 +96,7 @@ SYSTEM = System(
             "passt-s-f128-20sec-p16-s10-ap474-swa.pt",
         ),
         sizes={"S": {}, "L": {"depth": 7}},
-        audioset_map="0.476",
+        audioset_map="0.476 (file name)",
     ),
     build=Passt,
     defaults={

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from distill.teachers.published.network import Network
@@ -131,10 +130,3 @@ def _check(network: Network, ours: State, system: System, prefix: str, where: st
             raise UsageError(
                 f"{where}: {listed([key])} is {shapes}: give what differs under `architecture`"
             )
-
-
-def n_parameters(system: System, architecture: Architecture) -> int:
-    """Of a published size, without making its weights."""
-    with torch.device("meta"):
-        network = system.build({**system.defaults, **architecture})
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,84 @@
+"""Which teachers there are, as `edge-audio teachers` and docs/teachers.md tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from distill.teachers.published.cost import cost_of
+from distill.teachers.published.registry import kinds, system_of
+from distill.teachers.published.system import Architecture, Card, System
+
+Row = tuple[str, ...]
+
+COST_COLUMNS: Row = (
+    "kind",
+    "size",
+    "parameters",
+    "kHz",
+    "frames/s",
+    "channels",
+    "GMAC/s",
+    "memory",
+    "x real time",
+)
+FILE_COLUMNS: Row = ("kind", "system", "published files", "AudioSet mAP", "weights")
+NON_COMMERCIAL = "NON-COMMERCIAL"
+DEFAULT_TFLOPS = 20.0
+"""Sustained, for `x real time`."""
+
+# Kinds that are loaded by other means than an adapter, under FILE_COLUMNS.
+OTHERS: tuple[Row, ...] = (
+    (
+        "efficientat",
+        "EfficientAT",
+        "mn04_as_mAP_432.pt, mn10_as_mAP_471.pt, ...",
+        "0.432 (file name)",
+        "MIT",
+    ),
+    ("transformers", "any encoder", "a folder or hub id", "", "the model's own"),
+    ("ssl", "your own", "what `edge-audio pretrain` made", "", "your own"),
+    ("yamnet", "YAMNet", "yamnet.tflite", "0.306 (its page)", "Apache-2.0"),
+)
+
+
+def weights_of(card: Card) -> str:
+    """The licence of the weights, marked where it forbids commercial use."""
+    return card.weights_licence + (f", {NON_COMMERCIAL}" if card.non_commercial else "")
+
+
+def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:
+    """What can be loaded, under FILE_COLUMNS; of all kinds, or of those that are named."""
+    if not only:
+        yield from OTHERS
+    for kind in only or kinds():
+        card = system_of(kind).card
+        files = ", ".join(card.checkpoints)
+        yield kind, card.title, files, card.audioset_map, weights_of(card)
+
+
+def cost_rows(tflops: float, only: Sequence[str] = ()) -> Iterator[Row]:
+    """What each published size costs, under COST_COLUMNS."""
+    for kind in only or kinds():
+        system = system_of(kind)
+        for size, architecture in system.card.sizes.items():
+            yield kind, size, *_cost(system, architecture, tflops)
+
+
+def _cost(system: System, architecture: Architecture, tflops: float) -> Row:
+    cost = cost_of(system, architecture)
+    macs, frames = cost.macs_per_s, cost.frame_rate_hz
+    return (
+        f"{cost.n_parameters / 1e6:.1f} M",
+        f"{cost.sample_rate_hz / 1e3:g}",
+        "-" if frames is None else f"{frames:.3g}",
+        "-" if cost.dim is None else str(cost.dim),
+        "-" if macs is None else f"{macs / 1e9:.2f}",
+        "-" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.1f} GB",
+        "-" if not macs else f"{tflops * 1e12 / 2 / macs:,.0f}",
+    )
+
+
+def recipe_of(kind: str) -> str:
+    """What a recipe says of such a teacher."""
+    checkpoint = system_of(kind).card.checkpoints[0]
+    return f'[[teachers]]\nkind = "{kind}"\ncheckpoint = "{checkpoint}"'
