@@ -40,8 +40,8 @@ class Leaf(nn.Module):
 
     def forward(self, waveform: Tensor) -> LeafOutput:
         before = self.window // 2 + self.window % 2 - 1
-        padded = functional.pad(waveform[:, None], (before, self.window // 2))
-        responses = functional.conv1d(padded, self._gabor())
+        padded = functional.pad(waveform, (before, self.window // 2))
+        responses = correlate(padded, self._gabor())
         powers = responses.square().unflatten(1, (-1, 2)).sum(2)
         kernel, bias = self._gaussian(), self._pooling["_bias"]
         summed = functional.pad(powers, (before, self.window // 2))
@@ -53,7 +53,7 @@ class Leaf(nn.Module):
         return LeafOutput(responses[..., ::hop], powers[..., ::hop], pooled, smoothed, features)
 
     def _gabor(self) -> Tensor:
-        """[2 N, 1, window]."""
+        """[2 N, window]."""
         unit = math.sqrt(2.0 * math.log(2.0)) / math.pi
         kernel = self._complex_conv["_kernel"]
         centre = kernel[:, :1].clamp(0.0, math.pi)
@@ -63,7 +63,7 @@ class Leaf(nn.Module):
         envelope = (-t.square() / (2.0 * width.square())).exp() / (math.sqrt(2.0 * math.pi) * width)
         both = torch.stack([(centre * t).cos(), (centre * t).sin()], 1)
         filters: Tensor = (envelope[:, None] * both).flatten(0, 1)
-        return filters[:, None]
+        return filters
 
     def _gaussian(self) -> Tensor:
         """[N, 1, window], not of unit sum."""
@@ -72,6 +72,14 @@ class Leaf(nn.Module):
         t = torch.arange(self.window, dtype=width.dtype, device=width.device) - half
         kernel: Tensor = (-0.5 * (t / (width * half)).square()).exp()
         return kernel[:, None]
+
+
+def correlate(samples: Tensor, filters: Tensor) -> Tensor:
+    """[B, n] with each of [C, w] -> [B, C, n - w + 1], as an unpadded convolution layer does it,
+    by way of the spectrum: at every sample, hundreds of taps are dear."""
+    size = 1 << (samples.shape[1] - 1).bit_length()
+    spectrum = torch.fft.rfft(samples, size)[:, None] * torch.fft.rfft(filters, size).conj()
+    return torch.fft.irfft(spectrum, size)[..., : samples.shape[1] - filters.shape[1] + 1]
 
 
 class _Pcen(nn.Module):
