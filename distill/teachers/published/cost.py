@@ -15,14 +15,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from distill.teachers.published.network import Network
 from distill.teachers.published.system import Architecture, System
 
+_SEQUENTIAL = ("distill.teachers.bricks.mamba", "distill.teachers.bricks.xlstm")
 N_CLIPS, CLIP_S = 8, 10.0
 """What the teachers of a training run hear at once (`distill/training/targets.py`)."""
 
 
 class Cost(NamedTuple):
     """macs_per_s: multiply-accumulates for a second of audio. peak_bytes: weights, and the most
-    that N_CLIPS clips of CLIP_S hold beside them at a time, in float32. frame_rates_hz: of the
-    deepest layer. None where the network cannot run without values."""
+    that N_CLIPS clips of CLIP_S hold beside them at a time, in float32. frame_rate_hz: of the
+    deepest layer. None where the network is not run: it looks at values, or goes step by step."""
 
     sample_rate_hz: int
     n_parameters: int
@@ -72,10 +73,18 @@ def cost_of(system: System, size: Architecture) -> Cost:
     network = network.to("meta").eval()
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     rate_hz = network.sample_rate_hz
+    if any(_goes_step_by_step(module) for module in network.modules()):
+        frame_rate_hz = 1.0 / network.timing(0).hop_s
+        return Cost(rate_hz, n_parameters, frame_rate_hz, None, None, None)
     try:
         return _run(network, n_parameters)
     except (RuntimeError, NotImplementedError):  # it looks at values
         return Cost(rate_hz, n_parameters, None, None, None, None)
+
+
+def _goes_step_by_step(module: nn.Module) -> bool:
+    """What takes thousands of calls for a clip: these would be minutes on the meta device too."""
+    return isinstance(module, nn.RNNBase) or type(module).__module__ in _SEQUENTIAL
 
 
 def _run(network: Network, n_parameters: int) -> Cost:
