@@ -90,6 +90,7 @@ def test_the_teachers_scan_is_mambas() -> None:
     assert largest(gated.transpose(1, 2), arrays["output"]) < 1e-5
 
 
+@torch.no_grad()
 def test_the_teachers_mixer_is_mambas_block() -> None:
     arrays = golden("mamba1_block")
     mixer = MambaMixer(24, 8)
@@ -181,7 +182,8 @@ def slstm_layer(x: Tensor, state: Arrays) -> Tensor:
     driven = (driven + bias).flatten(3).permute(0, 2, 3, 1).contiguous()
     hidden = SLSTMScan.apply(driven, recurrent.flatten(1, 2), 1.0)  # type: ignore[no-untyped-call]
     heard = hidden.permute(3, 0, 1, 2).flatten(2)
-    return load_norm(state["group_norm.weight"], 4)(heard)
+    out: Tensor = load_norm(state["group_norm.weight"], 4)(heard)
+    return out
 
 
 def slstm_block(x: Tensor, arrays: Arrays) -> tuple[Tensor, Tensor]:
