@@ -53,7 +53,9 @@ class DistilHubert(waveform_model.WaveformModel):
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     n_tasks, inner_dim, out_dim = state["output_layer.weight"].shape
     heads = {"n_tasks": n_tasks, "out_layer_inter_dim": inner_dim, "final_dim": out_dim}
-    return {**waveform_model.infer(state, config.get("distiller", {})), **heads}
+    told = {**waveform_model.infer(state, config.get("distiller", {})), **heads}
+    convs = {"conv_feature_layers": told.get("extractor_conv_feature_layers")}
+    return {**told, **convs} if convs["conv_feature_layers"] else told
 
 
 SYSTEM = System(

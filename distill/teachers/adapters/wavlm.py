@@ -34,7 +34,7 @@ SYSTEM = System(
         paper="Chen et al. 2022, WavLM: Large-Scale Self-Supervised Pre-Training for Full Stack "
         "Speech Processing",
         code_licence="MIT",
-        weights_licence="not stated: released with the MIT code",
+        weights_licence="not stated (WavLM, MIT code); CC BY-SA 3.0 (UniSpeech-SAT)",
         checkpoints=("WavLM-Base.pt", "WavLM-Base+.pt", "WavLM-Large.pt"),
         sizes={
             "WavLM-Base": {"relative_position_embedding": True, "gru_rel_pos": True},
