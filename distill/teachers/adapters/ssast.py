@@ -74,8 +74,7 @@ def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     if "v.patch_embed.proj.weight" in state:
         shape = state["v.patch_embed.proj.weight"].shape[2:]
         known |= {"fshape": shape[0], "tshape": shape[1], "fstride": shape[0], "tstride": shape[1]}
-    if "mlp_head.1.weight" in state:
-        known["label_dim"] = len(state["mlp_head.1.weight"])
+    known["label_dim"] = len(state["mlp_head.1.weight"]) if "mlp_head.1.weight" in state else 0
     return {**vit.sizes({key.removeprefix("v."): value for key, value in state.items()}), **known}
 
 

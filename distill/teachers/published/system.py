@@ -16,6 +16,8 @@ Architecture = Mapping[str, Any]
 """Numbers that shape a network, named as the authors' own configuration names them."""
 
 _N_NAMED = 5
+_HEADS = ("finetuned_model", "label_dim", "num_classes", "outputdim", "predictor_class")
+"""Whether a file has a classifier is for its weights to say."""
 
 
 class Card(NamedTuple):
@@ -81,7 +83,9 @@ def assemble(
     kept = {key: value for key, value in theirs.items() if not _is_ignored(system, key)}
     names = {_renamed(key, system.keys): key for key in kept}
     ours = system.convert({name: kept[key] for name, key in names.items()})
-    architecture = {**system.defaults, **system.infer(ours, config), **given}
+    inferred = system.infer(ours, config)
+    heads = {name: value for name, value in inferred.items() if name in _HEADS}
+    architecture = {**system.defaults, **inferred, **given, **heads}
     network = system.build(architecture)
     _check(network, ours, system, prefix, where)
     network.load_state_dict(ours)

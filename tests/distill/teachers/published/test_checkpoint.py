@@ -96,6 +96,25 @@ def test_beats_takes_architecture_and_labels_from_its_file(
     assert teacher_fingerprint(config, tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    ("kind", "classifier", "instead"),
+    [
+        ("audiomae", ("fc_norm", "head"), ("norm.weight", "norm.bias")),
+        ("eat", ("fc_norm", "head"), ()),
+        ("beats", ("predictor",), ()),
+        ("ssast", ("finetuned.mlp_head",), ()),
+        ("ced", ("outputlayer",), ()),
+    ],
+)
+def test_a_pretrained_file_is_its_finetuned_one_without_classifier(
+    tmp_path: Path, kind: str, classifier: tuple[str, ...], instead: tuple[str, ...]
+) -> None:
+    state = {k: v for k, v in golden_state(kind).items() if not k.startswith(classifier)}
+    state |= {key: torch.ones(32) for key in instead}
+    teacher = check_loads(kind, save(tmp_path / "a.pt", {"model": state}))
+    assert teacher(golden_waveform(kind)).clip_logits is None
+
+
 def test_openbeats_is_beats_with_helpers_and_a_prefix(tmp_path: Path) -> None:
     extras = {"encoder.patch_embedding_pad.weight": torch.ones(1, 1, 1, 1)}
     state = {**prefixed(golden_state("beats"), "encoder."), **extras}
