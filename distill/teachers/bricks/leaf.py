@@ -79,7 +79,8 @@ def correlate(samples: Tensor, filters: Tensor) -> Tensor:
     by way of the spectrum: at every sample, hundreds of taps are dear."""
     size = 1 << (samples.shape[1] - 1).bit_length()
     spectrum = torch.fft.rfft(samples, size)[:, None] * torch.fft.rfft(filters, size).conj()
-    return torch.fft.irfft(spectrum, size)[..., : samples.shape[1] - filters.shape[1] + 1]
+    out: Tensor = torch.fft.irfft(spectrum, size)
+    return out[..., : samples.shape[1] - filters.shape[1] + 1]
 
 
 class _Pcen(nn.Module):
