@@ -1,8 +1,10 @@
-"""Gives a bundle stored negatives, which `edge-audio learn` needs; again whenever weights change.
+"""Stores negatives for a bundle, which `edge-audio learn` needs; again whenever weights change.
 
-python -m distill.negatives tiny-int8 edge_audio/models/tiny-int8-executorch
+python -m distill.negatives tiny-int8 build/my-bundle
 
-The clips are those of $EDGE_AUDIO_DATA that the bundle was trained on, of tiers A and B.
+The clips are those of $EDGE_AUDIO_DATA that the bundle was trained on, of tiers A and B. One
+shipped bundle of a network is enough: its negatives go into the package, those of others into the
+bundle.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from distill.data.folders import named_clip_list
 from distill.evaluation.models import bundle_recipe
 from distill.scoring.negatives import add_negatives
 from edge_audio.bundle.store import load_bundle
-from edge_audio.learning.bank import BANK_FILE
 
 
 def main(names: list[str]) -> None:
@@ -23,9 +24,8 @@ def main(names: list[str]) -> None:
     clips = read_clip_list(clip_list)
     for name in names:
         bundle = load_bundle(name)
-        made = add_negatives(bundle, bundle_recipe(bundle).split, clips, clip_list.parent)
-        n_bytes = made.manifest.files[BANK_FILE].n_bytes
-        print(f"{made.path / BANK_FILE}: {n_bytes:,} bytes")  # noqa: T201
+        path = add_negatives(bundle, bundle_recipe(bundle).split, clips, clip_list.parent)
+        print(f"{path}: {path.stat().st_size:,} bytes")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from distill.data.clip_list import Clip
 from distill.data.licences import SHIPPED_TIERS
 from distill.data.split import Split, true_tier
 from distill.progress import tracked
-from edge_audio.bundle.store import Bundle, save_bundle
+from edge_audio.backends.registry import NATIVE
+from edge_audio.bundle.store import Bundle, is_shipped, save_bundle
 from edge_audio.errors import UsageError
-from edge_audio.learning.bank import BANK_FILE, MAX_BANK_BYTES, Bank, encode_bank
+from edge_audio.learning.bank import BANK_FILE, BANKS_DIR, MAX_BANK_BYTES, Bank, encode_bank
 from edge_audio.learning.network import Network
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.files import write_atomically
 
 MAX_CLIP_S = 6.0
 _N_RECORDINGS = 1_100
@@ -25,12 +27,18 @@ _MIN_SHRINK = 0.9  # of the number of recordings, until the bank is small enough
 
 def add_negatives(
     bundle: Bundle, split: Split, clips: Sequence[Clip], folder: Path, seed: int = 0
-) -> Bundle:
-    """Writes the bundle anew, with negatives of clips that it was trained on. Raises UsageError
-    where there are none of tiers that may be shipped."""
-    content = bank_of(Network(bundle), split, clips, folder, seed)
+) -> Path:
+    """Writes negatives of clips that the bundle was trained on: into the bundle, or, for one that
+    is shipped, beside the package's code, where all bundles of its network find them. Raises
+    UsageError where there are no clips of tiers that may be shipped."""
+    content = bank_of(Network(bundle, NATIVE.name), split, clips, folder, seed)
+    if is_shipped(bundle):
+        path = BANKS_DIR / f"{bundle.path.name}.bin"
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+        return path
     files = {name: bundle.read(name) for name in bundle.manifest.files}
-    return save_bundle(bundle.path, bundle.manifest, {**files, BANK_FILE: content})
+    return save_bundle(bundle.path, bundle.manifest, {**files, BANK_FILE: content}).path / BANK_FILE
 
 
 def bank_of(

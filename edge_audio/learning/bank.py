@@ -1,4 +1,4 @@
-"""Stored negatives: embeddings of many other sounds, which come with a bundle.
+"""Stored negatives: embeddings of many other sounds, which come with a bundle or the package.
 
 They depend on its weights: `python -m distill.negatives MODEL` makes them anew.
 """
@@ -6,6 +6,7 @@ They depend on its weights: `python -m distill.negatives MODEL` makes them anew.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,8 @@ from edge_audio.errors import BundleError
 from edge_audio.support.arrays import FloatArray
 
 BANK_FILE = "negatives.bin"
+BANKS_DIR = Path(__file__).with_name("banks")
+"""Of shipped bundles; one file serves all bundles of a network."""
 MAX_BANK_BYTES = 200_000
 SOUNDS_PER_HOUR = 60.0
 """How many different sounds a place has in an hour, so that a share of stored sounds becomes a rate
@@ -68,27 +71,48 @@ def encode_bank(bank: Bank, fingerprint: FloatArray) -> bytes:
 
 
 def load_bank(bundle: Bundle, fingerprint: FloatArray) -> Bank:
-    """Raises BundleError if the bundle has none, or that of another network than the one whose
-    fingerprint this is."""
+    """What the bundle has, or else what the package has for its network, whose fingerprint this is.
+    Raises BundleError where neither has any, or where those of the bundle are of another network.
+    """
+    if BANK_FILE in bundle.manifest.files:
+        path, cure = bundle.path / BANK_FILE, _CURE.format(name=bundle.path)
+        content = _decoded(bundle.read(BANK_FILE), path)
+        if not _is_of(content, fingerprint):
+            raise BundleError(f"{path} is of another network than the model beside it: {cure}")
+        return _unpacked(content, path)
+    for path in sorted(BANKS_DIR.glob("*.bin")):
+        content = _decoded(path.read_bytes()[: 2 * MAX_BANK_BYTES], path)
+        if _is_of(content, fingerprint):
+            return _unpacked(content, path)
     cure = _CURE.format(name=bundle.path)
-    if BANK_FILE not in bundle.manifest.files:
-        raise BundleError(f"bundle {bundle.path} has no stored negatives ({BANK_FILE}): {cure}")
+    raise BundleError(f"there are no stored negatives for the network of {bundle.path}: {cure}")
+
+
+def _decoded(raw: bytes, path: Path) -> _Content:
     try:
-        content = msgspec.msgpack.decode(bundle.read(BANK_FILE), type=_Content)
+        content = msgspec.msgpack.decode(raw, type=_Content)
         if content.version != _VERSION:
             raise ValueError(f"it is of version {content.version}, not {_VERSION}")
-        bank = _unpacked(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, zlib.error) as error:
-        raise damaged(bundle.path / BANK_FILE, error) from error
-    theirs = np.frombuffer(content.fingerprint, "<f4")
-    if not is_same_network(theirs.astype(np.float32), fingerprint):
-        raise BundleError(
-            f"{bundle.path / BANK_FILE} is of another network than the model beside it: {cure}"
-        )
-    return bank
+        if len(content.fingerprint) != 4 * content.embedding_dim:
+            raise ValueError("its fingerprint does not fit its rows")
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise damaged(path, error) from error
+    return content
 
 
-def _unpacked(content: _Content) -> Bank:
+def _is_of(content: _Content, fingerprint: FloatArray) -> bool:
+    theirs = np.frombuffer(content.fingerprint, "<f4").astype(np.float32)
+    return is_same_network(theirs, fingerprint)
+
+
+def _unpacked(content: _Content, path: Path) -> Bank:
+    try:
+        return _rows_of(content)
+    except (ValueError, zlib.error) as error:
+        raise damaged(path, error) from error
+
+
+def _rows_of(content: _Content) -> Bank:
     unpacker = zlib.decompressobj()
     packed = unpacker.decompress(content.rows, _MAX_UNPACKED_BYTES)
     if unpacker.unconsumed_tail:

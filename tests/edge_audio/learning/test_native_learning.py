@@ -211,12 +211,15 @@ def test_sounds_of_another_network_are_refused(bundle: Bundle, tmp_path: Path) -
 
 
 def test_a_bank_that_is_missing_or_of_another_network_is_told(
-    bundle: Bundle, tmp_path: Path
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {name: bundle.read(name) for name in bundle.manifest.files}
     bank = files.pop(BANK_FILE)
     missing = save_bundle(tmp_path / "missing", bundle.manifest, files)
-    with pytest.raises(BundleError, match=r"no stored negatives .* distill\.negatives"):
+    monkeypatch.setattr("edge_audio.learning.bank.BANKS_DIR", tmp_path)
+    with pytest.raises(
+        BundleError, match=r"no stored negatives for the network .* distill\.negatives"
+    ):
         teach(missing, tmp_path)
     foreign = load_bundle("tiny-int8")
     files = {name: foreign.read(name) for name in foreign.manifest.files}
@@ -228,6 +231,18 @@ def test_a_bank_that_is_missing_or_of_another_network_is_told(
     )
     with pytest.raises(BundleError, match="damaged"):
         teach(half, tmp_path)
+
+
+def test_negatives_of_the_package_serve_all_bundles_of_a_network(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banks = tmp_path / "banks"
+    banks.mkdir()
+    (banks / "micro-int8.bin").write_bytes(bundle.read(BANK_FILE))
+    monkeypatch.setattr("edge_audio.learning.bank.BANKS_DIR", banks)
+    learned = teach(load_bundle("micro-int8"), tmp_path)
+    (tmp_path / "house.sounds").unlink()
+    assert learned.sound.weight == teach(bundle, tmp_path).sound.weight
 
 
 def files_of(bundle: Bundle) -> dict[str, bytes]:
