@@ -30,7 +30,7 @@ LISTENING_CORE = (
 )
 ALLOWED = {
     "edge_audio": (),
-    "distill": LISTENING_CORE,
+    "distill": (*LISTENING_CORE, "edge_audio.learning", "edge_audio.sounds"),
     "quantize": (
         "distill",
         *LISTENING_CORE,
@@ -44,6 +44,8 @@ ALLOWED = {
         "edge_audio.bundle",
         "edge_audio.labels",
         "edge_audio.engine",
+        "edge_audio.backends",
+        "edge_audio.sounds",
         "edge_audio.cli.console",
         "edge_audio.cli.options",
     ),
