@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge_audio.support.arrays import FloatArray
@@ -67,5 +69,5 @@ class FullScale:
         self._window, self._n_in_window = [], 0
         loudness = np.abs(window[np.isfinite(window)]) * self._scale
         if np.count_nonzero(loudness > 1.0) > _MAX_LOUD_SHARE * loudness.size:
-            typical = np.quantile(loudness, 1.0 - _MAX_LOUD_SHARE)
-            self._scale *= np.float32(2.0 ** -np.ceil(np.log2(max(typical, 1.0))))
+            typical = float(np.quantile(loudness, 1.0 - _MAX_LOUD_SHARE))
+            self._scale *= np.float32(2.0 ** -math.ceil(math.log2(max(typical, 1.0))))

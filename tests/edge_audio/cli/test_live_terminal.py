@@ -15,6 +15,11 @@ from tests.support.command_line import HANG_S
 from tests.support.screen import EmulatedTerminal
 
 
+def shows(text: str) -> Callable[[list[str]], bool]:
+    """Whether a line of the screen has the text."""
+    return lambda lines: any(text in line for line in lines)
+
+
 def is_whole(width: int, height: int) -> Callable[[list[str]], bool]:
     """Whether a panel fills the terminal, and nothing else is there."""
 
@@ -68,4 +73,4 @@ def test_a_key_chooses_the_next_sensitivity() -> None:
         terminal.wait_for(lambda lines: any("dBFS" in line for line in lines))
         for name in ("eager", "quiet", "normal"):
             terminal.type("s")
-            terminal.wait_for(lambda lines, n=name: any(f"sensitivity: {n}" in x for x in lines))
+            terminal.wait_for(shows(f"sensitivity: {name}"))

@@ -110,7 +110,7 @@ def test_barks_have_the_pitch_and_the_length_of_a_dogs() -> None:
     barks = segment("dog")
     loud = np.abs(barks) > 0.2
     assert 600.0 < peak_hz(barks[: 2 * RATE_HZ]) < 900.0
-    steps = loud.reshape(-1, RATE_HZ // 20).any(1)  # of 50 ms
+    steps = np.asarray(loud.reshape(-1, RATE_HZ // 20).any(1))  # of 50 ms
     starts = np.flatnonzero(steps[1:] & ~steps[:-1])
     assert 6 <= len(starts) <= 12
 
