@@ -221,15 +221,17 @@ class Config(Spec, frozen=True):
             raise ValueError("standard input can be heard once")
         if self.top is not None and not 1 <= self.top <= MAX_TOP:
             raise ValueError(f"top must be within 1 and {MAX_TOP}")
-        self._check_model()
+        self._expand("model")
+        if self.sounds:
+            self._expand("sounds")
 
-    def _check_model(self) -> None:
-        """A shipped model has a name, without ~ and $; a bundle's folder may have them."""
+    def _expand(self, name: str) -> None:
+        """A shipped model has a name, without ~ and $; a bundle's folder, or a file, may have
+        them."""
         try:
-            force_setattr(self, "model", expanded(self.model))
-            force_setattr(self, "sounds", expanded(self.sounds) if self.sounds else "")
+            force_setattr(self, name, expanded(getattr(self, name)))
         except ValueError as error:
-            raise ValueError(f"model {error}") from None
+            raise ValueError(f"{name} {error}") from None
 
     @property
     def names(self) -> list[str]:

@@ -6,7 +6,7 @@ EXAMPLE = """\
 # In paths, ~ and variables ($HOME) may stand. docs/config.md says more.
 
 # model = "tiny-int8"          # a shipped model (edge-audio models), or the folder of a bundle
-# sounds = "house.sounds"      # labels of your own: edge-audio learn; by default none
+# sounds = ""                  # a file that edge-audio learn wrote: labels of your own
 # backend = "auto"             # auto, litert, executorch, onnx or native
 # reconnect = true             # open microphones and streams again whenever they break
 # format = "live"              # of standard output: live, text, jsonl or none
