@@ -30,7 +30,7 @@ of false alarms: as many as `calibrate` plays."""
 
 _VERSION = 1
 _MAX_UNPACKED_BYTES = 4 << 20
-_LOWEST, _UNIT, _N_LEVELS = -0.375, 0.1, 64  # coarse, so that they pack well
+_LOWEST, _UNIT, _N_LEVELS = -0.375, 0.1, 65  # up to 6.025; coarse, so that they pack well
 _CURE = "`python -m distill.negatives {name}` makes them anew, with the clips of training"
 
 
