@@ -23,4 +23,4 @@ def from_bytes(content: bytes, embedding_dim: int) -> FloatArray:
     if embedding_dim < 1 or len(content) % embedding_dim:
         raise ValueError(f"{len(content)} bytes are no rows of {embedding_dim}")
     steps = np.frombuffer(content, np.uint8).reshape(-1, embedding_dim)
-    return (steps * np.float32(_UNIT) + np.float32(_LOWEST)).astype(np.float32)
+    return np.asarray(steps * np.float32(_UNIT) + np.float32(_LOWEST), np.float32)
