@@ -45,7 +45,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # [mqtt]                       # pip install 'edge-audio[mqtt]'
 # host = "localhost"           # or mqtt://HOST:PORT, mqtts://HOST
 # port = 1883                  # with tls 8883
-# topic = "edge-audio"         # each machine needs one of its own: edge-audio/{host}
+# topic = "edge-audio/{host}"  # each machine needs one of its own; {host}: its name
 # client_id = ""               # by default made of topic and machine
 # username = "edge-audio"
 # password_file = "/etc/edge-audio/mqtt-password"

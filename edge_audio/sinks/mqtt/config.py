@@ -33,8 +33,8 @@ class MqttConfig(Spec, frozen=True):
 
     host: a name or an address; mqtt://HOST, mqtts://HOST (which is tls) and HOST:PORT do as well.
     port: by default 1883, with tls 8883.
-    topic: what all topics begin with; no two machines may share one, so {host} in it stands for
-        the name of this one.
+    topic: what all topics begin with; {host} in it stands for the name of this machine, as no two
+        may share one.
     client_id: by default made from topic and host name.
     password_env, password_file: a variable of the environment, or a file, that holds the password.
     ca_file: certificates to trust in place of the system's.
@@ -46,7 +46,7 @@ class MqttConfig(Spec, frozen=True):
 
     host: str = "localhost"
     port: int | None = None
-    topic: str = "edge-audio"
+    topic: str = "edge-audio/{host}"
     client_id: str = ""
     username: str | None = None
     password_env: str | None = None

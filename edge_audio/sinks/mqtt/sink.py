@@ -38,7 +38,7 @@ RESERVED = (
 )
 _SHARED = (
     "somebody else sends under the topic {!r} too, so that each overwrites the other's states: "
-    'give every machine one of its own, such as topic = "edge-audio/{{host}}"'
+    'give every machine one of its own, such as topic = "edge-audio/attic"'
 )
 
 

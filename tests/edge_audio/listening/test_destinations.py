@@ -17,6 +17,7 @@ from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config
 from edge_audio.listening.destinations import Destinations
 from edge_audio.sinks.clips.recorder import ClipsConfig
+from edge_audio.sinks.mqtt.config import MqttConfig
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import error_line, listening, records, run
 from tests.support.mqtt_broker import MISSING, Broker, Subscriber
@@ -56,17 +57,18 @@ def test_flags_send_the_same_events_everywhere(
     broker = Broker(tmp_path / "broker")
     broker.start()
     subscriber = Subscriber(broker.port)
+    told = MqttConfig().topic + "/demo/event"
     try:
         places = ("--json", tmp_path / "log", "--clips", tmp_path / "clips", "--webhook", url)
         done = run("listen", *FAST, *places, "--mqtt", f"127.0.0.1:{broker.port}")
         logged = [r for r in records((tmp_path / "log").read_text()) if r["kind"] != "level"]
-        eventually(lambda: len(subscriber.on("edge-audio/demo/event")) == len(logged))
+        eventually(lambda: len(subscriber.on(told)) == len(logged))
     finally:
         subscriber.close()
         broker.close()
     assert len(logged) == 2 * len(records_of_starts(logged)) > 4
     assert posted == logged
-    assert [json.loads(text) for text in subscriber.on("edge-audio/demo/event")] == logged
+    assert [json.loads(text) for text in subscriber.on(told)] == logged
     clips = [json.loads(path.read_text()) for path in (tmp_path / "clips").rglob("*.json")]
     clipped = {(e["label"], e["start_s"]) for clip in clips for e in clip["events"]}
     assert clipped == {(r["label"], r["time_s"]) for r in records_of_starts(logged)}

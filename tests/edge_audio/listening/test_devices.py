@@ -50,7 +50,7 @@ def test_what_a_device_hears_reaches_every_destination(
     log, port = tmp_path / "log.jsonl", free_port()
     subscriber = Subscriber(broker.port)
     device(4)
-    mqtt = f"[mqtt]\nhost = '127.0.0.1'\nport = {broker.port}\n"
+    mqtt = f"[mqtt]\nhost = '127.0.0.1'\nport = {broker.port}\ntopic = 'edge-audio'\n"
     metrics = f"[metrics]\nport = {port}\n"
     with running(tmp_path, listens_to(cable, LOW, json_log(log), mqtt, metrics)) as process:
         eventually(lambda: len(events(log)) > 4)

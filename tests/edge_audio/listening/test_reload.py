@@ -243,7 +243,8 @@ def test_a_client_of_the_same_id_goes_on_and_stays_online(tmp_path: Path, broker
     subscriber = Subscriber(broker.port)
 
     def mqtt(**settings: Any) -> str:
-        fields = {"host": "127.0.0.1", "port": broker.port, "client_id": "ear", **settings}
+        broker_fields = {"host": "127.0.0.1", "port": broker.port, "client_id": "ear"}
+        fields = {**broker_fields, "topic": "edge-audio", **settings}
         return "[mqtt]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items())
 
     def told() -> list[Record]:
@@ -293,9 +294,10 @@ def test_events_that_wait_for_a_broker_survive_a_change_of_its_address(
     log = tmp_path / "log.jsonl"
     common = DEMO + clearest(8.0).settings + json_log(log)
     subscriber = Subscriber(broker.port)
-    with running(tmp_path, f"{common}[mqtt]\nhost = '127.0.0.1'\nport = {free_port()}\n") as run:
+    common += "[mqtt]\nhost = '127.0.0.1'\ntopic = 'edge-audio'\n"
+    with running(tmp_path, f"{common}port = {free_port()}\n") as run:
         eventually(lambda: sum(r["kind"] == "end" for r in logged(log)) >= 2)
-        run.reload(f"{common}[mqtt]\nhost = '127.0.0.1'\nport = {broker.port}\n")
+        run.reload(f"{common}port = {broker.port}\n")
         run.stop()
     expected = unique([r for r in logged(log) if r["kind"] in ("start", "end")])
     found = [json.loads(text) for text in subscriber.on("edge-audio/demo/event")]

@@ -28,7 +28,8 @@ def make_destination() -> Iterator[MakeDestination]:
     made: list[MqttDestination] = []
 
     def make(port: int, **settings: Any) -> MqttDestination:
-        made.append(MqttDestination(MqttConfig(**{"host": "127.0.0.1", "port": port, **settings})))
+        common = {"host": "127.0.0.1", "port": port, "topic": "edge-audio"}
+        made.append(MqttDestination(MqttConfig(**{**common, **settings})))
         made[-1].start()
         return made[-1]
 

@@ -60,7 +60,7 @@ def test_without_controls_there_are_none_and_those_of_before_are_taken_back(
     assert SENSITIVITY in retained(broker.port)
     now = make_destination(broker.port)
     now.on_run("quiet", False)
-    config = MqttConfig(host="127.0.0.1", port=broker.port, controls=False)
+    config = MqttConfig(host="127.0.0.1", port=broker.port, topic="edge-audio", controls=False)
     go_on = now.reconfigure(config, ExitStack())
     assert go_on is not None
     go_on()
@@ -71,7 +71,7 @@ def test_a_run_does_what_is_asked_of_it(
     broker: Broker, make_subscriber: Callable[..., Subscriber], tmp_path: Path
 ) -> None:
     subscriber = make_subscriber(broker.port)
-    mqtt = f"[mqtt]\nhost = '127.0.0.1'\nport = {broker.port}\n"
+    mqtt = f"[mqtt]\nhost = '127.0.0.1'\nport = {broker.port}\ntopic = 'edge-audio'\n"
     demo = 'format = "none"\n[[source]]\nurl = "demo"\n'
 
     def n_starts() -> int:

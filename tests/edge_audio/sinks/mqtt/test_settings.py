@@ -108,7 +108,9 @@ def test_clients_have_ids_of_their_own_on_a_host_and_between_hosts(
     assert default_client_id("кухня") == default_client_id("кухня")
 
 
-def test_a_topic_may_have_the_name_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_has_the_name_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name, topic in (("Attic.local", "edge-audio/attic-local"), ("_", "edge-audio/unnamed")):
         monkeypatch.setattr("socket.gethostname", partial(str, name))
-        assert MqttConfig(topic="edge-audio/{host}").topic == topic
+        assert MqttConfig().topic == MqttConfig(topic="edge-audio/{host}").topic == topic
