@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from distill.data.clip_list import clip_list_rows, read_clip_list
 from distill.data.folders import named_clip_list
 from distill.training.recipe import read_recipe
@@ -24,7 +26,9 @@ def credits_by_source(recipe_path: Path, clip_list: Path) -> dict[Source, list[s
     """Attributions of all training clips of a clip list, each once, by source and licence,
     sorted."""
     split = read_recipe(recipe_path).split
-    trained = {clip.path for clip in split.divide(read_clip_list(clip_list))[0]}
+    # By tiers alone: weights from before licences were looked at heard what these forbid now.
+    clips = [msgspec.structs.replace(clip, licence="") for clip in read_clip_list(clip_list)]
+    trained = {clip.path for clip in split.divide(clips)[0]}
     found: dict[Source, set[str]] = defaultdict(set)
     for row in clip_list_rows(clip_list):
         if row["path"] in trained:

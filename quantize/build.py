@@ -56,7 +56,8 @@ from quantize.publish.card import CARD_NAME, model_card
 from quantize.publish.thresholds import choose_thresholds, events_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 
-_GOLDEN_S = (5.0, 8.5)  # of the demo scene: barks, quiet room, birds
+GOLDEN_S = (5.0, 8.5)
+"""Of the demo scene: barks, quiet room, birds."""
 _PARITY_S = 120.0  # 1,500 steps
 _RANGE_CLIPS = 60  # about five minutes in one stream
 
@@ -216,7 +217,7 @@ def make_golden(graph: StepGraph) -> Golden:
     """Synthesised audio and what PyTorch says about it, rounded well below the tolerances so
     that it packs small."""
     frontend = graph.spec.frontend
-    samples = demo_samples(frontend, *_GOLDEN_S)
+    samples = demo_samples(frontend, *GOLDEN_S)
     outputs = eager_outputs(graph, input_rows(graph.spec, samples))
     return Golden(
         samples=np.round(samples * 32768.0).astype(np.int16),

@@ -22,6 +22,7 @@ from edge_audio.features.frontend import log_mel
 from edge_audio.tagging.verify import verify_bundle
 from quantize import build
 from quantize.build import (
+    GOLDEN_S,
     BuildConfig,
     build_bundle,
     check_parity,
@@ -176,7 +177,7 @@ def test_bundle_reloads_equal(bundle: Bundle) -> None:
 def test_golden_is_the_shipped_scene(bundle: Bundle) -> None:
     frontend = bundle.manifest.model.frontend
     with np.load(bundle.file("golden.npz")) as golden:
-        expected = demo_samples(frontend, 11.0, 14.5)
+        expected = demo_samples(frontend, *GOLDEN_S)
         np.testing.assert_array_equal(golden["samples"] / np.float32(32768.0), expected)
 
 

@@ -192,11 +192,7 @@ def test_bad_files_are_listed_and_the_others_tagged(folder: Path, tmp_path: Path
     assert done.returncode == 1
     found = {Path(tags["path"]).name: tags for tags in records(out.read_text())}
     assert len(found) == N_FILES + 3
-    assert {name for name, tags in found.items() if "error" in tags} == {
-        "bad.wav",
-        "gone.wav",
-        "\\udcff.wav",
-    }
+    assert {name for name, tags in found.items() if "error" in tags} == {"bad.wav", "gone.wav"}
 
 
 def test_a_raw_file_is_passed_over_in_a_folder_and_fails_by_its_name(

@@ -165,6 +165,7 @@ def test_a_compiler_that_fails_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     require_runtimes("native")
+    monkeypatch.setattr("edge_audio.backends.engine_library.find_packaged", lambda: None)
     monkeypatch.setenv("CC", "false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BackendError, match="false cannot compile the engine: no message"):

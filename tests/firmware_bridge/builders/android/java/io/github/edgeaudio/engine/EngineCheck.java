@@ -195,7 +195,7 @@ public final class EngineCheck {
 
     private static byte[] changed(byte[] image, int at) {
         byte[] copy = image.clone();
-        copy[at] ^= 1;
+        copy[at] ^= 0x40;
         return copy;
     }
 
