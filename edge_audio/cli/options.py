@@ -176,6 +176,9 @@ def parse_threshold(text: str) -> tuple[str | None, float]:
     """'0.4' -> (None, 0.4); 'Siren=0.4' -> ('Siren', 0.4)."""
     label, equals, number = text.rpartition("=")
     try:
-        return (label if equals else None), float(number)
+        value = float(number)
     except ValueError:
         raise UsageError(f"--threshold {text!r}: expected VALUE or LABEL=VALUE") from None
+    if not 0.0 < value <= 1.0:
+        raise UsageError(f"--threshold {text!r}: give a probability such as 0.5")
+    return (label if equals else None), value

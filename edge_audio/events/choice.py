@@ -63,15 +63,21 @@ def _override(
         return dict(thresholds)
     if isinstance(threshold, Mapping):
         given = {find_label(name, labels): on for name, on in threshold.items()}
+        for label, on in given.items():
+            _require_probability(on, f" of {label}")
     else:
+        _require_probability(threshold)
         given = dict.fromkeys([*thresholds, *wanted], threshold)
     chosen = {label: _user_threshold(thresholds.get(label), on) for label, on in given.items()}
     return {**thresholds, **chosen}
 
 
+def _require_probability(on: float, of: str = "") -> None:
+    if not 0.0 < on <= 1.0:
+        raise UsageError(f"threshold {on:g}{of} is outside 0 to 1: give a probability such as 0.5")
+
+
 def _user_threshold(calibrated: Threshold | None, on: float) -> Threshold:
     """`on` as given, `off` in the calibrated proportion; what it brings nobody measured."""
-    if not 0.0 < on <= 1.0:
-        raise UsageError(f"threshold {on:g} is outside 0 to 1: give a probability such as 0.5")
     ratio = calibrated.off / calibrated.on if calibrated else HYSTERESIS
     return Threshold(on=on, off=on * ratio)

@@ -152,6 +152,8 @@ class EventsConfig(Spec, frozen=True):
         for name in names:
             if not 0.0 <= (getattr(self, name) or 0.0) <= MAX_EVENT_S:
                 raise ValueError(f"{name} must be within 0 and {MAX_EVENT_S:g}")
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
+            raise ValueError("threshold must be a probability such as 0.5")
         if not is_level(self.gate_dbfs):
             raise ValueError(f"gate_dbfs must be within {MIN_DBFS:g} and {MAX_DBFS:g}")
 

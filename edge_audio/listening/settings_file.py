@@ -164,7 +164,8 @@ def _keys_of_value(found: Any, message: str, section: str) -> Keys:
 
 def _quotes(message: str, text: str) -> bool:
     is_telling = len(text) > 2
-    return is_telling and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message) is not None
+    pattern = rf"(?<!\w){re.escape(text)}(?!\w)"
+    return is_telling and re.search(pattern, message, re.IGNORECASE) is not None
 
 
 def _texts(found: Any, keys: Keys = ()) -> Iterator[tuple[Keys, str]]:

@@ -15,6 +15,7 @@ from edge_audio.errors import UsageError
 from edge_audio.listening.config import Config, EventsConfig, SourceConfig
 from edge_audio.listening.example import EXAMPLE
 from edge_audio.listening.settings_file import SettingsFile, load_config
+from edge_audio.sinks.mqtt.config import HOST_FIELD, host_slug
 from tests.support.command_line import error_line, run
 
 
@@ -74,7 +75,10 @@ def test_every_line_of_the_template_is_a_setting_once_its_mark_is_taken(name: st
         part = part[0] if name == "source" else part
         if isinstance(defaults[field], (bool, int, float, str)) and field != "top":
             is_example = (name, field) in {("mqtt", "client_id"), ("source", "name")}
-            assert is_example or getattr(part, field) == defaults[field], field
+            expected = defaults[field]
+            if isinstance(expected, str):
+                expected = expected.replace(HOST_FIELD, host_slug())
+            assert is_example or getattr(part, field) == expected, field
 
 
 def test_config_prints_a_template_that_passes(tmp_path: Path) -> None:
@@ -118,6 +122,24 @@ def test_errors_name_the_file_and_the_line(
         loaded(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/home.toml:{place}: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("thresholds = {Dog = 1.5}", 4),
+        ("\n[events.thresholds]\nSiren = 0.5\n'dog' = 1.5", 7),
+        ("\nthreshold = 1.5", 5),
+    ],
+)
+def test_a_threshold_that_is_no_probability_is_named_with_its_line(
+    tmp_path: Path, text: str, place: int
+) -> None:
+    path = tmp_path / "home.toml"
+    path.write_text(f"[[source]]\nurl = 'demo'\n[events]\n{text}\n")
+    line = error_line(run("listen", "--config", path, "--check", ok=False), 2)
+    assert f"home.toml:{place}: " in line
+    assert "a probability such as 0.5" in line
 
 
 def test_a_label_that_no_model_knows_is_named_with_its_line(tmp_path: Path) -> None:
