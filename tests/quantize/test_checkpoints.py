@@ -40,7 +40,7 @@ def test_shipped_int8_bundles_come_from_the_published_checkpoints(name: str) -> 
     assert not recipe.split.hold_out_esc
     graph = prepare(student, SCHEMES["weight-only"])
     golden = load_golden(load_bundle(name))
-    samples = golden.samples / np.float32(32768.0)
+    samples = golden.samples.astype(np.float32) / np.float32(32768.0)
     scores = eager_outputs(graph, input_rows(graph.spec, samples)).scores
     np.testing.assert_allclose(scores, golden.scores, atol=1e-4)
 
