@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.console import plain_console, tell
-from edge_audio.cli.options import LabelChoice, threshold_option
+from edge_audio.cli.options import LabelChoice, sounds_option, threshold_option
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import find_label
 from firmware_bridge.target_table import TARGETS
@@ -73,11 +73,7 @@ def targets() -> None:
     help="Text file with the labels to keep, one on a line; lines with # are left out. Default: "
     "all of the model's.",
 )
-@click.option(
-    "--sounds",
-    metavar="FILE",
-    help="Sounds that `edge-audio learn` taught this model, as labels beside its own.",
-)
+@sounds_option
 @click.option(
     "--sensitivity",
     type=click.Choice(SENSITIVITIES),

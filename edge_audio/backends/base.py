@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -56,6 +57,40 @@ class Backend(Protocol):
         ...
 
 
+class GraphBackend(ABC):
+    """What runtimes of exported files share: a graph of one step, whose tensors stand in the order
+    of `input_names` and `output_names`. They set `spec` and, once steps can run, call
+    `_begin`."""
+
+    name: str
+    spec: ModelSpec
+    log_mel = None
+
+    @abstractmethod
+    def _run(self, frames: NDArray[np.float32], state: State) -> Sequence[np.ndarray]:
+        """All outputs of the graph, in arrays of the caller's own."""
+
+    def _begin(self) -> None:
+        self._initial_state = quiet_state(self.spec, self.step)
+
+    def initial_state(self) -> State:
+        return copy_state(self._initial_state)
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        return self._scores_and_state(self._run(frames, state))
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        require_embedding(self.spec)
+        outputs = self._run(frames, state)
+        scores, next_state = self._scores_and_state(outputs)
+        return scores, outputs[-1][0], next_state
+
+    def _scores_and_state(self, outputs: Sequence[np.ndarray]) -> tuple[NDArray[np.float32], State]:
+        return outputs[0][0], tuple(outputs[1 : 1 + len(self.spec.state)])
+
+
 def zero_state(spec: ModelSpec) -> State:
     """Fresh zeros for every state tensor."""
     return tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in spec.state)
@@ -91,23 +126,6 @@ def output_names(spec: ModelSpec) -> list[str]:
     """Names of the graph's outputs: scores, the next state, then the embedding if it gives one."""
     next_state = (f"{tensor.name}_next" for tensor in spec.state)
     return [spec.scores.name, *next_state, *(tensor.name for tensor in spec.embeddings)]
-
-
-def scores_and_state(
-    spec: ModelSpec, outputs: Sequence[np.ndarray]
-) -> tuple[NDArray[np.float32], State]:
-    """Tensors in the order of `output_names` -> what `Backend.step` returns."""
-    return outputs[0][0], tuple(outputs[1 : 1 + len(spec.state)])
-
-
-def with_embedding(
-    spec: ModelSpec, outputs: Sequence[np.ndarray]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
-    """Tensors in the order of `output_names` -> what `Backend.embed` returns. Raises BundleError
-    if there is no embedding among them."""
-    require_embedding(spec)
-    scores, state = scores_and_state(spec, outputs)
-    return scores, outputs[-1][0], state
 
 
 def require_embedding(spec: ModelSpec) -> None:

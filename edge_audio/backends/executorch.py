@@ -18,15 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import (
+    GraphBackend,
     Signature,
     State,
     check_signature,
-    copy_state,
     input_names,
     output_names,
-    quiet_state,
-    scores_and_state,
-    with_embedding,
 )
 from edge_audio.backends.compiler import (
     CPP,
@@ -58,11 +55,10 @@ class _TensorFacts(ctypes.Structure):
     )
 
 
-class ExecutorchBackend:
+class ExecutorchBackend(GraphBackend):
     """Runs one step graph. See `Backend` for the contract."""
 
     name = EXECUTORCH.name
-    log_mel = None
 
     def __init__(self, spec: ModelSpec, content: bytes, shim: ctypes.CDLL) -> None:
         """content: of model.pte. Raises BackendError if it is no program that this release runs,
@@ -90,22 +86,11 @@ class ExecutorchBackend:
             raise BackendError(
                 f"ExecuTorch cannot bind the tensors of {EXECUTORCH.file}: error {code}"
             )
-        self._initial_state = quiet_state(spec, self.step)
+        self._begin()
 
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
             self._shim.ea_et_close(handle)
-
-    def initial_state(self) -> State:
-        return copy_state(self._initial_state)
-
-    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        return scores_and_state(self.spec, self._run(frames, state))
-
-    def embed(
-        self, frames: NDArray[np.float32], state: State
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
-        return with_embedding(self.spec, self._run(frames, state))
 
     def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         with self._lock:

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from edge_audio.backends.base import (
     Backend,
+    GraphBackend,
     Signature,
     State,
     check_signature,
-    copy_state,
     input_names,
     output_names,
-    quiet_state,
-    scores_and_state,
-    with_embedding,
 )
 from edge_audio.backends.golden import replay
 from edge_audio.backends.registry import INSTALL_HINT, LITERT
@@ -35,11 +32,10 @@ from edge_audio.support.info_lines import without_info_lines
 SIGNATURE_NAME = "step"
 
 
-class LitertBackend:
+class LitertBackend(GraphBackend):
     """Runs one step graph. See `Backend` for the contract."""
 
     name = LITERT.name
-    log_mel = None
 
     def __init__(self, spec: ModelSpec, interpreter: Any) -> None:
         """interpreter: an `Interpreter` of ai_edge_litert or tflite_runtime, not yet allocated.
@@ -51,18 +47,7 @@ class LitertBackend:
         self._interpreter = interpreter  # owns the memory that the views look at
         self._inputs, self._outputs = _views(interpreter, spec)
         self._lock = threading.Lock()  # the tensors are one set of buffers for all streams
-        self._initial_state = quiet_state(spec, self.step)
-
-    def initial_state(self) -> State:
-        return copy_state(self._initial_state)
-
-    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        return scores_and_state(self.spec, self._run(frames, state))
-
-    def embed(
-        self, frames: NDArray[np.float32], state: State
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
-        return with_embedding(self.spec, self._run(frames, state))
+        self._begin()
 
     def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         with self._lock:

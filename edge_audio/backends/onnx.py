@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import (
+    GraphBackend,
     Signature,
     State,
     check_signature,
-    copy_state,
     input_names,
     output_names,
-    quiet_state,
-    scores_and_state,
-    with_embedding,
 )
 from edge_audio.backends.registry import ONNX
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
@@ -30,11 +27,10 @@ from edge_audio.errors import BackendError
 _DTYPES = {"tensor(float)": "float32", "tensor(int16)": "int16", "tensor(int8)": "int8"}
 
 
-class OnnxBackend:
+class OnnxBackend(GraphBackend):
     """Runs one step graph. See `Backend` for the contract."""
 
     name = ONNX.name
-    log_mel = None
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
         """session: an `onnxruntime.InferenceSession`.
@@ -47,18 +43,7 @@ class OnnxBackend:
         self._input_names = input_names(spec)
         self._output_names = output_names(spec)
         self._session = session
-        self._initial_state = quiet_state(spec, self.step)
-
-    def initial_state(self) -> State:
-        return copy_state(self._initial_state)
-
-    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        return scores_and_state(self.spec, self._run(frames, state))
-
-    def embed(
-        self, frames: NDArray[np.float32], state: State
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
-        return with_embedding(self.spec, self._run(frames, state))
+        self._begin()
 
     def _run(self, frames: NDArray[np.float32], state: State) -> list[np.ndarray]:
         feeds = dict(zip(self._input_names, (frames, *state), strict=True))

@@ -12,7 +12,7 @@ from edge_audio.cli.console import remark, tell
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.cli.sounds import DEFAULT_FILE
+from edge_audio.cli.sounds import file_option
 from edge_audio.errors import UsageError
 from edge_audio.learning.learn import (
     Learned,
@@ -67,15 +67,7 @@ MAX_SECONDS = 60.0
     metavar="DIR",
     help="Go through clips that `listen --clips` kept: this was it, this was not.",
 )
-@click.option(
-    "--sounds",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=DEFAULT_FILE,
-    show_default=True,
-    metavar="FILE",
-    help="The file that keeps what was learned.",
-)
+@file_option
 @model_option
 @backend_option
 @quiet_libraries()

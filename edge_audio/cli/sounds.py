@@ -15,15 +15,14 @@ from edge_audio.errors import UsageError
 from edge_audio.sounds.file import Sound, Sounds, read_sounds, write_sounds
 from edge_audio.support.text import clock, printable
 
-DEFAULT_FILE = "house.sounds"
 file_option = click.option(
     "--sounds",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=DEFAULT_FILE,
+    default="house.sounds",
     show_default=True,
     metavar="FILE",
-    help="The file of sounds.",
+    help="The file that keeps what was learned.",
 )
 
 

@@ -34,15 +34,8 @@ class Ast(Network):
         self.n_labels = architecture["label_dim"]
         self.mlp_head = head(architecture["embed_dim"], self.n_labels)
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
-        maps = self.v.maps(features)
-        positions = self.v.stretched(self.grid, *maps.shape[2:])
-        hidden = self.v(maps, positions)
-        output = self.v.norm(hidden[-1])
+        hidden, output, positions = self.v.encode(features, self.grid)
         logits = self.mlp_head(output[:, :N_SUMMARY].mean(1))
         return Encoded(hidden, output, logits, {"positions": positions})
 
@@ -101,10 +94,7 @@ SYSTEM = System(
     ),
     build=Ast,
     defaults={
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": None,
-        "mlp_ratio": 4,
+        **vit.BASE,
         "fstride": 10,
         "tstride": 10,
         "input_tdim": _AUDIOSET_FRAMES,

@@ -120,10 +120,7 @@ def infer(state: State, config: Mapping[str, Any]) -> Architecture:
 
 
 DEFAULTS: Architecture = {
-    "embed_dim": 768,
-    "depth": 12,
-    "num_heads": None,
-    "mlp_ratio": 4,
+    **vit.BASE,
     "spec_w": 1001,
 }
 SIZES: Mapping[str, Architecture] = {"base": {}, "small": {"embed_dim": 384}}

@@ -101,10 +101,7 @@ SYSTEM = System(
     ),
     build=AudioMAE,
     defaults={
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": None,
-        "mlp_ratio": 4,
+        **vit.BASE,
         "target_length": 1024,
         "num_classes": 527,
         "contextual_depth": 8,

@@ -51,10 +51,6 @@ class AuM(Network):
         self.norm_f = nn.RMSNorm(dim, eps)
         self.head = nn.Linear(dim, self.n_labels) if self.n_labels else nn.Identity()
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
         maps = self.patch_embed["proj"](features.transpose(1, 2)[:, None])
         tokens = maps.flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from distill.teachers.bricks import unit_model
 from distill.teachers.bricks.unit_model import UnitModel
 from distill.teachers.bricks.xlstm import MLSTMLayer, OffsetNorm
 from distill.teachers.published.system import Architecture, Card, State, System
@@ -35,15 +36,12 @@ def _build(architecture: Architecture) -> UnitModel:
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    dim, _, *patch = state["patch_embed.proj.weight"].shape
-    n_columns = (state["pos_embed"].shape[1] - 1) // (80 // patch[1])
-    depth = sum(key.endswith("learnable_skip") for key in state)
+    known = unit_model.infer_patches(state)
+    inner_dim = len(state["blocks.0.layer.learnable_skip"])
     return {
-        "embed_dim": dim,
-        "depth": depth,
-        "patch_size": patch,
-        "img_size": [n_columns * patch[0], 80],
-        "expansion_factor": len(state["blocks.0.layer.learnable_skip"]) // dim,
+        **known,
+        "depth": sum(key.endswith("learnable_skip") for key in state),
+        "expansion_factor": inner_dim // known["embed_dim"],
     }
 
 
@@ -55,16 +53,10 @@ SYSTEM = System(
         code_licence="MIT; its vision_lstm.py AGPL-3.0",
         weights_licence="not stated",
         checkpoints=("axlstm_tiny_200_16x4", "axlstm_small_200_16x4", "axlstm_base_200_16x4"),
-        sizes={"tiny": {"embed_dim": 192}, "small": {"embed_dim": 384}, "base": {}},
+        sizes=unit_model.SIZES,
     ),
     build=_build,
-    defaults={
-        "img_size": [200, 80],
-        "patch_size": [4, 16],
-        "embed_dim": 768,
-        "depth": 12,
-        "expansion_factor": 2,
-    },
+    defaults={**unit_model.DEFAULTS, "expansion_factor": 2},
     infer=_infer,
-    ignored=("mask_token", r"pred\."),
+    ignored=unit_model.IGNORED,
 )

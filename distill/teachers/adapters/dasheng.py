@@ -100,10 +100,7 @@ def infer(state: State, config: Mapping[str, Any]) -> Architecture:
 
 
 DEFAULTS: Architecture = {
-    "embed_dim": 768,
-    "depth": 12,
-    "num_heads": None,
-    "mlp_ratio": 4,
+    **vit.BASE,
     "init_values": None,
 }
 

@@ -37,7 +37,7 @@ class DyMN(Network):
         super().__init__()
         rows, last_dim = architecture[_ROWS], architecture["last_channel"]
         self.n_labels = architecture["classes"]
-        self.mels = PasstBank()
+        self.bank = PasstBank()
         c_out = rows[0][0]
         self.in_c = conv_norm(1, c_out, 3, stride=_STEM_STRIDE, act=nn.Hardswish)
         self.layers, self.strides = nn.ModuleList(), [_STEM_STRIDE]
@@ -65,10 +65,6 @@ class DyMN(Network):
         for block in self.layers:
             assert isinstance(block, DynamicBlock)
             block.set_temperature(temperature)
-
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.mels(waveform)
-        return out
 
     def encode(self, features: Tensor) -> Encoded:
         hidden = images.run([self.in_c, *self.layers, self.out_c], features)

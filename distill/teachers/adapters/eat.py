@@ -91,10 +91,7 @@ SYSTEM = System(
     ),
     build=Eat,
     defaults={
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": None,
-        "mlp_ratio": 4,
+        **vit.BASE,
         "max_length": 768,
         "target_length": 1024,
         "num_classes": 527,

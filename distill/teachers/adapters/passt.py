@@ -44,10 +44,6 @@ class Passt(Network):
         self.n_labels = architecture["num_classes"]
         self.head = head(dim, self.n_labels)
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
         maps = self.patch_embed["proj"](features)
         maps = maps + self.time_new_pos_embed[..., : maps.shape[3]] + self.freq_new_pos_embed
@@ -100,10 +96,7 @@ SYSTEM = System(
     ),
     build=Passt,
     defaults={
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": None,
-        "mlp_ratio": 4,
+        **vit.BASE,
         "stride": (10, 10),
         "img_size": (128, 998),
         "num_classes": 527,

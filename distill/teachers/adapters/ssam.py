@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from distill.teachers.bricks import mamba
+from distill.teachers.bricks import mamba, unit_model
 from distill.teachers.bricks.unit_model import UnitModel
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -25,10 +25,7 @@ def _build(architecture: Architecture) -> UnitModel:
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    dim, _, *patch = state["patch_embed.proj.weight"].shape
-    n_columns = (state["pos_embed"].shape[1] - 1) // (80 // patch[1])
-    grid = {"patch_size": patch, "img_size": [n_columns * patch[0], 80]}
-    return {**mamba.sizes(state, "blocks"), **grid, "embed_dim": dim}
+    return {**mamba.sizes(state, "blocks"), **unit_model.infer_patches(state)}
 
 
 SYSTEM = System(
@@ -39,18 +36,15 @@ SYSTEM = System(
         code_licence="MIT",
         weights_licence="not stated beyond the repository's MIT",
         checkpoints=("ssam_tiny_200_16x4", "ssam_small_200_16x4", "ssam_base_200_16x4"),
-        sizes={"tiny": {"embed_dim": 192}, "small": {"embed_dim": 384}, "base": {}},
+        sizes=unit_model.SIZES,
     ),
     build=_build,
     defaults={
-        "img_size": [200, 80],
-        "patch_size": [4, 16],
-        "embed_dim": 768,
-        "depth": 12,
+        **unit_model.DEFAULTS,
         "norm_eps": 1e-6,
         "ssm_cfg": {"d_state": 24, "d_conv": 4, "expand": 3},
     },
     infer=_infer,
     keys=mamba.KEYS,
-    ignored=("mask_token", r"pred\."),
+    ignored=unit_model.IGNORED,
 )

@@ -40,10 +40,6 @@ class Ssamba(Network):
         self.norm_f = nn.LayerNorm(dim)
         self.mlp_head = head(dim, self.n_labels) if self.n_labels else None
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
         maps = self.patch_embed["proj"](features.transpose(1, 2)[:, None])
         summary = self.cls_token.expand(len(maps), -1, -1)

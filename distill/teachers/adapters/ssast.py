@@ -43,15 +43,8 @@ class Ssast(Network):
         if self.n_labels:
             self.mlp_head = head(architecture["embed_dim"], self.n_labels)
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
-        maps = self.v.maps(features)
-        positions = self.v.stretched(self.grid, *maps.shape[2:])
-        hidden = self.v(maps, positions)
-        output = self.v.norm(hidden[-1])
+        hidden, output, positions = self.v.encode(features, self.grid)
         others = {"positions": positions}
         if not self.n_labels:
             return Encoded(hidden, output, others=others)
@@ -98,10 +91,7 @@ SYSTEM = System(
     ),
     build=Ssast,
     defaults={
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": None,
-        "mlp_ratio": 4,
+        **vit.BASE,
         "fshape": 16,
         "tshape": 16,
         "fstride": 16,

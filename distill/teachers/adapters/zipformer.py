@@ -76,10 +76,6 @@ class ZipformerEncoder(Network):
         factor = settings["output_downsampling_factor"]
         self.encoder = zipformer.Zipformer(zipformer.stack_sizes(settings), factor)
 
-    def features(self, waveform: Tensor) -> Tensor:
-        out: Tensor = self.bank(waveform)
-        return out
-
     def encode(self, features: Tensor) -> Encoded:
         embedded = self.encoder_embed(features)
         states = self.encoder(embedded)

@@ -42,6 +42,16 @@ class DeiT(nn.Module):
         tokens = torch.cat([summaries, maps.flatten(2).transpose(1, 2)], 1)
         return vit.run(self.blocks, tokens + positions)
 
+    def encode(
+        self, features: Tensor, grid: tuple[int, int]
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """features, and the grid of the trained positions -> hidden states, the last of them
+        normalised, and the positions that were added."""
+        maps = self.maps(features)
+        positions = self.stretched(grid, *maps.shape[2:])
+        hidden = self(maps, positions)
+        return hidden, self.norm(hidden[-1]), positions
+
     def stretched(self, grid: tuple[int, int], n_bands: int, n_columns: int) -> Tensor:
         """The trained positions, of a grid (bands, columns), for another one."""
         return stretched(self.pos_embed, N_SUMMARY, grid, n_bands, n_columns)

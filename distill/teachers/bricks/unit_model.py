@@ -4,6 +4,8 @@ times."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,9 +14,21 @@ from distill.teachers.bricks import patches
 from distill.teachers.bricks.mel import FLOAT32_EPSILON, StftBank, hertz_triangles
 from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture
+from distill.teachers.published.system import Architecture, State
 
 FFT_SIZE, HOP_SAMPLES, N_MELS = 400, 160, 80
+DEFAULTS: Architecture = {
+    "img_size": [200, N_MELS],
+    "patch_size": [4, 16],
+    "embed_dim": 768,
+    "depth": 12,
+}
+SIZES: Mapping[str, Architecture] = {
+    "tiny": {"embed_dim": 192},
+    "small": {"embed_dim": 384},
+    "base": {},
+}
+IGNORED = ("mask_token", r"pred\.")
 
 
 class UnitModel(Network):
@@ -82,3 +96,10 @@ class UnitModel(Network):
 
     def timing(self, index: int) -> Timing:
         return patches.centred_timing(self.patch[0], self.patch[0])
+
+
+def infer_patches(state: State) -> Architecture:
+    """Width, patches and length of a unit, by the weights."""
+    dim, _, *patch = state["patch_embed.proj.weight"].shape
+    n_columns = (state["pos_embed"].shape[1] - 1) // (N_MELS // patch[1])
+    return {"embed_dim": dim, "patch_size": patch, "img_size": [n_columns * patch[0], N_MELS]}

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 HEAD_DIM = 64
 """Of every published size; a file does not say how many heads share its width."""
+BASE: Mapping[str, Any] = {"embed_dim": 768, "depth": 12, "num_heads": None, "mlp_ratio": 4}
+"""ViT-B, as most systems have it; see `blocks`."""
 
 
 class Attention(nn.Module):

@@ -36,9 +36,13 @@ class Network(nn.Module):
     min_samples = 1
     max_samples: int | None = None
 
+    bank: nn.Module
+    """The front end, where there is nothing to do but it."""
+
     def features(self, waveform: Tensor) -> Tensor:
         """[B, n] in [-1, 1] -> the network's input, after normalisation."""
-        raise NotImplementedError
+        made: Tensor = self.bank(waveform)
+        return made
 
     def encode(self, features: Tensor) -> Encoded:
         """Every layer of the network's input."""

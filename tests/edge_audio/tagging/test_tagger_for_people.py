@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from edge_audio.backends import State
 from edge_audio.backends.base import zero_state
-from edge_audio.bundle.spec import EventSpec, TensorSpec
+from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.sources.resample import StreamResampler
@@ -25,24 +24,12 @@ from tests.support import toy
 RATE_HZ = 44_100
 
 
-class EmbeddingBackend(toy.NumpyBackend):
-    """The toy, as if its head read what it keeps as `fast`."""
-
-    spec = msgspec.structs.replace(
-        toy.SPEC, embedding=TensorSpec(name="embedding", shape=(1, toy.N_LABELS))
-    )
-
-    def embed(self, frames: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, State]:
-        scores, state = self.step(frames, state)
-        return scores, state[0][0].copy(), state
-
-
 @pytest.fixture
 def opened(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tagger]:
     """Tagger.open of the toy, computed by numpy."""
 
     def open_backend(bundle: Bundle, name: str) -> toy.NumpyBackend:
-        return EmbeddingBackend()
+        return toy.EmbeddingBackend()
 
     monkeypatch.setattr("edge_audio.tagging.tagger.open_backend", open_backend)
     return lambda **settings: Tagger.open(toy_bundle.path, **settings)

@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_audio.backends import BACKEND_NAMES, RUNTIMES, State
+from edge_audio.backends import BACKEND_NAMES, RUNTIMES
 from edge_audio.backends.golden import replay, rms_errors
 from edge_audio.bundle.golden import Golden
 from edge_audio.bundle.manifest import Tolerance
-from edge_audio.bundle.spec import TensorSpec
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.tagging.verify import verify_bundle
@@ -68,36 +67,24 @@ def test_altered_numbers_are_a_failure(
     assert failure in str(report.failure)
 
 
-class EmbeddingBackend(toy.NumpyBackend):
-    """The toy, as if its head read what it keeps as `fast`."""
-
-    spec = msgspec.structs.replace(
-        toy.SPEC, embedding=TensorSpec(name="embedding", shape=(1, toy.N_LABELS))
-    )
-
-    def embed(self, frames: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, State]:
-        scores, state = self.step(frames, state)
-        return scores, state[0][0].copy(), state
-
-
 def with_embedding(folder: Path, factor: float | None) -> Bundle:
     """A bundle whose golden has an embedding, times this factor; None: has none."""
-    right, backend = toy.golden(), EmbeddingBackend()
+    right, backend = toy.golden(), toy.EmbeddingBackend()
     state, rows = backend.initial_state(), []
     for start in range(0, len(right.frames) - 7, 8):
         _, embedding, state = backend.embed(right.frames[None, start : start + 8], state)
         rows.append(embedding * np.float32(factor or 0.0))
     if factor is not None:
         right = dataclasses.replace(right, embedding=np.stack(rows))
-    manifest = msgspec.structs.replace(toy.MANIFEST, model=EmbeddingBackend.spec)
+    manifest = msgspec.structs.replace(toy.MANIFEST, model=toy.EmbeddingBackend.spec)
     return save_bundle(folder, manifest, {"golden.npz": right.to_bytes()})
 
 
 def test_an_embedding_is_compared_within_the_same_part_of_its_reach(tmp_path: Path) -> None:
-    report = replay(with_embedding(tmp_path / "right", 1.0), EmbeddingBackend())
+    report = replay(with_embedding(tmp_path / "right", 1.0), toy.EmbeddingBackend())
     assert report.failure is None
     assert report.embedding_error == 0.0
-    report = replay(with_embedding(tmp_path / "wrong", 1.01), EmbeddingBackend())
+    report = replay(with_embedding(tmp_path / "wrong", 1.01), toy.EmbeddingBackend())
     assert str(report.failure).startswith("embedding differs by ")
     assert Tolerance(frames=1.0, scores=0.5).embedding == 3.0
 
@@ -110,7 +97,7 @@ def test_what_counts_of_an_embedding_is_the_root_mean_square_of_each_step() -> N
 
 def test_a_golden_without_the_embedding_of_its_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="an embedding of 12: export the bundle again"):
-        replay(with_embedding(tmp_path / "b", None), EmbeddingBackend())
+        replay(with_embedding(tmp_path / "b", None), toy.EmbeddingBackend())
 
 
 def test_scores_within_tolerance_but_other_events_are_a_failure(tmp_path: Path) -> None:
