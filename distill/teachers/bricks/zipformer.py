@@ -96,19 +96,21 @@ class AttentionWeights(nn.Module):
     def __init__(self, size: StackSize) -> None:
         super().__init__()
         query, _, position = size.head_dims
-        self.n_heads, self.pos_dim = size.n_heads, size.pos_dim
+        self.n_heads = size.n_heads
         self.widths = [query * size.n_heads, query * size.n_heads, position * size.n_heads]
         self.in_proj = nn.Linear(size.dim, sum(self.widths))
         self.linear_pos = nn.Linear(size.pos_dim, position * size.n_heads, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """positions: `compact_positions` of x's frames."""
         query, key, position = (
             part.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
             for part in self.in_proj(x).split(self.widths, dim=2)
         )
         n_frames = x.shape[1]
-        table = self.linear_pos(compact_positions(n_frames, self.pos_dim).to(x))
-        table = table.unflatten(1, (self.n_heads, -1)).transpose(0, 1)  # [H, 2 T - 1, P]
+        table = (
+            self.linear_pos(positions).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+        )  # [H, 2 T - 1, P]
         by_offset = position @ table.transpose(1, 2)  # [B, H, T, 2 T - 1]
         place = torch.arange(n_frames, device=x.device)
         index = (n_frames - 1) - place[:, None] + place[None, :]
@@ -198,8 +200,8 @@ class Layer(nn.Module):
         self.conv_module2 = ConvModule(dim, size.conv_kernel)
         self.bypass, self.bypass_mid, self.norm = Bypass(dim), Bypass(dim), BiasNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        before, weights = x, self.self_attn_weights(x)
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        before, weights = x, self.self_attn_weights(x, positions)
         x = x + self.feed_forward1(x)
         x = x + self.nonlin_attention(x, weights)
         x = x + self.self_attn1(x, weights)
@@ -230,11 +232,13 @@ class Downsample(nn.Module):
 class _Layers(nn.Module):
     def __init__(self, size: StackSize) -> None:
         super().__init__()
+        self.pos_dim = size.pos_dim
         self.layers = nn.ModuleList(Layer(size) for _ in range(size.n_layers))
 
     def forward(self, x: Tensor) -> Tensor:
+        positions = compact_positions(x.shape[1], self.pos_dim).to(x)
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, positions)
         return x
 
 
