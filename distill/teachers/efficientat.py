@@ -18,12 +18,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from distill.data.labels import audioset_labels
 from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.bricks import images
 from distill.teachers.bricks.mel import PasstBank
 from edge_audio.errors import UsageError
 
 SAMPLE_RATE_HZ = 32_000
 _MEL_HOP_S = 0.01
-_MAX_BANDS = 4  # frequency resolution that a student is asked to regress
 
 _FRAMES_BEFORE, _FRAMES_AFTER = 3, 1
 """Frame logits come from a mean over these neighbours: the classifier was trained on clip
@@ -71,6 +71,18 @@ def conv_norm(
     conv = nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, nn.BatchNorm2d(c_out, eps=1e-3)]
     return nn.Sequential(*layers, *([act()] if act else []))
+
+
+def clip_head(dim: int, hidden_dim: int, n_labels: int) -> nn.Sequential:
+    """The last map [B, dim, F, T] -> logits of clips."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(1),
+        nn.Linear(dim, hidden_dim),
+        nn.Hardswish(),
+        nn.Dropout(0.2),
+        nn.Linear(hidden_dim, n_labels),
+    )
 
 
 class _SqueezeExcitation(nn.Module):
@@ -147,22 +159,11 @@ class EfficientAT(nn.Module):
         layers.append(conv_norm(c_in, self.feature_dim, act=nn.Hardswish))
         self.features = nn.Sequential(*layers)
         hidden = rounded_channels(1280 * width)
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(1),
-            nn.Linear(self.feature_dim, hidden),
-            nn.Hardswish(),
-            nn.Dropout(0.2),
-            nn.Linear(hidden, n_classes),
-        )
+        self.classifier = clip_head(self.feature_dim, hidden, n_classes)
 
-    def maps(self, mels: Tensor) -> list[Tensor]:
+    def maps(self, mels: Tensor) -> tuple[Tensor, ...]:
         """[B, C, F, T] after every entry of `features`."""
-        maps, x = [], mels
-        for layer in self.features:
-            x = layer(x)
-            maps.append(x)
-        return maps
+        return images.run(self.features, mels)
 
     def classify(self, features: Tensor) -> Tensor:
         """[..., D], the last map averaged over frequency and any span of time -> logits."""
@@ -243,7 +244,7 @@ class EfficientATTeacher(nn.Module):
 
 
 def _n_bands(index: int, stride: int, last: int) -> int:
-    return 1 if index == last else min(_MAX_BANDS, _N_MELS // stride)
+    return 1 if index == last else min(images.MAX_BANDS, _N_MELS // stride)
 
 
 def _stack(outputs: Sequence[TeacherOutput]) -> TeacherOutput:

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from distill.teachers.bricks import images
-from distill.teachers.bricks.dynamic_conv import DynamicBlock
+from distill.teachers.bricks.dynamic_conv import DynamicBlock, DynamicConv
 from distill.teachers.bricks.mel import PasstBank
 from distill.teachers.efficientat import (
     MOBILENET_ROWS,
     N_RELU_ROWS,
     SAMPLE_RATE_HZ,
+    clip_head,
     conv_norm,
     rounded_channels,
 )
@@ -49,22 +50,15 @@ class DyMN(Network):
             self.layers.append(DynamicBlock(c_in, expanded, c_out, kernel, stride, context, relu))
             self.strides.append(self.strides[-1] * stride)
         self.out_c = conv_norm(c_out, 6 * c_out, act=nn.Hardswish)
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(1),
-            nn.Linear(6 * c_out, last_dim),
-            nn.Hardswish(),
-            nn.Dropout(0.2),
-            nn.Linear(last_dim, self.n_labels),
-        )
+        self.classifier = clip_head(6 * c_out, last_dim, self.n_labels)
         self.temperature = architecture["temperature"]
         self.set_temperature(self.temperature)
 
     def set_temperature(self, temperature: float) -> None:
         """Of the attention over kernels: the published numbers come out with the right one only."""
-        for block in self.layers:
-            assert isinstance(block, DynamicBlock)
-            block.set_temperature(temperature)
+        for module in self.modules():
+            if isinstance(module, DynamicConv):
+                module.temperature = temperature
 
     def encode(self, features: Tensor) -> Encoded:
         hidden = images.run([self.in_c, *self.layers, self.out_c], features)

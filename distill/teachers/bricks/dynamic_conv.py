@@ -125,9 +125,3 @@ class DynamicBlock(nn.Module):
         y = self.proj_norm(self.proj_conv(y, context))
         out: Tensor = x + y if self.residual else y
         return out
-
-    def set_temperature(self, temperature: float) -> None:
-        """Of the attention over kernels."""
-        for module in self.modules():
-            if isinstance(module, DynamicConv):
-                module.temperature = temperature

@@ -11,7 +11,8 @@ from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
 EXTRACTORS = (r"spectrogram_extractor\.", r"logmel_extractor\.")
 """Keys of torchlibrosa's constants."""
 
-_MAX_BANDS = 4  # frequency resolution that a student is asked to regress
+MAX_BANDS = 4
+"""Frequency resolution that a student is asked to regress."""
 
 
 class LibrosaMel(nn.Module):
@@ -52,7 +53,7 @@ def run(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
 
 def band_frames(maps: Tensor) -> Tensor:
     """[B, C, T, F] -> [B, T, C * bands], averaged over frequency down to at most 4 bands."""
-    n_bands = next(n for n in range(min(_MAX_BANDS, maps.shape[3]), 0, -1) if not maps.shape[3] % n)
+    n_bands = next(n for n in range(min(MAX_BANDS, maps.shape[3]), 0, -1) if not maps.shape[3] % n)
     pooled = maps.unflatten(3, (n_bands, -1)).mean(4)  # [B, C, T, bands]
     out: Tensor = pooled.transpose(1, 2).flatten(2)
     return out
