@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.teachers.bricks import images
+from distill.teachers.bricks.waveform import ChannelNorm
 from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.system import Architecture, Card, State, System
@@ -20,13 +21,6 @@ from distill.teachers.published.system import Architecture, Card, State, System
 N_BANDS, FFT_SIZE, HOP_SAMPLES = 224, 1024, 320
 _STEM_STRIDE = _STEM_PADDING = 4
 _EPS = 1e-6
-
-
-class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of [B, C, T, F]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Block(nn.Module):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.bricks.vit import Mlp
+
 _MASKED = -100.0
 
 
@@ -51,11 +53,7 @@ class SwinBlock(nn.Module):
         self.shift = window // 2 if shifted and side > window else 0
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, self.window, n_heads)
-        width = int(mlp_ratio * dim)
-        layers = {"fc1": nn.Linear(dim, width), "act": nn.GELU(), "fc2": nn.Linear(width, dim)}
-        self.mlp = nn.Sequential()
-        for name, layer in layers.items():
-            self.mlp.add_module(name, layer)
+        self.mlp = Mlp(dim, int(mlp_ratio * dim))
         mask = shift_mask(side, self.window, self.shift) if self.shift else None
         self.register_buffer("attn_mask", mask, persistent=False)
 

@@ -34,11 +34,11 @@ def parse_convs(text: str) -> list[tuple[int, ...]]:
     return convs
 
 
-class _ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of [B, C, T]."""
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of [B, C, ...]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class WaveformConvs(nn.Module):
@@ -53,7 +53,7 @@ class WaveformConvs(nn.Module):
         for index, (wider, kernel, stride) in enumerate(convs):
             parts: list[nn.Module] = [nn.Conv1d(channels, wider, kernel, stride, bias=bias)]
             if norms == "layer_norm":  # fairseq's keys: between two transposes
-                norm = nn.Sequential(nn.Identity(), _ChannelNorm(wider))
+                norm = nn.Sequential(nn.Identity(), ChannelNorm(wider))
                 parts += [nn.Identity(), norm]
             elif index == 0:
                 parts += [nn.Identity(), nn.GroupNorm(wider, wider)]
