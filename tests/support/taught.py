@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge_audio.backends import open_backend
-from edge_audio.backends.fingerprint import fingerprint
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.learning.bank import BANK_FILE, Bank, encode_bank
 from edge_audio.learning.network import Network
@@ -30,7 +28,7 @@ def bundle_with_negatives(folder: Path, model: str = "micro-int8") -> Bundle:
         rows.append(heard)
         owners += [seed] * len(heard)
     bank = Bank(np.concatenate(rows), np.array(owners))
-    files[BANK_FILE] = encode_bank(bank, fingerprint(open_backend(bundle, BACKEND)))
+    files[BANK_FILE] = encode_bank(bank, network.fingerprint)
     return save_bundle(folder / "taught", bundle.manifest, files)
 
 
