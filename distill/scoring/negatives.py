@@ -37,8 +37,8 @@ def add_negatives(
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, content)
         return path
-    files = {name: bundle.read(name) for name in bundle.manifest.files}
-    return save_bundle(bundle.path, bundle.manifest, {**files, BANK_FILE: content}).path / BANK_FILE
+    files = bundle.contents() | {BANK_FILE: content}
+    return save_bundle(bundle.path, bundle.manifest, files).path / BANK_FILE
 
 
 def bank_of(

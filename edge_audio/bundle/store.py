@@ -86,6 +86,10 @@ class Bundle:
             raise BundleError(f"{self.path / name} was altered: restore the original bundle")
         return content
 
+    def contents(self) -> dict[str, bytes]:
+        """Every file but the manifest, by name, checked as by `read`. Raises BundleError."""
+        return {name: self.read(name) for name in self.manifest.files}
+
     def file(self, name: str) -> Path:
         """Path of one file, checked as by `read`. Raises BundleError."""
         self.read(name)

@@ -84,7 +84,7 @@ def _rewrite(
     out_path: Path | None,
 ) -> Bundle:
     before = bundle.manifest
-    files = {name: bundle.read(name) for name in before.files}
+    files = bundle.contents()
     facts = {
         **before.provenance,
         "calibration": msgspec.to_builtins(config),

@@ -117,8 +117,7 @@ def save_rain_detector(folder: Path) -> Bundle:
     threshold = Threshold(on=0.5, off=0.35)
     events = msgspec.structs.replace(shipped.manifest.events, thresholds={"Rain": threshold})
     manifest = msgspec.structs.replace(shipped.manifest, events=events)
-    files = {name: shipped.read(name) for name in manifest.files}
-    return save_bundle(folder / "rain-detector", manifest, files)
+    return save_bundle(folder / "rain-detector", manifest, shipped.contents())
 
 
 def make_peers(folder: Path) -> None:

@@ -20,7 +20,7 @@ BACKEND = "native"  # which gives the embedding of every model
 def bundle_with_negatives(folder: Path, model: str = "micro-int8") -> Bundle:
     """The shipped model, with a bank of noises and chords in place of its own."""
     bundle = load_bundle(model)
-    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    files = bundle.contents()
     network = Network(bundle, BACKEND)
     rows, owners = [], []
     for seed in range(N_NEGATIVES):

@@ -55,8 +55,7 @@ def rain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setenv("EDGE_AUDIO_PEERS", str(tmp_path / "no-peers"))
     bundle = save_rain_detector(tmp_path)
     card = {CARD_NAME: b"an older card"}
-    files = {name: bundle.read(name) for name in bundle.manifest.files} | card
-    return save_bundle(bundle.path, bundle.manifest, files)
+    return save_bundle(bundle.path, bundle.manifest, bundle.contents() | card)
 
 
 def test_thresholds_card_and_provenance_are_new_and_models_as_before(
@@ -96,7 +95,7 @@ def test_metrics_take_the_place_of_those_on_the_same_clips(rain: Bundle) -> None
 def test_a_bundle_without_figures_gets_the_new_ones(rain: Bundle) -> None:
     facts = {"recipe": rain.manifest.provenance["recipe"]}
     manifest = msgspec.structs.replace(rain.manifest, provenance=facts)
-    bare = save_bundle(rain.path, manifest, {n: rain.read(n) for n in rain.manifest.files})
+    bare = save_bundle(rain.path, manifest, rain.contents())
     (bundle,) = recalibrate([bare], thresholds.CalibrationConfig(), [])
     assert bundle.manifest.provenance["metrics"] == []
     quote = {"measured on": "rain", "hit@1": "all"}
@@ -166,7 +165,7 @@ def test_what_cannot_be_calibrated_is_refused(rain: Bundle, tmp_path: Path) -> N
     assert "no-such-bundle" in error_line(run("calibrate", "no-such-bundle", ok=False), 2)
     facts = {k: v for k, v in rain.manifest.provenance.items() if k != "recipe"}
     manifest = msgspec.structs.replace(rain.manifest, provenance=facts)
-    save_bundle(tmp_path / "orphan", manifest, {n: rain.read(n) for n in manifest.files})
+    save_bundle(tmp_path / "orphan", manifest, rain.contents())
     with pytest.raises(EdgeAudioError, match="does not say what it was trained on"):
         CliRunner().invoke(calibrate, [str(tmp_path / "orphan")], catch_exceptions=False)
 

@@ -174,8 +174,7 @@ def test_bundle_beside_a_checkpoint_is_scored_with_it_if_asked_for(
     run = tmp_path / "run"
     run.mkdir()
     (run / "checkpoint.pt").write_bytes(Path(checkpoint).read_bytes())
-    files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
-    save_bundle(run / "exported", float_bundle.manifest, files)
+    save_bundle(run / "exported", float_bundle.manifest, float_bundle.contents())
     assert [model.name for model in open_models(str(run))] == [str(run / "checkpoint.pt")]
     report = evaluate([str(run)], with_bundles=True)
     student, exported = report.models
@@ -186,9 +185,8 @@ def test_bundle_beside_a_checkpoint_is_scored_with_it_if_asked_for(
 
 
 def test_bundle_without_its_recipe_cannot_be_scored(float_bundle: Bundle, tmp_path: Path) -> None:
-    files = {name: float_bundle.read(name) for name in float_bundle.manifest.files}
     manifest = msgspec.structs.replace(float_bundle.manifest, provenance={})
-    save_bundle(tmp_path / "orphan", manifest, files)
+    save_bundle(tmp_path / "orphan", manifest, float_bundle.contents())
     with pytest.raises(EdgeAudioError, match="does not say what it was trained on"):
         open_models(str(tmp_path / "orphan"))
 

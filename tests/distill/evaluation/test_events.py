@@ -32,8 +32,7 @@ def rain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     }
     events = msgspec.structs.replace(bundle.manifest.events, sensitivities=tables)
     manifest = msgspec.structs.replace(bundle.manifest, events=events)
-    files = {name: bundle.read(name) for name in bundle.manifest.files}
-    return save_bundle(bundle.path, manifest, files)
+    return save_bundle(bundle.path, manifest, bundle.contents())
 
 
 def test_clips_with_any_a_right_and_a_wrong_event_are_counted(rain: Bundle, tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def clip(folder: Path, seed: int, tier: str = "A", fold: int = 1) -> Clip:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     shipped = load_bundle("micro-int8")
-    files = {name: shipped.read(name) for name in shipped.manifest.files}
-    return save_bundle(tmp_path / "mine", shipped.manifest, files)
+    return save_bundle(tmp_path / "mine", shipped.manifest, shipped.contents())
 
 
 def test_only_clips_of_training_and_of_tiers_a_and_b_are_stored(

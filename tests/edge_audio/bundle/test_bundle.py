@@ -44,6 +44,7 @@ def test_saved_bundle_loads_equal(saved: Bundle) -> None:
     assert msgspec.structs.replace(loaded.manifest, files={}) == toy.MANIFEST
     assert loaded.read("CARD.md") == b"# Toy\n"
     assert loaded.read("empty") == b""
+    assert loaded.contents() == {"CARD.md": b"# Toy\n", "empty": b""}
     assert loaded.file("CARD.md").read_bytes() == b"# Toy\n"
 
 
@@ -137,6 +138,8 @@ def test_altered_file_is_named(saved: Bundle, content: bytes) -> None:
     (saved.path / "CARD.md").write_bytes(content)
     with pytest.raises(BundleError, match=r"CARD\.md was altered"):
         saved.file("CARD.md")
+    with pytest.raises(BundleError, match=r"CARD\.md was altered"):
+        saved.contents()
 
 
 def test_missing_file_is_named(saved: Bundle) -> None:

@@ -221,10 +221,10 @@ def test_verify_passes_on_every_installed_backend(toy_bundle: Bundle) -> None:
 
 
 def test_verify_fails_where_the_replay_differs(toy_bundle: Bundle, tmp_path: Path) -> None:
-    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
     golden = toy.golden()
     other = type(golden)(golden.samples, golden.frames, golden.scores * np.float32(0.9))
-    save_bundle(tmp_path / "other", toy_bundle.manifest, {**files, "golden.npz": other.to_bytes()})
+    files = toy_bundle.contents() | {"golden.npz": other.to_bytes()}
+    save_bundle(tmp_path / "other", toy_bundle.manifest, files)
     done = run("verify", tmp_path / "other", ok=False)
     assert done.returncode == 1
     assert "scores" in done.stdout

@@ -31,8 +31,7 @@ def louder(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
     events = msgspec.structs.replace(toy.EVENTS, thresholds=thresholds)
     manifest = msgspec.structs.replace(toy.MANIFEST, name="louder", events=events)
     folder = tmp_path_factory.mktemp("bundles") / "louder"
-    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
-    return save_bundle(folder, manifest, files).path
+    return save_bundle(folder, manifest, toy_bundle.contents()).path
 
 
 def test_one_model_on_two_runtimes_says_the_same(toy_bundle: Bundle, bursts_wav: Path) -> None:
@@ -63,8 +62,7 @@ def test_the_thresholds_that_are_compared_are_those_of_a_sensitivity(
     eager = {label: Threshold(on=0.1, off=0.05) for label in toy.EVENTS.thresholds}
     events = msgspec.structs.replace(toy.EVENTS, sensitivities={"eager": eager})
     manifest = msgspec.structs.replace(toy.MANIFEST, name="eager", events=events)
-    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
-    other = save_bundle(tmp_path / "eager", manifest, files).path
+    other = save_bundle(tmp_path / "eager", manifest, toy_bundle.contents()).path
     assert run("compare", toy_bundle.path, other, bursts_wav).returncode == 0
     command = ("compare", toy_bundle.path, other, bursts_wav, "--sensitivity", "eager")
     assert run(*command, ok=False).returncode == 1
@@ -110,8 +108,7 @@ def test_verify_fails_where_runtimes_disagree_on_a_recording(
     require_runtimes("litert", "onnx")
     tolerance = msgspec.structs.replace(toy.MANIFEST.tolerance, scores=1e-12)
     manifest = msgspec.structs.replace(toy.MANIFEST, tolerance=tolerance)
-    files = {name: toy_bundle.read(name) for name in toy_bundle.manifest.files}
-    bundle = save_bundle(tmp_path / "strict", manifest, files)
+    bundle = save_bundle(tmp_path / "strict", manifest, toy_bundle.contents())
     assert len(load_golden(bundle).scores) > 0
     done = run("verify", bundle.path, "--audio", bursts_wav, ok=False)
     assert done.returncode == 1

@@ -100,8 +100,7 @@ def bundle(tmp_path: Path) -> Bundle:
     quiet = dict.fromkeys(toy.EVENTS.thresholds, Threshold(on=1.0, off=1.0))
     events = msgspec.structs.replace(made.manifest.events, sensitivities={"quiet": quiet})
     manifest = msgspec.structs.replace(made.manifest, events=events)
-    files = {name: made.read(name) for name in made.manifest.files}
-    return save_bundle(made.path, manifest, files)
+    return save_bundle(made.path, manifest, made.contents())
 
 
 def test_a_tagger_reports_by_its_sensitivity(bundle: Bundle) -> None:

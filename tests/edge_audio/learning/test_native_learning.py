@@ -213,7 +213,7 @@ def test_sounds_of_another_network_are_refused(bundle: Bundle, tmp_path: Path) -
 def test_a_bank_that_is_missing_or_of_another_network_is_told(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    files = bundle.contents()
     bank = files.pop(BANK_FILE)
     missing = save_bundle(tmp_path / "missing", bundle.manifest, files)
     monkeypatch.setattr("edge_audio.learning.bank.BANKS_DIR", tmp_path)
@@ -222,12 +222,12 @@ def test_a_bank_that_is_missing_or_of_another_network_is_told(
     ):
         teach(missing, tmp_path)
     foreign = load_bundle("tiny-int8")
-    files = {name: foreign.read(name) for name in foreign.manifest.files}
-    other = save_bundle(tmp_path / "foreign", foreign.manifest, {**files, BANK_FILE: bank})
+    files = foreign.contents() | {BANK_FILE: bank}
+    other = save_bundle(tmp_path / "foreign", foreign.manifest, files)
     with pytest.raises(BundleError, match="is of another network than the model beside it"):
         teach(other, tmp_path)
     half = save_bundle(
-        tmp_path / "half", bundle.manifest, {**files_of(bundle), BANK_FILE: bank[:-100]}
+        tmp_path / "half", bundle.manifest, {**bundle.contents(), BANK_FILE: bank[:-100]}
     )
     with pytest.raises(BundleError, match="damaged"):
         teach(half, tmp_path)
@@ -243,10 +243,6 @@ def test_negatives_of_the_package_serve_all_bundles_of_a_network(
     learned = teach(load_bundle("micro-int8"), tmp_path)
     (tmp_path / "house.sounds").unlink()
     assert learned.sound.weight == teach(bundle, tmp_path).sound.weight
-
-
-def files_of(bundle: Bundle) -> dict[str, bytes]:
-    return {name: bundle.read(name) for name in bundle.manifest.files}
 
 
 def test_a_bundle_that_moved_still_takes_its_sounds(bundle: Bundle, tmp_path: Path) -> None:

@@ -33,9 +33,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         thresholds={"Dog": threshold(0.5), "Siren": threshold(0.4)},
         sensitivities={"quiet": {"Dog": threshold(0.8)}, "eager": {"Dog": threshold(0.2)}},
     )
-    files = {name: shipped.read(name) for name in shipped.manifest.files}
     manifest = msgspec.structs.replace(shipped.manifest, name="three", events=events)
-    return save_bundle(tmp_path_factory.mktemp("bundles") / "three", manifest, files)
+    return save_bundle(tmp_path_factory.mktemp("bundles") / "three", manifest, shipped.contents())
 
 
 def on_of(bundle: Bundle) -> dict[str, float]:
