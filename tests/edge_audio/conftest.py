@@ -1,4 +1,4 @@
-"""A device that tags by itself, for tests of all that listens to one."""
+"""What tests of listening share: a toy computed by numpy, and a device that tags by itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ import pytest
 
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
+from tests.support import toy
 from tests.support.real_audio import soundscape
 from tests.support.serial_cable import Cable, Device
 from tests.support.serial_parts import build_device
 
 DURATION_S = 20.0
+
+
+@pytest.fixture
+def computed_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taggers of this process run the toy in numpy, whichever runtimes are installed."""
+    name = "edge_audio.tagging.tagger.open_backend"
+    monkeypatch.setattr(name, lambda bundle, backend: toy.NumpyBackend())
 
 
 @pytest.fixture(scope="session")

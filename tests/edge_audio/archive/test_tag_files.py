@@ -49,20 +49,14 @@ def test_each_file_gives_what_tagging_it_alone_gives(files: list[Path], n_proces
         ((["a.wav"],), {"model": "no-such-model"}, "no model"),
     ],
 )
+@pytest.mark.usefixtures("computed_by_numpy")
 def test_wrong_settings_are_told_before_the_first_file(
-    toy_bundle: Bundle,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: Any,
-    settings: dict[str, Any],
-    hint: str,
+    toy_bundle: Bundle, arguments: Any, settings: dict[str, Any], hint: str
 ) -> None:
-    name = "edge_audio.tagging.tagger.open_backend"
-    monkeypatch.setattr(name, lambda bundle, backend: toy.NumpyBackend())
     with pytest.raises(UsageError, match=hint):
         tag_files(*arguments, **{"model": toy_bundle.path, **settings})
 
 
-def test_no_files_are_no_tags(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "edge_audio.tagging.tagger.open_backend"
-    monkeypatch.setattr(name, lambda bundle, backend: toy.NumpyBackend())
+@pytest.mark.usefixtures("computed_by_numpy")
+def test_no_files_are_no_tags(toy_bundle: Bundle) -> None:
     assert list(tag_files([], model=toy_bundle.path)) == []

@@ -25,11 +25,7 @@ SOON_S = 10.0  # on a busy machine; without a stop it would not end at all
 
 Open = Callable[..., Listening]
 
-
-@pytest.fixture(autouse=True)
-def _computed_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "edge_audio.tagging.tagger.open_backend"
-    monkeypatch.setattr(name, lambda bundle, backend: toy.NumpyBackend())
+pytestmark = pytest.mark.usefixtures("computed_by_numpy")
 
 
 @pytest.fixture

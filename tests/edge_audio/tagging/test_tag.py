@@ -21,10 +21,8 @@ SAMPLES = toy.noise(80_000, seed=3)
 
 
 @pytest.fixture
-def model(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Path:
+def model(toy_bundle: Bundle, computed_by_numpy: None) -> Path:
     """The toy, computed by numpy."""
-    name = "edge_audio.tagging.tagger.open_backend"
-    monkeypatch.setattr(name, lambda bundle, backend: toy.NumpyBackend())
     return toy_bundle.path
 
 
