@@ -11,7 +11,7 @@ each, of the other classes and of other sources.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -182,12 +182,7 @@ def main(
     results = evaluate(network, data, n_takes)
     click.echo(table(results))
     if json_path is not None:
-        write_atomically(json_path, msgspec.json.encode(_as_json(results)))
-
-
-def _as_json(results: Sequence[FewShotResults]) -> list[Mapping[str, object]]:
-    found: list[Mapping[str, object]] = msgspec.to_builtins(results)
-    return found
+        write_atomically(json_path, msgspec.json.encode(results))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Stream(NamedTuple):
 
 class FewShotData(NamedTuple):
     """takes: of each class, one a recording. scenes: crowded, where events are to be found.
-    negatives: hours, where they are false alarms; step_ends_s: of any of them."""
+    negatives: hours, where they are false alarms."""
 
     takes: dict[str, list[Take]]
     scenes: list[Stream]
