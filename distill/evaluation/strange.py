@@ -16,7 +16,13 @@ from distill.data.split import require_unheard
 from distill.data.strange import ESC, strange_source, strange_sources
 from distill.evaluation.clips import label_matrix, score_clips
 from distill.evaluation.lineage import lineage_of
-from distill.evaluation.metrics import average_precision, hit_at_of_groups, lwlrap
+from distill.evaluation.metrics import (
+    AveragePrecision,
+    Estimate,
+    average_precision,
+    hit_at_of_groups,
+    lwlrap,
+)
 from distill.evaluation.models import ScoredModel, open_models, open_peers
 from distill.evaluation.results import HITS_AT
 from distill.evaluation.strange_results import (
@@ -170,9 +176,18 @@ def _figures_of(
     scores: NDArray[np.float32], clips: Sequence[Clip], names: Sequence[str]
 ) -> StrangeFigures:
     listed, groups = label_matrix(clips, names), [clip.group for clip in clips]
+    hits, precision = hits_and_precision(scores, listed, names, groups)
+    in_order = lwlrap(scores, listed, groups, SEED)
+    return StrangeFigures(hits=hits, average_precision=precision, lwlrap=in_order)
+
+
+def hits_and_precision(
+    scores: NDArray[np.float32],
+    listed: NDArray[np.bool_],
+    names: Sequence[str],
+    groups: Sequence[str],
+) -> tuple[tuple[Estimate, ...], AveragePrecision | None]:
+    """At each of HITS_AT; None where no class has MIN_POSITIVES clips."""
+    hits = tuple(hit_at_of_groups(k, scores, listed, groups, SEED) for k in HITS_AT)
     precision = average_precision(scores, listed, names, groups, SEED, MIN_POSITIVES)
-    return StrangeFigures(
-        hits=tuple(hit_at_of_groups(k, scores, listed, groups, SEED) for k in HITS_AT),
-        average_precision=precision if precision.classes else None,
-        lwlrap=lwlrap(scores, listed, groups, SEED),
-    )
+    return hits, precision if precision.classes else None

@@ -14,10 +14,9 @@ from distill.data.labels import audioset_labels
 from distill.data.strange import ESC, strange_source
 from distill.evaluation.clips import label_matrix
 from distill.evaluation.lineage import lineage_of
-from distill.evaluation.metrics import average_precision, hit_at_of_groups
 from distill.evaluation.results import HITS_AT
-from distill.evaluation.strange import SEED, strange_places
-from distill.evaluation.strange_results import BUT_ESC, MIN_POSITIVES
+from distill.evaluation.strange import hits_and_precision, strange_places
+from distill.evaluation.strange_results import BUT_ESC
 from distill.progress import tracked
 from distill.scoring.clips import SAMPLE_RATE_HZ, frames_of, highest_logits
 from distill.students.student import Student
@@ -73,9 +72,6 @@ class StrangeWatch:
 
     def _figures(self, title: str, scores: FloatArray, clips: Sequence[Clip]) -> dict[str, float]:
         listed, groups = label_matrix(clips, self._names), [clip.group for clip in clips]
-        hits = {
-            f"{title} hit@{k}": hit_at_of_groups(k, scores, listed, groups, SEED).value
-            for k in HITS_AT
-        }
-        precision = average_precision(scores, listed, self._names, groups, SEED, MIN_POSITIVES)
-        return {**hits, f"{title} mAP": precision.mean.value} if precision.classes else hits
+        hits, precision = hits_and_precision(scores, listed, self._names, groups)
+        figures = {f"{title} hit@{k}": hit.value for k, hit in zip(HITS_AT, hits, strict=True)}
+        return figures | ({f"{title} mAP": precision.mean.value} if precision else {})
