@@ -38,10 +38,7 @@ def audioset_labels() -> tuple[str, ...]:
 def audioset_names() -> dict[str, str]:
     """Machine id (such as /m/09x0r) -> display name. Raises UsageError as `audioset_labels`."""
     path = peers_dir() / LABELS_NAME
-    labels = read_class_map(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        mids = {int(row["index"]): row["mid"] for row in csv.DictReader(file)}
-    return {mids[index]: label for index, label in enumerate(labels)}
+    return dict(zip(_column(path, "mid"), read_class_map(path), strict=True))
 
 
 def read_class_map(path: Path) -> tuple[str, ...]:
@@ -49,16 +46,21 @@ def read_class_map(path: Path) -> tuple[str, ...]:
 
     Raises UsageError if it is missing, malformed, or skips an index.
     """
+    return _column(path, "display_name")
+
+
+def _column(path: Path, name: str) -> tuple[str, ...]:
+    """Ordered by index. Raises UsageError as `read_class_map`."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            names = {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+            found = {int(row["index"]): row[name] for row in csv.DictReader(file)}
     except FileNotFoundError as error:
         raise UsageError(f"{path} is missing: set {PEERS_ENV} to the peers folder") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no class map: {error}") from error
-    if sorted(names) != list(range(len(names))):
+    if sorted(found) != list(range(len(found))):
         raise UsageError(f"{path} skips a class index: fetch it again")
-    return tuple(names[index] for index in range(len(names)))
+    return tuple(found[index] for index in range(len(found)))
 
 
 def shared_labels(lists: Sequence[Sequence[str]]) -> list[str]:
