@@ -43,14 +43,13 @@ from distill.evaluation.metrics import wilson
 from distill.scoring.clips import SAMPLE_RATE_HZ, log_odds, whole_steps
 from distill.students.student import Student
 from distill.training.trainer import load_student
-from edge_audio.backends.base import silence
+from edge_audio.backends.base import silence, step_blocks
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
 from quantize.build import ranges_stream
 from quantize.export import _quiet, export
 from quantize.graph.layers import StaticConv, StaticLinear
-from quantize.graph.parity import step_blocks
 from quantize.graph.prepare import fold_batch_norms, prepare, replace_modules
 from quantize.graph.ranges import Ranges, measure_ranges
 from quantize.graph.step import StepGraph, zero_inputs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.learning.fit import Linear, Whitening, fit
+from edge_audio.learning.fit import Linear, Told, Whitening, fit
 from edge_audio.learning.network import Network
 from edge_audio.learning.rates import logits_at, peaks_of
 from edge_audio.learning.teach import Fitted, Lesson, fit_row, rows_of
@@ -41,7 +41,8 @@ def as_recorded(network: Network, takes: Sequence[Take]) -> Fitted:
 def prototype(network: Network, takes: Sequence[Take]) -> Fitted:
     """The mean of the takes, among whitened negatives."""
     bank, rows = network.bank, _recorded(network, takes)
-    return _with_logits(fit(rows, bank.rows, network.whitening, ridge=_PROTOTYPE_RIDGE), network)
+    told = Told.of(bank.rows, network.whitening)
+    return _with_logits(fit(rows, told, network.whitening, _PROTOTYPE_RIDGE), network)
 
 
 def logistic(network: Network, takes: Sequence[Take]) -> Fitted:

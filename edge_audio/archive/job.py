@@ -155,12 +155,16 @@ def tag_file(job: bytes, path: str, on_progress: OnProgress | None = None) -> Fi
         _opened.settings = decoded
     try:
         return _tag(path, _opened.settings, _opened.tagger, _opened.top, on_progress)
-    except (EdgeAudioError, OSError) as error:
-        problem = str(error)
     except Exception as error:  # no decoder says which errors it has; the next file may be fine
-        reason = one_line(str(error), MAX_REASON_CHARS)
-        problem = f"{path}: unexpected {type(error).__name__}: {reason}"
-    return failed(path, problem)
+        return failed(path, problem_of(path, error))
+
+
+def problem_of(path: str, error: Exception) -> str:
+    """What kept a file from being tagged."""
+    if isinstance(error, EdgeAudioError | OSError):
+        return str(error)
+    reason = one_line(str(error), MAX_REASON_CHARS)
+    return f"{path}: unexpected {type(error).__name__}: {reason}"
 
 
 def failed(path: str, problem: str) -> FileTags:

@@ -23,6 +23,11 @@ ResultT = TypeVar("ResultT")
 Tagged = tuple[str, FileTags]  # with the path as it was handed in
 
 
+def n_cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def finished(
     submit: Callable[[str], Future[ResultT]],
     paths: Iterator[str],

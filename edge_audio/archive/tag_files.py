@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_audio.archive.pool import Work, in_order, in_processes
-from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.archive.job import problem_of
+from edge_audio.archive.pool import Work, in_order, in_processes, n_cpus
+from edge_audio.errors import UsageError
+from edge_audio.events.choice import label_names
 from edge_audio.events.policy import ONE_SOUND
-from edge_audio.support.text import one_line, printable
+from edge_audio.support.text import printable
 from edge_audio.tagging.settings import TaggerSettings
 from edge_audio.tagging.tag import tags_of_file
 from edge_audio.tagging.tagger import Tagger
@@ -22,8 +24,6 @@ from edge_audio.tagging.tags import Tags
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_MAX_REASON_CHARS = 200
 
 
 def tag_files(
@@ -45,21 +45,11 @@ def tag_files(
     if isinstance(paths, str | os.PathLike):
         raise UsageError(f"paths is one path, {os.fspath(paths)!r}: pass a list, or use tag")
     settings.setdefault("policy", ONE_SOUND)
-    settings["only"] = _labels(settings.get("only", ()))
-    settings["exclude"] = _labels(settings.get("exclude", ()))
+    settings["only"] = label_names(settings.get("only", ()))
+    settings["exclude"] = label_names(settings.get("exclude", ()))
     _opened.tagger, _opened.settings = Tagger.open(**settings), settings
     names = [os.fspath(path) for path in paths]
     return _tagged(settings, names, min(n_processes or n_cpus(), max(1, len(names))))
-
-
-def _labels(given: Iterable[str]) -> tuple[str, ...]:
-    """Those of an iterator too, for every process."""
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def n_cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tagged(settings: TaggerSettings, paths: list[str], n_processes: int) -> Iterator[Tags]:
@@ -78,11 +68,8 @@ def _tags(settings: TaggerSettings, path: str) -> Tags:
     try:
         tagger.reset()
         return tags_of_file(path, tagger)
-    except (EdgeAudioError, OSError) as error:
-        return _failed(path, str(error))
     except Exception as error:  # no decoder says which errors it has; the next file may be fine
-        reason = one_line(str(error), _MAX_REASON_CHARS)
-        return _failed(path, f"{path}: unexpected {type(error).__name__}: {reason}")
+        return _failed(path, problem_of(path, error))
 
 
 def _failed(path: str, problem: str) -> Tags:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -100,6 +100,13 @@ def silence(spec: ModelSpec) -> NDArray[np.float32]:
     """The input of one step, of the shape of `spec.frames`, where every sample is 0."""
     samples = np.zeros(spec.overlap_samples + spec.step_samples, np.float32)
     return (samples if spec.input == "samples" else log_mel(spec.frontend, samples))[None]
+
+
+def step_blocks(spec: ModelSpec, rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Rows of a front end -> blocks of the shape of `spec.frames`; a rest is left out."""
+    n_rows = spec.frames.shape[1]
+    for start in range(0, len(rows) - n_rows + 1, n_rows):
+        yield rows[None, start : start + n_rows]
 
 
 def quiet_state(spec: ModelSpec, step: Step) -> State:

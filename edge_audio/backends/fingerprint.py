@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_audio.backends.base import Backend
+from edge_audio.backends.base import Backend, step_blocks
 from edge_audio.features.frontend import open_frontend
 from edge_audio.support.arrays import FloatArray
 
@@ -19,10 +19,9 @@ def fingerprint(backend: Backend) -> FloatArray:
     spec = backend.spec
     n_samples = spec.overlap_samples + _N_STEPS * spec.step_samples
     rows = open_frontend(spec, None).push(_sound(n_samples))
-    n_rows, state = spec.frames.shape[1], backend.initial_state()
-    found = np.zeros(0, np.float32)
-    for start in range(0, len(rows) - n_rows + 1, n_rows):
-        _, found, state = backend.embed(rows[None, start : start + n_rows], state)
+    state, found = backend.initial_state(), np.zeros(0, np.float32)
+    for block in step_blocks(spec, rows):
+        _, found, state = backend.embed(block, state)
     return found
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import Backend
+from edge_audio.backends.base import Backend, step_blocks
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel, open_frontend
+
+Errors = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,11 @@ def replay(bundle: Bundle, backend: Backend) -> VerifyResults:
     samples = golden.samples.astype(np.float32) * np.float32(1.0 / 32768.0)
     scores, embedding = _outputs(bundle, backend, samples)
     times_s = [_step_end_s(model, i) for i in range(len(scores))]
-    frames_error = _max_error(log_mel(model.frontend, samples), golden.frames)
-    scores_error = _max_error(scores, golden.scores)
+    frames_error = _largest(_differences, log_mel(model.frontend, samples), golden.frames)
+    scores_error = _largest(_differences, scores, golden.scores)
     embedding_error = None
     if golden.embedding is not None:
-        embedding_error = _max_rms_error(embedding, golden.embedding)
+        embedding_error = _largest(rms_errors, embedding, golden.embedding)
     events_equal = _timeline(bundle, scores, times_s) == _timeline(bundle, golden.scores, times_s)
     errors = frames_error, scores_error, embedding_error
     return VerifyResults(
@@ -71,11 +73,10 @@ def _outputs(
     f32[n_steps, embedding_dim], which is empty where the bundle's graphs give none."""
     model = bundle.manifest.model
     rows = open_frontend(model, backend.log_mel).push(samples)
-    n_rows, state = model.frames.shape[1], backend.initial_state()
+    state = backend.initial_state()
     scores: list[NDArray[np.float32]] = []
     embeddings: list[NDArray[np.float32]] = []
-    for start in range(0, len(rows) - n_rows + 1, n_rows):
-        block = rows[None, start : start + n_rows]
+    for block in step_blocks(model, rows):
         if model.embedding is None:
             row, state = backend.step(block, state)
         else:
@@ -91,18 +92,17 @@ def _step_end_s(model: ModelSpec, step: int) -> float:
     return n_heard / model.frontend.sample_rate_hz
 
 
-def _max_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _largest(errors_of: Errors, found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """inf where shapes differ, and for NaN."""
     if found.shape != expected.shape:
         return math.inf
-    error = float(np.abs(found - expected).max(initial=0.0))
+    error = float(errors_of(found, expected).max(initial=0.0))
     return math.inf if math.isnan(error) else error
 
 
-def _max_rms_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    if found.shape != expected.shape:
-        return math.inf
-    error = float(rms_errors(found, expected).max(initial=0.0))
-    return math.inf if math.isnan(error) else error
+def _differences(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+    errors: NDArray[np.float32] = np.abs(found - expected)
+    return errors
 
 
 def rms_errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -119,7 +119,7 @@ def _timeline(
     detector = EventDetector(manifest.labels, manifest.events, manifest.model.step_s)
     events: list[Event] = []
     time_s = 0.0
-    for time_s, row in zip(times_s, scores, strict=False):  # lengths: see _max_error
+    for time_s, row in zip(times_s, scores, strict=False):  # lengths: see _largest
         events += detector.push(row, time_s)
     return [(event.kind, event.label, event.time_s) for event in events + detector.flush(time_s)]
 

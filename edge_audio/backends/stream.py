@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_audio.backends.base import Backend
+from edge_audio.backends.base import Backend, step_blocks
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.events.detector import OpenWatch, Watch, Watched, watch_in_numpy
 from edge_audio.features.frontend import open_frontend
@@ -58,8 +58,7 @@ class SteppedStream:
     """A `ScoreStream` of any backend, by front end and steps."""
 
     def __init__(self, backend: Backend, spec: ModelSpec) -> None:
-        self._backend = backend
-        self._n_rows = spec.frames.shape[1]
+        self._backend, self._spec = backend, spec
         self._frontend = open_frontend(spec, backend.log_mel)
         self._state = backend.initial_state()
 
@@ -77,9 +76,7 @@ class SteppedStream:
 
     def _frames(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """What the steps take, one after the other."""
-        rows = self._frontend.push(samples)
-        for start in range(0, len(rows) - self._n_rows + 1, self._n_rows):
-            yield rows[None, start : start + self._n_rows]
+        return step_blocks(self._spec, self._frontend.push(samples))
 
     def _without_nan(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if np.isnan(scores).any():

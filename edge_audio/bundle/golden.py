@@ -99,12 +99,11 @@ def load_golden(bundle: Bundle) -> Golden:
     golden = Golden.from_bytes(bundle.read(GOLDEN_NAME))
     model = bundle.manifest.model
     n_mels, n_labels = model.frontend.n_mels, len(bundle.manifest.labels)
-    embedding_dim = sum(tensor.shape[1] for tensor in model.embeddings)
     found = 0 if golden.embedding is None else golden.embedding.shape[1]
     sizes = golden.frames.shape[1], golden.scores.shape[1], found
-    if sizes != (n_mels, n_labels, embedding_dim):
+    if sizes != (n_mels, n_labels, model.embedding_dim):
         raise BundleError(
             f"{bundle.path / GOLDEN_NAME} does not fit its manifest, which has {n_mels} mels, "
-            f"{n_labels} labels and an embedding of {embedding_dim}: export the bundle again"
+            f"{n_labels} labels and an embedding of {model.embedding_dim}: export the bundle again"
         )
     return golden

@@ -149,6 +149,11 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
         return () if self.embedding is None else (self.embedding,)
 
     @property
+    def embedding_dim(self) -> int:
+        """Of the embedding, 0 if the graph gives none."""
+        return self.embedding.shape[1] if self.embedding else 0
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """What the shape of `frames` must be."""
         if self.input == "samples":

@@ -14,11 +14,10 @@ import msgspec
 
 from edge_audio.archive.job import FileTags, Job, make_job, tag_file
 from edge_audio.archive.part_file import look_at
-from edge_audio.archive.pool import Tagged, in_order, tag_in_processes
+from edge_audio.archive.pool import Tagged, in_order, n_cpus, tag_in_processes
 from edge_audio.archive.run import Archive
 from edge_audio.archive.search import duration_s, expand
 from edge_audio.archive.tables import TABLES
-from edge_audio.archive.tag_files import n_cpus
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.cli.console import remark

@@ -33,8 +33,8 @@ def select_events(
     Raises UsageError for an unknown label, a threshold outside (0, 1], or if no label is left.
     """
     spec = spec.at_sensitivity(sensitivity)
-    wanted = [find_label(name, labels) for name in _names(only)]
-    unwanted = {find_label(name, labels) for name in _names(exclude)}
+    wanted = [find_label(name, labels) for name in label_names(only)]
+    unwanted = {find_label(name, labels) for name in label_names(exclude)}
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
         thresholds.setdefault(label, suggested_threshold(spec.thresholds, label))
@@ -48,9 +48,9 @@ def select_events(
     return msgspec.structs.replace(spec, thresholds=kept)
 
 
-def _names(labels: Iterable[str]) -> Iterable[str]:
-    """A single label, which is a sequence of letters too, by itself."""
-    return [labels] if isinstance(labels, str) else labels
+def label_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """A single label, which is a sequence of letters too, by itself; those of an iterator, once."""
+    return (labels,) if isinstance(labels, str) else tuple(labels)
 
 
 def _override(

@@ -68,14 +68,15 @@ def of_likeness(
     """On what else the takes sound like: labels of the model, speech over them, other sounds."""
     if scores := [row for one in heard for row in one.scores]:
         yield from _of_labels(np.stack(scores), sound, network)
+    others = [one for one in earlier.sounds if one.name.casefold() != sound.name.casefold()]
+    if not others:
+        return
+    rows = earlier.rows()
     takes = [from_bytes(take.steps, earlier.embedding_dim) for take in sound.takes]
-    for other in earlier.sounds:
-        if other.name.casefold() == sound.name.casefold():
-            continue
-        rows = earlier.rows()
-        column = rows.labels.index(other.name)
-        highest = [max(rows.scores(step)[column] for step in take) for take in takes]
-        n_alike = sum(score >= other.thresholds["normal"].on for score in highest)
+    highest = np.stack([np.max([rows.scores(step) for step in take], axis=0) for take in takes])
+    for other in others:
+        of_other = highest[:, rows.labels.index(other.name)]
+        n_alike = sum(score >= other.thresholds["normal"].on for score in of_other)
         if n_alike > _MOST * len(takes):
             yield (
                 f"{n_alike} of {len(takes)} takes sound like {other.name}, learned before: give "

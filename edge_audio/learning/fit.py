@@ -58,19 +58,29 @@ class Whitening(NamedTuple):
         return Linear(raw, bias - float(self.mean @ raw))
 
 
+class Told(NamedTuple):
+    """What takes are told from: mean and covariance of whitened negatives."""
+
+    centre: Doubles
+    spread: Doubles
+
+    @classmethod
+    def of(
+        cls, negatives: FloatArray, whitening: Whitening, weights: Doubles | None = None
+    ) -> Told:
+        """negatives f32[n, D], weights f64[n] of them, which sum to 1; None = all alike."""
+        if weights is None:
+            weights = np.full(len(negatives), 1.0 / len(negatives))
+        return cls(*_moments(whitening(negatives), weights))
+
+
 def fit(
-    takes: Sequence[FloatArray],
-    negatives: FloatArray,
-    whitening: Whitening,
-    weights: Doubles | None = None,
-    ridge: float = RIDGE,
+    takes: Sequence[FloatArray], told: Told, whitening: Whitening, ridge: float = RIDGE
 ) -> Linear:
-    """takes: f32[n_steps, D] of each, at least one. negatives f32[n, D], weights f64[n] of them,
-    which sum to 1; None = all alike. The logits of the negatives vary by about 1."""
-    white, others = [whitening(take) for take in takes], whitening(negatives)
-    if weights is None:
-        weights = np.full(len(others), 1.0 / len(others))
-    centre, spread = _moments(others, weights)
+    """takes: f32[n_steps, D] of each, at least one. The logits of the negatives vary by about
+    1."""
+    white = [whitening(take) for take in takes]
+    centre, spread = told
     weight = _solve(white, centre, spread, ridge)
     weight = _solve([_telling(take, weight) for take in white], centre, spread, ridge)
     weight /= max(float(np.sqrt(weight @ spread @ weight)), 1e-9)

@@ -20,7 +20,7 @@ class Network:
     """One loaded model, for one thread. bundle: without rows. fingerprint: f32[embedding_dim]."""
 
     def __init__(self, bundle: Bundle, backend: str = "auto") -> None:
-        """Raises BundleError for a bundle without stored negatives or embedding, BackendError."""
+        """Raises BundleError for a bundle without embedding, BackendError."""
         self.bundle = bundle.without_rows()
         self.spec = self.bundle.manifest.model
         self.labels = self.bundle.manifest.labels

@@ -15,7 +15,7 @@ from edge_audio.learning.takes import Found, Span, find_takes
 from edge_audio.sounds.embeddings import to_bytes
 from edge_audio.sounds.file import Take
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.support.arrays import FloatArray, in_range
+from edge_audio.support.arrays import FloatArray, evenly_spread, in_range
 from edge_audio.support.text import printable
 
 MAX_RECORDING_S = 600.0
@@ -63,8 +63,8 @@ def read_recording(path: Path, sample_rate_hz: int) -> Recording:
     return Recording(printable(path.name), in_range(np.concatenate(blocks)))
 
 
-def hear(network: Network, recording: Recording, with_changes: bool = True) -> Heard:
-    """Finds the takes of a recording and embeds them, with_changes: changed as well."""
+def hear(network: Network, recording: Recording) -> Heard:
+    """Finds the takes of a recording and embeds them, as they are and changed."""
     found = find_takes(recording.samples, network.sample_rate_hz)
     found = found._replace(spans=found.spans[:MAX_TAKES])
     scores, rows = network.hear(recording.samples)
@@ -79,8 +79,8 @@ def hear(network: Network, recording: Recording, with_changes: bool = True) -> H
                 source=recording.name,
                 start_s=round(start_s, 3),
                 end_s=round(stop_s, 3),
-                steps=to_bytes(_spread(rows[is_in], _MAX_STEPS)),
-                changed=_changed_steps(network, recording, span) if with_changes else b"",
+                steps=to_bytes(evenly_spread(rows[is_in], _MAX_STEPS)),
+                changed=_changed_steps(network, recording, span),
             )
         )
         highest.append(scores[is_in].max(0))
@@ -100,7 +100,7 @@ def _changed_steps(network: Network, recording: Recording, span: Span) -> bytes:
         _, rows = network.hear(np.pad(made, (0, 2 * network.spec.step_samples)))
         ends_s = network.step_ends_s(len(rows))
         span_s = (n_lead * ratio, (n_lead + span.stop - span.start) * ratio)
-        parts.append(_spread(rows[_is_in(ends_s, *span_s)], _MAX_CHANGED_STEPS))
+        parts.append(evenly_spread(rows[_is_in(ends_s, *span_s)], _MAX_CHANGED_STEPS))
     return to_bytes(np.concatenate(parts))
 
 
@@ -110,13 +110,6 @@ def _is_in(ends_s: np.ndarray, start_s: float, stop_s: float) -> np.ndarray:
     if not is_in.any():
         is_in[np.argmin(np.abs(ends_s - stop_s - _LATE_S))] = True
     return np.asarray(is_in)
-
-
-def _spread(rows: FloatArray, n_most: int) -> FloatArray:
-    """At most so many of the rows, evenly spread."""
-    if len(rows) <= n_most:
-        return rows
-    return np.asarray(rows[np.linspace(0, len(rows) - 1, n_most).round().astype(int)])
 
 
 def backgrounds(heard: Sequence[Heard], embedding_dim: int) -> FloatArray:

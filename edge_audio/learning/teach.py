@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,12 @@ from edge_audio.bundle.spec import Sensitivity, Threshold
 from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.learning.bank import Bank
-from edge_audio.learning.fit import Linear, Whitening, fit
+from edge_audio.learning.fit import Linear, Told, Whitening, fit
 from edge_audio.learning.network import Network
 from edge_audio.learning.rates import logits_at, peaks_of
 from edge_audio.sounds.embeddings import from_bytes, to_bytes
 from edge_audio.sounds.file import Evidence, Sound, Sounds, Take
-from edge_audio.support.arrays import FloatArray
+from edge_audio.support.arrays import FloatArray, evenly_spread
 
 Doubles = NDArray[np.float64]
 
@@ -38,8 +39,8 @@ class Lesson:
     """What a sound is told from.
 
     bank, whitening: of the model. others: rows of what it is not (`--not`, other sounds that were
-    learned). background: rows of the user's own audio. stream: all of that audio, one row a step,
-    which thresholds rest on; hours: of it.
+    learned). background: rows of the user's own audio, as they are kept. stream: all of that
+    audio, one row a step, which thresholds rest on; hours: of it.
     """
 
     bank: Bank
@@ -69,9 +70,10 @@ class Lesson:
             len(stream) * network.spec.step_s / 3600.0,
         )
 
-    def negatives(self) -> tuple[FloatArray, Doubles]:
-        """What is stored, what a user named and the user's own audio: rows f32[n, D], and weights
-        f64[n] of them, of which what was named has _NAMED_SHARE."""
+    @cached_property
+    def told(self) -> Told:
+        """From what is stored, the user's own audio and what a user named, which has _NAMED_SHARE
+        of the weight."""
         common = np.concatenate([self.bank.rows, self.background])
         share = _NAMED_SHARE if len(self.others) else 0.0
         weights = np.concatenate(
@@ -80,7 +82,7 @@ class Lesson:
                 np.full(len(self.others), share / max(len(self.others), 1)),
             ]
         )
-        return np.concatenate([common, self.others]), weights
+        return Told.of(np.concatenate([common, self.others]), self.whitening, weights)
 
 
 class Fitted(NamedTuple):
@@ -92,8 +94,7 @@ class Fitted(NamedTuple):
 
 def fit_row(takes: Sequence[FloatArray], lesson: Lesson) -> Fitted:
     """takes: f32[n_steps, D] each, changed ones among them."""
-    negatives, weights = lesson.negatives()
-    row = fit(takes, negatives, lesson.whitening, weights)
+    row = fit(takes, lesson.told, lesson.whitening)
     peaks = peaks_of(row(lesson.bank.rows), lesson.bank.owners)
     found = logits_at(peaks, lesson.hours, held(row(lesson.stream)))
     floor = _floor(row, takes, lesson)
@@ -124,17 +125,16 @@ def peak(row: Linear, steps: FloatArray) -> float:
     return float(held(row(steps)).max())
 
 
-def n_found_of(
-    takes: Sequence[Take], lesson: Lesson, sensitivity: Sensitivity = "normal"
-) -> list[bool]:
-    """Whether each of the first MAX_LEFT_OUT takes is found by a row that all others taught."""
+def n_found_of(takes: Sequence[Take], lesson: Lesson) -> list[bool]:
+    """Whether each of the first MAX_LEFT_OUT takes is found, at `normal`, by a row that all others
+    taught."""
     dim = lesson.bank.rows.shape[1]
     found = []
     for index, left_out in enumerate(takes[:MAX_LEFT_OUT]):
         others = [take for place, take in enumerate(takes) if place != index]
         fitted = fit_row(rows_of(others, dim), lesson)
         steps = from_bytes(left_out.steps, dim)
-        found.append(peak(fitted.row, steps) >= fitted.logits[sensitivity])
+        found.append(peak(fitted.row, steps) >= fitted.logits["normal"])
     return found
 
 
@@ -166,7 +166,7 @@ def make_sound(
         thresholds=_thresholds(fitted, heat),
         takes=tuple(takes),
         others=tuple(others),
-        background=to_bytes(kept_background(lesson.background)),
+        background=to_bytes(lesson.background),
         evidence=Evidence(
             n_tried=len(is_found),
             n_found=sum(is_found),
@@ -179,10 +179,7 @@ def make_sound(
 
 def kept_background(rows: FloatArray) -> FloatArray:
     """At most _MAX_BACKGROUND, evenly spread."""
-    if len(rows) <= _MAX_BACKGROUND:
-        return rows
-    kept = np.linspace(0, len(rows) - 1, _MAX_BACKGROUND).round().astype(int)
-    return np.asarray(rows[kept])
+    return evenly_spread(rows, _MAX_BACKGROUND)
 
 
 def _quantized(fitted: Fitted) -> tuple[NDArray[np.int8], float, float, float]:

@@ -47,8 +47,8 @@ def listen(
             print(event.time_s, event.kind, event.label)
 
     source: "mic"; "demo"; the path of a file; the address of a stream (rtsp://, http://); "-" for
-        raw samples on standard input; or an iterable of arrays of samples, mono at the model's rate
-        or, with rate_hz, of any rate and number of channels.
+        raw samples, or a file, on standard input; or an iterable of arrays of samples, mono at the
+        model's rate or, with rate_hz, of any rate and number of channels.
     device: which microphone, as `edge-audio devices` lists them.
     realtime: plays what is not live at the speed of sound; None = the demo scene alone.
     duration_s: ends after so much audio.

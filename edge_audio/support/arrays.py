@@ -14,3 +14,10 @@ def in_range(samples: FloatArray) -> FloatArray:
     if np.maximum.reduce(np.abs(samples), initial=0.0) <= 1.0:
         return samples  # the usual case, at a fraction of the cost; false where there is a NaN
     return np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
+
+
+def evenly_spread(rows: FloatArray, n_most: int) -> FloatArray:
+    """At most so many of the rows [n, ...], the first and the last among them."""
+    if len(rows) <= n_most:
+        return rows
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, n_most).round().astype(int)])

@@ -292,15 +292,12 @@ class Tagger:
         if self._policy:
             self._policy.reset()
         self._scores = np.zeros(len(self.labels), np.float32)
-        self._embedding = np.zeros(self._embedding_dim(), np.float32)
+        self._embedding = np.zeros(self.backend.spec.embedding_dim, np.float32)
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
         self._n_samples = 0
         self._n_steps = 0
         self._n_skipped_steps = 0
         self._has_ended = False
-
-    def _embedding_dim(self) -> int:
-        return sum(tensor.shape[1] for tensor in self.backend.spec.embeddings)
 
     def _in_turn(self, steps: Iterator[Step]) -> Iterator[Step]:
         """The same, each made in a turn of its own: between them a loop may ask or reset."""

@@ -82,7 +82,8 @@ class Tags:
         return pyarrow.table(self._columns(), schema=schema)
 
     def _columns(self) -> dict[str, list[Any]]:
-        return {name: [getattr(x, name) for x in self.segments] for name in _COLUMNS}
+        segments = self.segments  # put together from the events each time
+        return {name: [getattr(x, name) for x in segments] for name in _COLUMNS}
 
     def __repr__(self) -> str:
         heard = f"{self.source}: {self.duration_s:.1f} s"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from edge_audio.backends import Backend
+from edge_audio.backends.base import step_blocks
 from edge_audio.backends.golden import rms_errors
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.features.frontend import log_mel
@@ -19,13 +19,6 @@ from quantize.graph.step import StepGraph, initial_state
 def input_rows(spec: ModelSpec, samples: FloatArray) -> FloatArray:
     """Samples f32[n] -> what steps are cut from: log-mel [T, n_mels], or the samples themselves."""
     return samples if spec.input == "samples" else log_mel(spec.frontend, samples)
-
-
-def step_blocks(spec: ModelSpec, rows: FloatArray) -> Iterator[FloatArray]:
-    """`input_rows` -> contiguous blocks of the shape of spec.frames; a rest is left out."""
-    n_rows = spec.frames.shape[1]
-    for start in range(0, len(rows) - n_rows + 1, n_rows):
-        yield np.ascontiguousarray(rows[None, start : start + n_rows])
 
 
 class Outputs(NamedTuple):

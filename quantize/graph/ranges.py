@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from distill.students.state import flatten
 from distill.students.student import Student
-from edge_audio.backends.base import silence
+from edge_audio.backends.base import silence, step_blocks
 from edge_audio.support.arrays import FloatArray
 from quantize.graph.layers import Range
-from quantize.graph.parity import step_blocks
 
 ACTIVATION_PERCENTILE = 99.0
 """Of the extremes of all steps: one loud step in a hundred may be clipped, so that the others

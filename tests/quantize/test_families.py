@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 
 from edge_audio.backends import BACKEND_NAMES, Backend
+from edge_audio.backends.base import step_blocks
 from edge_audio.backends.executorch import ExecutorchBackend, load_shim
 from edge_audio.backends.litert import LitertBackend
 from edge_audio.backends.onnx import OnnxBackend
@@ -30,7 +31,7 @@ from edge_audio.events.detector import Event, EventDetector
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
 from quantize.export import export
-from quantize.graph.parity import Outputs, eager_scores, errors_by_step, step_blocks
+from quantize.graph.parity import Outputs, eager_scores, errors_by_step
 from quantize.graph.prepare import prepare
 from quantize.graph.step import StepGraph, initial_state
 from quantize.schemes import SCHEMES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import shutil
 import signal
 import socket
@@ -10,13 +11,12 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tests.support.peers import DEADLINE_S, eventually, free_port
 
-_NUMBERS = count(1)
+_NUMBERS = itertools.count(1)
 MISSING = "" if shutil.which("mosquitto") else "no MQTT broker: apt install mosquitto"
 
 
@@ -103,6 +103,10 @@ class Subscriber:
     def on(self, topic: str) -> list[str]:
         """All payloads on this topic so far."""
         return [payload for name, payload in list(self.messages) if name == topic]
+
+    def states(self, topic: str) -> list[str]:
+        """Payloads without repetitions: what is retained may be told again at any time."""
+        return [payload for payload, _ in itertools.groupby(self.on(topic))]
 
     def latest(self) -> dict[str, str]:
         """The last payload of each topic that was not taken back."""

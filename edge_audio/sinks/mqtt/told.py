@@ -1,4 +1,4 @@
-"""What a broker keeps of one stream: what is said now, and nothing that was said before."""
+"""What a broker keeps of a stream or of the run: what is said now, nothing of before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from edge_audio.sinks.mqtt.link import Followed, Link
 
 
 class Told:
-    """Retained messages of one stream. Those that an earlier run left are heard from the broker,
-    and taken back, so that nothing has to be said of topics that were never used."""
+    """Retained messages of a stream or of the run. Those that an earlier run left are heard from
+    the broker, and taken back, so that nothing has to be said of topics that were never used."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -6,7 +6,7 @@ import numpy as np
 
 from distill.evaluation.few_shot import FewShotResults, _limit, _n_alarms, table
 from distill.evaluation.few_shot_methods import regress
-from edge_audio.learning.fit import Whitening, fit
+from edge_audio.learning.fit import Told, Whitening, fit
 
 
 def test_alarms_are_counted_apart_and_limits_keep_to_the_rate() -> None:
@@ -25,7 +25,8 @@ def test_all_methods_tell_two_clouds_apart() -> None:
     shift = np.array([4.0, 0.0, 0.0, 0.0, 0.0])
     takes = [(rng.standard_normal((6, 5)) + shift).astype(np.float32) for _ in range(3)]
     whitening = Whitening.of(others)
-    for row in (fit(takes, others, whitening), regress(takes, others, whitening)):
+    told = Told.of(others, whitening)
+    for row in (fit(takes, told, whitening), regress(takes, others, whitening)):
         assert np.median(row(np.concatenate(takes))) > np.quantile(row(others), 0.99)
 
 

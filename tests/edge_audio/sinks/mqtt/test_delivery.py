@@ -34,7 +34,7 @@ def test_events_and_states_reach_a_subscriber(
 ) -> None:
     subscriber = make_subscriber(broker.port)
     sink = watching(make_destination(broker.port))
-    eventually(lambda: subscriber.on(SIREN) == ["OFF"])
+    eventually(lambda: subscriber.states(SIREN) == ["OFF"])
     sink.on_event(event(1.0))
     sink.on_event(event(2.5, "end"))
     eventually(lambda: len(subscriber.on(EVENTS)) == 2)
@@ -44,8 +44,8 @@ def test_events_and_states_reach_a_subscriber(
     assert fields.items() <= first.items()
     assert (first["kind"], first["time_s"]) == ("start", 1.0)
     assert (second["kind"], second["time_s"]) == ("end", 2.5)
-    eventually(lambda: subscriber.on(SIREN) == ["OFF", "ON", "OFF"])
-    assert subscriber.on(f"edge-audio/kitchen/{ALARM}/state") == ["OFF"]
+    eventually(lambda: subscriber.states(SIREN) == ["OFF", "ON", "OFF"])
+    assert subscriber.states(f"edge-audio/kitchen/{ALARM}/state") == ["OFF"]
 
 
 def test_states_are_retained_and_events_are_not(
@@ -118,9 +118,9 @@ def test_the_broker_tells_when_a_process_was_killed(
 ) -> None:
     subscriber = make_subscriber(broker.port, "edge-audio/status")
     with subprocess.Popen([sys.executable, "-c", LISTENER, str(broker.port)]) as process:
-        eventually(lambda: subscriber.on("edge-audio/status") == ["online"])
+        eventually(lambda: subscriber.states("edge-audio/status") == ["online"])
         process.kill()
-    eventually(lambda: subscriber.on("edge-audio/status") == ["online", "offline"])
+    eventually(lambda: subscriber.states("edge-audio/status") == ["online", "offline"])
     assert retained(broker.port)["edge-audio/status"] == "offline"
 
 

@@ -119,7 +119,7 @@ def test_answers_to_pings_alone_are_no_flood(
     monkeypatch.setattr(mqtt_link, "MAX_READS_PER_PACKET", 2)
     subscriber = make_subscriber(broker.port, "edge-audio/status")
     destination = make_destination(broker.port, keepalive_s=1, level_every_s=0.0)
-    eventually(lambda: subscriber.on("edge-audio/status") == ["online"])
+    eventually(lambda: subscriber.states("edge-audio/status") == ["online"])
     time.sleep(6.0)
     assert destination.problem == ""
-    assert subscriber.on("edge-audio/status") == ["online"]
+    assert subscriber.states("edge-audio/status") == ["online"]
