@@ -16,7 +16,7 @@ from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.screen import FORMATS
 from edge_audio.cli.options import FiniteRange, LabelChoice, channel_option, with_policy
 from edge_audio.errors import UsageError
-from edge_audio.listening.config import Config, EventsConfig, SourceConfig
+from edge_audio.listening.config import MAX_LATENCY_S, Config, EventsConfig, SourceConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
@@ -77,6 +77,14 @@ source_options = grouped(
         "--reconnect",
         is_flag=True,
         help="Open a microphone or stream again whenever it breaks, instead of stopping.",
+    ),
+    click.option(
+        "--latency",
+        "latency_s",
+        type=FiniteRange(min=0, max=MAX_LATENCY_S),
+        metavar="S",
+        help="While nothing sounds, audio of a microphone may wait this long, which saves the CPU; "
+        f"0 = never. [default: {Config.latency_s:g}]",
     ),
 )
 format_options = grouped(
@@ -220,6 +228,7 @@ _PLAIN = {  # option -> field of Config
     "sounds": "sounds",
     "backend": "backend",
     "reconnect": "reconnect",
+    "latency_s": "latency_s",
     "format_name": "format",
     "n_top": "top",
 }

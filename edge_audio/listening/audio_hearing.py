@@ -15,6 +15,7 @@ from edge_audio.listening.hearing import HeardStep, Wanted
 from edge_audio.sources.base import Block, Source, first_seconds, paced
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.interleave import Feed, feed_blocks
+from edge_audio.sources.rest import Rest
 from edge_audio.sources.stream import Stream
 from edge_audio.tagging.tagger import Tagger
 
@@ -34,9 +35,10 @@ class AudioHearing:
         open_tagger: Callable[[EventSpec, float | None], Tagger],
         realtime: bool = False,
         duration_s: float | None = None,
+        rest: Rest | None = None,
     ) -> None:
         """name: of the stream. realtime: plays a source that is not live at the speed of sound.
-        duration_s: cuts the stream off after so much audio."""
+        duration_s: cuts the stream off after so much audio. rest: of a microphone."""
         manifest = bundle.manifest
         self.source = source
         self.default_events = manifest.events
@@ -46,6 +48,7 @@ class AudioHearing:
         self.stream = Stream(name, manifest.labels, source.sample_rate_hz, live)
         self.stream.parents = bundle.parents
         self._open_tagger, self._duration_s = open_tagger, duration_s
+        self._rest, self._is_looked_at = rest, False
         self._clock = SourceClock(source.sample_rate_hz)
         self._stopped = threading.Event()
         self._feed: Feed[Block] | None = None
@@ -75,6 +78,7 @@ class AudioHearing:
 
     def begin(self, wanted: Wanted) -> None:
         self.tagger = self._open_tagger(wanted.events, wanted.gate_dbfs)
+        self._is_looked_at = wanted.n_top > 0
 
     def feed(self) -> Feed[Block]:
         source = self.source
@@ -102,10 +106,13 @@ class AudioHearing:
         self._clock.begin_block(self.tagger.time_s, piece.time_s)
         for step in self.tagger.steps(piece.samples):
             yield HeardStep(self._clock(step.time_s), self._on_clock(step.events), step.scores)
+        if self._rest is not None:
+            self._rest.is_allowed = self.tagger.is_idle and not self._is_looked_at
 
     def change(self, wanted: Wanted) -> list[Event]:
         ended = self.tagger.change_events(wanted.events)
         self.tagger.gate_dbfs = wanted.gate_dbfs
+        self._is_looked_at = wanted.n_top > 0
         return self._on_clock(ended)
 
     def finish(self) -> list[Event]:

@@ -35,6 +35,7 @@ from edge_audio.sources.resample import MIX, check_channel
 from edge_audio.support.paths import expanded
 from edge_audio.support.text import printable
 
+MAX_LATENCY_S = 2.0
 MAX_EVENT_S = 86_400.0  # of smoothing, of durations
 KEYWORDS = ("mic", "demo", "auto", "-")  # in the place of an address
 SERIAL_PREFIX = "serial:"
@@ -194,6 +195,7 @@ class Config(Spec, frozen=True):
 
     sounds: a file of sounds that were taught, "" if none.
     source: what to hear, at once. reconnect: open live sources again whenever they break.
+    latency_s: how much audio of a microphone may wait while nothing sounds, see Rest; of 0 none.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
     json: a file that events are appended to as well. mqtt, webhook, clips, metrics: other
         destinations, docs/sinks.md.
@@ -204,6 +206,7 @@ class Config(Spec, frozen=True):
     backend: str = "auto"
     source: tuple[SourceConfig, ...] = (SourceConfig(),)
     reconnect: bool = True
+    latency_s: float = 0.32
     format: Format = "live"
     top: int | None = None
     events: EventsConfig = field(default_factory=EventsConfig)
@@ -221,6 +224,8 @@ class Config(Spec, frozen=True):
             raise ValueError("name at least one [[source]]")
         if sum(source.url == "-" for source in self.source) > 1:
             raise ValueError("standard input can be heard once")
+        if not 0.0 <= self.latency_s <= MAX_LATENCY_S:
+            raise ValueError(f"latency_s must be within 0 and {MAX_LATENCY_S:g}")
         if self.top is not None and not 1 <= self.top <= MAX_TOP:
             raise ValueError(f"top must be within 1 and {MAX_TOP}")
         self._expand("model")

@@ -9,6 +9,7 @@ EXAMPLE = """\
 # sounds = ""                  # a file that edge-audio learn wrote: labels of your own
 # backend = "auto"             # auto, litert, executorch, onnx or native
 # reconnect = true             # open microphones and streams again whenever they break
+# latency_s = 0.32             # while nothing sounds, microphones wake the listener this often
 # format = "live"              # of standard output: live, text, jsonl or none
 # top = 3                      # also the highest scores of every step; by default none
 

@@ -22,6 +22,7 @@ from edge_audio.serial.device import PATIENCE_S, SerialDevice
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.opening import make_source, microphone_or_demo, reconnecting
+from edge_audio.sources.rest import Rest
 from edge_audio.tagging.tagger import Tagger
 
 
@@ -109,13 +110,15 @@ class Opening:
         rate_hz = self.bundle.manifest.model.frontend.sample_rate_hz
         in_short_blocks = bool(self._terms.realtime)
 
+        rest = Rest(self._config.latency_s)
+
         def make() -> Any:
             pcm, channel = self._terms.pcm, source.channel
-            return make_source(url, source.device, rate_hz, pcm, in_short_blocks, channel)
+            return make_source(url, source.device, rate_hz, pcm, in_short_blocks, channel, rest)
 
         found = reconnecting(make, self._noticed(name)) if self._config.reconnect else make()
         duration_s = self._terms.duration_s
-        return AudioHearing(name, found, self.bundle, self._open_tagger, realtime, duration_s)
+        return AudioHearing(name, found, self.bundle, self._open_tagger, realtime, duration_s, rest)
 
     def _noticed(self, name: str) -> Callable[[str], None]:
         return lambda text: self._notice(name, text)

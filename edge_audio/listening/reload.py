@@ -11,7 +11,7 @@ import msgspec
 
 from edge_audio.listening.config import Config
 
-FIXED_FIELDS = ("model", "sounds", "backend", "source", "reconnect", "format", "top")
+FIXED_FIELDS = ("model", "sounds", "backend", "source", "reconnect", "latency_s", "format", "top")
 """While listening."""
 
 CALM_S = 5.0  # without a problem, after which all is well again

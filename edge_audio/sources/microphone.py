@@ -19,9 +19,10 @@ from edge_audio.errors import EdgeAudioError, SourceError, UsageError
 from edge_audio.sources.base import Block, Timeline
 from edge_audio.sources.queue import AudioQueue, Taken
 from edge_audio.sources.resample import MIX
+from edge_audio.sources.rest import Rest
 from edge_audio.support.arrays import FloatArray
 
-_POLL_S = 0.2  # how often a waiting consumer looks whether the stream still lives
+_POLL_S = 0.5  # how often a waiting consumer looks whether the stream still lives
 _STALL_LIMIT_S = 5.0  # PulseAudio's first audio can take 2 s; nothing takes longer than this
 _CLOSE_LIMIT_S = 2.0
 
@@ -186,7 +187,8 @@ class Microphone:
     further behind, the oldest audio is lost, and the block after the gap says so.
 
     device: index, name or unique part of a name; None = the system's default input.
-    block_ms: how much audio the device delivers at a time.
+    block_ms: how much audio the device delivers at a time. rest: lets it deliver several of these
+        as one block.
     """
 
     live = True
@@ -201,11 +203,12 @@ class Microphone:
         block_ms: float = 80.0,
         queue_s: float = 4.0,
         channel: str = MIX,
+        rest: Rest | None = None,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.name = "default microphone" if device is None else str(device)
         self._choice, self._channel = device, channel
-        self._block_ms = block_ms
+        self._block_ms, self._rest = block_ms, rest
         self._queue: AudioQueue[_Chunk] = AudioQueue(math.ceil(queue_s * 1000.0 / block_ms))
         self._stopped = threading.Event()
 
@@ -228,6 +231,7 @@ class Microphone:
 
     def stop(self) -> None:
         self._stopped.set()
+        self._queue.close()
 
     def blocks(self) -> Iterator[Block]:
         """Blocks until `stop`. Raises SourceError once the device is gone or has stalled for some
@@ -237,7 +241,7 @@ class Microphone:
             chunk = taken.chunk
             if taken.n_lost_frames:
                 yield from timeline.skip(taken.n_lost_frames)
-            samples: FloatArray = np.frombuffer(chunk.data, np.float32)
+            samples: FloatArray = np.frombuffer(self._with_more(chunk), np.float32)
             yield from timeline.push(samples.reshape(-1, self._n_channels), chunk.has_unknown_gap)
 
     def _start(self, sounddevice: ModuleType) -> Exception | None:
@@ -258,6 +262,14 @@ class Microphone:
                 return taken
             self._check_alive()
         return None
+
+    def _with_more(self, chunk: _Chunk) -> bytes:
+        """The audio of the chunk, and of those that were collected behind it."""
+        if self._rest is None:
+            return chunk.data
+        n_more = int(self._rest.latency_s * 1000.0 / self._block_ms + 1e-6) - 1
+        more = self._queue.get_more(n_more, lambda one: not one.has_unknown_gap)
+        return b"".join([chunk.data, *(one.data for one in more)])
 
     def _check_alive(self) -> None:
         if not self._stream.active:
@@ -289,9 +301,15 @@ class Microphone:
         raise SourceError(self._broken(f"cannot be opened: {refusal}")) from refusal
 
     def _callback(self, data: Any, n_frames: int, time_info: Any, status: Any) -> None:
-        """Runs in PortAudio's thread: copies, nothing else."""
+        """Runs in PortAudio's thread: copies, and tells whether anybody has to know of it now."""
         self._last_callback_s = time.monotonic()
-        self._queue.put(_Chunk(bytes(data), n_frames, bool(status.input_overflow)))
+        chunk = _Chunk(bytes(data), n_frames, bool(status.input_overflow))
+        self._queue.put(chunk, wakes=self._rest is None or self._ends_rest(self._rest, chunk))
+
+    def _ends_rest(self, rest: Rest, chunk: _Chunk) -> bool:
+        block_s = chunk.n_frames / self._rate_hz
+        waiting_s = (len(self._queue) + 1) * block_s
+        return rest.ends(np.frombuffer(chunk.data, np.float32), block_s, waiting_s)
 
     def _close(self) -> None:
         """Closes the stream, but does not wait for a sound server that no longer answers."""

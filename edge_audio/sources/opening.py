@@ -14,6 +14,7 @@ from edge_audio.sources.network import NetworkStream, is_network_url
 from edge_audio.sources.pcm import StdinPcm
 from edge_audio.sources.reconnect import Reconnecting
 from edge_audio.sources.resample import MIX
+from edge_audio.sources.rest import Rest
 
 REALTIME_BLOCK_MS = 80.0  # as a microphone delivers
 FILE_BLOCK_MS = 1000.0  # halves the cost of a file that nobody waits for
@@ -26,16 +27,18 @@ def make_source(
     pcm: Mapping[str, Any],
     realtime: bool = False,
     channel: str = MIX,
+    rest: Rest | None = None,
 ) -> Source:
     """The source of audio that is meant, not yet open.
 
     url: mic, demo, - (standard input), the rtsp:// or http:// address of a stream, or a path.
     device: which microphone. pcm: form of raw PCM on standard input, see StdinPcm.
     realtime: a file is read in short blocks. channel: see `check_channel`; ffmpeg mixes streams.
+    rest: of a microphone.
     Raises UsageError.
     """
     if url == "mic":
-        return Microphone(device, sample_rate_hz, channel=channel)
+        return Microphone(device, sample_rate_hz, channel=channel, rest=rest)
     if url == "demo":
         return DemoScene(sample_rate_hz)
     if url == "-":

@@ -229,6 +229,11 @@ class Tagger:
     def gate_dbfs(self, gate_dbfs: float | None) -> None:
         self._gate.dbfs = gate_dbfs
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is open or about to be reported."""
+        return self._detector.is_idle
+
     def label_state(self, label: str) -> LabelState:
         """What the event detector knows of a label that is watched or explained, after the
         latest step that the model heard. Raises ValueError for any other label."""

@@ -154,6 +154,7 @@ def test_a_bundle_that_fails_its_golden_is_not_written(
     assert not (tmp_path / "bundles").exists()
 
 
+@pytest.mark.parametrize("bundle", ["dynamic"], indirect=True)
 def test_export_gives_the_same_bytes_again(
     checkpoint: Path, bundle: Bundle, tmp_path: Path
 ) -> None:

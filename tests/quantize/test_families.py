@@ -2,7 +2,8 @@
 PyTorch.
 
 One student with a block of each family stands for all of them, because each export takes seconds.
-What it hears is real: 10,000 frames, and for the equality of events ten minutes.
+What it hears is real: 10,000 frames where nothing is rounded and where the state is, which adds up,
+2,000 elsewhere; for the equality of events ten minutes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from quantize.schemes import SCHEMES
 from tests.support.real_audio import soundscape
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
-N_FRAMES = 10_000
+N_FRAMES = {"float": 10_000, "int8-state": 10_000, "int16-state": 10_000}
+N_FRAMES_ELSEWHERE = 2_000
 N_MOMENTS = 5
 EVENTS_S = 600.0
 SAME_EVENTS = ("float", "weight-only")
@@ -125,29 +127,33 @@ class EagerBackend:
         return scores, embedding, [outputs[f"{name}_next"].numpy() for name in names]
 
 
+def first(scheme: str, frames: FloatArray) -> FloatArray:
+    return frames[: N_FRAMES.get(scheme, N_FRAMES_ELSEWHERE)]
+
+
 InPyTorch = Callable[[str], tuple[Outputs, list[np.ndarray]]]
 
 
 @pytest.fixture(scope="module")
 def in_pytorch(frames: FloatArray) -> InPyTorch:
-    """Scheme -> outputs and states of 10,000 frames, computed once for all runtimes."""
+    """Scheme -> outputs and states, computed once for all runtimes."""
 
     @lru_cache
     def compute(scheme: str) -> tuple[Outputs, list[np.ndarray]]:
-        return run(EagerBackend(graph_of(scheme)), frames[:N_FRAMES])  # type: ignore[arg-type]
+        return run(EagerBackend(graph_of(scheme)), first(scheme, frames))  # type: ignore[arg-type]
 
     return compute
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_scores_embedding_and_state_follow_pytorch_over_10000_frames(
+def test_scores_embedding_and_state_follow_pytorch_over_long_streams(
     scheme: str, runtime: str, frames: FloatArray, in_pytorch: InPyTorch
 ) -> None:
     graph, (expected, expected_state) = graph_of(scheme), in_pytorch(scheme)
     assert expected.scores.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
     assert expected.embedding.std(0).mean() > 0.05
-    found, state = run(open_scheme(scheme, runtime), frames[:N_FRAMES])
+    found, state = run(open_scheme(scheme, runtime), first(scheme, frames))
     by_step = errors_by_step(found, expected)
     for part, reach in (("scores", 1.0), ("embedding", EMBEDDING_BOUND)):
         error = np.abs(getattr(found, part) - getattr(expected, part))

@@ -16,12 +16,20 @@ import numpy as np
 from edge_audio.errors import SourceError
 from edge_audio.sources.base import Block
 from edge_audio.sources.microphone import Microphone
+from edge_audio.sources.rest import Rest
 
 
 def record(options: argparse.Namespace, blocks: list[Block]) -> dict[str, Any]:
     """Fills `blocks` until `options.seconds` of audio have passed or the microphone is gone."""
+    rest = None if options.latency_s is None else Rest(options.latency_s)
+    if rest is not None:
+        rest.is_allowed = True
     microphone = Microphone(
-        options.device, options.rate_hz, queue_s=options.queue_s, channel=options.channel
+        options.device,
+        options.rate_hz,
+        queue_s=options.queue_s,
+        channel=options.channel,
+        rest=rest,
     )
     error = None
     try:
@@ -52,6 +60,7 @@ def main() -> None:
     parser.add_argument("--rate-hz", type=int, default=16_000)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--stall-s", type=float, default=0.0)
+    parser.add_argument("--latency-s", type=float)
     parser.add_argument("--queue-s", type=float, default=4.0)
     options = parser.parse_args()
     blocks: list[Block] = []

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from edge_audio import Event, Tagger
 from edge_audio.listening.audio_hearing import AudioHearing, SourceClock
 from edge_audio.listening.fan_out import FanOut
-from edge_audio.listening.hearing import HeardStep
+from edge_audio.listening.hearing import HeardStep, Wanted
 from edge_audio.listening.listener import Listener
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
+from edge_audio.sources.rest import Rest
 from edge_audio.support.arrays import FloatArray
 from tests.support import toy
 from tests.support.hearing import RATE_HZ, Silent, hearing_with
@@ -109,6 +110,26 @@ def test_without_a_gap_times_are_the_taggers_to_the_bit(tmp_path: Path) -> None:
         times_s += [item.time_s for item in found if isinstance(item, HeardStep)]
         position += len(block.samples)
     assert times_s == expected
+
+
+def test_a_microphone_may_rest_while_nothing_sounds_and_nobody_looks(tmp_path: Path) -> None:
+    bundle = toy.save_toy(tmp_path / "toy")
+    rest = Rest(0.32)
+    hearing = AudioHearing(
+        "hall", Silent(), bundle, lambda *_: Tagger(bundle, toy.NumpyBackend()), rest=rest
+    )
+    hearing.begin(Wanted(hearing.default_events))
+
+    def may_rest_after(samples: FloatArray) -> bool:
+        list(hearing.hear(Block(samples, hearing.time_s)))
+        return rest.is_allowed
+
+    assert not rest.is_allowed  # before anything is known
+    assert may_rest_after(sound(2.0, 1.0))
+    assert not may_rest_after(sound(2.0))
+    assert may_rest_after(sound(5.0, 1.0))
+    hearing.change(Wanted(hearing.default_events, n_top=3))
+    assert not may_rest_after(sound(1.0, 1.0))
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 3_000)), min_size=1, max_size=30))

@@ -171,6 +171,24 @@ def test_stalled_consumer_loses_counted_audio_and_then_recovers(
     assert np.sqrt(2 * np.mean(last_second**2)) == pytest.approx(0.25, rel=0.03)
 
 
+def test_a_resting_microphone_collects_silence_and_hands_out_a_sound_at_once(
+    virtual_sound_card: VirtualSoundCard, tmp_path: Path
+) -> None:
+    listener = Listener(
+        virtual_sound_card, tmp_path / "heard.npy", "--seconds=8", "--latency-s=0.32"
+    )
+    virtual_sound_card.play(tone(500.0, 0.25, 16_000, seconds=3.0), 16_000)
+    report = listener.report()
+    assert report["error"] is None
+    assert sum(report["n_lost_samples"]) == 0
+    loud = np.flatnonzero(np.abs(listener.samples()) > 0.01)
+    starts = np.cumsum([0, *report["lengths"]])
+    block = int(np.searchsorted(starts, loud[0], side="right")) - 1  # in which the tone begins
+    assert starts[block + 1] - loud[0] < 2 * 1280
+    assert report["lengths"][block + 1 : block + 9] == [1280] * 8
+    assert 4 * 1280 in report["lengths"][:block] or 4 * 1280 in report["lengths"][-8:]
+
+
 def run_python(code: str, environment: dict[str, str] | None = None) -> str:
     """Standard output of the code in a fresh process."""
     return subprocess.run(

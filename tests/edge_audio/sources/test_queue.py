@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import NamedTuple
 
 from hypothesis import given
@@ -42,3 +44,38 @@ def test_what_was_put_is_taken_or_counted_in_order(capacity: int, steps: list[in
             assert taken.chunk.number == position, number
             position += taken.chunk.n_frames
     assert position == n_put
+
+
+def test_a_chunk_that_wakes_nobody_is_found_by_who_comes() -> None:
+    queue = AudioQueue[Chunk](3)
+    found: list[Taken[Chunk] | None] = []
+    waiting = threading.Thread(target=lambda: found.append(queue.get(60.0)))
+    waiting.start()
+    queue.put(Chunk(0, 1), wakes=False)
+    time.sleep(0.2)
+    assert not found or found == [Taken(Chunk(0, 1), 0)]  # where it came before the thread
+    queue.put(Chunk(1, 1))
+    waiting.join(10.0)
+    assert found == [Taken(Chunk(0, 1), 0)]
+    assert queue.get(0.0) == Taken(Chunk(1, 1), 0)
+
+
+def test_more_is_what_follows_without_a_loss_and_goes_with_it() -> None:
+    queue = AudioQueue[Chunk](4)
+    for number in range(4):
+        queue.put(Chunk(number, 1))
+    assert queue.get(0.0) == Taken(Chunk(0, 1), 0)
+    assert queue.get_more(9, lambda chunk: chunk.number != 2) == [Chunk(1, 1)]
+    for number in range(4, 8):
+        queue.put(Chunk(number, 1))
+    assert queue.get_more(9, lambda chunk: True) == []  # 2 and 3 are lost
+    assert queue.get(0.0) == Taken(Chunk(4, 1), 2)
+    assert queue.get_more(2, lambda chunk: True) == [Chunk(5, 1), Chunk(6, 1)]
+
+
+def test_closing_ends_the_wait_for_a_chunk() -> None:
+    queue = AudioQueue[Chunk](1)
+    threading.Timer(0.1, queue.close).start()
+    began_s = time.monotonic()
+    assert queue.get(60.0) is None
+    assert time.monotonic() - began_s < 30.0
