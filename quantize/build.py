@@ -175,6 +175,7 @@ def _with_thresholds(
         **draft.manifest.provenance,
         "calibration": msgspec.to_builtins(config.thresholds),
         "adjudication": found.facts,
+        "single_clips": found.clips,
     }
     return msgspec.structs.replace(draft.manifest, events=found.events, provenance=facts)
 

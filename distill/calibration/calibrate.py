@@ -21,12 +21,17 @@ from distill.calibration.adjudication import (
     without,
     write_moments,
 )
+from distill.calibration.clip_evidence import ClipEvidence, hear_clips
+from distill.calibration.prices import Pair
 from distill.calibration.scenes import Fold, fold_sounds, score_scenes
 from distill.calibration.sweeps import Sweep
 from distill.calibration.thresholds import (
     CalibrationConfig,
     choose_events,
+    choose_pairs,
+    clip_shares,
     count_recordings,
+    events_without,
     frequent_labels,
     run_sweeps,
 )
@@ -36,7 +41,7 @@ from distill.data.companions import find_companions
 from distill.mixing.soundscapes import Scene, negatives
 from distill.progress import tracked
 from distill.scoring.streams import StreamScorer
-from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, WhyOff
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity, WhyOff
 
 N_MOMENTS = 60
 """How many confirmed moments of each fold are written to listen to, at most."""
@@ -44,10 +49,11 @@ N_MOMENTS = 60
 
 class Calibration(NamedTuple):
     """events: the thresholds. facts: what a manifest says of how false alarms were judged; none
-    without witnesses."""
+    without witnesses. clips: see `facts_of_clips`."""
 
     events: EventSpec
     facts: dict[str, Any]
+    clips: dict[str, Any]
 
 
 def calibrate(
@@ -76,14 +82,17 @@ def calibrate(
     sweeps = list(run_sweeps(config, scorer.step_s, labels, progress, companions))
     verdicts = hear_witnesses(config, witnesses, labels, folds, sweeps) if witnesses else None
     judged = without_confirmed(sweeps, verdicts) if verdicts else sweeps
-    events = choose_events(config, scorer.step_s, n_recordings, judged)
+    evidence = hear_clips(scorer, labels, folds, events_without(config, scorer.step_s))
+    pairs = choose_pairs(config, n_recordings, judged, evidence)
+    events = choose_events(config, scorer.step_s, n_recordings, judged, pairs, evidence)
+    clips_said = facts_of_clips(n_recordings, judged, evidence, pairs, events)
     off = {**events.off, **_few(count_recordings(scorer.labels, folds), n_recordings)}
     events = msgspec.structs.replace(events, off=off)
     if verdicts is None:
-        return Calibration(events, {})
+        return Calibration(events, {}, clips_said)
     if moments_dir is not None:
         _write_moments(config, moments_dir, labels, folds, sweeps, verdicts)
-    return Calibration(events, facts_of(labels, sweeps, verdicts, events))
+    return Calibration(events, facts_of(labels, sweeps, verdicts, events), clips_said)
 
 
 def _few(counts: Mapping[str, int], judged: Container[str]) -> dict[str, WhyOff]:
@@ -136,6 +145,23 @@ def facts_of(
         facts[sensitivity] = {"starts": n_starts, "confirmed": n_confirmed}
         if sensitivity == "normal":
             facts["labels"] = {label: list(pair) for label, pair in counts.items() if pair[1]}
+    return facts
+
+
+def facts_of_clips(
+    n_recordings: Mapping[str, int],
+    sweeps: Sequence[Sweep],
+    evidence: ClipEvidence,
+    pairs: Mapping[Sensitivity, Pair],
+    events: EventSpec,
+) -> dict[str, Any]:
+    """What a manifest says of single clips: for each sensitivity the shares with a right event and
+    with a wrong one, by thresholds that were chosen without the clip's fold."""
+    facts: dict[str, Any] = {"clips": len(evidence.peaks)}
+    for sensitivity, (_, left_out) in pairs.items():
+        on = events.at_sensitivity(sensitivity).thresholds
+        shares = clip_shares(n_recordings, sweeps, evidence, left_out, on)
+        facts[sensitivity] = {name: round(x, 3) for name, x in shares._asdict().items()}
     return facts
 
 

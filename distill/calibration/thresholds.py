@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from distill.calibration.clip_evidence import ClipEvidence
+from distill.calibration.prices import (
+    Columns,
+    Pair,
+    Shares,
+    choose_by_price,
+    reported_left_out,
+    shares_left_out,
+    stricter,
+)
 from distill.calibration.scenes import Fold, SceneScores
 from distill.calibration.sweeps import Sweep, sweep
 from distill.data.companions import Companions
 from distill.mixing.soundscapes import SoundscapeConfig
 from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity, Spec, Threshold, WhyOff
 from edge_audio.errors import UsageError
-from edge_audio.events.operating_points import ALARMS_PER_HOUR, choose_columns
+from edge_audio.events.operating_points import (
+    ALARMS_PER_HOUR,
+    WRONG_SHARE,
+    choose_columns,
+)
 from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.events.sweep import Counts
 
@@ -33,6 +47,8 @@ class CalibrationConfig(Spec, frozen=True):
     max_alarms_per_hour: what a label may report at `normal`, on average over the labels and on
         recordings it was not chosen on, where it cannot be expected; the other sensitivities are
         in proportion (ALARMS_PER_HOUR).
+    max_wrong: share of single clips that may have a wrong event of any label at `normal`; the
+        others again in proportion (WRONG_SHARE).
     min_recall: labels that find a smaller share of their events within that are off.
     min_positives: so are labels with fewer recordings.
     min_on: no threshold is lower.
@@ -45,6 +61,7 @@ class CalibrationConfig(Spec, frozen=True):
     min_on_s: float = 0.0
     min_off_s: float = 0.4
     max_alarms_per_hour: float = ALARMS_PER_HOUR["normal"]
+    max_wrong: float = WRONG_SHARE["normal"]
     min_recall: float = 0.1
     min_positives: int = 2
     min_on: float = 0.02
@@ -60,6 +77,10 @@ class CalibrationConfig(Spec, frozen=True):
         """What a label may report at a sensitivity."""
         share = ALARMS_PER_HOUR[sensitivity] / ALARMS_PER_HOUR["normal"]
         return share * self.max_alarms_per_hour
+
+    def wrong_share(self, sensitivity: Sensitivity) -> float:
+        """The share of single clips that may have a wrong event at a sensitivity."""
+        return WRONG_SHARE[sensitivity] / WRONG_SHARE["normal"] * self.max_wrong
 
 
 def count_recordings(labels: Sequence[str], folds: Sequence[Fold]) -> dict[str, int]:
@@ -94,13 +115,14 @@ def choose_events(
     step_s: float,
     n_recordings: Mapping[str, int],
     sweeps: Sequence[Sweep],
+    pairs: Mapping[Sensitivity, Pair],
+    evidence: ClipEvidence | None = None,
 ) -> EventSpec:
     """Thresholds of all sensitivities, of those labels that find enough at each. n_recordings: of
-    each label, row by row of the sweeps, how many are behind all folds."""
+    each label, row by row of the sweeps, how many are behind all folds. pairs: see
+    `choose_pairs`."""
     chosen = {
-        sensitivity: choose_thresholds(
-            config, n_recordings, sweeps, config.alarms_per_hour(sensitivity)
-        )
+        sensitivity: choose_thresholds(config, n_recordings, sweeps, pairs[sensitivity], evidence)
         for sensitivity in SENSITIVITIES
     }
     off = {
@@ -111,6 +133,36 @@ def choose_events(
     normal = chosen.pop("normal")
     plain = events_without(config, step_s)
     return msgspec.structs.replace(plain, thresholds=normal, sensitivities=chosen, off=off)
+
+
+def choose_pairs(
+    config: CalibrationConfig,
+    n_recordings: Mapping[str, int],
+    sweeps: Sequence[Sweep],
+    evidence: ClipEvidence | None = None,
+) -> dict[Sensitivity, Pair]:
+    """Columns of the sweeps' points for each sensitivity: those that keep the rate of false alarms,
+    and, with evidence, no lower ones that also keep the share of wrong clips. No label has a
+    lower one than at a sensitivity that reports more."""
+    pairs: dict[Sensitivity, Pair] = {}
+    looser: Pair | None = None
+    for sensitivity in reversed(SENSITIVITIES):
+        rate, max_wrong = config.alarms_per_hour(sensitivity), config.wrong_share(sensitivity)
+        others = [mine for _, mine in leave_one_out(sweeps)]
+        pair: Pair = (
+            _columns(n_recordings, sweeps, rate),
+            [_columns(n_recordings, mine, rate) for mine in others],
+        )
+        if evidence is not None:
+            if looser is not None:
+                without = [stricter(*both) for both in zip(pair[1], looser[1], strict=True)]
+                pair = stricter(pair[0], looser[0]), without
+            first = choose_by_price(sweeps[0].points, evidence, pair, max_wrong)
+            is_on = found_shares(sweeps, first[1], evidence) >= config.min_recall
+            pair = _off_unless(is_on, pair)  # what they would spend goes to the others
+            pair = choose_by_price(sweeps[0].points, evidence, pair, max_wrong)
+        pairs[sensitivity] = looser = pair
+    return pairs
 
 
 def events_without(config: CalibrationConfig, step_s: float) -> EventSpec:
@@ -128,31 +180,76 @@ def choose_thresholds(
     config: CalibrationConfig,
     n_recordings: Mapping[str, int],
     sweeps: Sequence[Sweep],
-    alarms_per_hour: float,
+    pair: Pair,
+    evidence: ClipEvidence | None = None,
 ) -> dict[str, Threshold]:
-    """The thresholds by all sweeps for one rate, of labels that find enough in each sweep by what
-    is chosen without it. What they do there is what they are said to bring."""
-    columns = _columns(n_recordings, sweeps, alarms_per_hour)
-    found, alarms = np.zeros((2, len(n_recordings)), np.int64)
-    for left_out, others in leave_one_out(sweeps):
-        for row, column in enumerate(_columns(n_recordings, others, alarms_per_hour)):
-            if column is not None:
-                found[row] += left_out.found[row, column]
-                alarms[row] += left_out.alarms[row, column]
+    """The thresholds in the columns of a pair, of labels that find enough in each sweep, or in the
+    clips of its fold, by what is chosen without it. What they do in the sweeps is what they are
+    said to bring."""
+    columns, left_out = pair
     n_events = np.sum([one.n_events for one in sweeps], axis=0)
     hours = np.sum([one.hours for one in sweeps], axis=0)
+    shares = found_shares(sweeps, left_out)
+    best = shares if evidence is None else found_shares(sweeps, left_out, evidence)
+    counts = zip(sweeps, left_out, strict=True)
+    alarms = np.sum([_at(one.alarms, mine) for one, mine in counts], axis=0)
     return {
         label: Threshold(
             on=(on := round(float(sweeps[0].points[column]), 4)),
             off=round(HYSTERESIS * on, 4),
             alarms_per_hour=round(float(alarms[row] / hours[row]), 3),
             negative_h=round(float(hours[row]), 1),
-            recall=round(float(found[row] / n_events[row]), 3),
+            recall=round(float(shares[row]), 3),
             n_positives=n,
         )
         for row, ((label, n), column) in enumerate(zip(n_recordings.items(), columns, strict=True))
-        if column is not None and n_events[row] and found[row] >= config.min_recall * n_events[row]
+        if column is not None and n_events[row] and best[row] >= config.min_recall
     }
+
+
+def found_shares(
+    sweeps: Sequence[Sweep], left_out: Sequence[Columns], evidence: ClipEvidence | None = None
+) -> NDArray[np.float64]:
+    """f64[n_labels]: the share of its events that a label finds in each sweep by what is chosen
+    without it; or, if that is more, of the clips that it fits those in which it is reported."""
+    pairs = zip(sweeps, left_out, strict=True)
+    found = np.sum([_at(one.found, mine) for one, mine in pairs], axis=0)
+    n_events = np.sum([one.n_events for one in sweeps], axis=0)
+    shares: NDArray[np.float64] = found / np.maximum(n_events, 1)
+    if evidence is None:
+        return shares
+    reported = reported_left_out(sweeps[0].points, evidence, left_out) & evidence.fits
+    of_clips: NDArray[np.float64] = reported.sum(0) / np.maximum(evidence.fits.sum(0), 1)
+    return np.maximum(shares, of_clips)
+
+
+def _at(counts: Counts, columns: Columns) -> Counts:
+    """i64[n_labels]: the count of each label in its column, 0 where it is off."""
+    return np.array(
+        [0 if x is None else mine[x] for mine, x in zip(counts, columns, strict=True)], np.int64
+    )
+
+
+def _off_unless(is_on: NDArray[np.bool_], pair: Pair) -> Pair:
+    def kept(columns: Columns) -> list[int | None]:
+        return [x if on else None for x, on in zip(columns, is_on, strict=True)]
+
+    return kept(pair[0]), [kept(mine) for mine in pair[1]]
+
+
+def clip_shares(
+    n_recordings: Mapping[str, int],
+    sweeps: Sequence[Sweep],
+    evidence: ClipEvidence,
+    left_out: Sequence[Columns],
+    on: Container[str],
+) -> Shares:
+    """Shares of clips by what is chosen without their fold, of the labels that are on."""
+    kept = [
+        [x if label in on else None for label, x in zip(n_recordings, mine, strict=True)]
+        for mine in left_out
+    ]
+    return shares_left_out(sweeps[0].points, evidence, kept)
 
 
 def leave_one_out(sweeps: Sequence[Sweep]) -> Iterator[tuple[Sweep, list[Sweep]]]:

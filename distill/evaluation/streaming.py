@@ -12,6 +12,7 @@ from distill.calibration.scenes import Fold, Negatives, SceneScores, fold_sounds
 from distill.calibration.thresholds import (
     CalibrationConfig,
     choose_events,
+    choose_pairs,
     events_without,
     frequent_labels,
     leave_one_out,
@@ -151,7 +152,8 @@ def cross_fit(
     """For each fold the thresholds that are chosen on all others."""
     sweeps = list(run_sweeps(config, scorer.step_s, tuple(n_clips), heard, companions))
     return [
-        choose_events(config, scorer.step_s, n_clips, others) for _, others in leave_one_out(sweeps)
+        choose_events(config, scorer.step_s, n_clips, others, choose_pairs(config, n_clips, others))
+        for _, others in leave_one_out(sweeps)
     ]
 
 

@@ -16,6 +16,9 @@ ALARMS_PER_HOUR: Mapping[Sensitivity, float] = {"quiet": 0.1, "normal": 1.0, "ea
 """False alarms that each label may have in an hour without it. 5 of the 60 sounds an hour that
 `calibrate` plays: with more, most starts of a label that sounds a few times an hour are wrong."""
 
+WRONG_SHARE: Mapping[Sensitivity, float] = {"quiet": 0.03, "normal": 0.1, "eager": 0.25}
+"""Sounds of which any label at all may say something wrong: alarms of many labels add up."""
+
 BORROWED_RECORDINGS = 5.0
 """What is known of nearby labels counts like this many recordings of a label itself."""
 

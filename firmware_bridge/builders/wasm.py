@@ -8,18 +8,23 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import edge_audio
 from edge_audio.errors import UsageError
 from firmware_bridge.builders.base import BuildJob, Built
 from firmware_bridge.toolchains import compile_program
 
 WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
+SHARED_DIR = Path(edge_audio.__file__).parent / "page" / "static"  # with the page of a listener
 MODULE_NAME = "edge_audio.wasm"
 IMAGE_NAME = "edge_audio_image.bin"
 ALIGNMENT_BYTES = 64  # lost between the parts of the arena, at most
-PARTS = ("page.js", "drawing.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
+PARTS = ("page.js", "view.js", "worklet.js", "edge_audio.js", "style.css", "run.mjs")
+SHARED_PARTS = ("drawing.js", "look.css")
 
 _HOSTED_POLICY = "script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'"
-_STYLE_LINK = '<link rel="stylesheet" href="style.css">'
+_STYLE_LINKS = "".join(
+    f'    <link rel="stylesheet" href="{name}">\n' for name in ("look.css", "style.css")
+)
 _SCRIPT_LINK = '<script type="module" src="page.js"></script>'
 _IMPORT = 'from "./{name}";\n'
 
@@ -46,8 +51,8 @@ def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODULE_NAME).write_bytes(module)
     (folder / IMAGE_NAME).write_bytes(image)
-    for name in PARTS:
-        shutil.copyfile(WEB_DIR / name, folder / name)
+    for name in (*PARTS, *SHARED_PARTS):
+        shutil.copyfile(_path(name), folder / name)
     shutil.copyfile(WEB_DIR / "index.html", folder / "hosted.html")
     (folder / "index.html").write_text(single_page(module, image), encoding="utf-8")
 
@@ -56,7 +61,8 @@ def single_page(module: bytes, image: bytes) -> str:
     """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
     the style that it was made with, by their hashes, the worklet as a data URL (which is all that
     Chromium lets pages opened as files have), and no connection at all."""
-    style, script = _part("style.css"), _joined("drawing.js", "page.js")
+    style = _part("look.css") + _part("style.css")
+    script = _joined("drawing.js", "view.js", "page.js")
     policy = (
         f"script-src {_hash_source(script)} data: 'wasm-unsafe-eval'; "
         f"style-src {_hash_source(style)}"
@@ -69,7 +75,7 @@ def single_page(module: bytes, image: bytes) -> str:
     page = _part("index.html")
     for old, new in (
         (_HOSTED_POLICY, policy),
-        (_STYLE_LINK, f"<style>{style}</style>"),
+        (_STYLE_LINKS, f"    <style>{style}</style>\n"),
         (_SCRIPT_LINK, f'<script type="module">{script}</script>'),
         ("  </body>\n", f"{blocks}  </body>\n"),
     ):
@@ -77,17 +83,20 @@ def single_page(module: bytes, image: bytes) -> str:
     return page
 
 
+def _path(name: str) -> Path:
+    return (SHARED_DIR if name in SHARED_PARTS else WEB_DIR) / name
+
+
 def _part(name: str) -> str:
-    return (WEB_DIR / name).read_text(encoding="utf-8")
+    return _path(name).read_text(encoding="utf-8")
 
 
-def _joined(module: str, user: str) -> str:
-    """A module and the script that imports from it, as one script: what has no neighbours, such
+def _joined(*modules: str) -> str:
+    """Modules as one script, each behind those that it imports from: what has no neighbours, such
     as a data URL, can import nothing."""
-    text = _part(user)
-    end = _IMPORT.format(name=module)
-    line = next((line for line in text.splitlines(True) if line.endswith(end)), "")
-    return _part(module) + _replaced(text, line, "")
+    ends = tuple(_IMPORT.format(name=name) for name in modules)
+    lines = [line for name in modules for line in _part(name).splitlines(True)]
+    return "".join(line for line in lines if not line.endswith(ends))
 
 
 def _replaced(text: str, old: str, new: str) -> str:

@@ -146,9 +146,24 @@ def _promise(manifest: Manifest) -> str:
     hours = max(t.negative_h for t in thresholds)
     return (
         f": those that find {100 * calibration.min_recall:g} % of the events in soundscapes of "
-        f"held-out clips, at thresholds for {calibration.max_alarms_per_hour:g} false alarms "
-        f"per hour and label. Both were counted on recordings that the threshold was not chosen "
-        f"on, false alarms in up to {hours:.0f} hours with {per_hour:g} sounds an hour"
+        f"held-out clips, or that share of single ones, at thresholds for "
+        f"{calibration.max_alarms_per_hour:g} false alarms per hour and label"
+        f"{_of_clips(manifest, calibration)}. All were counted on recordings that the threshold "
+        f"was not chosen on, false alarms in up to {hours:.0f} hours with {per_hour:g} sounds an "
+        "hour"
+    )
+
+
+def _of_clips(manifest: Manifest, calibration: CalibrationConfig) -> str:
+    """What single clips bring, for bundles whose thresholds they chose."""
+    facts = manifest.provenance.get("single_clips")
+    if not facts:
+        return ""
+    shares = facts["normal"]
+    return (
+        f" at most, and a wrong event in {100 * calibration.max_wrong:g} % of single clips "
+        f"({100 * shares['wrong']:.1f} % of those that it was not chosen on; a right one in "
+        f"{100 * shares['right']:.1f} %)"
     )
 
 

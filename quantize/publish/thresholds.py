@@ -89,6 +89,7 @@ def _rewrite(
         **before.provenance,
         "calibration": msgspec.to_builtins(config),
         "adjudication": found.facts,
+        "single_clips": found.clips,
         "metrics": _with_quotes(before.provenance.get("metrics"), metrics),
     }
     manifest = msgspec.structs.replace(

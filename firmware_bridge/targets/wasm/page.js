@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page around the worklet: opens a microphone or a file, shows what comes back.
-import { darkScheme, element, Events, Meters, Spectrogram, Tags } from "./drawing.js";
+import { darkScheme, element, Spectrogram, Tags, toLevels } from "./drawing.js";
+import { Events, Meters } from "./view.js";
 
 const SAMPLE_RATE_HZ = 16000; // of the models; the browser resamples, or else the worklet
 const MICROPHONE_ERRORS = {
@@ -176,8 +177,12 @@ class View {
 
   constructor(ready) {
     this.stepS = ready.stepMs / 1000;
-    this.spectrogram = new Spectrogram(ready);
-    this.tags = new Tags(ready);
+    this.labels = ready.labels;
+    const frameS = this.stepS / ready.nFrames;
+    this.spectrogram = new Spectrogram(element("spectrogram"), { frameS, nMels: ready.nMels });
+    const thresholds = new Map(ready.labels.map((label, i) => [label, ready.thresholds[i]]));
+    const thresholdOf = (label) => thresholds.get(label);
+    this.tags = new Tags(element("tags"), { stepMs: ready.stepMs, thresholdOf });
     this.events = new Events();
     this.meters = new Meters(ready);
     const crc = ready.imageCrc32.toString(16).padStart(8, "0");
@@ -187,8 +192,8 @@ class View {
 
   step(step) {
     this.#heardS = step.n * this.stepS;
-    this.spectrogram.push(step.logMel);
-    this.tags.push(step.scores);
+    this.spectrogram.push(toLevels(step.logMel));
+    this.tags.push(this.labels.map((label, i) => [label, step.scores[i]]));
     step.events.forEach((event) => this.events.push(event));
     this.meters.push(step, this.#heardS);
     if (!this.#isDue) requestAnimationFrame(() => this.draw());

@@ -75,6 +75,14 @@ def test_thresholds_card_and_provenance_are_new_and_models_as_before(
     assert "thresholds for 50 false alarms per hour and label" in now.read(CARD_NAME).decode()
     assert set(events.sensitivities) == {"quiet", "eager"}
     assert "nobody judges" in done.output + capfd.readouterr().err
+    facts = now.manifest.provenance["single_clips"]
+    assert facts["clips"] > 0
+    for sensitivity in SENSITIVITIES:
+        assert (
+            f"{sensitivity}: a right event in {100 * facts[sensitivity]['right']:.1f} %, a wrong"
+            in done.output
+        )
+    assert "a wrong event in 10 % of single clips" in now.read(CARD_NAME).decode()
     assert now.manifest.provenance["adjudication"] == {}
     for name, entry in rain.manifest.files.items():
         if name != CARD_NAME:

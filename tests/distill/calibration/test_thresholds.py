@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.calibration.clip_evidence import ClipEvidence
 from distill.calibration.scenes import LATENESS_S, Fold, SceneScores
 from distill.calibration.sweeps import Sweep, sweep
 from distill.calibration.thresholds import (
@@ -13,7 +14,9 @@ from distill.calibration.thresholds import (
     CalibrationConfig,
     candidates,
     choose_events,
+    choose_pairs,
     choose_thresholds,
+    clip_shares,
     count_recordings,
     events_without,
     frequent_labels,
@@ -57,7 +60,9 @@ def chosen(
 ) -> Threshold | None:
     """The threshold of the one label, which has no nearby ones."""
     counts = {"Siren": n_recordings}
-    return choose_thresholds(CONFIG, counts, sweeps, alarms_per_hour).get("Siren")
+    config = msgspec.structs.replace(CONFIG, max_alarms_per_hour=alarms_per_hour)
+    pair = choose_pairs(config, counts, sweeps)["normal"]
+    return choose_thresholds(config, counts, sweeps, pair).get("Siren")
 
 
 def test_threshold_is_the_lowest_that_keeps_the_budget() -> None:
@@ -105,13 +110,56 @@ def test_every_sensitivity_keeps_its_own_rate_and_reasons_are_named() -> None:
     deaf = one_label(0.0, 0, 0.0)
     three = [joined(both, always, deaf)] * 4
     config = CalibrationConfig()
-    spec = choose_events(config, 0.08, {"Siren": 7, "Rain": 7, "Cat": 7}, three)
+    counts = {"Siren": 7, "Rain": 7, "Cat": 7}
+    spec = choose_events(config, 0.08, counts, three, choose_pairs(config, counts, three))
     ons = {x: spec.at_sensitivity(x).thresholds["Siren"].on for x in SENSITIVITIES}
     assert ons["quiet"] == pytest.approx(POINTS[POINTS >= 0.4][0], abs=1e-4), "0.5 an hour"
     assert ons["normal"] == pytest.approx(POINTS[POINTS >= 0.2][0], abs=1e-4), "3 an hour"
     assert ons["eager"] == pytest.approx(POINTS[0], abs=1e-4)
     assert spec.off == {"Rain": "too many false alarms", "Cat": "rarely found"}
     assert [config.alarms_per_hour(x) for x in SENSITIVITIES] == pytest.approx([0.1, 1.0, 5.0])
+
+
+def heard(*peaks: float, fits: str) -> ClipEvidence:
+    """Clips of one label, in four folds by turns; y in `fits` where it is right."""
+    n = len(peaks)
+    return ClipEvidence(
+        peaks=np.array(peaks, np.float32)[:, None],
+        fits=np.array([x == "y" for x in fits])[:, None],
+        folds=np.arange(n) % 4,
+        weights=np.ones(n),
+    )
+
+
+def test_single_clips_raise_a_threshold_above_what_the_rate_asks_for() -> None:
+    """Half of the clips are wrong below 0.6, in hours without a false alarm."""
+    sweeps = [one_label(0.1, 9, 0.9)] * 4
+    wrong = heard(*[0.59] * 20, *[0.8] * 20, fits="n" * 20 + "y" * 20)
+    counts = {"Siren": 7}
+    by_rate = choose_pairs(CONFIG, counts, sweeps)["normal"]
+    pairs = choose_pairs(CONFIG, counts, sweeps, wrong)
+    assert POINTS[by_rate[0][0]] < 0.2
+    assert 0.59 < POINTS[pairs["normal"][0][0]] < 0.8
+    on = choose_thresholds(CONFIG, counts, sweeps, pairs["normal"], wrong)
+    assert clip_shares(counts, sweeps, wrong, pairs["normal"][1], on) == (0.5, 0.0)
+    assert clip_shares(counts, sweeps, wrong, pairs["normal"][1], ()) == (0.0, 0.0)
+
+
+def test_rates_are_kept_whatever_clips_say_and_no_sensitivity_is_below_an_eager_one() -> None:
+    sweeps = [one_label(0.5, 900, 0.9)] * 4
+    right = heard(*np.linspace(0.1, 0.9, 40), fits="y" * 40)
+    pairs = choose_pairs(CONFIG, {"Siren": 7}, sweeps, right)
+    ons = [POINTS[pairs[x][0][0]] for x in SENSITIVITIES]
+    assert min(ons) >= 0.5
+    assert ons == sorted(ons, reverse=True)
+
+
+def test_a_label_that_is_found_in_clips_is_on_though_scenes_hide_it() -> None:
+    sweeps = [one_label(0.1, 9, 0.0)] * 4
+    right = heard(*[0.8] * 40, fits="y" * 40)
+    pair = choose_pairs(CONFIG, {"Siren": 7}, sweeps, right)["normal"]
+    assert choose_thresholds(CONFIG, {"Siren": 7}, sweeps, pair, right)["Siren"].recall == 0.0
+    assert not choose_thresholds(CONFIG, {"Siren": 7}, sweeps, pair)
 
 
 def test_labels_need_recordings_enough_and_clips_of_one_recording_count_once() -> None:

@@ -207,9 +207,11 @@ def test_hosted_page_asks_for_its_own_files_only(
         assert [url for url in visit.requests if not url.startswith(origin)] == []
         assert server.paths == {
             "/hosted.html",
+            "/look.css",
             "/style.css",
             "/page.js",
             "/drawing.js",
+            "/view.js",
             "/worklet.js",
             "/edge_audio.js",
             "/edge_audio.wasm",

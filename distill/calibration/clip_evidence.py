@@ -1,0 +1,80 @@
+"""What a model makes of single held-out clips, each a stream of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.calibration.scenes import Fold
+from distill.mixing.soundscapes import Sound
+from distill.progress import tracked
+from distill.scoring.streams import ScoreTrack, StreamScorer
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.events.detector import Watched, smoothing_factor, watch_in_numpy
+from edge_audio.labels.ontology import related_labels
+from edge_audio.support.arrays import FloatArray
+
+
+class ClipEvidence(NamedTuple):
+    """Rows are clips, columns labels. peaks f32[n_clips, n_labels]: the highest smoothed score,
+    which reports the label wherever its threshold is no higher. fits: whether that is right, for
+    the label or a related one is listed. folds i64[n_clips]. weights f64[n_clips]: the
+    n clips of one recording count as much as sqrt(n) of others."""
+
+    peaks: FloatArray
+    fits: NDArray[np.bool_]
+    folds: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def rows(self, chosen: NDArray[np.bool_]) -> ClipEvidence:
+        """Some of the clips."""
+        peaks, fits, folds, weights = self
+        return ClipEvidence(peaks[chosen], fits[chosen], folds[chosen], weights[chosen])
+
+
+def hear_clips(
+    scorer: StreamScorer, labels: Sequence[str], folds: Sequence[Fold], spec: EventSpec
+) -> ClipEvidence:
+    """Lets the scorer hear every clip of the folds from a fresh state. spec: the smoothing."""
+    sounds = [(sound, fold) for fold, one in enumerate(folds) for sound in one.clips]
+    columns = [scorer.labels.index(label) for label in labels]
+    fitting = [{label, *related_labels(label)} for label in labels]
+    peaks = []
+    for sound, _ in tracked(sounds, "single clips"):
+        track = scorer.track(sound.samples)
+        track = ScoreTrack(track.times_s, track.scores[:, columns])
+        peaks.append(smoothed_peaks(track, spec, scorer.step_s))
+    return ClipEvidence(
+        peaks=np.array(peaks, np.float32).reshape(len(sounds), len(labels)),
+        fits=np.array([[bool(mine.intersection(x.labels)) for mine in fitting] for x, _ in sounds]),
+        folds=np.array([fold for _, fold in sounds], np.int64),
+        weights=_weights([sound for sound, _ in sounds]),
+    )
+
+
+def smoothed_peaks(track: ScoreTrack, spec: EventSpec, step_s: float) -> FloatArray:
+    """f32[n_labels]: the highest score of each label, smoothed as the event detector does."""
+    n = track.scores.shape[1]
+    watched = Watched(
+        index=np.arange(n),
+        smoothed=np.zeros(n, np.float32),
+        peak=np.zeros(n, np.float32),
+        limit=np.full(n, np.inf, np.float32),
+        is_active=np.zeros(n, np.bool_),
+        rise=np.float32(smoothing_factor(spec.rising_s, step_s)),
+        fall=np.float32(smoothing_factor(spec.smoothing_s, step_s)),
+    )
+    watch = watch_in_numpy(watched)
+    for scores in track.scores:
+        watch(scores)
+    return watched.peak
+
+
+def _weights(sounds: Sequence[Sound]) -> NDArray[np.float64]:
+    recordings = [sound.recording or id(sound) for sound in sounds]
+    counts = Counter(recordings)
+    return np.array([counts[recording] ** -0.5 for recording in recordings])
