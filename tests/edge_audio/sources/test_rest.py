@@ -30,7 +30,8 @@ class Recorder:
 def noise(dbfs: float, seed: int = 0) -> FloatArray:
     amplitude = 10.0 ** (dbfs / 20.0)
     random = np.random.default_rng(seed)
-    return (amplitude * random.standard_normal(N_SAMPLES)).astype(np.float32)
+    samples: FloatArray = (amplitude * random.standard_normal(N_SAMPLES)).astype(np.float32)
+    return samples
 
 
 @pytest.mark.parametrize("dbfs", [-120.0, -60.0, -20.0])
