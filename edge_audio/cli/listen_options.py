@@ -84,7 +84,7 @@ source_options = grouped(
         type=FiniteRange(min=0, max=MAX_LATENCY_S),
         metavar="S",
         help="While nothing sounds, audio of a microphone may wait this long, which saves the CPU; "
-        f"0 = never. [default: {Config.latency_s:g}]",
+        f"0 = never. [default: {Config().latency_s:g}]",
     ),
 )
 format_options = grouped(
