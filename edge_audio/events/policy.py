@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,11 @@ class PolicySpec(Spec, frozen=True):
             raise ValueError("cooldown_s and max_s must be finite and not negative")
 
 
+FOLD_S = 0.16
+"""Two steps: scores of a label and of a kind of it cross their thresholds within so much."""
+
+_EPSILON_S = 1e-6  # step times are sums of floats
+
 REPORT_ALL = PolicySpec(related="all")
 ONE_SOUND = PolicySpec()
 
@@ -60,14 +65,34 @@ class _Sound:
     fate: Literal["open", "cut", "cooling", "related"]
 
 
+class _Held(NamedTuple):
+    """A start that waits for a more specific one."""
+
+    start: Event
+    until_s: float
+
+
 class EventPolicy:
     """Follows one stream. Per label, starts and ends alternate and times never fall, even where
     the events that come in lack some of them."""
 
-    def __init__(self, spec: PolicySpec, parents: Mapping[str, str] = MappingProxyType({})) -> None:
-        """parents: labels that were taught -> the label that each is a kind of."""
+    def __init__(
+        self,
+        spec: PolicySpec,
+        parents: Mapping[str, str] = MappingProxyType({}),
+        watched: Iterable[str] = (),
+    ) -> None:
+        """parents: labels that were taught -> the label that each is a kind of. watched: labels
+        that may start, where that is known: see `watch`."""
         self.spec, self._family = spec, Family(parents)
+        self.watch(watched)
         self.reset()
+
+    def watch(self, labels: Iterable[str]) -> None:
+        """Which labels may start from now on. Those that have kinds among them wait for these for
+        FOLD_S, so that a sound whose general name comes a moment sooner is one event all the
+        same."""
+        self._general = {ancestor for label in labels for ancestor in self._family.ancestors(label)}
 
     def reset(self) -> None:
         """Forgets everything: as if nothing had sounded before the next push."""
@@ -76,12 +101,16 @@ class EventPolicy:
         self._latest_s: dict[str, float] = {}  # of the events that left
         self._due_s = math.inf  # when the first open event is too long
         self._starting: set[str] = set()  # labels, in this step
+        self._held: dict[str, _Held] = {}
 
     def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
         """Events of the step that ends at time_s -> those that are reported, sorted by time if the
         events are. To be called for every step, for events become too long between others."""
-        if not events and time_s < self._due_s:  # nearly all steps
+        if not events and not self._held and time_s < self._due_s:  # nearly all steps
             return []
+        return self._push(self._ripe(events, time_s), time_s)
+
+    def _push(self, events: Sequence[Event], time_s: float) -> list[Event]:
         self._starting = {event.label for event in events if event.kind == "start"}
         passed = [out for event in events for out in self._take(event)]
         if time_s >= self._due_s:
@@ -91,7 +120,8 @@ class EventPolicy:
 
     def flush(self, events: Sequence[Event], time_s: float) -> list[Event]:
         """The last events of a stream that ends at time_s; ends what is open, then resets."""
-        passed = self.push(events, time_s)
+        held = [held.start for held in self._held.values()]
+        passed = self._push(sorted([*held, *events], key=_by_time), time_s)
         for sound in self._open_sounds():
             passed.append(self._leave(_end_of(sound.start, time_s)))
         self.reset()
@@ -101,6 +131,31 @@ class EventPolicy:
         """Goes on by another spec; what was held back stays so until its end."""
         self.spec = spec
         self._find_due()
+
+    def _ripe(self, events: Sequence[Event], time_s: float) -> list[Event]:
+        """What need not wait any longer, sorted by time if the events are."""
+        if not self._general and not self._held:
+            return list(events)
+        ripe: list[Event] = []
+        for event in events:
+            if event.kind == "start":
+                ripe += self._hold_or_pass(event, time_s + FOLD_S)
+            else:
+                held = self._held.pop(event.label, None)
+                ripe += [event] if held is None else [held.start, event]
+        due = [label for label, held in self._held.items() if held.until_s <= time_s + _EPSILON_S]
+        ripe += [self._held.pop(label).start for label in due]
+        return sorted(ripe, key=_by_time)
+
+    def _hold_or_pass(self, start: Event, until_s: float) -> list[Event]:
+        """A start that waits, and more general ones with it; or it, and what waited for it."""
+        general = [label for label in self._family.ancestors(start.label) if label in self._held]
+        if self.spec.related != "most-specific" or start.label not in self._general:
+            return [*(self._held.pop(label).start for label in general), start]
+        for label in general:
+            self._held[label] = self._held[label]._replace(until_s=until_s)
+        self._held[start.label] = _Held(start, until_s)
+        return []
 
     def _take(self, event: Event) -> Iterable[Event]:
         sound = self._sounds.get(event.label)
@@ -175,6 +230,10 @@ class EventPolicy:
 
     def _find_due(self) -> None:
         self._due_s = min(map(self._limit_s, self._open_sounds()), default=math.inf)
+
+
+def _by_time(event: Event) -> float:
+    return event.time_s
 
 
 def _end_of(start: Event, time_s: float) -> Event:

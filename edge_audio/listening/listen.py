@@ -96,7 +96,8 @@ class Listening:
     def __init__(self, hearing: AudioHearing, policy: PolicySpec) -> None:
         """hearing: which has begun."""
         self.tagger = hearing.tagger
-        self._hearing, self._policy = hearing, EventPolicy(policy, hearing.stream.parents)
+        self._hearing, parents = hearing, hearing.stream.parents
+        self._policy = EventPolicy(policy, parents, hearing.tagger.watched)
         self._turns = Turns("listening", "one takes its events", "call edge_audio.listen again")
         self._steps = self._listen()
         self._events = self._each_event()

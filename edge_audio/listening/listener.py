@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edge_audio.events.detector import Event
@@ -16,9 +16,16 @@ class Listener:
     """Composes a hearing that has begun, the report policy and sinks of one stream; contains no
     maths of its own."""
 
-    def __init__(self, hearing: Hearing, sink: FanOut, policy: PolicySpec = REPORT_ALL) -> None:
+    def __init__(
+        self,
+        hearing: Hearing,
+        sink: FanOut,
+        policy: PolicySpec = REPORT_ALL,
+        watched: Iterable[str] = (),
+    ) -> None:
+        """watched: labels that may become events."""
         self.hearing, self.stream, self.sink = hearing, hearing.stream, sink
-        self._policy = EventPolicy(policy, hearing.stream.parents)
+        self._policy = EventPolicy(policy, hearing.stream.parents, watched)
         self.has_ended = self._is_paused = False
 
     def hear(self, piece: Any) -> None:
@@ -38,6 +45,7 @@ class Listener:
         if not self._is_paused:
             self._report(self._policy.push(ended, self.hearing.time_s))
         self._policy.change(policy)
+        self._policy.watch(wanted.events.thresholds)
         self.sink.on_watch(list(wanted.events.thresholds))
 
     def pause(self, is_paused: bool) -> None:

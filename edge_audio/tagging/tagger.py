@@ -109,7 +109,9 @@ class Tagger:
         step_s, open_watch = manifest.model.step_s, open_watch_of(backend)
         self._detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
         self._gate = LevelGate(manifest.model, gate_dbfs)
-        self._policy = EventPolicy(policy, bundle.parents) if policy is not None else None
+        self._policy = (
+            None if policy is None else EventPolicy(policy, bundle.parents, event_spec.thresholds)
+        )
         self._open_another = partial(
             type(self), bundle, backend, event_spec, gate_dbfs, explained, None, policy
         )
@@ -276,13 +278,22 @@ class Tagger:
             ended = self._detector.flush(self.time_s)
             return events + (self._policy.flush(ended, self.time_s) if self._policy else ended)
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """Labels that may become events."""
+        return frozenset(self._detector.spec.thresholds)
+
     def change_events(self, events: EventSpec) -> list[Event]:
         """Reports by other settings from the next step on; the model's state stays. Returns the
         ends of open events whose labels are no longer watched."""
         with self._turns:
             time_s = self._step_end_s()
             ended = self._detector.change(events, time_s)
-            return self._policy.push(ended, time_s) if self._policy else ended
+            if self._policy is None:
+                return ended
+            passed = self._policy.push(ended, time_s)
+            self._policy.watch(events.thresholds)
+            return passed
 
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""

@@ -315,3 +315,44 @@ def test_a_new_stream_knows_nothing_of_the_one_before() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="cooldown_s and max_s"):
         PolicySpec(**wrong)
+
+
+def starts_of(policy: EventPolicy, *steps: str) -> list[tuple[float, str]]:
+    """(when it was reported, label) of starts, where each step of 0.08 s has the starts of the
+    labels that it names."""
+    found = []
+    for index, labels in enumerate(steps, 1):
+        time_s = 0.08 * index
+        events = [Event("start", x, time_s, 0.5) for x in labels.split(";") if x]
+        passed = policy.push(events, time_s)
+        found += [(time_s, event.label) for event in passed if event.kind == "start"]
+    return found
+
+
+def test_a_general_label_that_comes_a_moment_before_its_kind_is_the_same_event() -> None:
+    policy = EventPolicy(PolicySpec(), watched=["Ocean", "Waves, surf", "Siren"])
+    assert starts_of(policy, "", "Ocean", "Waves, surf", "", "") == [(0.24, "Waves, surf")]
+    chain = EventPolicy(PolicySpec(), watched=["Animal", "Dog", "Bark"])
+    assert starts_of(chain, "Animal", "", "", "Dog", "", "Bark", "", "") == [
+        (pytest.approx(0.24), "Animal"),
+        (pytest.approx(0.48), "Bark"),
+    ]
+    again = EventPolicy(PolicySpec(), watched=["Animal", "Dog", "Bark"])
+    assert starts_of(again, "Animal", "Dog", "", "Bark", "") == [(pytest.approx(0.32), "Bark")]
+
+
+def test_only_what_may_become_more_specific_waits_and_not_for_long() -> None:
+    policy = EventPolicy(PolicySpec(), watched=["Ocean", "Waves, surf", "Siren"])
+    assert starts_of(policy, "Siren", "", "Ocean", "", "", "") == [
+        (0.08, "Siren"),
+        (pytest.approx(0.4), "Ocean"),
+    ]
+    last = EventPolicy(PolicySpec(), watched=["Ocean", "Waves, surf"])
+    ended = last.flush([Event("start", "Ocean", 1.0, 0.5)], 1.0)
+    assert [(event.kind, event.time_s) for event in ended] == [("start", 1.0), ("end", 1.0)]
+    short = EventPolicy(PolicySpec(), watched=["Ocean", "Waves, surf"])
+    assert starts_of(short, "Ocean") == []
+    both = short.push([Event("end", "Ocean", 0.16, 0.5)], 0.16)
+    assert [(e.kind, e.time_s) for e in both] == [("start", 0.08), ("end", 0.16)]
+    every = EventPolicy(PolicySpec(related="all"), watched=["Ocean", "Waves, surf"])
+    assert starts_of(every, "Ocean", "Waves, surf") == [(0.08, "Ocean"), (0.16, "Waves, surf")]

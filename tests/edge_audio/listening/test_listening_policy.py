@@ -195,7 +195,7 @@ def test_a_tagger_with_a_policy_reports_what_the_policy_lets_pass() -> None:
     manifest = load_bundle("tiny-int8").manifest
     low = select_events(manifest.events, manifest.labels, threshold=0.1)
     plain = Tagger.open("tiny-int8", events=low)
-    expected, policy = [], EventPolicy(PolicySpec())
+    expected, policy = [], EventPolicy(PolicySpec(), watched=low.thresholds)
     for step in plain.steps(samples):
         expected += policy.push(step.events, step.time_s)
     expected += policy.flush(plain.flush(), plain.time_s)
