@@ -62,7 +62,7 @@ def cost(card: VirtualSoundCard, model: str, latency_s: float, duration_s: float
         time.sleep(duration_s)
         after = spent(process.pid)
         if process.poll() is not None:
-            raise SystemExit(process.stderr.read().decode() if process.stderr else 'it ended')
+            raise SystemExit(process.stderr.read().decode() if process.stderr else "it ended")
         process.terminate()
     n_wakeups = (after.n_wakeups - before.n_wakeups) / duration_s
     return Cost(n_wakeups, 1000.0 * (after.cpu_s - before.cpu_s) / duration_s)

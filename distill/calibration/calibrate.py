@@ -21,7 +21,7 @@ from distill.calibration.adjudication import (
     without,
     write_moments,
 )
-from distill.calibration.clip_evidence import ClipEvidence, hear_clips
+from distill.calibration.clip_evidence import ClipEvidence, hear_folds
 from distill.calibration.prices import Pair
 from distill.calibration.scenes import Fold, fold_sounds, score_scenes
 from distill.calibration.sweeps import Sweep
@@ -82,7 +82,7 @@ def calibrate(
     sweeps = list(run_sweeps(config, scorer.step_s, labels, progress, companions))
     verdicts = hear_witnesses(config, witnesses, labels, folds, sweeps) if witnesses else None
     judged = without_confirmed(sweeps, verdicts) if verdicts else sweeps
-    evidence = hear_clips(scorer, labels, folds, events_without(config, scorer.step_s))
+    evidence = hear_folds(scorer, labels, folds, events_without(config, scorer.step_s))
     pairs = choose_pairs(config, n_recordings, judged, evidence)
     events = choose_events(config, scorer.step_s, n_recordings, judged, pairs, evidence)
     clips_said = facts_of_clips(n_recordings, judged, evidence, pairs, events)

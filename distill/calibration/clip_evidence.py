@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,23 +36,36 @@ class ClipEvidence(NamedTuple):
         return ClipEvidence(peaks[chosen], fits[chosen], folds[chosen], weights[chosen])
 
 
-def hear_clips(
+def hear_folds(
     scorer: StreamScorer, labels: Sequence[str], folds: Sequence[Fold], spec: EventSpec
 ) -> ClipEvidence:
     """Lets the scorer hear every clip of the folds from a fresh state. spec: the smoothing."""
     sounds = [(sound, fold) for fold, one in enumerate(folds) for sound in one.clips]
+    return hear_clips(scorer, labels, tracked(sounds, "single clips"), spec)
+
+
+def hear_clips(
+    scorer: StreamScorer,
+    labels: Sequence[str],
+    sounds: Iterable[tuple[Sound, int]],
+    spec: EventSpec,
+) -> ClipEvidence:
+    """The same of clips and the fold of each; they need not all be in memory at once."""
     columns = [scorer.labels.index(label) for label in labels]
     fitting = [{label, *related_labels(label)} for label in labels]
-    peaks = []
-    for sound, _ in tracked(sounds, "single clips"):
+    peaks, fits, places, recordings = [], [], [], list[str]()
+    for sound, fold in sounds:
+        fits.append([bool(mine.intersection(sound.labels)) for mine in fitting])
+        places.append(fold)
+        recordings.append(sound.recording or f"clip {len(recordings)}")
         track = scorer.track(sound.samples)
         track = ScoreTrack(track.times_s, track.scores[:, columns])
         peaks.append(smoothed_peaks(track, spec, scorer.step_s))
     return ClipEvidence(
-        peaks=np.array(peaks, np.float32).reshape(len(sounds), len(labels)),
-        fits=np.array([[bool(mine.intersection(x.labels)) for mine in fitting] for x, _ in sounds]),
-        folds=np.array([fold for _, fold in sounds], np.int64),
-        weights=_weights([sound for sound, _ in sounds]),
+        peaks=np.array(peaks, np.float32).reshape(len(fits), len(labels)),
+        fits=np.array(fits, np.bool_).reshape(len(fits), len(labels)),
+        folds=np.array(places, np.int64),
+        weights=_weights(recordings),
     )
 
 
@@ -74,7 +87,6 @@ def smoothed_peaks(track: ScoreTrack, spec: EventSpec, step_s: float) -> FloatAr
     return watched.peak
 
 
-def _weights(sounds: Sequence[Sound]) -> NDArray[np.float64]:
-    recordings = [sound.recording or id(sound) for sound in sounds]
+def _weights(recordings: Sequence[str]) -> NDArray[np.float64]:
     counts = Counter(recordings)
     return np.array([counts[recording] ** -0.5 for recording in recordings])

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     "--events",
     "with_events",
     is_flag=True,
-    help="Instead of scores, what bundles report of single clips, at --sensitivity.",
+    help="Instead of scores, what bundles report of single clips, at --sensitivity. With --strange "
+    "what checkpoints, bundles and peers would report, by thresholds that other recordings bring.",
 )
 @click.option(
     "--sensitivity",
@@ -98,13 +99,15 @@ def evaluate(
     """
     import torch
 
-    if soundscapes + with_events + strange_places + (fold_recipe is not None) > 1:
+    if soundscapes + (with_events or strange_places) + (fold_recipe is not None) > 1:
         raise click.UsageError(
-            "--soundscapes, --events, --strange and --folds: one of them at a time"
+            "--soundscapes, --events or --strange, and --folds: one of them at a time"
         )
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
     if fold_recipe is not None:
         _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
+    elif with_events and strange_places:
+        _evaluate_strange_events(targets, peers, sensitivity, out_dir)
     elif with_events:
         _evaluate_events(targets, sensitivity, out_dir)
     elif strange_places:
@@ -146,6 +149,23 @@ def _evaluate_events(
     if out_dir is not None:
         write_results(results, out_dir / "events.json")
     _print(describe(results), to_table(results))
+
+
+def _evaluate_strange_events(
+    targets: tuple[str, ...],
+    peers: tuple[str, ...],
+    sensitivity: Sensitivity,
+    out_dir: Path | None,
+) -> None:
+    from distill.evaluation.event_tables import describe_left_out, to_table
+    from distill.evaluation.results import write_results
+    from distill.evaluation.strange_events import evaluate_strange_events
+
+    results = evaluate_strange_events(targets, peers, sensitivity)
+    if out_dir is not None:
+        write_results(results, out_dir / "strange_events.json")
+    _print(describe_left_out(results.held_out, "held-out clips"), to_table(results.held_out))
+    _print(describe_left_out(results.strange, "of strange places"), to_table(results.strange))
 
 
 def _evaluate_strange(

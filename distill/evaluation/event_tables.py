@@ -30,6 +30,15 @@ def describe(results: EventResults) -> str:
     )
 
 
+def describe_left_out(results: EventResults, where: str) -> str:
+    """What was measured by thresholds that other recordings chose: printed above the table."""
+    first = results.models[0]
+    return (
+        f"{first.n_clips} {where}, each a stream of its own, by thresholds that other recordings "
+        f"bring at the sensitivity {first.sensitivity}, for everybody by the share of wrong clips."
+    )
+
+
 def to_table(results: EventResults) -> Table:
     """One column per model: per cent of the clips, then of the clips of each label those in which
     it is found."""

@@ -78,10 +78,21 @@ def events_of_clips(
         tagger.reset()
         events = tagger.push(read_clip(folder / clip.path, tagger.sample_rate_hz)) + tagger.flush()
         reported.append({event.label for event in events})
+    return summarise_events(bundle.manifest.name, sensitivity, clips, reported, companions)
+
+
+def summarise_events(
+    name: str,
+    sensitivity: Sensitivity,
+    clips: Sequence[Clip],
+    reported: Sequence[set[str]],
+    companions: Companions,
+) -> ClipEvents:
+    """The shares of clips, of each of which these labels are reported."""
     pairs = list(zip(clips, reported, strict=True))
     n = len(clips)
     return ClipEvents(
-        name=bundle.manifest.name,
+        name=name,
         sensitivity=sensitivity,
         n_clips=n,
         any_event=wilson(sum(map(bool, reported)), n),

@@ -68,7 +68,7 @@ def evaluate_strange(
     scorers = [*(model.scorer for model in models), *others]
     names = shared_labels([scorer.labels for scorer in scorers])
     places = strange_places(clips, names)
-    candidates = [_examine(model, clips, places) for model in models]
+    candidates = [examine(model, clips, places) for model in models]
     candidates += [_Candidate(scorer) for scorer in others]
     scores = _score(candidates, folder, places, names)
     sets = _sets(places)
@@ -99,7 +99,7 @@ def strange_places(clips: Sequence[Clip], names: Sequence[str]) -> Places:
     return found
 
 
-def _examine(model: ScoredModel, clips: Sequence[Clip], places: Places) -> _Candidate:
+def examine(model: ScoredModel, clips: Sequence[Clip], places: Places) -> _Candidate:
     """Raises EdgeAudioError if the model has heard some of every source."""
     lineage = lineage_of(model.name, model.recipe)
     groups = lineage.heard_groups(clips)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.calibration.clip_evidence import ClipEvidence, hear_clips
+from distill.calibration.clip_evidence import ClipEvidence, hear_folds
 from distill.calibration.prices import choose_by_price, shares_left_out, spend, stricter
 from distill.calibration.scenes import Fold
 from distill.mixing.soundscapes import Sound
@@ -98,7 +98,7 @@ def test_a_peak_is_the_highest_threshold_at_which_the_detector_reports(attack_s:
     spec = EventSpec(smoothing_s=0.3, attack_s=attack_s)
     samples = np.random.default_rng(3).uniform(0.0, 1.0, 60).astype(np.float32)
     sounds = [Sound(samples, ("Bark",), "a"), Sound(samples[:30], ("Siren",), "a")]
-    found = hear_clips(Ramp(), ("Rain", "Dog"), [Fold(sounds, []), Fold(sounds[:1], [])], spec)
+    found = hear_folds(Ramp(), ("Rain", "Dog"), [Fold(sounds, []), Fold(sounds[:1], [])], spec)
     assert found.fits.tolist() == [[False, True], [False, False], [False, True]]
     assert found.folds.tolist() == [0, 0, 1]
     assert found.weights == pytest.approx([3**-0.5] * 3)

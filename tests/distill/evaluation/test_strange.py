@@ -13,16 +13,19 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from distill.cli.evaluate import evaluate as command
-from distill.data.clip_list import read_clip_list
+from distill.data.clip_list import Clip, read_clip_list
+from distill.evaluation import strange_events
 from distill.evaluation.clips import label_matrix
 from distill.evaluation.figures import draw_strange
 from distill.evaluation.lineage import lineage_of
 from distill.evaluation.metrics import hit_at, hit_at_of_groups
 from distill.evaluation.strange import evaluate_strange
+from distill.evaluation.strange_events import evaluate_strange_events, report_left_out
 from distill.evaluation.strange_results import BUT_ESC, StrangeResults
 from distill.evaluation.strange_tables import describe, to_table
 from distill.pretraining.recipe import PretrainRecipe
 from distill.pretraining.recipe import TrainingConfig as PretrainingConfig
+from distill.scoring.streams import ScoreTrack
 from distill.teachers.config import SelfSupervisedConfig
 from distill.training.recipe import Recipe
 from edge_audio.bundle.store import Bundle
@@ -203,6 +206,61 @@ def test_command_writes_figures_and_a_picture(
     content.pop("command")
     assert msgspec.convert(content, StrangeResults) == evaluate_strange([unheard, checkpoint])
     assert (out / "strange.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_events_are_those_of_thresholds_that_other_recordings_chose(
+    unheard: str, checkpoint: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = CliRunner().invoke(command, ["--strange", "--events", unheard, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "42 held-out clips" in done.output
+    assert "42 of strange places" in done.output
+    written = json.loads((out / "strange_events.json").read_text())
+    (model,) = written["strange"]["models"]
+    assert model["n_clips"] == 42
+    assert model["wrong"]["value"] <= 0.1
+    with pytest.raises(EdgeAudioError, match="score it by itself"):
+        evaluate_strange_events([unheard, checkpoint], (), "normal")
+
+
+class FooledOnce:
+    """Gives every clip of a siren 0.5, and one of rain 0.9."""
+
+    name, step_s, lag_s = "fooled", 0.08, 0.0
+    labels: tuple[str, ...] = ("Siren", "Rain")
+
+    def track(self, samples: np.ndarray) -> ScoreTrack:
+        score = {1: 0.5, 2: 0.01, 3: 0.9}[int(samples[0] * 100)]
+        return ScoreTrack(np.array([0.08]), np.array([[score, 0.01]], np.float32))
+
+
+def test_a_clip_does_not_choose_the_thresholds_that_it_is_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [
+        Clip(
+            path=f"{i}.wav",
+            tier="A",
+            labels=("Siren",) if i < 12 else ("Rain",),
+            esc10_class="",
+            esc50_class="",
+            fold=5,
+            group=f"g{i}",
+            duration_s=1.0,
+            licence="CC0",
+        )
+        for i in range(24)
+    ]
+    codes = {clip.path: 1 if i < 12 else 3 if i == 23 else 2 for i, clip in enumerate(clips)}
+    monkeypatch.setattr(
+        strange_events, "read_clip", lambda path, _: np.full(8, codes[path.name] / 99, np.float32)
+    )
+    labels = ("Siren", "Rain")
+    reported = report_left_out(FooledOnce(), "normal", labels, tmp_path, clips)
+    assert reported == [{"Siren"}] * 12 + [set()] * 11 + [{"Siren"}]
+    quiet = report_left_out(FooledOnce(), "quiet", labels, tmp_path, clips)
+    assert sum(map(len, quiet)) < 13, "one of 24 is more than 3 %"
 
 
 @pytest.mark.parametrize("other", [["--soundscapes"], ["--folds", "folds.toml"]])
