@@ -49,6 +49,7 @@ OWN_MODULES = {
     "bench": "bench",
     "service": "service",
     "report": "report",
+    "history": "history",
     "tune": "tune",
     "learn": "learn",
     "sounds": "sounds",

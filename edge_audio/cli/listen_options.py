@@ -16,6 +16,7 @@ from edge_audio.cli.live.display import LIVE_TOP
 from edge_audio.cli.live.screen import FORMATS
 from edge_audio.cli.options import FiniteRange, LabelChoice, channel_option, with_policy
 from edge_audio.errors import UsageError
+from edge_audio.history.destination import HistoryConfig
 from edge_audio.listening.config import MAX_LATENCY_S, Config, EventsConfig, SourceConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
@@ -115,6 +116,9 @@ format_options = grouped(
 destination_options = grouped(
     click.option(
         "--json", "json_path", metavar="FILE", help="Also append events to FILE, rotated."
+    ),
+    click.option(
+        "--history", "history_path", metavar="FILE", help="Also remember events in FILE, by SQLite."
     ),
     click.option("--mqtt", "mqtt_address", metavar="HOST[:PORT]", help="Also tell an MQTT broker."),
     click.option("--webhook", "webhook_url", metavar="URL", help="Also post every event to URL."),
@@ -247,6 +251,7 @@ def _metrics(text: str) -> MetricsConfig:
 
 _DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> (field, settings)
     "json_path": lambda path: ("json", JsonLinesConfig(path=path)),
+    "history_path": lambda path: ("history", HistoryConfig(path=path)),
     "mqtt_address": lambda host: ("mqtt", MqttConfig(host=host)),
     "webhook_url": lambda url: ("webhook", WebhookConfig(url=url)),
     "clips_folder": lambda path: ("clips", ClipsConfig(folder=path, record=True)),

@@ -18,7 +18,7 @@ SUFFIXES = (".html", ".png")
 @click.command()
 @click.argument(
     "logs",
-    metavar="LOG.jsonl...",
+    metavar="LOG.jsonl...|HISTORY",
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
@@ -56,14 +56,15 @@ def report(
     """Draw a timeline of the events in a log.
 
     Reads what `edge-audio listen --json FILE` or `--format jsonl` wrote: rotated files in any
-    order, also packed by gzip, pipes, and standard input (-). Damaged lines are counted and passed
-    over. The page is one file that needs no network.
+    order, also packed by gzip, pipes, and standard input (-); or what --history wrote. Damaged
+    lines are counted and passed over. The page is one file that needs no network.
 
     \b
     edge-audio report sounds.jsonl
     edge-audio report sounds.jsonl* --from 2026-03-01 --to 2026-03-02 --out sunday.html
     edge-audio report sounds.jsonl --clips clips/
     edge-audio report sounds.jsonl --out sounds.png
+    edge-audio report sounds.db
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")

@@ -17,7 +17,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.sweep import allowed_alarms
-from edge_audio.sinks.log_reader import SessionLog
+from edge_audio.history.log import open_log
 from edge_audio.support.files import write_atomically
 from edge_audio.support.text import printable
 from edge_audio.tagging.tagger import Tagger
@@ -31,7 +31,7 @@ from edge_audio.tuning.text import settings
 @click.command()
 @click.argument(
     "sources",
-    metavar="RECORDINGS.csv|LOG.jsonl...",
+    metavar="RECORDINGS.csv|LOG.jsonl...|HISTORY",
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,8 +72,8 @@ def tune(
 
     RECORDINGS.csv has the columns path and labels (separated by ; and empty where nothing should be
     reported). LOG.jsonl is what `edge-audio listen --json` wrote; put "correct": false or true
-    into events that you know. A log can only make labels less sensitive. The table goes to
-    standard error, the settings to standard output or --out.
+    into events that you know. HISTORY is what --history wrote. A log can only make labels less
+    sensitive. The table goes to standard error, the settings to standard output or --out.
 
     \b
     edge-audio tune recordings.csv --out thresholds.toml
@@ -113,7 +113,7 @@ def from_recordings(bundle: Bundle, backend: str, path: Path) -> Evidence:
 def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Evidence:
     """Reads a log and says how much of it could be read."""
     events = bundle.manifest.events
-    evidence, log = Evidence(list(events.thresholds), events), SessionLog(paths)
+    evidence, log = Evidence(list(events.thresholds), events), open_log(paths)
     review(evidence, log, all_false)
     if not log.n_records:
         raise UsageError(f"{paths[0]} has no records of edge-audio listen --json")

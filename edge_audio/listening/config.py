@@ -22,6 +22,7 @@ from edge_audio.errors import UsageError
 from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
+from edge_audio.history.destination import HistoryConfig
 from edge_audio.serial.port import parse_port
 from edge_audio.sinks.base import MAX_TOP, TopLabels
 from edge_audio.sinks.clips.recorder import ClipsConfig
@@ -197,7 +198,7 @@ class Config(Spec, frozen=True):
     source: what to hear, at once. reconnect: open live sources again whenever they break.
     latency_s: how much audio of a microphone may wait while nothing sounds, see Rest; of 0 none.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
-    json: a file that events are appended to as well. mqtt, webhook, clips, metrics: other
+    json: a file that events are appended to as well. history, mqtt, webhook, clips, metrics: other
         destinations, docs/sinks.md.
     """
 
@@ -211,6 +212,7 @@ class Config(Spec, frozen=True):
     top: int | None = None
     events: EventsConfig = field(default_factory=EventsConfig)
     json: JsonLinesConfig | None = None
+    history: HistoryConfig | None = None
     mqtt: MqttConfig | None = None
     webhook: WebhookConfig | None = None
     clips: ClipsConfig | None = None

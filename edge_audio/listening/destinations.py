@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from edge_audio.bundle.spec import Sensitivity, Spec
+from edge_audio.history.destination import HistoryDestination
 from edge_audio.listening.config import Config
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.sinks.base import Destination, Sink, Wish
@@ -24,6 +25,7 @@ from edge_audio.sources.stream import Stream
 
 KINDS: Mapping[str, Callable[..., Destination[Any]]] = {  # the sections of Config
     "json": JsonLinesDestination,
+    "history": HistoryDestination,
     "mqtt": MqttDestination,
     "webhook": WebhookDestination,
     "clips": ClipsDestination,

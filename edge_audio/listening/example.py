@@ -43,6 +43,12 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # max_mb = 10.0                # then the file becomes path.1
 # keep = 7                     # so many old files
 
+# [history]                    # a file of SQLite that remembers events and loudness
+# path = "sounds.db"
+# level_every_s = 60.0         # seconds between two levels; 0 = none
+# keep_days = 365.0            # what is older is deleted; 0 = only for want of room
+# max_mb = 200.0               # then the oldest is deleted
+
 # [mqtt]                       # pip install 'edge-audio[mqtt]'
 # host = "localhost"           # or mqtt://HOST:PORT, mqtts://HOST
 # port = 1883                  # with tls 8883

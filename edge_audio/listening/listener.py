@@ -66,7 +66,7 @@ class Listener:
         for event in events:
             self.stream.stats.n_events += event.kind == "start"
             if event.kind == "start":
-                self.stream.sounding.add(event.label)
-            else:
-                self.stream.sounding.discard(event.label)
+                self.stream.sounding[event.label] = self.stream.new_event_id(event.time_s)
             self.sink.on_event(event)
+            if event.kind == "end":
+                self.stream.sounding.pop(event.label, None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_audio.history.log import HistoryLog, open_log
 from edge_audio.report.axis import DAY_S, Axis, duration, short_clock
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.clips import Clip, find_clips
@@ -159,7 +160,7 @@ def name(text: str) -> str:
 
 def read_report(paths: Sequence[Path], bounds: Bounds, clips: Path | None = None) -> Report:
     """Reads a log, and the folder of its clips. Raises UsageError, also for what is no log."""
-    log = SessionLog(paths)
+    log = open_log(paths)
     summary = summarise(log, bounds)
     log.check()
     remarks = [*_remarks(log, summary)]
@@ -169,7 +170,7 @@ def read_report(paths: Sequence[Path], bounds: Bounds, clips: Path | None = None
     return Report(summary, found, n_found, remarks)
 
 
-def _remarks(log: SessionLog, summary: Summary) -> list[str]:
+def _remarks(log: SessionLog | HistoryLog, summary: Summary) -> list[str]:
     counted = {
         "lines are damaged and were passed over": log.n_bad,
         "records lie outside the time that was asked for": summary.n_outside,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +14,8 @@ import numpy as np
 from edge_audio.sources.base import Block, Source
 
 SILENCE_DBFS = -90.0
+_given_ids: deque[int] = deque(maxlen=1000)
+_given_ids_lock = threading.Lock()
 
 
 @dataclass
@@ -81,7 +85,8 @@ class Stream:
         it found comes here, and of its scores those that it was asked for; the others are 0.
     stats: counters that the listening thread keeps up to date; read them at any time.
     parents: labels that were taught -> the label that each is a kind of.
-    sounding: labels of events that have started and not yet ended; of the listening thread.
+    sounding: label of each event that has started and was not yet told to have ended -> its id,
+        see `new_event_id`; of the listening thread.
     """
 
     name: str
@@ -90,7 +95,7 @@ class Stream:
     live: bool
     has_audio: bool = True
     stats: Stats = field(default_factory=Stats)
-    sounding: set[str] = field(default_factory=set)
+    sounding: dict[str, int] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def wall_time(self, time_s: float) -> datetime | None:
@@ -100,6 +105,16 @@ class Stream:
     def wall_now(self) -> datetime | None:
         """Time of day, with its zone, of something that happens now; None for recordings."""
         return datetime.now().astimezone() if self.live else None
+
+    def new_event_id(self, time_s: float) -> int:
+        """For an event that began at time_s: its time of day, of recordings that of the hearing, in
+        microseconds since 1970, and another one than that of all events shortly before."""
+        event_id = round(self.stats.heard_at(time_s).timestamp() * 1e6)
+        with _given_ids_lock:
+            while event_id in _given_ids:
+                event_id += 1
+            _given_ids.append(event_id)
+        return event_id
 
 
 def lost(lost_s: float, n_unknown_gaps: int) -> str:

@@ -17,6 +17,7 @@ FLOORS = {
         bundle labels
         features events sources service sounds
         engine serial sinks
+        history
         backends report
         tagging
         listening archive tuning bench learning

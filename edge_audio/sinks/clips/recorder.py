@@ -221,11 +221,11 @@ class _Clip:
         self._sounding: dict[str, int] = {}  # label -> index of its event
         self._latest_end = begin
 
-    def start(self, event: Event) -> None:
+    def start(self, event: Event, event_id: int | None) -> None:
         """Another event began: the clip lasts until that has ended as well."""
         self._sounding[event.label] = len(self._events)
         time_s, score = round(event.time_s, 3), round(event.score, 4)
-        self._events.append(ClipEvent(event.label, time_s, None, score))
+        self._events.append(ClipEvent(event.label, time_s, None, score, event_id))
         self.end = self._limit
 
     def stop(self, event: Event, position: int, n_post: int) -> None:
@@ -300,7 +300,7 @@ class _ClipSink(Sink):
             if self._clip is not None and position > self._clip.end:
                 self._advance(self._clip.end)
             self._clip = self._clip or self._begin(event, position)
-            self._clip.start(event)
+            self._clip.start(event, self.stream.sounding.get(event.label))
         elif self._clip is not None:
             self._clip.stop(event, position, self._n_post)
 

@@ -11,13 +11,15 @@ MAX_SIDECAR_BYTES = 1 << 20
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class ClipEvent(msgspec.Struct, frozen=True):
-    """end_s: None if it still sounded when the clip ended. score: the highest."""
+class ClipEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """end_s: None if it still sounded when the clip ended. score: the highest. id: its row in a
+    history; None where an older version recorded it."""
 
     label: str
     start_s: float
     end_s: float | None
     score: float
+    id: int | None = None
 
 
 class Sidecar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -163,7 +163,7 @@ class _MqttSink(Sink):
     def on_watch(self, labels: Sequence[str]) -> None:
         """Announces these labels, and takes back what this run or an earlier one said of others."""
         sounding = {label for label, sounds in self._sounding.items() if sounds}
-        sounding |= self._stream.sounding  # where this sink came while they did
+        sounding.update(self._stream.sounding)  # where this sink came while they did
         self._sounding = {label: label in sounding for label in labels}
         self._announce()
 

@@ -1,0 +1,1 @@
+"""What was heard in months: events and loudness in one SQLite file."""

@@ -1,0 +1,134 @@
+"""From what a run tells its sinks to rows of a history."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from edge_audio.events.detector import Event
+from edge_audio.history.store import History, Level, Start
+from edge_audio.sinks.base import Sink
+from edge_audio.sinks.level import LevelClock, MeanLevel
+from edge_audio.sinks.worker import Worker
+from edge_audio.sources.base import Block
+from edge_audio.sources.stream import Stream
+from edge_audio.support.arrays import FloatArray
+
+_TIDY_EVERY_S = 600.0
+_TIDY_EVERY_WRITES = 500
+
+
+class HistoryRecorder:
+    """Writes a history by a thread.
+
+    keep_s, max_bytes: how much is kept, see `History.tidy`. level_every_s: seconds between two
+    levels, 0 = never.
+    """
+
+    def __init__(
+        self, history: History, keep_s: float, max_bytes: float, level_every_s: float
+    ) -> None:
+        self.history = history
+        self._sinks: list[_HistorySink] = []
+        self._problem = ""
+        self._n_writes = 0
+        self._worker: Worker[Callable[[], object]] = Worker("history", self._write)
+        self.use(keep_s, max_bytes, level_every_s)
+        self._worker.put(history.forget_sounding)
+
+    def use(self, keep_s: float, max_bytes: float, level_every_s: float) -> None:
+        """Goes on by other settings."""
+        self._limits, self._level_every_s, self._tidy_s = (keep_s, max_bytes), level_every_s, 0.0
+        for sink in self._sinks:
+            sink.level_clock.every_s = level_every_s
+
+    @property
+    def n_lost(self) -> int:
+        """Starts, ends and levels that were not written."""
+        return self._worker.n_failed + self._worker.n_lost
+
+    @property
+    def problem(self) -> str:
+        """One line on what is wrong at the moment; "" if nothing is."""
+        return f"{self._problem}; {self.n_lost} records lost" if self._problem else ""
+
+    def open(self, stream: Stream) -> Sink:
+        """A sink for one stream."""
+        sink = _HistorySink(stream, self._level_every_s, self._worker, self.history)
+        self._sinks.append(sink)
+        return sink
+
+    def close(self) -> bool:
+        """Writes what waits; whether all of it could be written within seconds."""
+        if not self._worker.close():
+            return False
+        self.history.close()
+        return True
+
+    def _write(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+            self._tidy_sometimes()
+        except sqlite3.Error as error:
+            self._problem = f"cannot write: {error}"
+            raise
+        self._problem = ""
+
+    def _tidy_sometimes(self) -> None:
+        self._n_writes += 1
+        if time.monotonic() < self._tidy_s and self._n_writes % _TIDY_EVERY_WRITES:
+            return
+        self._tidy_s = time.monotonic() + _TIDY_EVERY_S
+        self.history.tidy(*self._limits)
+
+
+class _HistorySink(Sink):
+    def __init__(
+        self,
+        stream: Stream,
+        level_every_s: float,
+        worker: Worker[Callable[[], object]],
+        history: History,
+    ) -> None:
+        self._stream, self._worker, self._history = stream, worker, history
+        self.level_clock, self._level = LevelClock(level_every_s), MeanLevel()
+        self._starts_s: dict[int, float] = {}  # id of an event that sounds -> audio time
+
+    def on_audio(self, block: Block) -> None:
+        self._level.add(block.samples)
+
+    def on_event(self, event: Event) -> None:
+        if (event_id := self._stream.sounding.get(event.label)) is None:
+            return  # of a program that tells sinks by itself
+        if event.kind == "start":
+            self._starts_s[event_id] = event.time_s
+            self._worker.put(partial(self._history.begin, self._start(event_id, event)))
+            return
+        now_s = self._moment(event.time_s).timestamp()
+        # Of one that began before this sink came, by the clock of the day
+        start_s = self._starts_s.pop(event_id, event.time_s - max(0.0, now_s - event_id / 1e6))
+        start = self._start(event_id, event, start_s)
+        self._worker.put(partial(self._history.end, start, event.time_s - start_s))
+
+    def on_scores(self, time_s: float, scores: FloatArray) -> None:
+        if self._stream.has_audio and self.level_clock.is_due(time_s):
+            at, level_dbfs = self._moment(time_s), self._level.take()
+            row = Level(at.timestamp(), _offset_s(at), self._stream.name, time_s, level_dbfs)
+            self._worker.put(partial(self._history.hear, row))
+
+    def _start(self, event_id: int, event: Event, start_s: float | None = None) -> Start:
+        start_s = event.time_s if start_s is None else start_s
+        offset_s = _offset_s(self._moment(start_s))
+        name = self._stream.name
+        return Start(event_id, offset_s, name, event.label, event.score, start_s)
+
+    def _moment(self, time_s: float) -> datetime:
+        """Time of day; of recordings that of the hearing."""
+        return self._stream.stats.heard_at(time_s)
+
+
+def _offset_s(at: datetime) -> int:
+    return round((at.utcoffset() or timedelta(0)).total_seconds())

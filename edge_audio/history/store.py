@@ -1,0 +1,178 @@
+"""One history that is open: what is written into it, and how much of it is kept."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_audio.history.schema import open_in_memory, open_to_write, opened_to_read
+from edge_audio.support.text import encodable
+
+Verdict = Literal["right", "wrong", "other"]
+_SHARE_PER_ROUND = 0.05  # of the time that a history covers, deleted at once where it is too large
+
+
+@dataclass(frozen=True)
+class Start:
+    """An event that began. id: see Stream.new_event_id. time_s: audio since the run began."""
+
+    id: int
+    utc_offset_s: int
+    stream: str
+    label: str
+    score: float
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """The loudness of the audio before unix_s."""
+
+    unix_s: float
+    utc_offset_s: int
+    stream: str
+    time_s: float
+    level_dbfs: float
+
+
+class HistoryFile:
+    """A history that others write, or that nobody writes any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection for SELECT. Raises UsageError."""
+        return opened_to_read(self._path)
+
+
+class History:
+    """Written by one thread at a time, and read by any. Writing raises sqlite3.Error, and nothing
+    of what was to be written is left then."""
+
+    def __init__(self, path: Path | None) -> None:
+        """path: None = in memory. Events that were never told to have ended, as kill -9 leaves
+        them, sound no more. Raises UsageError."""
+        self.path = path
+        self._connection = open_in_memory() if path is None else open_to_write(path)
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """To be called when nobody writes any more."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for SELECT. Raises UsageError."""
+        if self.path is not None:
+            with opened_to_read(self.path) as connection:
+                yield connection
+            return
+        with self._lock:
+            yield self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def forget_sounding(self) -> None:
+        """What still sounds by an earlier run does so no more; nobody knows how long it did."""
+        with self._writing() as connection:
+            connection.execute("UPDATE events SET is_sounding = 0 WHERE is_sounding")
+
+    def begin(self, start: Start) -> None:
+        """A sound began."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO events(id, utc_offset_s, stream, label, score, time_s, "
+                "is_sounding) VALUES (?, ?, ?, ?, ?, ?, 1)",
+                _row(start),
+            )
+
+    def end(self, start: Start, duration_s: float) -> None:
+        """A sound ended. start: as it would be told now, with the highest score; of one whose
+        start could not be written a row is made."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO events(id, utc_offset_s, stream, label, score, time_s, duration_s, "
+                "is_sounding) VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT(id) DO UPDATE SET "
+                "duration_s = excluded.duration_s, score = MAX(score, excluded.score), "
+                "is_sounding = 0",
+                (*_row(start), round(duration_s, 3)),
+            )
+
+    def hear(self, level: Level) -> None:
+        """How loud it was."""
+        with self._writing() as connection:
+            row = (level.unix_s, encodable(level.stream), level.utc_offset_s, level.time_s)
+            connection.execute(
+                "INSERT OR REPLACE INTO levels(unix_s, stream, utc_offset_s, time_s, level_dbfs) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (*row, round(level.level_dbfs, 1)),
+            )
+
+    def judge(self, event_id: int, verdict: Verdict | None, told_label: str | None) -> bool:
+        """What somebody says of an event; None takes it back. Whether there is such an event."""
+        with self._writing() as connection:
+            done = connection.execute(
+                "UPDATE events SET verdict = ?, told_label = ? WHERE id = ?",
+                (verdict, told_label, event_id),
+            )
+            return done.rowcount == 1
+
+    # How much is kept
+
+    def tidy(self, keep_s: float, max_bytes: float) -> None:
+        """Deletes what is older than keep_s (0 = nothing), and the oldest until the file is no
+        larger than max_bytes."""
+        if keep_s:
+            self._delete_before(time.time() - keep_s)
+        while self.n_bytes > max_bytes and (span := self._span()) is not None:
+            first_s, last_s = span
+            self._delete_before(first_s + max(1e-6, _SHARE_PER_ROUND * (last_s - first_s)))
+        with self._lock:
+            self._connection.executescript("PRAGMA incremental_vacuum")  # execute frees one page
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept, without room that is free again."""
+        with self._lock:
+            names = ("page_count", "freelist_count", "page_size")
+            pragmas = (self._connection.execute(f"PRAGMA {name}") for name in names)
+            n_pages, n_free, n_bytes = (pragma.fetchone()[0] for pragma in pragmas)
+            return int((n_pages - n_free) * n_bytes)
+
+    def _span(self) -> tuple[float, float] | None:
+        """The first and last time that something is kept of; None where there is nothing."""
+        with self._lock:
+            events = "SELECT MIN(id) / 1e6 AS low, MAX(id) / 1e6 AS high FROM events"
+            levels = "SELECT MIN(unix_s), MAX(unix_s) FROM levels"
+            both = f"SELECT MIN(low), MAX(high) FROM ({events} UNION ALL {levels})"  # noqa: S608
+            first_s, last_s = self._connection.execute(both).fetchone()
+        return None if first_s is None else (first_s, last_s)
+
+    def _delete_before(self, unix_s: float) -> None:
+        with self._writing() as connection:
+            connection.execute("DELETE FROM events WHERE id <= ?", (round(unix_s * 1e6),))
+            connection.execute("DELETE FROM levels WHERE unix_s <= ?", (unix_s,))
+
+
+def _row(start: Start) -> tuple[object, ...]:
+    stream, label = encodable(start.stream), encodable(start.label)
+    score, time_s = round(start.score, 4), round(start.time_s, 3)
+    return (start.id, start.utc_offset_s, stream, label, score, time_s)
