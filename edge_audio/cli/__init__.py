@@ -50,6 +50,7 @@ OWN_MODULES = {
     "service": "service",
     "report": "report",
     "history": "history",
+    "password": "password",
     "tune": "tune",
     "learn": "learn",
     "sounds": "sounds",

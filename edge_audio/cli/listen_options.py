@@ -18,6 +18,7 @@ from edge_audio.cli.options import FiniteRange, LabelChoice, channel_option, wit
 from edge_audio.errors import UsageError
 from edge_audio.history.destination import HistoryConfig
 from edge_audio.listening.config import MAX_LATENCY_S, Config, EventsConfig, SourceConfig
+from edge_audio.page.config import PageConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
@@ -130,6 +131,12 @@ destination_options = grouped(
         "metrics_address",
         metavar="[HOST:]PORT",
         help="Answer Prometheus, on localhost or another address.",
+    ),
+    click.option(
+        "--page",
+        "page_address",
+        metavar="[HOST:]PORT",
+        help="Show a web page, on localhost or another address (docs/page.md).",
     ),
 )
 pcm_options = grouped(
@@ -249,6 +256,15 @@ def _metrics(text: str) -> MetricsConfig:
     return config
 
 
+def _page(text: str) -> PageConfig:
+    if text.isascii() and text.isdecimal():
+        return PageConfig(port=int(text))
+    host, port = parse_address(text)
+    if port is None:
+        raise ValueError(f"{text!r} names no port, as in --page 8470")
+    return PageConfig(host=host, port=port)
+
+
 _DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> (field, settings)
     "json_path": lambda path: ("json", JsonLinesConfig(path=path)),
     "history_path": lambda path: ("history", HistoryConfig(path=path)),
@@ -256,6 +272,7 @@ _DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> 
     "webhook_url": lambda url: ("webhook", WebhookConfig(url=url)),
     "clips_folder": lambda path: ("clips", ClipsConfig(folder=path, record=True)),
     "metrics_address": lambda text: ("metrics", _metrics(text)),
+    "page_address": lambda text: ("page", _page(text)),
 }
 
 

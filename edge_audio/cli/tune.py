@@ -72,8 +72,9 @@ def tune(
 
     RECORDINGS.csv has the columns path and labels (separated by ; and empty where nothing should be
     reported). LOG.jsonl is what `edge-audio listen --json` wrote; put "correct": false or true
-    into events that you know. HISTORY is what --history wrote. A log can only make labels less
-    sensitive. The table goes to standard error, the settings to standard output or --out.
+    into events that you know. HISTORY is what --history wrote, with what was said of events on
+    the page. A log can only make labels less sensitive. The table goes to standard error, the
+    settings to standard output or --out.
 
     \b
     edge-audio tune recordings.csv --out thresholds.toml

@@ -23,6 +23,7 @@ from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.features.gate import MAX_DBFS, MIN_DBFS, is_level
 from edge_audio.history.destination import HistoryConfig
+from edge_audio.page.config import PageConfig
 from edge_audio.serial.port import parse_port
 from edge_audio.sinks.base import MAX_TOP, TopLabels
 from edge_audio.sinks.clips.recorder import ClipsConfig
@@ -198,8 +199,8 @@ class Config(Spec, frozen=True):
     source: what to hear, at once. reconnect: open live sources again whenever they break.
     latency_s: how much audio of a microphone may wait while nothing sounds, see Rest; of 0 none.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
-    json: a file that events are appended to as well. history, mqtt, webhook, clips, metrics: other
-        destinations, docs/sinks.md.
+    json: a file that events are appended to as well. history, mqtt, webhook, clips, metrics, page:
+        other destinations, docs/sinks.md.
     """
 
     model: str = "tiny-int8"
@@ -217,6 +218,7 @@ class Config(Spec, frozen=True):
     webhook: WebhookConfig | None = None
     clips: ClipsConfig | None = None
     metrics: MetricsConfig | None = None
+    page: PageConfig | None = None
 
     def __post_init__(self) -> None:
         force_setattr(self, "backend", self.backend.lower())

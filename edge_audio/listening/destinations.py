@@ -15,6 +15,8 @@ from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.history.destination import HistoryDestination
 from edge_audio.listening.config import Config
 from edge_audio.listening.fan_out import FanOut
+from edge_audio.page.destination import PageDestination
+from edge_audio.page.run import ShownRun
 from edge_audio.sinks.base import Destination, Sink, Wish
 from edge_audio.sinks.clips.recorder import ClipsDestination
 from edge_audio.sinks.jsonl import JsonLinesDestination
@@ -30,6 +32,7 @@ KINDS: Mapping[str, Callable[..., Destination[Any]]] = {  # the sections of Conf
     "webhook": WebhookDestination,
     "clips": ClipsDestination,
     "metrics": MetricsDestination,
+    "page": PageDestination,
 }
 
 
@@ -49,7 +52,9 @@ class Destinations:
     """The destinations that are open. Settings change as a whole or not at all: `prepare` opens
     what is new and changes nothing else, so that whatever it meets leaves all as it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: ShownRun | None = None) -> None:
+        """run: what the page shows of it."""
+        self._run = run or ShownRun()
         self._streams: list[Stream] = []
         self._fan_outs: list[FanOut] = []
         self._open: Mapping[str, _Opened] = {}
@@ -106,6 +111,10 @@ class Destinations:
         """What came from any of them since the last call."""
         return [wish for destination in self for wish in destination.take_wishes()]
 
+    def take_remarks(self) -> list[str]:
+        """Lines on what happened at any of them since the last call."""
+        return [f"{x.name}: {text}" for x in self for text in x.take_remarks()]
+
     def take_losses(self) -> Iterator[str]:
         """A line for each destination that was closed since the last call and lost something."""
         while self._losses:
@@ -128,8 +137,9 @@ class Destinations:
         go_on = None if old is None else old.destination.reconfigure(section, undo)
         if old is not None and go_on is not None:
             return replace(old, section=section), go_on
-        others = [self] if kind == "metrics" else []  # whose problems it shows
-        destination = KINDS[kind](section, *others)
+        # Of all destinations they show the problems
+        others: dict[str, list[Any]] = {"metrics": [self], "page": [self, self._run]}
+        destination = KINDS[kind](section, *others.get(kind, ()))
         undo.callback(_discard_quietly, destination)
         return _Opened(section, destination, [destination.open(x) for x in self._streams]), None
 

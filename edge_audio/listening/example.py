@@ -90,4 +90,16 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # [metrics]                    # for Prometheus; pip install 'edge-audio[metrics]'
 # host = "127.0.0.1"           # an address of this machine; this one is heard by itself alone
 # port = 9400
+
+# [page]                       # a web page of this run; pip install 'edge-audio[page]'
+# host = "127.0.0.1"           # an address of this machine; any other needs a password
+# port = 8470
+# password_file = "/etc/edge-audio/page-password"   # edge-audio password --out FILE
+# password_env = "EDGE_AUDIO_PAGE_PASSWORD"         # instead of the file
+# path = ""                    # such as "/sounds", below which a reverse proxy shows it
+# hosts = ["sounds.example.org"]         # names by which browsers reach it through a proxy
+# frames = ["http://homeassistant.local:8123"]      # pages that may show it in a frame
+# cert_file = "page.pem"       # for TLS, with key_file
+# key_file = "page.key"
+# controls = true              # settings may be changed there
 """

@@ -18,13 +18,15 @@ from edge_audio.listening.check import Problem, problems_of
 from edge_audio.listening.config import Config, EventsConfig
 from edge_audio.listening.destinations import Destinations
 from edge_audio.listening.hearing import Hearing, Wanted
+from edge_audio.listening.label_changes import Model, SettingsEditor, changed_events
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.opening import Opening, Terms, wanted_of
 from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
 from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.listening.signals import StopSignals
+from edge_audio.page.run import ShownRun, StreamSettings
 from edge_audio.service.notify import Notifier
-from edge_audio.sinks.base import Sink, Wish
+from edge_audio.sinks.base import LabelChange, Sink, Wish
 from edge_audio.sources.interleave import interleaved
 from edge_audio.support.text import printable
 from edge_audio.support.time_zone import TimeZone
@@ -94,7 +96,10 @@ class ListenRun:
         self._check_labels()
         self._hearings = self._opening.hearings()
         self._notifier = Notifier.from_environment()
-        self._destinations = Destinations()
+        self._wanted: Sequence[Wanted] = ()
+        self._wished: Sensitivity | None = None  # which the file does not say
+        self._postponed: list[Wish] = []
+        self._destinations = Destinations(self._shown_run())
         self._notices: deque[tuple[str, str]] = deque()  # (stream, text) that sinks are to hear
         self._problems = ProblemTeller(self._say)
         self._signals = StopSignals(reloadable=file is not None)
@@ -144,7 +149,7 @@ class ListenRun:
         opened.callback(self._close_destinations)
         self._screen = opened.enter_context(self._open_screen(self._screen_spec()))
         self._is_drawing = self._screen.is_live
-        wanted = wanted_of(self._config, self._hearings, self._screen.n_top)
+        self._wanted = wanted = wanted_of(self._config, self._hearings, self._screen.n_top)
         for i, hearing in enumerate(self._hearings):
             hearing.begin(wanted[i])
             if hearing.label_state is not None:
@@ -202,12 +207,44 @@ class ListenRun:
                     listener.sink.on_notice(text)
         names = [destination.name for destination in self._destinations]
         self._problems.tell(self._destinations.problems, names)
-        for text in self._destinations.take_losses():
+        for text in (*self._destinations.take_losses(), *self._destinations.take_remarks()):
             self._say(text)
-        for wish in (*self._screen.take_wishes(), *self._destinations.take_wishes()):
+        for wish in self._take_wishes():
             self._fulfil(wish)
         if not self._destinations.is_closing and self._signals.take_reload():
+            self._wished = None
             self._reload()
+
+    def _take_wishes(self) -> list[Wish]:
+        wishes, self._postponed = self._postponed, []
+        return [*wishes, *self._screen.take_wishes(), *self._destinations.take_wishes()]
+
+    def _shown_run(self) -> ShownRun:
+        """What the page shows of this."""
+        bundle = self._opening.bundle
+        edit = None
+        if self._file is not None:
+            edit = SettingsEditor(self._file, self._models, self._check_events)
+        return ShownRun(bundle.manifest.name if bundle else "", self._stream_settings, edit)
+
+    def _stream_settings(self) -> list[StreamSettings]:
+        pairs = zip(self._hearings, self._wanted, strict=False)  # there are none at first
+        return [
+            StreamSettings(
+                stream=hearing.stream,
+                own=hearing.default_events,
+                normal=hearing.default_events.at_sensitivity(self._sensitivity),
+                events=wanted.events,
+            )
+            for hearing, wanted in pairs
+        ]
+
+    def _models(self) -> list[Model]:
+        return [(x.default_events, x.stream.labels) for x in self._hearings]
+
+    def _check_events(self, events: EventsConfig) -> None:
+        """Raises UsageError where nothing could go on by these settings."""
+        wanted_of(msgspec.structs.replace(self._config, events=events), self._hearings, n_top=0)
 
     def _problem_lines(self) -> list[str]:
         return [f"{name}: {text}" for name, text in self._destinations.problems.items()]
@@ -232,15 +269,16 @@ class ListenRun:
         else:
             say(text)
 
-    def _reload(self) -> None:
+    def _reload(self) -> str:
         """New thresholds, labels and destinations, all or none: what is new is opened first, and
         where anything is wrong with it all stays as it was. What cannot change while listening
-        stays as well, and is named."""
+        stays as well, and is named. Returns why all stays, "" if it does not."""
         assert self._file is not None
         self._notifier.reloading()
         waiting: list[str] = []
+        text = ""
         try:
-            config = self._file.read_again()
+            config = self._with_wished(self._file.read_again())
             waiting = waiting_for_restart(self._config, config)
             wanted = wanted_of(config, self._hearings, self._screen.n_top)
             change_destinations = self._destinations.prepare(config)
@@ -257,24 +295,33 @@ class ListenRun:
         if waiting:
             self._say(f"restart for the new {', '.join(waiting)}")
         self._notifier.ready()
+        return text
+
+    def _with_wished(self, config: Config) -> Config:
+        """With the sensitivity that somebody chose, where another change is the cause."""
+        if self._wished is None:
+            return config
+        events = msgspec.structs.replace(config.events, sensitivity=self._wished)
+        return msgspec.structs.replace(config, events=events)
 
     def _go_on_by(self, config: Config, wanted: Sequence[Wanted]) -> None:
-        self._config = config
+        self._config, self._wanted = config, wanted
         for listener, each in zip(self._listeners, wanted, strict=True):
             listener.change(each, config.events.policy())
         self._screen.change(config.events)
 
     def _fulfil(self, wish: Wish) -> None:
         """Until settings are read again, which say what they say."""
+        if wish.label is not None and self._destinations.is_closing:
+            self._postponed.append(wish)
+            return
+        problem = "" if wish.label is None else self._change_label(wish.label)
         if wish.sensitivity not in (None, self._sensitivity):
             events = msgspec.structs.replace(self._config.events, sensitivity=wish.sensitivity)
-            config = msgspec.structs.replace(self._config, events=events)
-            try:
-                wanted = wanted_of(config, self._hearings, self._screen.n_top)
-            except UsageError as error:
-                self._say(f"sensitivity stays {self._sensitivity}: {error}")
+            if problem := self._change_events(events):
+                self._say(f"sensitivity stays {self._sensitivity}: {problem}")
             else:
-                self._go_on_by(config, wanted)
+                self._wished = wish.sensitivity
                 self._say(f"sensitivity: {wish.sensitivity}")
         if wish.is_paused not in (None, self._is_paused):
             self._is_paused = bool(wish.is_paused)
@@ -282,6 +329,28 @@ class ListenRun:
                 listener.pause(self._is_paused)
             self._say("paused: no event is reported" if self._is_paused else "events again")
         self._tell_run()
+        if wish.answer is not None:
+            wish.answer(problem)
+
+    def _change_label(self, change: LabelChange) -> str:
+        """Where there is a file of settings, it says so by now. Returns what is in the way."""
+        if self._file is not None:
+            return self._reload()
+        try:
+            events = changed_events(self._config.events, change, self._models())
+        except UsageError as error:
+            return str(error)
+        return self._change_events(events)
+
+    def _change_events(self, events: EventsConfig) -> str:
+        """Returns what is in the way; "" if nothing is, and they hold."""
+        config = msgspec.structs.replace(self._config, events=events)
+        try:
+            wanted = wanted_of(config, self._hearings, self._screen.n_top)
+        except UsageError as error:
+            return str(error)
+        self._go_on_by(config, wanted)
+        return ""
 
     @property
     def _sensitivity(self) -> Sensitivity:

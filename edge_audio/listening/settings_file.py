@@ -49,14 +49,22 @@ class SettingsFile:
     def read_again(self) -> Config:
         """Raises UsageError, also for a pipe, which has been read, and for a file without a word:
         an editor or a full disk may leave one, and nobody means it to end all destinations."""
-        try:
-            with open_plain(self.path) as file:
-                raw = _content(file, self.path)
-        except OSError as error:
-            raise UsageError(f"cannot read {self.path} again: {reason_of(error)}") from error
+        raw = self.read_raw()
         if not raw.strip():
             raise UsageError(f"{self.path} is empty")
-        return self.with_flags(_decoded(raw, self.path))
+        return self.with_flags(self.decoded(raw))
+
+    def read_raw(self) -> bytes:
+        """What the file says now. Raises UsageError, also for a pipe, which has been read."""
+        try:
+            with open_plain(self.path) as file:
+                return _content(file, self.path)
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path} again: {reason_of(error)}") from error
+
+    def decoded(self, raw: bytes) -> Config:
+        """Settings as this file might say them, without flags. Raises UsageError."""
+        return _decoded(raw, self.path)
 
     def located(self, text: str, section: str = "") -> str:
         """A message on something that the settings name, with the file and, where the message

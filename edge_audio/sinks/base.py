@@ -23,12 +23,26 @@ MAX_TOP = 10_000  # more highest scores than any model has labels
 ConfigT = TypeVar("ConfigT", bound=Spec)
 
 
+class LabelChange(NamedTuple):
+    """What somebody wants of one label; None = as it is. threshold: its `on`. is_normal: the
+    model's own threshold holds again."""
+
+    label: str
+    threshold: float | None = None
+    is_on: bool | None = None
+    is_normal: bool = False
+
+
 class Wish(NamedTuple):
     """What somebody wants of a run that is listening; None = as it is. is_paused: events are not
-    reported."""
+    reported. label: where there is a file of settings, it says so already. answer: is told when the
+    wish is fulfilled, with "", or what is in its way.
+    """
 
     sensitivity: Sensitivity | None = None
     is_paused: bool | None = None
+    label: LabelChange | None = None
+    answer: Callable[[str], None] | None = None
 
 
 class Sink:
@@ -108,6 +122,11 @@ class Destination(Generic[ConfigT]):
 
     def take_wishes(self) -> list[Wish]:
         """What came from there since the last call. Returns at once."""
+        return []
+
+    def take_remarks(self) -> list[str]:
+        """Lines for people on what happened there since the last call, such as refused log-ins.
+        Returns at once."""
         return []
 
     def discard(self) -> None:

@@ -18,7 +18,7 @@ FLOORS = {
         features events sources service sounds
         engine serial sinks
         history
-        backends report
+        backends page report
         tagging
         listening archive tuning bench learning
         cli

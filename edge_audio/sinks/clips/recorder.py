@@ -90,6 +90,11 @@ class ClipsDestination(Destination[ClipsConfig]):
             raise UsageError(f"cannot record clips in {config.folder}: {reason}") from error
 
     @property
+    def folder(self) -> Path | None:
+        """Where clips are recorded; None while none are, for `record` is off."""
+        return None if self._recorder is None else self._recorder.folder.path
+
+    @property
     def name(self) -> str:
         return f"clips {self._folder}"
 

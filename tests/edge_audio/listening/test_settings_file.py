@@ -62,12 +62,15 @@ def test_the_template_has_every_field_and_no_other() -> None:
 @pytest.mark.parametrize("name", sections())
 def test_every_line_of_the_template_is_a_setting_once_its_mark_is_taken(name: str) -> None:
     kind = sections()[name]
-    needed = {"json": "path", "webhook": "url", "clips": "folder", "mqtt": "username"}.get(name)
+    needs = {"json": "path", "webhook": "url", "clips": "folder", "mqtt": "username"}
+    needed = (needs | {"history": "path", "page": "password_file"}).get(name)
     shown = shown_fields()[name]
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
     for field, value in shown.items():
         pairs = {field: value} | ({needed: shown[needed]} if needed else {})
         pairs |= {"tls": "true"} if field == "ca_file" and name == "mqtt" else {}
+        if field in ("cert_file", "key_file"):  # which belong together
+            pairs |= {x: shown[x] for x in ("cert_file", "key_file")}
         head = "" if not name else f"[[{name}]]\n" if name == "source" else f"[{name}]\n"
         decoded: Any = msgspec.toml.decode(head + "\n".join(f"{k} = {v}" for k, v in pairs.items()))
         found = msgspec.convert(decoded, Config)

@@ -1,0 +1,33 @@
+"""What the page may know of the run that it shows, and ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.sinks.base import LabelChange
+from edge_audio.sources.stream import Stream
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How one stream is listened to. own: the settings of its model, and normal: these at the
+    sensitivity that was chosen. events: those in force."""
+
+    stream: Stream
+    own: EventSpec
+    normal: EventSpec
+    events: EventSpec
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """title: the model's name, "" where devices have their own. settings: of all streams, as they
+    are now. edit: writes a change into the file of settings, whole or not at all, and raises
+    EdgeAudioError; None where there is no such file, so that a change holds for this run. Both may
+    be called from any thread."""
+
+    title: str = ""
+    settings: Callable[[], Sequence[StreamSettings]] = tuple
+    edit: Callable[[LabelChange], None] | None = None
