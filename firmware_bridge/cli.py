@@ -147,6 +147,8 @@ def with_thresholds(
     if kept and (missing := names - set(kept)):
         raise UsageError(f"--threshold {min(missing)}: --labels leaves it out; add it there")
     events = own.events(manifest.events, manifest.labels)
+    if sensitivity is not None or thresholds:  # what was chosen is all that there is to choose
+        events = msgspec.structs.replace(events, sensitivities={})
     return replace(bundle, manifest=msgspec.structs.replace(manifest, events=events))
 
 

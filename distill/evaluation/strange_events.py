@@ -60,7 +60,7 @@ def evaluate_strange_events(
     is_strange = [strange_source(clip) in sources for clip in scored]
     scorers = [open_stream_scorer(one.scorer) for one in models]
     scorers += [open_stream_scorer(one) for one in open_peers(recipe, peers)]
-    labels = _judged(shared_labels([one.labels for one in scorers]), scored)
+    labels = judged_labels(shared_labels([one.labels for one in scorers]), scored)
     companions = find_companions(clips, labels)
     found = [
         _events_of(one, sensitivity, labels, clip_list.parent, scored, is_strange, companions)
@@ -83,7 +83,7 @@ def unheard_sources(models: Sequence[ScoredModel], clips: Sequence[Clip]) -> set
     return set(sources)
 
 
-def _judged(labels: Sequence[str], clips: Sequence[Clip]) -> tuple[str, ...]:
+def judged_labels(labels: Sequence[str], clips: Sequence[Clip]) -> tuple[str, ...]:
     """Labels with recordings enough."""
     recordings: Mapping[str, set[str]] = defaultdict(set)
     for clip in clips:

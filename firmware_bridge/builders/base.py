@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,8 @@ class BuildJob:
     """A folder with all sources, in which something is to be built.
 
     image: the engine image. stream_bytes: memory that one stream takes on a CPU that transforms
-    four frames together, with its working memory and the events of a flush.
+    four frames together, with its working memory and the events of a flush. sensitivities: name ->
+    label -> (on, off), of the labels of the image; none where the user chose one.
     """
 
     folder: Path
@@ -23,6 +25,7 @@ class BuildJob:
     toolchain: Toolchain
     image: bytes
     stream_bytes: int
+    sensitivities: Mapping[str, Mapping[str, tuple[float, float]]]
 
     @property
     def include_dirs(self) -> list[str]:

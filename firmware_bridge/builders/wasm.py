@@ -6,12 +6,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
 
 import edge_audio
 from edge_audio.errors import UsageError
 from firmware_bridge.builders.base import BuildJob, Built
 from firmware_bridge.toolchains import compile_program
+
+Sensitivities = Mapping[str, Mapping[str, tuple[float, float]]]
 
 WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
 SHARED_DIR = Path(edge_audio.__file__).parent / "page" / "static"  # with the page of a listener
@@ -26,6 +32,7 @@ _STYLE_LINKS = "".join(
     f'    <link rel="stylesheet" href="{name}">\n' for name in ("look.css", "style.css")
 )
 _SCRIPT_LINK = '<script type="module" src="page.js"></script>'
+_NO_SENSITIVITIES = '<script type="application/json" id="edge-audio-sensitivities">{}</script>'
 _IMPORT = 'from "./{name}";\n'
 
 
@@ -38,12 +45,15 @@ def build_web(job: BuildJob) -> Built:
     flags = [f"-DEDGE_AUDIO_ARENA_BYTES={-(-n_bytes // 4096) * 4096}u"]
     module = folder / MODULE_NAME
     compile_program(job.toolchain, [*engine, folder / "port" / "wasm.c"], module, [src], flags)
-    write_web_folder(folder, module.read_bytes(), job.image)
+    write_web_folder(folder, module.read_bytes(), job.image, job.sensitivities)
     return Built((module, folder / IMAGE_NAME))
 
 
-def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
-    """module: the compiled engine, without an image; image: the engine image.
+def write_web_folder(
+    folder: Path, module: bytes, image: bytes, sensitivities: Sensitivities = MappingProxyType({})
+) -> None:
+    """module: the compiled engine, without an image; image: the engine image; sensitivities: those
+    that the page offers, see `BuildJob`.
 
     Writes index.html, which is whole; hosted.html, the same page for a server, with its parts;
     run.mjs for Node. Raises OSError.
@@ -53,11 +63,20 @@ def write_web_folder(folder: Path, module: bytes, image: bytes) -> None:
     (folder / IMAGE_NAME).write_bytes(image)
     for name in (*PARTS, *SHARED_PARTS):
         shutil.copyfile(_path(name), folder / name)
-    shutil.copyfile(WEB_DIR / "index.html", folder / "hosted.html")
-    (folder / "index.html").write_text(single_page(module, image), encoding="utf-8")
+    hosted, single = page(sensitivities), single_page(module, image, sensitivities)
+    (folder / "hosted.html").write_text(hosted, encoding="utf-8")
+    (folder / "index.html").write_text(single, encoding="utf-8")
 
 
-def single_page(module: bytes, image: bytes) -> str:
+def page(sensitivities: Sensitivities) -> str:
+    """The page for a server, with the sensitivities that it offers."""
+    table = msgspec.json.encode(sensitivities).decode().replace("<", "\\u003c")
+    return _replaced(_part("index.html"), _NO_SENSITIVITIES, _NO_SENSITIVITIES.replace("{}", table))
+
+
+def single_page(
+    module: bytes, image: bytes, sensitivities: Sensitivities = MappingProxyType({})
+) -> str:
     """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
     the style that it was made with, by their hashes, the worklet as a data URL (which is all that
     Chromium lets pages opened as files have), and no connection at all."""
@@ -72,15 +91,15 @@ def single_page(module: bytes, image: bytes) -> str:
         f'    <script type="text/plain" id="edge-audio-{name}">{_base64(content)}</script>\n'
         for name, content in (("worklet", worklet.encode()), ("wasm", module), ("image", image))
     )
-    page = _part("index.html")
+    text = page(sensitivities)
     for old, new in (
         (_HOSTED_POLICY, policy),
         (_STYLE_LINKS, f"    <style>{style}</style>\n"),
         (_SCRIPT_LINK, f'<script type="module">{script}</script>'),
         ("  </body>\n", f"{blocks}  </body>\n"),
     ):
-        page = _replaced(page, old, new)
-    return page
+        text = _replaced(text, old, new)
+    return text
 
 
 def _path(name: str) -> Path:

@@ -5,7 +5,7 @@ target's compiler is installed. The same bundle, options and compilers give the 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edge_audio.backends import open_backend
 from edge_audio.backends.registry import NATIVE
 from edge_audio.backends.stream import open_stream
 from edge_audio.bundle.golden import Golden, load_golden
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType, build_image
 from edge_audio.errors import EdgeAudioError, UsageError
@@ -131,7 +132,7 @@ def _fill(draft: Firmware, bundle: Bundle, old: Path) -> Firmware:
     written = hashes(folder)
     check_links(old, written)
     edits = keep_edits(old, folder, written)
-    built = _build(draft)
+    built = _build(draft, sensitivities_of(bundle.manifest.events, draft.labels))
     shutil.rmtree(folder / OBJECTS_DIR, ignore_errors=True)
     generated = {**hashes(folder), **{path: written[path] for path in edits.kept}}
     write_record(folder, generated)
@@ -147,7 +148,25 @@ def _check_folder(path: Path) -> None:
         raise UsageError(f"{path} is not a folder: give a new or an empty one")
 
 
-def _build(firmware: Firmware) -> Firmware:
+def sensitivities_of(
+    events: EventSpec, labels: Container[str]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Name -> label -> (on, off), of these labels; nothing where there is only one sensitivity."""
+    if not events.sensitivities:
+        return {}
+    return {
+        name: {
+            label: (threshold.on, threshold.off)
+            for label, threshold in events.at_sensitivity(name).thresholds.items()
+            if label in labels
+        }
+        for name in SENSITIVITIES
+    }
+
+
+def _build(
+    firmware: Firmware, sensitivities: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> Firmware:
     """The firmware with its programs and their sizes, or with what is missing to build them."""
     target, toolchain = firmware.target, firmware.target.compiler()
     if toolchain is None:
@@ -157,7 +176,7 @@ def _build(firmware: Firmware) -> Firmware:
     facts = firmware.facts[JOB_LANES]
     events_bytes = 2 * EVENT_BYTES * facts.n_labels  # a start and an end each
     stream_bytes = facts.state_bytes + events_bytes + facts.scratch_bytes
-    job = BuildJob(firmware.path, target, toolchain, firmware.image, stream_bytes)
+    job = BuildJob(firmware.path, target, toolchain, firmware.image, stream_bytes, sensitivities)
     built = BUILDERS[target.builder](job)
     memory = _memory(firmware) if built.programs and has_map(toolchain) else None
     return replace(firmware, programs=built.programs, missing=built.missing, memory=memory)

@@ -113,6 +113,11 @@ class Listening {
     return true;
   }
 
+  /** table: {label: [on, off]}; labels that it has not are off. */
+  setThresholds(table) {
+    this.#node?.port.postMessage({ thresholds: table });
+  }
+
   /** Goes on after the browser has put the page to sleep. */
   wake() {
     if (this.#context?.state !== "closed") this.#context?.resume();
@@ -180,8 +185,8 @@ class View {
     this.labels = ready.labels;
     const frameS = this.stepS / ready.nFrames;
     this.spectrogram = new Spectrogram(element("spectrogram"), { frameS, nMels: ready.nMels });
-    const thresholds = new Map(ready.labels.map((label, i) => [label, ready.thresholds[i]]));
-    const thresholdOf = (label) => thresholds.get(label);
+    this.thresholds = new Map(ready.labels.map((label, i) => [label, ready.thresholds[i]]));
+    const thresholdOf = (label) => this.thresholds.get(label) ?? 0;
     this.tags = new Tags(element("tags"), { stepMs: ready.stepMs, thresholdOf });
     this.events = new Events();
     this.meters = new Meters(ready);
@@ -200,6 +205,11 @@ class View {
     this.#isDue = true;
   }
 
+  setThresholds(table) {
+    this.thresholds = new Map(Object.entries(table).map(([label, [on]]) => [label, on]));
+    this.events.keepOnly((label) => this.thresholds.has(label), this.#heardS);
+  }
+
   draw() {
     this.#isDue = false;
     this.spectrogram.draw(this.events.spans, this.#heardS);
@@ -207,6 +217,7 @@ class View {
   }
 }
 
+const sensitivities = JSON.parse(inlineText("edge-audio-sensitivities"));
 let listening = null;
 let view = null;
 
@@ -228,7 +239,10 @@ async function begin(open) {
   say("");
   const ifCurrent = (show) => (posted) => listening === current && show(posted);
   const current = new Listening({
-    ready: ifCurrent((ready) => (view = new View(ready))),
+    ready: ifCurrent((ready) => {
+      view = new View(ready);
+      setSensitivity();
+    }),
     step: ifCurrent((step) => view.step(step)),
     end: ifCurrent(({ events }) => {
       events.forEach((event) => view.events.push(event));
@@ -244,6 +258,20 @@ async function begin(open) {
   } catch (error) {
     fail(current, error instanceof PageError ? error.message : `This did not work: ${error.message}`);
   }
+}
+
+function setSensitivity() {
+  const table = sensitivities[element("sensitivity").value];
+  if (!table || !listening) return;
+  listening.setThresholds(table);
+  view?.setThresholds(table);
+}
+
+function offerSensitivities() {
+  const names = Object.keys(sensitivities);
+  element("sensitivity").append(...names.map((name) => new Option(name, name, name === "normal", name === "normal")));
+  element("sensitivity").parentElement.hidden = names.length === 0;
+  element("sensitivity").onchange = setSensitivity;
 }
 
 function fail(failed, text) {
@@ -264,6 +292,7 @@ element("file").onchange = ({ target }) => {
   target.value = ""; // so that the same file can be opened again
   if (file) begin((current) => current.file(file));
 };
+offerSensitivities();
 darkScheme.onchange = () => view?.spectrogram.setColours();
 document.onvisibilitychange = () => listening?.wake();
 window.onresize = () => view?.draw();

@@ -21,6 +21,13 @@ export class Events {
     this.#count();
   }
 
+  /** Ends those of labels that are off from now on: the engine says no more of them. */
+  keepOnly(isOn, nowS) {
+    for (const [label, { item }] of [...this.#open])
+      if (!isOn(label)) this.#end(label, nowS, Number(item.querySelector(".score").textContent));
+    this.#count();
+  }
+
   #start(label, startS, score) {
     const item = make("li", "event open");
     item.append(make("time", "", clock(startS)), make("span", "name", label));

@@ -19,10 +19,11 @@ class EdgeAudioProcessor extends AudioWorkletProcessor {
   #isEnded = false;
 
   /** processorOptions: {wasm: ArrayBuffer, image: ArrayBuffer or undefined}. Posts {ready}
-   * or {error}, then {step} after each step, and {end} when it is asked to "end". */
+   * or {error}, then {step} after each step, and {end} when it is asked to "end"; takes
+   * {thresholds: {label: [on, off]}}, without which a label is off. */
   constructor({ processorOptions }) {
     super();
-    this.port.onmessage = ({ data }) => data === "end" && this.#end();
+    this.port.onmessage = ({ data }) => (data === "end" ? this.#end() : this.#setThresholds(data.thresholds));
     try {
       this.#open(processorOptions);
     } catch (error) {
@@ -53,6 +54,10 @@ class EdgeAudioProcessor extends AudioWorkletProcessor {
     const thresholds = this.#tagger.thresholds();
     const stepMs = (1000 * stepSamples) / sampleRateHz;
     this.port.postMessage({ ready: { labels, thresholds, stepMs, nFrames, nMels, imageCrc32 } });
+  }
+
+  #setThresholds(table) {
+    for (const label of this.#tagger?.labels ?? []) this.#tagger.setThreshold(label, ...(table[label] ?? [0, 0]));
   }
 
   #measure(samples) {

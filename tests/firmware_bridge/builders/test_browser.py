@@ -22,7 +22,14 @@ import soundfile
 
 from edge_audio.support.text import clock
 from edge_audio.tagging.tagger import Tagger
-from tests.firmware_bridge.web_build import CLIPS, build_web_folder, clips, compared
+from firmware_bridge.builders.wasm import write_web_folder
+from tests.firmware_bridge.web_build import (
+    CLIPS,
+    MODULE_FILES,
+    build_web_folder,
+    clips,
+    compared,
+)
 from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -170,6 +177,32 @@ def test_page_opened_as_a_file_names_what_the_microphone_hears(
         visit.page.locator("#listen", has_text="Listen").wait_for()
         assert visit.page.locator("#events .open").count() == 0
         assert visit.requests == [url]
+        assert visit.complaints == []
+
+
+def test_a_sensitivity_is_chosen_while_the_page_listens(
+    launch: Launch, web_folder: Path, recording: Path, tmp_path: Path
+) -> None:
+    tables = {
+        "quiet": {"Dog": (0.99, 0.9)},
+        "normal": {"Siren": (0.99, 0.9)},
+        "eager": {"Crowing, cock-a-doodle-doo": (0.05, 0.02)},
+    }
+    module, image = ((web_folder / name).read_bytes() for name in MODULE_FILES[:2])
+    write_web_folder(tmp_path / "web", module, image, tables)
+    with launch(*microphone(recording)) as browser:
+        visit = Visit(browser, (tmp_path / "web" / "index.html").as_uri())
+        sensitivity = visit.page.locator("#sensitivity")
+        assert sensitivity.is_visible()
+        assert sensitivity.input_value() == "normal"
+        visit.listen()
+        visit.page.wait_for_function(HEARD_UP_TO.replace("<=", ">="), arg="0:01.00")
+        before = visit.events()
+        sensitivity.select_option("eager")
+        visit.wait_for_event("Crowing")
+        assert all("Crowing" not in label for _, label in before)
+        sensitivity.select_option("quiet")
+        visit.page.wait_for_function("document.querySelectorAll('#events .open').length === 0")
         assert visit.complaints == []
 
 

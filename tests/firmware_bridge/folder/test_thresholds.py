@@ -13,7 +13,7 @@ from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
 from firmware_bridge.cli import with_thresholds
-from firmware_bridge.folder.build import build_firmware
+from firmware_bridge.folder.build import build_firmware, sensitivities_of
 from firmware_bridge.target_table import TARGETS
 from tests.firmware_bridge.engine_images import Layout
 from tests.support.command_line import error_line, run
@@ -68,6 +68,17 @@ def test_the_image_has_what_was_asked_for(
     run("firmware", "build", bundle.path, "--target", "c", *options, "--out", tmp_path / "command")
     made = build_firmware(chosen, TARGETS["c"], tmp_path / "function")
     assert (tmp_path / "command" / SOURCE).read_text() == (made.path / SOURCE).read_text()
+
+
+def test_a_page_offers_the_sensitivities_unless_one_was_chosen(bundle: Bundle) -> None:
+    events = with_thresholds(bundle, None, (), ()).manifest.events
+    offered = sensitivities_of(events, ("Dog", "Cat"))
+    assert {name: {k: on for k, (on, _) in table.items()} for name, table in offered.items()} == {
+        "quiet": {"Dog": 0.8}, "normal": {"Dog": 0.5}, "eager": {"Dog": 0.2},
+    }  # fmt: skip
+    for sensitivity, given in (("quiet", ()), (None, ("Dog=0.3",))):
+        chosen = with_thresholds(bundle, sensitivity, given, ())  # type: ignore[arg-type]
+        assert sensitivities_of(chosen.manifest.events, ("Dog",)) == {}
 
 
 def test_a_threshold_of_a_label_that_is_left_out_is_refused(bundle: Bundle, tmp_path: Path) -> None:
