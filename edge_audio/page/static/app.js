@@ -177,6 +177,7 @@ function showView() {
     else link.removeAttribute("aria-current");
   }
   document.title = isAsked ? "edge-audio" : `${document.querySelector(`#${name} h1`).textContent} · edge-audio`;
+  liveView.isShown = !isAsked && name === "live";
   if (isAsked) return;
   element("sheet").close();
   if (name === "history") history.open();

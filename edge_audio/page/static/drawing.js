@@ -84,9 +84,22 @@ export function toLevels(logMel) {
   return Uint8ClampedArray.from(logMel, (value) => (255 * (value - low)) / (high - low));
 }
 
+const sizes = new WeakMap(); // canvas -> {width, height}: to ask for them at every frame costs a layout
+const resizes = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) sizes.set(target, contentRect);
+});
+
+function sizeOf(canvas) {
+  if (!sizes.has(canvas)) {
+    sizes.set(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
+    resizes.observe(canvas);
+  }
+  return sizes.get(canvas);
+}
+
 /** A canvas's context with as many pixels as the screen gives it; sizes in CSS pixels. */
 export function fitted(canvas) {
-  const { clientWidth: width, clientHeight: height } = canvas;
+  const { width, height } = sizeOf(canvas);
   const ratio = window.devicePixelRatio;
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
@@ -98,8 +111,8 @@ export function fitted(canvas) {
 }
 
 /** CSS pixels of a length in rem. */
-export const rem = (length) =>
-  length * parseFloat(getComputedStyle(document.documentElement).fontSize);
+export const rem = (length) => length * remembered("rem", () => parseFloat(getComputedStyle(document.documentElement).fontSize));
+addEventListener("resize", () => found.delete("rem"));
 
 // ------------------------------------------------------------------------------- spectrogram
 
@@ -225,14 +238,18 @@ export class Tags {
   #drawRow(row, label, { history }) {
     const score = history.at(-1) ?? 0;
     const on = this.#thresholdOf(label);
-    row.name.textContent = label;
-    row.score.textContent = score.toFixed(2);
+    setText(row.name, label);
+    setText(row.score, score.toFixed(2));
     row.fill.style.transform = `scaleX(${score})`;
     row.tick.style.left = `${100 * on}%`;
     row.tick.hidden = on === 0;
     row.item.classList.toggle("loud", on > 0 && score >= on);
     drawHistory(row.history, history, this.#nSteps);
   }
+}
+
+function setText(part, text) {
+  if (part.textContent !== text) part.textContent = text;
 }
 
 function makeTagRow() {

@@ -21,8 +21,11 @@ class StreamCard {
   #spectrogram = null;
   #tags;
   #parts;
+  #isSeen;
 
-  constructor(name, thresholdOf) {
+  /** isSeen(): whether there is any use in drawing. */
+  constructor(name, thresholdOf, isSeen) {
+    this.#isSeen = isSeen;
     this.#parts = makeCard(name);
     this.item = this.#parts.item;
     this.#tags = new Tags(this.#parts.tags, { stepMs: STEP_MS, thresholdOf });
@@ -91,7 +94,7 @@ class StreamCard {
   }
 
   #draw() {
-    if (this.#parts.canvas.clientWidth === 0) return; // another view is shown
+    if (!this.#isSeen()) return;
     this.#spectrogram?.draw(this.spans, this.#heardS);
     this.#tags.draw();
   }
@@ -195,6 +198,7 @@ class Recent {
 
 /** The view of what is heard now. */
 export class LiveView {
+  isShown = false;
   #cards = new Map();
   #thresholds = new Map();
   #recent;
@@ -249,7 +253,7 @@ export class LiveView {
 
   #card(name) {
     if (!this.#cards.has(name)) {
-      const card = new StreamCard(name, (label) => this.#thresholds.get(label) ?? 0);
+      const card = new StreamCard(name, (label) => this.#thresholds.get(label) ?? 0, () => this.isShown);
       this.#cards.set(name, card);
       element("streams").append(card.item);
     }
