@@ -15,7 +15,6 @@ export class ApiError extends Error {
 }
 
 let csrfToken = "";
-let runStartS = Infinity; // of the listener
 let onLogInNeeded = () => {};
 
 /** called: whenever the listener asks who this is. */
@@ -42,15 +41,9 @@ async function request(path, options, query) {
 
 export async function get(path, query = {}, signal = undefined) {
   const answer = await request(path, { signal }, query).then((response) => response.json());
-  if (path === "status") {
-    csrfToken = answer.csrf_token ?? "";
-    runStartS = Date.now() / 1000 - answer.uptime_s;
-  }
+  if (path === "status") csrfToken = answer.csrf_token ?? "";
   return answer;
 }
-
-/** Whether an event of the history goes on: it began in this run, and has no end. */
-export const isSounding = ({ duration_s: durationS, unix_s: unixS }) => durationS === null && unixS > runStartS;
 
 /** Changes something; gives what came back, or null. */
 export async function send(method, path, body) {

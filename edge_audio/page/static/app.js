@@ -36,11 +36,11 @@ function setStatus(current) {
   status = current;
   liveView.setStatus(current);
   system.setStatus(current);
-  history.setStreams(current.streams.map(({ name }) => name));
-  history.canChange = labelsView.canChange = current.can_change;
+  history.setStatus(current);
+  labelsView.canChange = current.can_change;
   setPaused(current);
   setSensitivities(current);
-  element("log-out").hidden = !current.csrf_token;
+  element("log-out").hidden = !current.needs_password;
   if (before && (before.sensitivity !== current.sensitivity || before.model !== current.model)) loadLabels();
 }
 

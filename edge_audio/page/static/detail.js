@@ -12,6 +12,8 @@ const VERDICTS = [
   ["other", "other", "It was …"],
 ];
 
+const NO_CLIPS = "Recordings are not kept here: record = true under [clips] in the settings keeps them.";
+
 /** Shows one event at a time in `item`. */
 export class EventDetail {
   item = make("article", "detail");
@@ -19,6 +21,7 @@ export class EventDetail {
   #player = null;
   #feedback = make("div", "feedback");
   #canChange = true;
+  hasClips = true; // whether any are kept
 
   /** onChange(event): its feedback is another. onLabel(label): events of it alone are wanted. */
   constructor({ onChange, onLabel }) {
@@ -75,7 +78,7 @@ export class EventDetail {
 
   #clip(event) {
     if (!event.has_clip)
-      return make("p", "none", "No recording of this sound was kept: the section [clips] of the settings keeps them.");
+      return make("p", "none", this.hasClips ? "There is no recording of this sound, or no more." : NO_CLIPS);
     this.#player = new ClipPlayer(event.id);
     return this.#player.item;
   }

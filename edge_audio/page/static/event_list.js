@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A list of any number of events, of which only the rows in sight are elements of the page.
-import { isSounding } from "./api.js";
 import { make, rem } from "./drawing.js";
 import { drawn, icon, setIcon } from "./parts.js";
 import { dayText, nowS, shortDayText, spanText, timeText } from "./text.js";
@@ -200,10 +199,10 @@ function fillRow(row, event) {
   row.name.textContent = event.label;
   row.stream.textContent = event.stream;
   const lasted = event.duration_s === null ? "" : spanText(event.duration_s);
-  row.length.textContent = isSounding(event) ? "sounding" : lasted;
+  row.length.textContent = event.is_sounding ? "sounding" : lasted;
   row.score.textContent = event.score.toFixed(2);
   row.fill.style.transform = `scaleX(${event.score})`;
-  row.item.classList.toggle("open", isSounding(event));
+  row.item.classList.toggle("open", event.is_sounding);
   row.clip.classList.toggle("absent", !event.has_clip);
   const verdict = event.feedback?.verdict;
   row.mark.classList.toggle("absent", !(verdict in MARKS));

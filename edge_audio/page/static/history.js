@@ -44,8 +44,11 @@ export class HistoryView {
     this.refresh = settled(SETTLE_MS, () => this.#refresh());
   }
 
-  set canChange(canChange) {
+  setStatus({ can_change: canChange, has_clips: hasClips, history, streams }) {
     this.#detail.canChange = canChange;
+    this.#detail.hasClips = hasClips;
+    element("history-kept").hidden = history === "file";
+    this.#setStreams(streams.map(({ name }) => name));
   }
 
   /** The view comes into sight. */
@@ -61,7 +64,7 @@ export class HistoryView {
     this.#isShown = false;
   }
 
-  setStreams(names) {
+  #setStreams(names) {
     const field = element("stream-filter");
     const known = [...field.options].map((option) => option.value).filter(Boolean);
     if (known.join("\n") === names.join("\n")) return;
@@ -91,7 +94,7 @@ export class HistoryView {
     if (!this.#isShown) return void (this.#isStale = true);
     const { id, label, stream, score, unix_s: unixS } = record;
     const event = { id, label, stream, score, unix_s: unixS, duration_s: null };
-    if (record.kind === "start") this.#list.put({ ...event, has_clip: false, feedback: null });
+    if (record.kind === "start") this.#list.put({ ...event, is_sounding: true, has_clip: false, feedback: null });
     else for (const waitMs of RELOADS_MS) setTimeout(() => this.#reload(id), waitMs);
     this.#recount();
   }
@@ -109,7 +112,7 @@ export class HistoryView {
       unixS >= fromS && unixS <= toS &&
       (!onlyStream || stream === onlyStream) &&
       (!onlyLabel || label === onlyLabel) &&
-      label.toLowerCase().includes(text.trim().toLowerCase())
+      `${label}\n${stream}`.toLowerCase().includes(text.trim().toLowerCase())
     );
   }
 

@@ -7,16 +7,24 @@ import { alarmsText, countText } from "./text.js";
 
 const [LOWEST, HIGHEST, STEP] = [0.01, 0.99, 0.01];
 
-/** [{threshold, alarms_per_hour, recall}], ascending -> the same of a threshold between them. */
+/** What a threshold brings, between those that were measured: {about, alarms_per_hour, recall}.
+ * curve: [{threshold, alarms_per_hour, recall}], ascending. Beyond its ends is known what it is
+ * more or less than. */
 export function between(curve, threshold) {
-  const points = [...curve].sort((a, b) => a.threshold - b.threshold);
+  const points = curve.filter((point) => point.alarms_per_hour !== null);
   if (points.length === 0) return { alarms_per_hour: null, recall: null };
-  const right = points.findIndex((point) => point.threshold >= threshold);
-  if (right <= 0) return right === 0 ? points[0] : points.at(-1);
-  const [a, b] = [points[right - 1], points[right]];
+  const right = points.findIndex((point) => point.threshold >= threshold - STEP / 2);
+  if (right < 0) return { about: "under", alarms_per_hour: points.at(-1).alarms_per_hour, recall: null };
+  const [a, b] = [points[right - 1] ?? points[right], points[right]];
+  if (Math.abs(b.threshold - threshold) <= STEP / 2) return { about: "about", ...b };
+  if (a === b) return { about: "over", alarms_per_hour: b.alarms_per_hour, recall: null };
   const share = (threshold - a.threshold) / (b.threshold - a.threshold);
-  const mix = (x, y) => (x === null || y === null ? null : x + share * (y - x));
-  return { alarms_per_hour: mix(a.alarms_per_hour, b.alarms_per_hour), recall: mix(a.recall, b.recall) };
+  const rate = (point) => Math.log(Math.max(point.alarms_per_hour, 1e-4)); // falls so, mostly
+  return {
+    about: "about",
+    alarms_per_hour: Math.exp(rate(a) + share * (rate(b) - rate(a))),
+    recall: a.recall === null || b.recall === null ? null : a.recall + share * (b.recall - a.recall),
+  };
 }
 
 const isChanged = (label) =>
@@ -45,7 +53,7 @@ class LabelRow {
     toggle.ariaLabel = `Report ${name}`;
     toggle.onclick = () => this.#change({ is_on: !this.label.is_on });
     const title = make("div", "label-name");
-    title.append(make("span", "name", name), make("small", "", parents.join(" › ")));
+    title.append(make("span", "name", name), make("small", "", parents.join(", ")));
     const slider = make("input");
     Object.assign(slider, { type: "range", min: LOWEST, max: HIGHEST, step: STEP, ariaLabel: `Threshold of ${name}` });
     slider.oninput = () => this.#preview(Number(slider.value));
@@ -74,17 +82,24 @@ class LabelRow {
     tick.style.setProperty("--at", String(((label.normal_threshold ?? 0) - LOWEST) / (HIGHEST - LOWEST)));
     normal.hidden = !isChanged(label);
     this.#say(label.threshold, label);
+    if (label.is_on && label.alarms_per_hour === null) this.#estimate();
+  }
+
+  /** Of a threshold that nobody measured. */
+  async #estimate() {
+    await this.#loadCurve();
+    if (this.label.is_on) this.#preview(this.label.threshold);
   }
 
   set canChange(canChange) {
     for (const part of this.item.querySelectorAll("button, input")) part.disabled = !canChange;
   }
 
-  #say(threshold, { alarms_per_hour: alarmsPerHour, recall }) {
+  #say(threshold, { about, alarms_per_hour: alarmsPerHour, recall }) {
     const { value, effect, slider } = this.#parts;
     value.textContent = threshold === null || threshold === undefined ? "–" : threshold.toFixed(2);
     const found = typeof recall === "number" ? ` · finds ${Math.round(100 * recall)} %` : "";
-    const text = this.label.reason && !this.label.is_on ? this.label.reason : alarmsText(alarmsPerHour) + found;
+    const text = this.label.reason && !this.label.is_on ? this.label.reason : alarmsText(alarmsPerHour, about) + found;
     effect.textContent = text;
     slider.ariaValueText = `${value.textContent}, ${text}`;
   }
@@ -95,7 +110,6 @@ class LabelRow {
 
   async #loadCurve() {
     if (this.#curve !== null) return;
-    this.#curve = [];
     const answer = await get(`labels/${encodeURIComponent(this.label.label)}`).catch(() => ({ curve: [] }));
     this.#curve = answer.curve ?? [];
   }

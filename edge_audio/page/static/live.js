@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each source hears now, and the latest events.
-import { isSounding } from "./api.js";
 import { element, make, Spectrogram, Tags } from "./drawing.js";
 import { drawn, speak } from "./parts.js";
 import { countText, dayText, nowS, spanText, timeText } from "./text.js";
@@ -69,12 +68,12 @@ class StreamCard {
   }
 
   setState({ is_live: isLive, problem, lost_s: lostS }, isPaused) {
-    const text = problem || (isPaused ? "paused" : isLive ? "listening" : "ended");
+    const text = problem || (isPaused ? "paused" : isLive ? "listening" : "a recording");
     const { state, lost, item } = this.#parts;
     if (state.textContent !== text) state.textContent = text;
-    state.classList.toggle("news", Boolean(problem) || isPaused || !isLive);
+    state.classList.toggle("news", Boolean(problem) || isPaused);
     item.classList.toggle("problem", Boolean(problem));
-    item.classList.toggle("still", !isLive || isPaused);
+    item.classList.toggle("still", isPaused);
     lost.textContent = lostS > 0 ? `${spanText(lostS)} of audio lost` : "";
   }
 
@@ -150,7 +149,7 @@ class Recent {
   }
 
   #start({ id, label, stream, score, unix_s: unixS }) {
-    this.#add({ id, label, stream, score, unix_s: unixS, duration_s: null });
+    this.#add({ id, label, stream, score, unix_s: unixS, duration_s: null, is_sounding: true });
   }
 
   #end({ id, score, duration_s: durationS }) {
@@ -164,7 +163,7 @@ class Recent {
 
   #add(event) {
     const item = make("li");
-    const isOpen = isSounding(event);
+    const isOpen = event.is_sounding;
     const open = make("button", isOpen ? "event open" : "event");
     open.type = "button";
     const isToday = dayText(event.unix_s) === dayText(nowS());
@@ -216,7 +215,7 @@ export class LiveView {
     for (const stream of streams) {
       const card = this.#card(stream.name);
       card.setState(stream, isPaused);
-      if (isPaused || !stream.is_live) card.setLevel(stream.level_dbfs);
+      if (stream.problem) card.setLevel(stream.level_dbfs);
     }
     for (const [name, card] of this.#cards)
       if (!streams.some((stream) => stream.name === name)) {

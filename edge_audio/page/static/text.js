@@ -33,6 +33,7 @@ export function spanText(seconds) {
 }
 
 export function bytesText(nBytes) {
+  if (nBytes === null) return "–";
   const power = Math.min(4, Math.floor(Math.log10(Math.max(nBytes, 1)) / 3));
   const value = nBytes / 1000 ** power;
   return `${value.toFixed(power > 0 && value < 10 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
@@ -41,14 +42,15 @@ export function bytesText(nBytes) {
 export const countText = (count, one, many = `${one}s`) =>
   `${numberText(count)} ${count === 1 ? one : many}`;
 
-/** False alarms: "about 1.2 false alarms per hour", or per day or month where that reads better. */
-export function alarmsText(perHour) {
+/** False alarms: "about 1.2 false alarms per hour", or per day or month where that reads better.
+ * about: or "over", "under". */
+export function alarmsText(perHour, about = "about") {
   if (perHour === null || perHour === undefined) return "false alarms not measured";
   const [rate, unit] =
     perHour >= 1 ? [perHour, "hour"] : perHour * 24 >= 1 ? [24 * perHour, "day"] : [720 * perHour, "month"];
-  if (rate < 0.95) return "under 1 false alarm per month";
+  if (rate < 0.95) return about === "over" ? "false alarms not measured" : "under 1 false alarm per month";
   const shown = rate < 9.95 ? String(Number(rate.toFixed(1))) : Math.round(rate).toFixed(0);
-  return `about ${shown} false alarm${shown === "1" ? "" : "s"} per ${unit}`;
+  return `${about} ${shown} false alarm${shown === "1" ? "" : "s"} per ${unit}`;
 }
 
 /** The first second of the day, in the zone of the browser. */
