@@ -45,6 +45,7 @@ BY_PLACE = {
     "tests/shipped/test_shipped_models.py::*": ("train", "real_audio"),
     "tests/shipped/test_arm64.py::*": ("arm64",),
     "tests/edge_audio/cli/test_report.py::test_a_browser*": ("browser",),
+    "tests/edge_audio/page/browser/*": ("browser",),
     "tests/edge_audio/*native*": ("firmware",),
     "tests/edge_audio/*sanitizers*": ("firmware",),
     "tests/edge_audio/*_without_a_microphone_*": ("soundcard",),

@@ -165,6 +165,7 @@ class Recent {
     const item = make("li");
     const isOpen = event.is_sounding;
     const open = make("button", isOpen ? "event open" : "event");
+    open.dataset.id = event.id;
     open.type = "button";
     const isToday = dayText(event.unix_s) === dayText(nowS());
     const time = make("time", "", isToday ? timeText(event.unix_s) : dayText(event.unix_s));
