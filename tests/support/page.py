@@ -31,7 +31,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 _SETTINGS = """{comment}
 format = "none"
 
-[source]
+[[source]]
 url = "{url}"
 name = "kitchen"
 

@@ -102,7 +102,7 @@ export class EventList {
     if (answer instanceof Error) return this.onLoad(answer);
     this.#events.push(...answer.events);
     this.#next = answer.next_before_id;
-    this.#draw();
+    this.#redraw();
     this.onLoad(null);
   }
 
