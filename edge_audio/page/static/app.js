@@ -23,7 +23,7 @@ const live = new Live({
     history.event(record);
   },
   status: setStatus,
-  lost: () => loadRecent(), // what this page missed is in the history
+  lost: catchUp, // what this page missed is in the history
   state: setConnection,
 });
 let status = null;
@@ -105,6 +105,11 @@ async function loadRecent() {
   if (answer) liveView.fill(answer.events);
 }
 
+function catchUp() {
+  loadRecent();
+  history.catchUp();
+}
+
 function setConnection(state) {
   const isOpen = state === "open";
   document.body.classList.toggle("away", !isOpen);
@@ -112,8 +117,7 @@ function setConnection(state) {
   if (element("connection").textContent !== text) element("connection").textContent = text;
   if (!isOpen) return;
   complain("");
-  loadRecent();
-  history.refresh();
+  catchUp();
 }
 
 // ---------------------------------------------------------------------------------- log-in

@@ -72,6 +72,13 @@ export class EventList {
     this.onLoad(null);
   }
 
+  /** Takes in what came while nobody was told, without moving what is looked at. */
+  async catchUp() {
+    const turn = this.#turn;
+    const answer = await this.#load(null).catch(() => null);
+    if (turn === this.#turn && answer) answer.events.reverse().forEach((event) => this.put(event));
+  }
+
   patch(id, fields) {
     const known = this.#events.find((event) => event.id === id);
     if (known) Object.assign(known, fields);

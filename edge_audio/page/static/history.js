@@ -99,6 +99,13 @@ export class HistoryView {
     this.#recount();
   }
 
+  /** Records may have been missed. */
+  catchUp() {
+    if (!this.#isShown) return void (this.#isStale = true);
+    this.#recount();
+    return this.#list.catchUp();
+  }
+
   async #reload(id) {
     const event = await eventOf(id).catch(() => null);
     if (event) this.#list.patch(id, event);

@@ -66,7 +66,7 @@ class LabelRow {
     const normal = make("button", "quiet normal-again", "Normal");
     normal.type = "button";
     normal.ariaLabel = `Normal threshold of ${name}`;
-    normal.onclick = () => this.#change({ threshold: this.label.normal_threshold });
+    normal.onclick = () => this.#change({ threshold: null });
     const effect = make("p", "effect");
     this.#parts = { toggle, slider, tick, value, normal, effect };
     this.item.append(toggle, title, track, value, normal, effect);

@@ -22,6 +22,7 @@ export class Timeline {
   #data = null; // what GET timeline gave, and fromS of its first bucket
   #lanes = []; // {label, counts, n}, as drawn
   #picked = ""; // the label that is looked at alone
+  #text = ""; // that labels contain
   #showsAll = false;
   #pointers = new Map(); // id -> {x, startX}
   #canvas = element("timeline-canvas");
@@ -54,6 +55,7 @@ export class Timeline {
     this.#data = { ...answer, fromS };
     this.#picked = picked;
     const wanted = text.trim().toLowerCase();
+    this.#text = wanted;
     this.#lanes = answer.labels
       .filter(({ label }) => label.toLowerCase().includes(wanted))
       .map(({ label, counts }) => ({ label, counts, n: counts.reduce((sum, count) => sum + count, 0) }))
@@ -138,6 +140,7 @@ export class Timeline {
     element("all-lanes").hidden = nHidden <= 0;
     element("all-lanes").textContent = this.#showsAll ? "Fewer labels" : `${nHidden} more labels`;
     element("timeline-none").hidden = this.#lanes.length > 0;
+    element("timeline-none").textContent = this.#text ? "No label here is called so." : "No events in this time.";
     this.#canvas.ariaLabel = this.#summary();
     this.draw();
   }
