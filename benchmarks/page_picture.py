@@ -109,7 +109,9 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page.locator("#recent .event.open").first.wait_for()
     keep(page, out / "page-live.png")
     page = open_page(browser, f"{address}#history", 1200, 1000, "light")
-    heard = page.locator("#events [role=option]:not([hidden])", has=page.locator(".has-clip:not(.absent)"))
+    heard = page.locator(
+        "#events [role=option]:not([hidden])", has=page.locator(".has-clip:not(.absent)")
+    )
     heard.first.click()
     page.locator(".clip[data-duration-s]").wait_for()
     page.evaluate("() => window.scrollTo(0, 0)")

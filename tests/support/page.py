@@ -144,7 +144,8 @@ def fill_history(path: Path, labels: Sequence[str], n_events: int, end_s: float)
 class Visit:
     """A page that was opened, and all that it asked for and complained of."""
 
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+    def __init__(self, browser: Browser, address: str, barred: str = "", **options: Any) -> None:
+        """barred: a pattern of addresses that the page does not get."""
         self.context = browser.new_context(**options)
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -154,6 +155,8 @@ class Visit:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda _: self.complaints.append("a dialog"))
+        if barred:
+            self.page.route(barred, lambda route: route.abort())
         self.page.goto(address)
 
     def overflow_px(self) -> int:
@@ -163,15 +166,14 @@ class Visit:
 
 @contextmanager
 def thread_time(page: Page) -> Iterator[list[float]]:
-    """CPU seconds that the page's thread takes, in a list that is filled at the end: what others
-    take of the machine does not count."""
+    """CPU seconds that the page's own thread takes, in a list that is filled at the end: time that
+    others have the machine does not count."""
     session = page.context.new_cdp_session(page)
-    session.send("Performance.setTimeDomain", {"timeDomain": "threadTicks"})
     session.send("Performance.enable")
 
     def taken_s() -> float:
         metrics = session.send("Performance.getMetrics")["metrics"]
-        return float(next(x["value"] for x in metrics if x["name"] == "TaskDuration"))
+        return float(next(x["value"] for x in metrics if x["name"] == "ThreadTime"))
 
     before_s, taken = taken_s(), list[float]()
     yield taken

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A list of any number of events, of which only the rows in sight are elements of the page.
 import { make, rem } from "./drawing.js";
-import { drawn, icon, setIcon } from "./parts.js";
-import { dayText, nowS, shortDayText, spanText, timeText } from "./text.js";
+import { drawn, icon, setIcon, setText } from "./parts.js";
+import { nowS, shortDayText, spanText, timeText } from "./text.js";
 
 const ROW_REM = 2.75;
 const N_SPARE = 6; // rows above and below those in sight
@@ -188,26 +188,26 @@ function makeRow(number) {
   const item = make("div", "row");
   item.id = `row-${number}`;
   item.setAttribute("role", "option");
-  const [time, day, name, stream] = [make("time"), make("small", "day"), make("span", "name"), make("small", "stream-name")];
+  const [time, clock, day] = [make("time"), make("span"), make("small", "day")];
+  const [name, stream] = [make("span", "name"), make("small", "stream-name")];
   const [length, score, bar, fill] = [make("span", "length"), make("span", "score"), make("span", "bar"), make("i", "fill")];
   const [mark, clip] = [icon("right"), icon("wave")];
   mark.classList.add("mark");
   clip.classList.add("has-clip");
   bar.append(fill);
+  time.append(clock, day);
   item.append(time, name, stream, length, bar, score, clip, mark);
-  return { item, time, day, name, stream, length, score, fill, mark, clip, index: -1 };
+  return { item, clock, day, name, stream, length, score, fill, mark, clip, index: -1 };
 }
 
 function fillRow(row, event) {
-  row.time.textContent = timeText(event.unix_s);
-  const day = shortDayText(event.unix_s);
-  row.day.textContent = day === shortDayText(nowS()) ? "" : day;
-  row.time.append(row.day);
-  row.name.textContent = event.label;
-  row.stream.textContent = event.stream;
-  const lasted = event.duration_s === null ? "" : spanText(event.duration_s);
-  row.length.textContent = event.is_sounding ? "sounding" : lasted;
-  row.score.textContent = event.score.toFixed(2);
+  const said = saidOf(event);
+  setText(row.clock, said.time);
+  setText(row.day, said.isToday ? "" : said.day);
+  setText(row.name, event.label);
+  setText(row.stream, event.stream);
+  setText(row.length, event.is_sounding ? "sounding" : said.lasted);
+  setText(row.score, event.score.toFixed(2));
   row.fill.style.transform = `scaleX(${event.score})`;
   row.item.classList.toggle("open", event.is_sounding);
   row.clip.classList.toggle("absent", !event.has_clip);
@@ -215,6 +215,19 @@ function fillRow(row, event) {
   row.mark.classList.toggle("absent", !(verdict in MARKS));
   row.item.dataset.verdict = verdict ?? "";
   const judged = verdict ? `, marked ${verdict}` : "";
-  row.item.ariaLabel = `${event.label}, ${event.stream}, ${dayText(event.unix_s)} ${timeText(event.unix_s)}${judged}`;
+  row.item.ariaLabel = `${event.label}, ${event.stream}, ${said.day} ${said.time}${judged}`;
   if (verdict in MARKS) setIcon(row.mark, MARKS[verdict]);
+}
+
+const texts = new WeakMap(); // of events: to write times out is what costs most in scrolling
+
+function saidOf(event) {
+  const known = texts.get(event);
+  if (known && known.durationS === event.duration_s) return known;
+  const { unix_s: unixS, duration_s: durationS } = event;
+  const day = shortDayText(unixS);
+  const said = { durationS, day, time: timeText(unixS), isToday: day === shortDayText(nowS()) };
+  said.lasted = durationS === null ? "" : spanText(durationS);
+  texts.set(event, said);
+  return said;
 }

@@ -8,7 +8,7 @@ import { complain, settled } from "./parts.js";
 import { countText, dateValue, dayStart, nowS, rangeText } from "./text.js";
 import { Timeline } from "./timeline.js";
 
-const PAGE_EVENTS = 500;
+const PAGE_EVENTS = 1000;
 const SETTLE_MS = 200;
 const RELOADS_MS = [200, 5000]; // after the end of an event: it has a length, and then a clip
 const HOUR_S = 3600;

@@ -16,8 +16,15 @@ export function icon(name) {
   return picture;
 }
 
+/** Another picture; to name the same again would have the browser look it up again. */
 export function setIcon(picture, name) {
-  picture.firstElementChild.setAttribute("href", `icons.svg#${name}`);
+  const [use, href] = [picture.firstElementChild, `icons.svg#${name}`];
+  if (use.getAttribute("href") !== href) use.setAttribute("href", href);
+}
+
+/** Another text, where it is another. */
+export function setText(part, text) {
+  if (part.textContent !== text) part.textContent = text;
 }
 
 /** A button of an icon and a text. */
