@@ -37,7 +37,8 @@ def month(visit: Callable[..., Visit], address: str = "", **options: Any) -> Pag
     """The history of a month, when its events are there. address: where visit takes one."""
     page = visit(f"{address}#history", viewport={"width": 1280, "height": 800}, **options).page
     page.locator(f"#events {ROWS}").first.wait_for()
-    page.get_by_role("button", name="Month").click()
+    with page.expect_response(lambda answer: "/events?" in answer.url):
+        page.get_by_role("button", name="Month").click()
     page.wait_for_function(
         "n => parseInt(document.getElementById('n-events').textContent.replace(/\\D/g, '')) >= n",
         arg=N_STORED,
@@ -127,7 +128,7 @@ def test_a_clip_is_seen_and_played(visit: Callable[..., Visit], listener: PageLi
     clip.wait_for()
     assert float(clip.get_attribute("data-duration-s") or 0) == pytest.approx(duration_s, abs=0.1)
     clip.get_by_role("button", name="Play").click()
-    page.wait_for_function("parseFloat(document.querySelector('.clip canvas').ariaValueNow) > 0.2")
+    page.wait_for_function("() => document.querySelector('.clip canvas').ariaValueNow > 0.2")
     clip.get_by_role("button", name="Pause").click()
     clip.locator("canvas").press("Home")
     assert page.locator(".clip canvas").get_attribute("aria-valuenow") == "0.0"

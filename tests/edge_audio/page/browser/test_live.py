@@ -50,7 +50,7 @@ def test_a_sound_in_the_room_is_on_the_page_within_a_second(
         visit.page.evaluate(WATCH)
         for _ in range(2):
             card.play(data_dir / DOG).wait()
-        visit.page.wait_for_function("Object.keys(window.seenS).length >= 2")
+        visit.page.wait_for_function("() => Object.keys(window.seenS).length >= 2")
         seen_s = visit.page.evaluate("window.seenS")
     finally:
         visit.context.close()
@@ -136,7 +136,7 @@ def test_a_sensitivity_is_chosen(visit: Callable[..., Visit], listener: PageList
         with page.expect_response("**/api/v1/run"):
             page.locator(".choice", has_text=name).click()
         assert listener.get("status")["sensitivity"] == name.lower()
-        page.wait_for_function(f"document.querySelector('[value={name.lower()}]').checked")
+        page.wait_for_function(f"() => document.querySelector('[value={name.lower()}]').checked")
 
 
 def test_the_recording_lasts_as_long_as_the_loop_says(data_dir: Path) -> None:
