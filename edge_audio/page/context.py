@@ -37,7 +37,7 @@ from edge_audio.page.run import ShownRun
 from edge_audio.page.sessions import AttemptLimit, Sessions
 from edge_audio.sinks.base import Destination, Wish
 from edge_audio.sinks.clips.recorder import ClipsDestination
-from edge_audio.support.text import encodable
+from edge_audio.support.text import encodable, one_line
 
 MAX_WISHES = 20  # that wait; who sends more is refused
 ANSWER_S = 10.0  # within which the run fulfils a wish
@@ -187,8 +187,12 @@ class Context:
         self._telling = asyncio.ensure_future(self._tell_status())
 
     async def _tell_status(self) -> None:
-        if self.hub.has_readers:
+        if not self.hub.has_readers:
+            return
+        try:
             self.hub.tell(await self.status_message())
+        except Exception as error:  # of a destination; the next status may be well again
+            self.remarks.append(f"unexpected {type(error).__name__}: {one_line(str(error), 200)}")
 
     # How things are
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edge_audio.page import hub
+from edge_audio.page.config import PageConfig
 from edge_audio.page.live import N_BANDS, Spectrum
+from edge_audio.sinks.base import Destination
 from tests.support.limits import peak_below
 from tests.support.peers import eventually
 from tests.support.web_page import Browser, Events, OpenPage, open_page, raw_connection
@@ -45,6 +47,38 @@ def test_a_reader_sees_frames_events_and_how_the_run_is(opened: OpenPage) -> Non
     assert (told["is_paused"], told["sensitivity"]) == (True, "eager")
     events.close()
     looking_on(opened, 0)
+
+
+class Broken(Destination[PageConfig]):
+    """Says what is wrong with it once only."""
+
+    is_broken = False
+
+    @property
+    def name(self) -> str:
+        return "broken"
+
+    @property
+    def problem(self) -> str:
+        if self.is_broken:
+            raise RuntimeError("nobody knows")
+        return ""
+
+
+def test_a_destination_that_cannot_be_asked_ends_nothing() -> None:
+    broken = Broken()
+    with open_page(broken) as opened:
+        events = Events(opened.browser)
+        assert events.first("status")["destinations"][0]["name"] == "broken"
+        looking_on(opened, 1)
+        broken.is_broken = True
+        opened.page.on_run("quiet", is_paused=False)
+        eventually(lambda: "nobody knows" in " ".join(opened.page.take_remarks()))
+        assert opened.browser.get("status").status == 500
+        broken.is_broken = False
+        opened.page.on_run("eager", is_paused=False)
+        assert events.first("status")["sensitivity"] == "eager"
+        events.close()
 
 
 def test_a_tone_is_in_its_band_of_the_spectrum() -> None:
