@@ -116,7 +116,8 @@ class Destinations:
         return [f"{x.name}: {text}" for x in self for text in x.take_remarks()]
 
     def take_losses(self) -> Iterator[str]:
-        """A line for each destination that was closed since the last call and lost something."""
+        """Lines on destinations that were closed since the last call: what they lost, and their
+        last remarks."""
         while self._losses:
             yield self._losses.popleft()
 
@@ -172,6 +173,7 @@ class Destinations:
             destination.close()
         except Exception as error:  # nothing that a destination does ends the run
             self._losses.append(f"{destination.name}: {type(error).__name__} at its end: {error}")
+        self._losses.extend(f"{destination.name}: {x}" for x in destination.take_remarks())
         if destination.n_lost:
             self._losses.append(f"{destination.name}: {destination.n_lost} were not delivered")
         if new is not None:

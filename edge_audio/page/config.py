@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import ip_address
+from socket import gethostname
 
 from msgspec.structs import force_setattr
 
@@ -68,6 +69,13 @@ class PageConfig(Spec, frozen=True):
         for origin in self.frames:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"frames: {origin!r} is no origin such as https://home.local:8123")
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it, without a proxy."""
+        scheme = "http" if self.cert_file is None else "https"
+        host = gethostname() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}/"
 
     @property
     def is_open_to_others(self) -> bool:

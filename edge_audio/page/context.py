@@ -165,8 +165,9 @@ class Context:
             self.hub.hand(self._begin_telling)
 
     def take_remarks(self) -> list[str]:
-        """Each once, with how often it came; never many."""
-        if not self.remarks or time.monotonic() < self._remarks_due_s:
+        """Each once, with how often it came; never many, and the last when all is closed."""
+        is_due = self.hub.is_closed or time.monotonic() >= self._remarks_due_s
+        if not self.remarks or not is_due:
             return []
         self._remarks_due_s = time.monotonic() + _REMARKS_EVERY_S
         texts = Counter(self.remarks.popleft() for _ in range(len(self.remarks)))

@@ -61,6 +61,10 @@ class PageDestination(Destination[PageConfig]):
 
         return PageSink(stream, self._context)
 
+    def start(self) -> None:
+        """Says where it is."""
+        self._context.remarks.append(f"open {self._config.address}")
+
     def on_run(self, sensitivity: Sensitivity, is_paused: bool) -> None:
         self._context.tell_run(sensitivity, is_paused)
 

@@ -80,6 +80,7 @@ def test_changes_go_into_the_file_and_hold_at_once_without_a_lost_frame(tmp_path
     gaps = {round(b - a, 3) for a, b in pairwise(steps)}
     assert gaps == {0.08}
     assert "Dog: threshold 0.99 (by 127.0.0.1)" in said
+    assert f"open http://127.0.0.1:{port}/" in said
 
 
 def test_without_a_file_changes_hold_for_this_run(tmp_path: Path) -> None:

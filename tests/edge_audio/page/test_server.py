@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,6 +180,18 @@ def test_a_certificate_needs_its_key() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must|origin|port"):
         PageConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, "http://127.0.0.1:8470/"),
+        ({"host": "::1", "port": 1, "path": "/a"}, "http://[::1]:1/a/"),
+        ({"host": "localhost:9", "cert_file": "a", "key_file": "b"}, "https://localhost:9/"),
+    ],
+)
+def test_a_browser_finds_the_page_where_it_says(settings: dict[str, Any], address: str) -> None:
+    assert PageConfig(**settings).address == address
 
 
 def test_a_port_that_others_have_is_named() -> None:
