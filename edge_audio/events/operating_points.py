@@ -1,4 +1,5 @@
-"""Which threshold keeps to how many false alarms: the one rule of `calibrate` and `tune`."""
+"""Which threshold keeps to how many false alarms: what `tune` takes, and below what `calibrate`
+never goes."""
 
 from __future__ import annotations
 
