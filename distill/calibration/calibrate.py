@@ -29,6 +29,7 @@ from distill.calibration.thresholds import (
     CalibrationConfig,
     choose_events,
     choose_pairs,
+    clip_recalls,
     clip_shares,
     count_recordings,
     events_without,
@@ -156,12 +157,17 @@ def facts_of_clips(
     events: EventSpec,
 ) -> dict[str, Any]:
     """What a manifest says of single clips: for each sensitivity the shares with a right event and
-    with a wrong one, by thresholds that were chosen without the clip's fold."""
+    with a wrong one, and of each label that is on the share of clips that it fits in which it is
+    reported, by thresholds that were chosen without the clip's fold."""
     facts: dict[str, Any] = {"clips": len(evidence.peaks)}
     for sensitivity, (_, left_out) in pairs.items():
         on = events.at_sensitivity(sensitivity).thresholds
         shares = clip_shares(n_recordings, sweeps, evidence, left_out, on)
-        facts[sensitivity] = {name: round(x, 3) for name, x in shares._asdict().items()}
+        recalls = zip(n_recordings, clip_recalls(sweeps, evidence, left_out), strict=True)
+        facts[sensitivity] = {
+            **{name: round(x, 3) for name, x in shares._asdict().items()},
+            "labels": {label: round(float(x), 3) for label, x in recalls if label in on},
+        }
     return facts
 
 

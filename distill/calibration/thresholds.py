@@ -218,9 +218,17 @@ def found_shares(
     shares: NDArray[np.float64] = found / np.maximum(n_events, 1)
     if evidence is None:
         return shares
+    return np.maximum(shares, clip_recalls(sweeps, evidence, left_out))
+
+
+def clip_recalls(
+    sweeps: Sequence[Sweep], evidence: ClipEvidence, left_out: Sequence[Columns]
+) -> NDArray[np.float64]:
+    """f64[n_labels]: of the clips that a label fits, those in which it is reported by what is
+    chosen without their fold."""
     reported = reported_left_out(sweeps[0].points, evidence, left_out) & evidence.fits
-    of_clips: NDArray[np.float64] = reported.sum(0) / np.maximum(evidence.fits.sum(0), 1)
-    return np.maximum(shares, of_clips)
+    recalls: NDArray[np.float64] = reported.sum(0) / np.maximum(evidence.fits.sum(0), 1)
+    return recalls
 
 
 def _at(counts: Counts, columns: Columns) -> Counts:

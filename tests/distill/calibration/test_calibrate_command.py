@@ -77,6 +77,7 @@ def test_thresholds_card_and_provenance_are_new_and_models_as_before(
     assert "nobody judges" in done.output + capfd.readouterr().err
     facts = now.manifest.provenance["single_clips"]
     assert facts["clips"] > 0
+    assert facts["normal"]["labels"].keys() == events.thresholds.keys()
     for sensitivity in SENSITIVITIES:
         assert (
             f"{sensitivity}: a right event in {100 * facts[sensitivity]['right']:.1f} %, a wrong"
