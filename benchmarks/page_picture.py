@@ -1,6 +1,6 @@
 """Draws docs/page-live.png, docs/page-history.png and docs/page-phone.png: the page of a run.
 
-    python benchmarks/page_picture.py [--hours 9] [--out docs]
+    python benchmarks/page_picture.py [--hours 6] [--out docs]
 
 Nothing is staged: the shipped model hears held-out clips, which sound at random in hours of faint
 noise for the history, and one after the other while the pictures are taken. Takes the extras page
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -84,7 +85,9 @@ def fill(path: Path, hours: int) -> None:
             remember(history, ("kitchen", "garden")[i % 2], hour(i), begin_s)
 
 
-def open_page(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:
+def open_page(
+    browser: Browser, address: str, width: int, height: int, scheme: Literal["dark", "light"]
+) -> Page:
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1
     )
@@ -108,7 +111,7 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page.wait_for_timeout(1000.0 * LIVE_S)
     page.locator("#recent .event.open").first.wait_for()
     keep(page, out / "page-live.png")
-    page = open_page(browser, f"{address}#history", 1200, 1000, "light")
+    page = open_page(browser, f"{address}#history", 1200, 1200, "light")
     heard = page.locator(
         "#events [role=option]:not([hidden])", has=page.locator(".has-clip:not(.absent)")
     )
@@ -122,7 +125,7 @@ def take(browser: Browser, address: str, out: Path) -> None:
 
 
 @click.command()
-@click.option("--hours", type=click.IntRange(1, 12), default=9, show_default=True)
+@click.option("--hours", type=click.IntRange(1, 12), default=6, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default="docs", show_default=True)
 def main(hours: int, out: Path) -> None:
     """Writes the pictures."""

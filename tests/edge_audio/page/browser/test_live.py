@@ -83,7 +83,7 @@ def test_a_threshold_that_is_raised_silences_a_label(
     assert changed.value.status == 204
     page.wait_for_timeout(1500)  # what sounds at that moment may end as it began
     since_s = time.time()
-    page.wait_for_timeout(2000 * LOOP_S)
+    page.wait_for_timeout(1500 * LOOP_S)
     assert starts("Bark", since_s, listener) == 0
     settings = listener.config.read_text(encoding="utf-8")
     assert "0.99" in settings
