@@ -21,10 +21,12 @@ class Listener:
         hearing: Hearing,
         sink: FanOut,
         policy: PolicySpec = REPORT_ALL,
-        watched: Iterable[str] = (),
+        watched: Iterable[str] | None = None,
     ) -> None:
-        """watched: labels that may become events."""
+        """watched: labels that may become events; None = those of the hearing's own settings."""
         self.hearing, self.stream, self.sink = hearing, hearing.stream, sink
+        if watched is None:
+            watched = hearing.default_events.thresholds
         self._policy = EventPolicy(policy, hearing.stream.parents, watched)
         self.has_ended = self._is_paused = False
 
