@@ -18,6 +18,7 @@ const wide = matchMedia("(min-width: 64rem)");
 
 export class HistoryView {
   #filters = { stream: "", label: "", text: "" };
+  #streams = new Set();
   #isShown = false;
   #isStale = true;
   #asked = new AbortController();
@@ -48,7 +49,7 @@ export class HistoryView {
     this.#detail.canChange = canChange;
     this.#detail.hasClips = hasClips;
     element("history-kept").hidden = history === "file";
-    this.#setStreams(streams.map(({ name }) => name));
+    this.#addStreams(streams.map(({ name }) => name));
   }
 
   /** The view comes into sight. */
@@ -64,18 +65,17 @@ export class HistoryView {
     this.#isShown = false;
   }
 
-  #setStreams(names) {
+  /** Sources to choose from: those of the run, and those that events of other days came from. */
+  #addStreams(names) {
     const field = element("stream-filter");
-    const known = [...field.options].map((option) => option.value).filter(Boolean);
-    if (known.join("\n") === names.join("\n")) return;
-    const options = names.map((name) => {
+    for (const name of names) {
+      if (this.#streams.has(name)) continue;
+      this.#streams.add(name);
       const option = make("option", "", name);
       option.value = name;
-      return option;
-    });
-    field.replaceChildren(field.options[0], ...options);
-    field.value = this.#filters.stream;
-    field.parentElement.hidden = names.length < 2;
+      field.append(option);
+    }
+    field.parentElement.hidden = this.#streams.size < 2;
   }
 
   /** Only this label, or all again if it was picked before. */
@@ -151,8 +151,11 @@ export class HistoryView {
     return { from_unix_s: fromS.toFixed(3), to_unix_s: toS.toFixed(3), stream, label };
   }
 
-  #loadEvents(beforeId) {
-    return get("events", { ...this.#query(), text: this.#filters.text.trim(), limit: PAGE_EVENTS, before_id: beforeId });
+  async #loadEvents(beforeId) {
+    const query = { ...this.#query(), text: this.#filters.text.trim(), limit: PAGE_EVENTS, before_id: beforeId };
+    const answer = await get("events", query);
+    this.#addStreams(answer.events.map(({ stream }) => stream));
+    return answer;
   }
 
   #recount = settled(2000, () => this.#loadTimeline());

@@ -1,4 +1,4 @@
-"""One browser and one run that listens, for all tests of the page in Chromium."""
+"""A browser and a run that listens, for each file: Playwright has one browser at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_STORED = 10_000
 STORED = ("Speech", "Music", "Bird", "Cat", "Doorbell", HOSTILE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     reason = "needs playwright: pip install 'edge-audio[browser]'"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[PageListener]:
     """A run that hears a dog bark every few seconds, and remembers 10,000 events."""
     listener = PageListener(tmp_path_factory.mktemp("house"))
