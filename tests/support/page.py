@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,17 @@ def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+ROWS = "[role=option]:not([hidden])"
+SCROLL = """async (n) => {
+    const list = document.getElementById("events");
+    for (let i = 0; i < n; i++) {
+        list.scrollTop += 150;
+        await new Promise(requestAnimationFrame);
+    }
+}"""
+"""Scrolls the list of events on by n frames of the screen."""
 
 
 class PageListener:
@@ -164,17 +175,9 @@ class Visit:
         return int(self.page.evaluate(script))
 
 
-@contextmanager
-def thread_time(page: Page) -> Iterator[list[float]]:
-    """CPU seconds that the page's own thread takes, in a list that is filled at the end: time that
-    others have the machine does not count."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-
-    def taken_s() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return float(next(x["value"] for x in metrics if x["name"] == "ThreadTime"))
-
-    before_s, taken = taken_s(), list[float]()
-    yield taken
-    taken.append(taken_s() - before_s)
+def read_to_the_end(page: Page) -> None:
+    """Until the list of events knows how many there are."""
+    to_the_end = "() => { const list = document.getElementById('events'); list.scrollTop = 1e9; }"
+    while page.locator(f"#events {ROWS}").last.get_attribute("aria-setsize") == "-1":
+        page.evaluate(to_the_end)
+        page.wait_for_timeout(50)
