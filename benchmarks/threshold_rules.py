@@ -8,7 +8,7 @@ Each rule has one number, which is set so that at most a tenth of the clips have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import click
 import numpy as np
@@ -16,18 +16,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from distill.calibration.clip_evidence import ClipEvidence, hear_clips
+from distill.calibration.clip_evidence import ClipEvidence, hear_files
 from distill.calibration.prices import PRICES, Shares, shares_left_out, spend
-from distill.calibration.scenes import fold_of_groups
 from distill.calibration.thresholds import CalibrationConfig, candidates, events_without
-from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import named_clip_list
 from distill.evaluation.held_out import calibration_clips
 from distill.evaluation.models import ScoredModel, open_models
 from distill.evaluation.strange_events import judged_labels
-from distill.mixing.soundscapes import SAMPLE_RATE_HZ, Sound
-from distill.progress import tracked
 from distill.scoring.streams import open_stream_scorer
 
 CONFIG = CalibrationConfig()
@@ -106,16 +102,9 @@ def evidence_of(
     """Of the clips that `calibrate` uses; and where a label is the highest of all in its clip."""
     folder, scorer = named_clip_list().parent, open_stream_scorer(model.scorer)
     chosen = [clip for clip in calibration_clips(model.recipe, clips) if clip.labels]
-    fold_of, labels = fold_of_groups(chosen, CONFIG.n_folds), judged_labels(scorer.labels, chosen)
-
-    def sounds() -> Iterator[tuple[Sound, int]]:
-        for clip in tracked(chosen, model.name):
-            samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
-            yield Sound(samples, clip.labels, clip.group), fold_of[clip.group]
-
     spec = events_without(CONFIG, scorer.step_s)
-    every = hear_clips(scorer, scorer.labels, sounds(), spec)
-    columns = [scorer.labels.index(label) for label in labels]
+    every = hear_files(scorer, scorer.labels, folder, chosen, CONFIG.n_folds, spec)
+    columns = [scorer.labels.index(label) for label in judged_labels(scorer.labels, chosen)]
     is_highest = every.peaks == every.peaks.max(1, keepdims=True)
     mine = every._replace(peaks=every.peaks[:, columns], fits=every.fits[:, columns])
     return mine, is_highest[:, columns]

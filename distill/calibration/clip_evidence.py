@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.calibration.scenes import Fold
-from distill.mixing.soundscapes import Sound
+from distill.calibration.scenes import Fold, fold_of_groups
+from distill.data.clip_list import Clip
+from distill.mixing.soundscapes import Sound, read_sound
 from distill.progress import tracked
 from distill.scoring.streams import ScoreTrack, StreamScorer
 from edge_audio.bundle.spec import EventSpec
@@ -41,16 +43,31 @@ def hear_folds(
 ) -> ClipEvidence:
     """Lets the scorer hear every clip of the folds from a fresh state. spec: the smoothing."""
     sounds = [(sound, fold) for fold, one in enumerate(folds) for sound in one.clips]
-    return hear_clips(scorer, labels, tracked(sounds, "single clips"), spec)
+    return _hear(scorer, labels, tracked(sounds, "single clips"), spec)
 
 
-def hear_clips(
+def hear_files(
+    scorer: StreamScorer,
+    labels: Sequence[str],
+    folder: Path,
+    clips: Sequence[Clip],
+    n_folds: int,
+    spec: EventSpec,
+) -> ClipEvidence:
+    """The same of clips that are too many to be in memory at once."""
+    fold_of = fold_of_groups(clips, n_folds)
+    listed = tracked(clips, f"{scorer.name}: clips")
+    sounds = ((read_sound(folder, clip), fold_of[clip.group]) for clip in listed)
+    return _hear(scorer, labels, sounds, spec)
+
+
+def _hear(
     scorer: StreamScorer,
     labels: Sequence[str],
     sounds: Iterable[tuple[Sound, int]],
     spec: EventSpec,
 ) -> ClipEvidence:
-    """The same of clips and the fold of each; they need not all be in memory at once."""
+    """Of clips and the fold of each."""
     columns = [scorer.labels.index(label) for label in labels]
     fitting = [{label, *related_labels(label)} for label in labels]
     peaks, fits, places, recordings = [], [], [], list[str]()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from distill.calibration.clip_evidence import hear_clips
+from distill.calibration.clip_evidence import hear_files
 from distill.calibration.prices import choose_by_price, reported_left_out
-from distill.calibration.scenes import fold_of_groups
 from distill.calibration.thresholds import CalibrationConfig, candidates, events_without
-from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.companions import Companions, find_companions
 from distill.data.folders import named_clip_list
@@ -23,8 +21,6 @@ from distill.evaluation.events import ClipEvents, EventResults, summarise_events
 from distill.evaluation.held_out import held_out_clips
 from distill.evaluation.models import ScoredModel, open_models, open_peers
 from distill.evaluation.strange import examine, strange_places
-from distill.mixing.soundscapes import SAMPLE_RATE_HZ, Sound
-from distill.progress import tracked
 from distill.scoring.streams import StreamScorer, open_stream_scorer
 from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.errors import UsageError
@@ -121,14 +117,8 @@ def report_left_out(
 ) -> list[set[str]]:
     """What is reported of each clip, by thresholds that other folds of the recordings choose."""
     config = CalibrationConfig()
-    fold_of = fold_of_groups(clips, config.n_folds)
-
-    def sounds() -> Iterator[tuple[Sound, int]]:
-        for clip in tracked(clips, f"{scorer.name}: clips"):
-            samples = read_clip(folder / clip.path, SAMPLE_RATE_HZ)
-            yield Sound(samples, clip.labels, clip.group), fold_of[clip.group]
-
-    evidence = hear_clips(scorer, labels, sounds(), events_without(config, scorer.step_s))
+    spec = events_without(config, scorer.step_s)
+    evidence = hear_files(scorer, labels, folder, clips, config.n_folds, spec)
     lowest: list[int | None] = [0] * len(labels)
     points = candidates(config)
     _, left_out = choose_by_price(

@@ -89,10 +89,12 @@ class Scene(NamedTuple):
 def read_sounds(folder: Path, clips: Sequence[Clip]) -> list[Sound]:
     """Every clip that has labels."""
     listed = [clip for clip in clips if clip.labels]
-    return [
-        Sound(read_clip(folder / clip.path, SAMPLE_RATE_HZ), clip.labels, clip.group)
-        for clip in tracked(listed, "reading sounds")
-    ]
+    return [read_sound(folder, clip) for clip in tracked(listed, "reading sounds")]
+
+
+def read_sound(folder: Path, clip: Clip) -> Sound:
+    """One clip as a whole."""
+    return Sound(read_clip(folder / clip.path, SAMPLE_RATE_HZ), clip.labels, clip.group)
 
 
 def cut_bouts(sounds: Sequence[Sound]) -> list[Sound]:

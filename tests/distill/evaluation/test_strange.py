@@ -14,7 +14,6 @@ from rich.console import Console
 
 from distill.cli.evaluate import evaluate as command
 from distill.data.clip_list import Clip, read_clip_list
-from distill.evaluation import strange_events
 from distill.evaluation.clips import label_matrix
 from distill.evaluation.figures import draw_strange
 from distill.evaluation.lineage import lineage_of
@@ -23,6 +22,7 @@ from distill.evaluation.strange import evaluate_strange
 from distill.evaluation.strange_events import evaluate_strange_events, report_left_out
 from distill.evaluation.strange_results import BUT_ESC, StrangeResults
 from distill.evaluation.strange_tables import describe, to_table
+from distill.mixing import soundscapes
 from distill.pretraining.recipe import PretrainRecipe
 from distill.pretraining.recipe import TrainingConfig as PretrainingConfig
 from distill.scoring.streams import ScoreTrack
@@ -254,7 +254,7 @@ def test_a_clip_does_not_choose_the_thresholds_that_it_is_judged_by(
     ]
     codes = {clip.path: 1 if i < 12 else 3 if i == 23 else 2 for i, clip in enumerate(clips)}
     monkeypatch.setattr(
-        strange_events, "read_clip", lambda path, _: np.full(8, codes[path.name] / 99, np.float32)
+        soundscapes, "read_clip", lambda path, _: np.full(8, codes[path.name] / 99, np.float32)
     )
     labels = ("Siren", "Rain")
     reported = report_left_out(FooledOnce(), "normal", labels, tmp_path, clips)
