@@ -3,7 +3,7 @@ are imported only once one of them runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import click
 
 from edge_audio.backends import BACKEND_NAMES
-from edge_audio.bundle.spec import SENSITIVITIES
 from edge_audio.cli.console import remark, tell
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
@@ -22,7 +21,6 @@ from quantize.export.runtimes import runtimes_for
 from quantize.schemes import DEFAULT_SCHEME, SCHEMES
 
 if TYPE_CHECKING:
-    from edge_audio.bundle.manifest import Manifest
     from edge_audio.bundle.store import Bundle
     from quantize.build import BuildConfig
 
@@ -314,6 +312,7 @@ def calibrate(
     from distill.calibration.thresholds import CalibrationConfig
     from edge_audio.bundle.store import load_bundle
     from quantize.publish.quotes import quote_metrics
+    from quantize.publish.summary import adjudication_lines, clip_lines, labels_on
     from quantize.publish.thresholds import recalibrate
 
     config = CalibrationConfig(max_alarms_per_hour=alarms_per_hour, max_wrong=max_wrong)
@@ -327,35 +326,6 @@ def calibrate(
         tell(line)
     for bundle in made:
         tell(f"{bundle.path}: {labels_on(bundle.manifest)}")
-
-
-def labels_on(manifest: Manifest) -> str:
-    """How many labels are on at each sensitivity."""
-    counts = (f"{len(manifest.events.at_sensitivity(x).thresholds)} {x}" for x in SENSITIVITIES)
-    return f"labels on of {len(manifest.labels)}: {', '.join(counts)}"
-
-
-def adjudication_lines(facts: dict[str, Any]) -> Iterator[str]:
-    """How many starts were right though no list names the label."""
-    if not facts:
-        return
-    yield (
-        f"confirmed by mn04 and YAMNet, both at {facts['level']:g} or more (by chance "
-        f"{100 * facts['by_chance']:.1f} % would be):"
-    )
-    for sensitivity in SENSITIVITIES:
-        counts = facts[sensitivity]
-        yield f"  {sensitivity}: {counts['confirmed']} of {counts['starts']} unexpected starts"
-    for label, (n_starts, n_confirmed) in facts["labels"].items():
-        yield f"  normal, {label}: {n_confirmed} of {n_starts}"
-
-
-def clip_lines(facts: dict[str, Any]) -> Iterator[str]:
-    """What single clips bring that the thresholds were not chosen on."""
-    yield f"of {facts['clips']} single clips, by thresholds that others brought:"
-    for sensitivity in SENSITIVITIES:
-        right, wrong = (100 * facts[sensitivity][name] for name in ("right", "wrong"))
-        yield f"  {sensitivity}: a right event in {right:.1f} %, a wrong one in {wrong:.1f} %"
 
 
 def refuse_shipped(bundles: Iterable[Bundle]) -> None:
@@ -380,6 +350,7 @@ def build(checkpoint: Path, config: BuildConfig, out_dir: Path, accuracy: bool) 
     import torch
 
     from quantize.build import build_bundle
+    from quantize.publish.summary import labels_on
 
     torch.set_num_threads(1)  # steps are short: a second thread costs more than it gains
 
