@@ -53,7 +53,7 @@ from quantize.graph.parity import (
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.publish.card import CARD_NAME, model_card
-from quantize.publish.thresholds import choose_thresholds, events_of
+from quantize.publish.thresholds import choose_thresholds, events_of, facts_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 
 GOLDEN_S = (5.0, 8.5)
@@ -171,12 +171,7 @@ def _with_thresholds(
     if config.thresholds is None:
         return draft.manifest
     found = choose_thresholds(config.thresholds, draft, recipe, report)
-    facts = {
-        **draft.manifest.provenance,
-        "calibration": msgspec.to_builtins(config.thresholds),
-        "adjudication": found.facts,
-        "single_clips": found.clips,
-    }
+    facts = {**draft.manifest.provenance, **facts_of(config.thresholds, found)}
     return msgspec.structs.replace(draft.manifest, events=found.events, provenance=facts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,6 +42,15 @@ def choose_thresholds(
     scorer = open_stream_scorer(BundleScorer(bundle))
     witnesses = find_witnesses(report)
     return calibrate(config, scorer, clip_list.parent, chosen, clips, witnesses, moments_dir)
+
+
+def facts_of(config: CalibrationConfig, found: Calibration) -> dict[str, Any]:
+    """What a manifest's provenance says of its thresholds."""
+    return {
+        "calibration": msgspec.to_builtins(config),
+        "adjudication": found.facts,
+        "single_clips": found.clips,
+    }
 
 
 def find_witnesses(report: Callable[[str], None]) -> list[Witness]:
@@ -87,9 +96,7 @@ def _rewrite(
     files = bundle.contents()
     facts = {
         **before.provenance,
-        "calibration": msgspec.to_builtins(config),
-        "adjudication": found.facts,
-        "single_clips": found.clips,
+        **facts_of(config, found),
         "metrics": _with_quotes(before.provenance.get("metrics"), metrics),
     }
     manifest = msgspec.structs.replace(
