@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from distill.calibration.clip_evidence import ClipEvidence, hear_files
-from distill.calibration.prices import PRICES, Shares, shares_left_out, spend
+from distill.calibration.prices import PRICES, Columns, Shares, shares_left_out, spend
 from distill.calibration.thresholds import CalibrationConfig, candidates, events_without
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import named_clip_list
@@ -31,7 +31,6 @@ POINTS = candidates(CONFIG)
 PULL = 3.0
 """What a label's own logistic fit costs, for each squared distance from all labels' together."""
 
-Columns = list[int | None]
 Rule = Callable[[ClipEvidence], Callable[[float], Columns]]
 """Takes the clips to choose on, then the one number; the larger, the fewer events."""
 

@@ -76,12 +76,12 @@ def main(model: str, duration_s: float, noise_dbfs: float) -> None:
     """Prints one row per latency."""
     n_samples = round(len(LATENCIES_S) * (duration_s + WARM_UP_S + 5.0) * RATE_HZ)
     random = np.random.default_rng(0)
-    noise = 10.0 ** (noise_dbfs / 20.0) * random.standard_normal(n_samples)
+    gain = 10.0 ** (noise_dbfs / 20.0)
+    noise = (gain * random.standard_normal(n_samples)).astype(np.float32)
     table = Table("latency s", "wake-ups/s", "CPU ms/s")
     with tempfile.TemporaryDirectory() as folder:
         card = VirtualSoundCard(Path(folder) / "card")
         try:
-            noise = noise.astype(np.float32)
             threading.Thread(target=card.play, args=(noise, RATE_HZ), daemon=True).start()
             for latency_s in LATENCIES_S:
                 one = cost(card, model, latency_s, duration_s)

@@ -114,7 +114,7 @@ class EventPolicy:
         self._starting = {event.label for event in events if event.kind == "start"}
         passed = [out for event in events for out in self._take(event)]
         if time_s >= self._due_s:
-            passed = sorted([*passed, *self._cut(time_s)], key=lambda event: event.time_s)
+            passed = sorted([*passed, *self._cut(time_s)], key=_by_time)
         self._find_due()
         return passed
 
