@@ -14,7 +14,7 @@ from distill.calibration.scenes import Fold, fold_of_groups
 from distill.data.clip_list import Clip
 from distill.mixing.soundscapes import Sound, read_sound
 from distill.progress import tracked
-from distill.scoring.streams import ScoreTrack, StreamScorer
+from distill.scoring.streams import StreamScorer
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.events.detector import Watched, smoothing_factor, watch_in_numpy
 from edge_audio.labels.ontology import related_labels
@@ -68,16 +68,15 @@ def _hear(
     spec: EventSpec,
 ) -> ClipEvidence:
     """Of clips and the fold of each."""
-    columns = [scorer.labels.index(label) for label in labels]
+    columns = np.array([scorer.labels.index(label) for label in labels], np.intp)
     fitting = [{label, *related_labels(label)} for label in labels]
     peaks, fits, places, recordings = [], [], [], list[str]()
     for sound, fold in sounds:
         fits.append([bool(mine.intersection(sound.labels)) for mine in fitting])
         places.append(fold)
         recordings.append(sound.recording or f"clip {len(recordings)}")
-        track = scorer.track(sound.samples)
-        track = ScoreTrack(track.times_s, track.scores[:, columns])
-        peaks.append(smoothed_peaks(track, spec, scorer.step_s))
+        scores = scorer.track(sound.samples).scores
+        peaks.append(_smoothed_peaks(scores, columns, spec, scorer.step_s))
     return ClipEvidence(
         peaks=np.array(peaks, np.float32).reshape(len(fits), len(labels)),
         fits=np.array(fits, np.bool_).reshape(len(fits), len(labels)),
@@ -86,11 +85,14 @@ def _hear(
     )
 
 
-def smoothed_peaks(track: ScoreTrack, spec: EventSpec, step_s: float) -> FloatArray:
-    """f32[n_labels]: the highest score of each label, smoothed as the event detector does."""
-    n = track.scores.shape[1]
+def _smoothed_peaks(
+    track: FloatArray, columns: NDArray[np.intp], spec: EventSpec, step_s: float
+) -> FloatArray:
+    """track f32[n_steps, ...] -> f32[n_columns]: the highest score in each of the columns, smoothed
+    as the event detector does."""
+    n = len(columns)
     watched = Watched(
-        index=np.arange(n),
+        index=columns,
         smoothed=np.zeros(n, np.float32),
         peak=np.zeros(n, np.float32),
         limit=np.full(n, np.inf, np.float32),
@@ -99,7 +101,7 @@ def smoothed_peaks(track: ScoreTrack, spec: EventSpec, step_s: float) -> FloatAr
         fall=np.float32(smoothing_factor(spec.smoothing_s, step_s)),
     )
     watch = watch_in_numpy(watched)
-    for scores in track.scores:
+    for scores in track:
         watch(scores)
     return watched.peak
 

@@ -125,9 +125,10 @@ def choose_events(
         sensitivity: choose_thresholds(config, n_recordings, sweeps, pairs[sensitivity], evidence)
         for sensitivity in SENSITIVITIES
     }
-    off = {
-        label: _why_off(config, n_recordings, sweeps, row)
-        for row, label in enumerate(n_recordings)
+    loosest = _columns(n_recordings, sweeps, config.alarms_per_hour("eager"))
+    off: dict[str, WhyOff] = {
+        label: "too many false alarms" if column is None else "rarely found"
+        for label, column in zip(n_recordings, loosest, strict=True)
         if label not in chosen["eager"]
     }
     normal = chosen.pop("normal")
@@ -147,22 +148,37 @@ def choose_pairs(
     pairs: dict[Sensitivity, Pair] = {}
     looser: Pair | None = None
     for sensitivity in reversed(SENSITIVITIES):
-        rate, max_wrong = config.alarms_per_hour(sensitivity), config.wrong_share(sensitivity)
-        others = [mine for _, mine in leave_one_out(sweeps)]
+        rate = config.alarms_per_hour(sensitivity)
         pair: Pair = (
             _columns(n_recordings, sweeps, rate),
-            [_columns(n_recordings, mine, rate) for mine in others],
+            [_columns(n_recordings, others, rate) for _, others in leave_one_out(sweeps)],
         )
         if evidence is not None:
-            if looser is not None:
-                without = [stricter(*both) for both in zip(pair[1], looser[1], strict=True)]
-                pair = stricter(pair[0], looser[0]), without
-            first = choose_by_price(sweeps[0].points, evidence, pair, max_wrong)
-            is_on = found_shares(sweeps, first[1], evidence) >= config.min_recall
-            pair = _off_unless(is_on, pair)  # what they would spend goes to the others
-            pair = choose_by_price(sweeps[0].points, evidence, pair, max_wrong)
+            lowest = pair if looser is None else _stricter(pair, looser)
+            max_wrong = config.wrong_share(sensitivity)
+            pair = _choose_by_clips(config, sweeps, evidence, lowest, max_wrong)
         pairs[sensitivity] = looser = pair
     return pairs
+
+
+def _choose_by_clips(
+    config: CalibrationConfig,
+    sweeps: Sequence[Sweep],
+    evidence: ClipEvidence,
+    lowest: Pair,
+    max_wrong: float,
+) -> Pair:
+    """Twice: what labels that find too little would spend goes to the others."""
+    points = sweeps[0].points
+    _, left_out = choose_by_price(points, evidence, lowest, max_wrong)
+    is_on = (found_shares(sweeps, left_out, evidence) >= config.min_recall).tolist()
+    kept = _off_unless(is_on, lowest[0]), [_off_unless(is_on, mine) for mine in lowest[1]]
+    return choose_by_price(points, evidence, kept, max_wrong)
+
+
+def _stricter(first: Pair, second: Pair) -> Pair:
+    left_out = [stricter(*both) for both in zip(first[1], second[1], strict=True)]
+    return stricter(first[0], second[0]), left_out
 
 
 def events_without(config: CalibrationConfig, step_s: float) -> EventSpec:
@@ -238,11 +254,8 @@ def _at(counts: Counts, columns: Columns) -> Counts:
     )
 
 
-def _off_unless(is_on: NDArray[np.bool_], pair: Pair) -> Pair:
-    def kept(columns: Columns) -> list[int | None]:
-        return [x if on else None for x, on in zip(columns, is_on, strict=True)]
-
-    return kept(pair[0]), [kept(mine) for mine in pair[1]]
+def _off_unless(is_on: Iterable[bool], columns: Columns) -> list[int | None]:
+    return [x if on else None for x, on in zip(columns, is_on, strict=True)]
 
 
 def clip_shares(
@@ -253,10 +266,8 @@ def clip_shares(
     on: Container[str],
 ) -> Shares:
     """Shares of clips by what is chosen without their fold, of the labels that are on."""
-    kept = [
-        [x if label in on else None for label, x in zip(n_recordings, mine, strict=True)]
-        for mine in left_out
-    ]
+    is_on = [label in on for label in n_recordings]
+    kept = [_off_unless(is_on, mine) for mine in left_out]
     return shares_left_out(sweeps[0].points, evidence, kept)
 
 
@@ -291,10 +302,3 @@ def _columns(
     hours = np.sum([one.hours for one in sweeps], axis=0)
     labels, counts = list(n_recordings), list(n_recordings.values())
     return choose_columns(labels, sweeps[0].points, alarms, hours, counts, alarms_per_hour)
-
-
-def _why_off(
-    config: CalibrationConfig, n_recordings: Mapping[str, int], sweeps: Sequence[Sweep], row: int
-) -> WhyOff:
-    column = _columns(n_recordings, sweeps, config.alarms_per_hour("eager"))[row]
-    return "too many false alarms" if column is None else "rarely found"
