@@ -48,12 +48,12 @@ class HistoryRecorder:
     @property
     def n_lost(self) -> int:
         """Starts, ends and levels that were not written."""
-        return self._worker.n_failed + self._worker.n_lost
+        return self._worker.n_lost
 
     @property
     def problem(self) -> str:
         """One line on what is wrong at the moment; "" if nothing is."""
-        return f"{self._problem}; {self.n_lost} records lost" if self._problem else ""
+        return self._worker.with_losses(self._problem)
 
     def open(self, stream: Stream) -> Sink:
         """A sink for one stream."""
