@@ -18,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.metrics_server import Server
 from edge_audio.sources.stream import Stats, Stream
-from edge_audio.support.address import take_host_apart
+from edge_audio.support.address import check_own, take_host_apart
 from edge_audio.support.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class MetricsDestination(Destination[MetricsConfig]):
     def check(config: MetricsConfig, labels: Sequence[str]) -> None:
         """The port itself may be in use, by a run of these settings."""
         _application(None)
-        Server.check(config.host)
+        check_own(config.host)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Collection
 from ipaddress import AddressValueError, IPv6Address
+from typing import Any
 
 from edge_audio.errors import UsageError
 
@@ -63,6 +64,24 @@ def check_known(host: str, port: int) -> None:
     except (OSError, UnicodeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise UsageError(f"no address is known of the host {host!r}: {reason}") from error
+
+
+def resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    """(family, address) for a socket of TCP to bind to. Raises OSError or UnicodeError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return found[0][0], found[0][4]
+
+
+def check_own(host: str) -> None:
+    """Whether a server of this machine can be at this address, whatever the port. Raises
+    UsageError."""
+    try:
+        family, address = resolved(host, 0)
+        with socket.socket(family, socket.SOCK_STREAM) as one:
+            one.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot answer at {host!r}: {reason}; name another host") from error
 
 
 def check_host(host: str) -> None:
