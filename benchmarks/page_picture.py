@@ -30,7 +30,7 @@ from edge_audio.events.detector import Event
 from edge_audio.events.policy import PolicySpec
 from edge_audio.history.store import History, Level, Start
 from edge_audio.tagging.tagger import Tagger
-from tests.support.page import PageListener
+from tests.support.page_listener import PageListener
 
 RATE_HZ = 16_000
 CLIPS_PER_HOUR = 60

@@ -20,7 +20,14 @@ import click
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
-from tests.support.page import ROWS, SCROLL, PageListener, Visit, fill_history, read_to_the_end
+from tests.support.page_listener import (
+    ROWS,
+    SCROLL,
+    PageListener,
+    Visit,
+    fill_history,
+    read_to_the_end,
+)
 
 LABELS = ("Speech", "Music", "Bird", "Cat", "Doorbell")
 N_FRAMES = 60

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import soundfile
 
-from tests.support.page import HOSTILE, WAIT_S, PageListener, Visit, fill_history
+from tests.support.open_page import HOSTILE
+from tests.support.page_listener import WAIT_S, PageListener, Visit, fill_history
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from tests.edge_audio.page.browser.conftest import N_STORED
-from tests.support.page import (
-    HOSTILE,
+from tests.support.open_page import HOSTILE
+from tests.support.page_listener import (
     ROWS,
     SCROLL,
     WAIT_S,

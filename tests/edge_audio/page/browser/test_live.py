@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.edge_audio.page.browser.conftest import DOG
-from tests.support.page import COMMENT, WAIT_S, PageListener, Visit
+from tests.support.page_listener import COMMENT, WAIT_S, PageListener, Visit
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 if TYPE_CHECKING:

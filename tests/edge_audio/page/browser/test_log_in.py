@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.page import PageListener, Visit
+from tests.support.page_listener import PageListener, Visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

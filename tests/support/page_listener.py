@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge_audio.history.schema import open_to_write
 from tests.support.paths import REPOSITORY
+from tests.support.peers import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 WAIT_S = 120.0  # reached only by what never comes
 _BLOCK_SAMPLES, _RATE_HZ = 1280, 16_000
 COMMENT = "# what this house listens to"
-HOSTILE = "<img src=x onerror=alert(1)>"
 
 _SETTINGS = """{comment}
 format = "none"
@@ -46,12 +45,6 @@ path = "sounds.db"
 folder = "clips"
 record = true
 """
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 ROWS = "[role=option]:not([hidden])"
