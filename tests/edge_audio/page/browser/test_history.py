@@ -15,15 +15,9 @@ import pytest
 import soundfile
 
 from tests.edge_audio.page.browser.conftest import N_STORED
+from tests.support.browser import WAIT_S, Visit
 from tests.support.open_page import HOSTILE
-from tests.support.page_listener import (
-    ROWS,
-    SCROLL,
-    WAIT_S,
-    PageListener,
-    Visit,
-    read_to_the_end,
-)
+from tests.support.page_listener import ROWS, SCROLL, PageListener, read_to_the_end
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.page_listener import Visit
+from tests.support.browser import Visit
 
 VIEWS = ("live", "history", "labels", "system")
 PHONE = {"width": 320, "height": 640}
