@@ -89,7 +89,8 @@ const resizes = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) sizes.set(target, contentRect);
 });
 
-function sizeOf(canvas) {
+/** Of a canvas, in CSS pixels. */
+export function sizeOf(canvas) {
   if (!sizes.has(canvas)) {
     sizes.set(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
     resizes.observe(canvas);
