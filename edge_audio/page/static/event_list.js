@@ -2,7 +2,7 @@
 // A list of any number of events, of which only the rows in sight are elements of the page.
 import { make, rem } from "./drawing.js";
 import { drawn, icon, setIcon, setText } from "./parts.js";
-import { nowS, shortDayText, spanText, timeText } from "./text.js";
+import { isToday, shortDayText, spanText, timeText } from "./text.js";
 
 const ROW_REM = 2.75;
 const N_SPARE = 6; // rows above and below those in sight
@@ -225,8 +225,7 @@ function saidOf(event) {
   const known = texts.get(event);
   if (known && known.durationS === event.duration_s) return known;
   const { unix_s: unixS, duration_s: durationS } = event;
-  const day = shortDayText(unixS);
-  const said = { durationS, day, time: timeText(unixS), isToday: day === shortDayText(nowS()) };
+  const said = { durationS, day: shortDayText(unixS), time: timeText(unixS), isToday: isToday(unixS) };
   said.lasted = durationS === null ? "" : spanText(durationS);
   texts.set(event, said);
   return said;

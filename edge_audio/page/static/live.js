@@ -2,7 +2,7 @@
 // What each source hears now, and the latest events.
 import { element, make, Spectrogram, Tags } from "./drawing.js";
 import { drawn, speak } from "./parts.js";
-import { countText, dayText, nowS, spanText, timeText } from "./text.js";
+import { countText, dayText, isToday, spanText, timeText } from "./text.js";
 
 const STEP_MS = 80; // of frames, at most 12.5 of which come in a second
 const N_RECENT = 30;
@@ -167,8 +167,7 @@ class Recent {
     const open = make("button", isOpen ? "event open" : "event");
     open.dataset.id = event.id;
     open.type = "button";
-    const isToday = dayText(event.unix_s) === dayText(nowS());
-    const time = make("time", "", isToday ? timeText(event.unix_s) : dayText(event.unix_s));
+    const time = make("time", "", isToday(event.unix_s) ? timeText(event.unix_s) : dayText(event.unix_s));
     time.dateTime = new Date(1000 * event.unix_s).toISOString();
     const name = make("span", "name", event.label);
     if (this.#withStream()) name.append(make("small", "", event.stream));

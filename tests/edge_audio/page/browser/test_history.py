@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,18 @@ def test_events_are_found_by_label_and_by_key(visit: Callable[..., Visit]) -> No
     page.keyboard.press("+")
     page.keyboard.press("ArrowLeft")
     assert page.locator("#range").inner_text() != before
+
+
+def test_an_event_of_another_year_has_its_day(visit: Callable[..., Visit]) -> None:
+    page = visit("#history", viewport={"width": 1280, "height": 800}).page
+    page.locator(f"#events {ROWS}").first.wait_for()
+    assert page.locator(f"#events {ROWS}").first.locator(".day").inner_text() == ""
+    page.clock.set_fixed_time(
+        datetime.now(timezone.utc) + timedelta(days=4 * 365 + 1)
+    )  # of the same date
+    page.locator("#search").fill("bark")  # has the events come anew
+    await_only(page, "Bark")
+    page.locator(f"#events {ROWS} .day:not(:empty)").first.wait_for()
 
 
 def test_names_are_texts_whatever_they_say(visit: Callable[..., Visit]) -> None:
