@@ -29,6 +29,7 @@ export class Timeline {
   #canvas = element("timeline-canvas");
   #root = element("timeline");
   #names = element("lane-names");
+  #usual = element("timeline-reading").textContent;
 
   /** onRange(): another range is looked at. onLabel(label): a lane's name was pressed. */
   constructor({ onRange, onLabel }) {
@@ -55,10 +56,9 @@ export class Timeline {
   show(answer, fromS, text, picked) {
     this.#data = { ...answer, fromS };
     this.#picked = picked;
-    const wanted = text.trim().toLowerCase();
-    this.#text = wanted;
+    this.#text = text.toLowerCase();
     this.#lanes = answer.labels
-      .filter(({ label }) => label.toLowerCase().includes(wanted))
+      .filter(({ label }) => label.toLowerCase().includes(this.#text))
       .map(({ label, counts }) => ({ label, counts, n: total(counts), most: Math.max(...counts) }))
       .filter(({ n }) => n > 0)
       .sort((a, b) => b.n - a.n || a.label.localeCompare(b.label));
@@ -321,7 +321,7 @@ export class Timeline {
   /** Says what lies under the pointer. */
   #read(x, y) {
     const line = element("timeline-reading");
-    if (x === null || !this.#data) return (line.textContent = line.dataset.usual);
+    if (x === null || !this.#data) return (line.textContent = this.#usual);
     const bucket = Math.floor((this.#toTime(x) - this.#data.fromS) / this.#data.bucket_s);
     const rows = this.#rows();
     const lane = this.#shown()[Math.floor((y - rows.lanes) / rows.lane)];
