@@ -29,7 +29,7 @@ from edge_audio.events.policy import PolicySpec
 from edge_audio.history.store import History, Level, Start
 from edge_audio.tagging.tagger import Tagger
 from tests.support.browser import Visit, keep_picture, launched
-from tests.support.page_listener import PageListener
+from tests.support.page_listener import ROWS, PageListener
 
 RATE_HZ = 16_000
 CLIPS_PER_HOUR = 60
@@ -105,9 +105,7 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page.locator("#recent .event.open").first.wait_for()
     keep(page, out / "page-live.png")
     page = open_page(browser, f"{address}#history", 1200, 1200, "light")
-    heard = page.locator(
-        "#events [role=option]:not([hidden])", has=page.locator(".has-clip:not(.absent)")
-    )
+    heard = page.locator(ROWS, has=page.locator(".has-clip:not(.absent)"))
     heard.first.click()
     page.locator(".clip[data-duration-s]").wait_for()
     page.evaluate("() => window.scrollTo(0, 0)")

@@ -43,7 +43,7 @@ def thread_time(page: Page) -> Iterator[list[float]]:
 
 def frames_ms(page: Page, n_rounds: int) -> list[float]:
     """Of each round, for a frame."""
-    page.locator(f"#events {ROWS}").first.wait_for()
+    page.locator(ROWS).first.wait_for()
     page.get_by_role("button", name="Month").click()
     read_to_the_end(page)
     page.evaluate("() => { document.getElementById('events').scrollTop = 0; }")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BLOCK_SAMPLES, _RATE_HZ = 1280, 16_000
 COMMENT = "# what this house listens to"
-ROWS = "[role=option]:not([hidden])"
+ROWS = "#events [role=option]:not([hidden])"
 SCROLL = """async (n) => {
     const list = document.getElementById("events");
     for (let i = 0; i < n; i++) {
@@ -154,6 +154,6 @@ def fill_history(path: Path, labels: Sequence[str], n_events: int, end_s: float)
 def read_to_the_end(page: Page) -> None:
     """Until the list of events knows how many there are."""
     to_the_end = "() => { const list = document.getElementById('events'); list.scrollTop = 1e9; }"
-    while page.locator(f"#events {ROWS}").last.get_attribute("aria-setsize") == "-1":
+    while page.locator(ROWS).last.get_attribute("aria-setsize") == "-1":
         page.evaluate(to_the_end)
         page.wait_for_timeout(50)
