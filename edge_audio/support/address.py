@@ -56,6 +56,20 @@ def take_host_apart(
     return scheme, name, port if beside is None else beside
 
 
+def own_address(
+    host: str, port: int, schemes: Collection[str], default_port: int
+) -> tuple[str, int]:
+    """(host, port) of the settings of a server on this machine, as `take_host_apart` reads them.
+    Raises ValueError."""
+    if not host:
+        raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
+    _, host, beside = take_host_apart(host, port, schemes, default_port)
+    port = port if beside is None else beside
+    if not 1 <= port <= MAX_PORT:
+        raise ValueError(f"port must be within 1 and {MAX_PORT}")
+    return host, port
+
+
 def check_known(host: str, port: int) -> None:
     """Asks the system for the addresses of a host, which may take seconds. Raises UsageError if
     it knows none."""

@@ -35,5 +35,5 @@ def destination_of(path: Path, **settings: float) -> HistoryDestination:
 
 def starting(stream: Stream, label: str, time_s: float) -> Event:
     """A start as the listener tells it: the stream knows the id of what sounds."""
-    stream.sounding[label] = stream.new_event_id(time_s)
+    stream.begin(label, time_s)
     return Event("start", label, time_s, 0.5)

@@ -125,7 +125,7 @@ class OpenPage:
         """An event, and its end where one is given; its id."""
         stream = self.streams[i]
         stream.stats.heard_until(start_s)
-        number = stream.sounding[label] = stream.new_event_id(start_s)
+        number = stream.begin(label, start_s).id
         self._tell(Event("start", label, start_s, 0.5), i)
         if end_s is not None:
             stream.stats.heard_until(end_s)

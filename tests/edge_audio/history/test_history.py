@@ -58,7 +58,7 @@ def test_an_event_whose_start_was_never_written_has_a_row_by_its_end(tmp_path: P
     destination.open(stream).on_event(Event("end", began.label, 10.0, 0.9))
     destination.close()
     (row,) = all_events(HistoryFile(path), Wanted())
-    assert (row.id, row.score) == (stream.sounding["Dog"], 0.9)
+    assert (row.id, row.score) == (stream.sounding["Dog"].id, 0.9)
     assert row.duration_s == pytest.approx(2.0, abs=0.5)
 
 
