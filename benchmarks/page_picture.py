@@ -9,7 +9,6 @@ and browser.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from typing import Literal
 import click
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from distill.data.audio import read_clip
@@ -30,7 +28,8 @@ from edge_audio.events.detector import Event
 from edge_audio.events.policy import PolicySpec
 from edge_audio.history.store import History, Level, Start
 from edge_audio.tagging.tagger import Tagger
-from tests.support.page import PageListener
+from tests.support.browser import Visit, keep_picture, launched
+from tests.support.page_listener import ROWS, PageListener
 
 RATE_HZ = 16_000
 CLIPS_PER_HOUR = 60
@@ -88,20 +87,14 @@ def fill(path: Path, hours: int) -> None:
 def open_page(
     browser: Browser, address: str, width: int, height: int, scheme: Literal["dark", "light"]
 ) -> Page:
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1
-    )
-    page = context.new_page()
-    page.goto(address)
+    size = {"width": width, "height": height}
+    page = Visit(browser, address, viewport=size, color_scheme=scheme).page
     page.locator("#connection", has_text="Connected").wait_for()
     return page
 
 
 def keep(page: Page, path: Path) -> None:
-    """In 128 colours."""
-    page.screenshot(path=path)
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+    keep_picture(page, path)
     page.context.close()
 
 
@@ -112,9 +105,7 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page.locator("#recent .event.open").first.wait_for()
     keep(page, out / "page-live.png")
     page = open_page(browser, f"{address}#history", 1200, 1200, "light")
-    heard = page.locator(
-        "#events [role=option]:not([hidden])", has=page.locator(".has-clip:not(.absent)")
-    )
+    heard = page.locator(ROWS, has=page.locator(".has-clip:not(.absent)"))
     heard.first.click()
     page.locator(".clip[data-duration-s]").wait_for()
     page.evaluate("() => window.scrollTo(0, 0)")
@@ -131,17 +122,10 @@ def main(hours: int, out: Path) -> None:
     """Writes the pictures."""
     live = np.concatenate([sound for sound, _ in zip(clips(5), range(N_LIVE_CLIPS), strict=False)])
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        listener = PageListener(Path(folder))
-        fill(listener.folder / "sounds.db", hours)
-        listener.start()
-        listener.feed((32_767 * np.clip(live, -1.0, 1.0)).astype(np.int16))
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
+        fill(Path(folder, "sounds.db"), hours)
+        with PageListener(Path(folder)) as listener, launched(playwright) as browser:
+            listener.feed((32_767 * np.clip(live, -1.0, 1.0)).astype(np.int16))
             take(browser, listener.address, out)
-        finally:
-            browser.close()
-            listener.stop()
 
 
 if __name__ == "__main__":

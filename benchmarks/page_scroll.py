@@ -9,7 +9,6 @@ some rounds is what counts. Nothing comes meanwhile. Takes the extras page and b
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ import click
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
-from tests.support.page import ROWS, SCROLL, PageListener, Visit, fill_history, read_to_the_end
+from tests.support.browser import Visit, launched
+from tests.support.page_listener import ROWS, SCROLL, PageListener, fill_history, read_to_the_end
 
 LABELS = ("Speech", "Music", "Bird", "Cat", "Doorbell")
 N_FRAMES = 60
@@ -43,7 +43,7 @@ def thread_time(page: Page) -> Iterator[list[float]]:
 
 def frames_ms(page: Page, n_rounds: int) -> list[float]:
     """Of each round, for a frame."""
-    page.locator(f"#events {ROWS}").first.wait_for()
+    page.locator(ROWS).first.wait_for()
     page.get_by_role("button", name="Month").click()
     read_to_the_end(page)
     page.evaluate("() => { document.getElementById('events').scrollTop = 0; }")
@@ -61,17 +61,10 @@ def frames_ms(page: Page, n_rounds: int) -> list[float]:
 def main(n_events: int, n_rounds: int) -> None:
     """Prints one line."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        listener = PageListener(Path(folder), url="demo")
-        fill_history(listener.folder / "sounds.db", LABELS, n_events, time.time() - 3600.0)
-        listener.start()
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
+        fill_history(Path(folder, "sounds.db"), LABELS, n_events, time.time() - 3600.0)
+        with PageListener(Path(folder), url="demo") as listener, launched(playwright) as browser:
             visit = Visit(browser, f"{listener.address}#history", barred="**/live")
             taken_ms = frames_ms(visit.page, n_rounds)
-        finally:
-            browser.close()
-            listener.stop()
     rounds = ", ".join(f"{each:.1f}" for each in sorted(taken_ms))
     Console().print(f"{n_events} events: {min(taken_ms):.1f} ms of CPU for a frame ({rounds})")
 

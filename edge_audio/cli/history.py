@@ -12,7 +12,7 @@ from edge_audio.errors import UsageError
 from edge_audio.history.queries import HeardEvent, Wanted, all_events
 from edge_audio.history.store import HistoryFile
 from edge_audio.history.tables import csv_pieces, write_parquet
-from edge_audio.report.bounds import Bounds, parse_bound
+from edge_audio.report.bounds import Bounds
 from edge_audio.support.files import errors_for_people, file_draft
 
 SUFFIXES = (".csv", ".parquet")
@@ -48,7 +48,7 @@ def history(
     """
     if out is not None and out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
-    bounds = Bounds(*(None if text is None else parse_bound(text) for text in (first, last)))
+    bounds = Bounds.parse(first, last)
     bounds.check(is_dated=True)
     every = all_events(HistoryFile(path), Wanted(label=label, stream=stream))
     within = (x for x in every if bounds.clip(x.unix_s, x.unix_s, x.utc_offset_s) is not None)

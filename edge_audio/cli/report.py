@@ -8,7 +8,7 @@ import click
 
 from edge_audio.cli.console import remark, tell
 from edge_audio.errors import UsageError
-from edge_audio.report.bounds import Bounds, parse_bound
+from edge_audio.report.bounds import Bounds
 from edge_audio.report.contents import Report, read_report
 from edge_audio.support.files import write_atomically
 
@@ -68,7 +68,7 @@ def report(
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
-    bounds = Bounds(*(None if text is None else parse_bound(text) for text in (first, last)))
+    bounds = Bounds.parse(first, last)
     found = read_report(logs, bounds, clips_path)
     write_atomically(out, drawn(found, out))
     tell(f"drawn: {out} ({found.summary.n_events:,} events)")

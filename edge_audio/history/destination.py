@@ -11,14 +11,14 @@ from pathlib import Path
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.history.recorder import HistoryRecorder
-from edge_audio.history.schema import is_history, opened_to_read
+from edge_audio.history.schema import errors_for_people, is_history, opened_to_read
 from edge_audio.history.store import History
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.level import check_level_every_s
 from edge_audio.sources.stream import Stream
 from edge_audio.support.locks import Lock, LockedError
 from edge_audio.support.paths import expand_fields
-from edge_audio.support.plain_files import check_for_lines, reason_of
+from edge_audio.support.plain_files import check_for_lines
 
 
 class HistoryConfig(Spec, frozen=True):
@@ -65,10 +65,8 @@ class HistoryDestination(Destination[HistoryConfig]):
     @staticmethod
     def check(config: HistoryConfig, labels: Sequence[str]) -> None:
         path = Path(config.path)
-        try:
+        with errors_for_people(path):
             check_for_lines(path)
-        except OSError as error:
-            raise UsageError(f"cannot keep a history in {path}: {reason_of(error)}") from error
         if path.exists() and path.stat().st_size:
             if not is_history(path):
                 raise UsageError(f"{path} is no history: move it away, or name another file")
@@ -109,9 +107,8 @@ class HistoryDestination(Destination[HistoryConfig]):
 def _locked(path: Path) -> Lock:
     """Raises UsageError if another process writes that history."""
     try:
-        return Lock(path.with_name(f"{path.name}.lock"))
+        with errors_for_people(path):
+            return Lock(path.with_name(f"{path.name}.lock"))
     except LockedError as error:
         hint = "name another file under [history]"
         raise UsageError(f"the history {path} is being written already: {hint}") from error
-    except OSError as error:
-        raise UsageError(f"cannot keep a history in {path}: {reason_of(error)}") from error

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from edge_audio.history.store import Verdict
+from edge_audio.history.store import Start, Verdict
 from edge_audio.sinks.records import in_minutes
 
 MAX_LIMIT = 1000
@@ -30,20 +30,13 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class HeardEvent:
+class HeardEvent(Start):
     """One sound, from its start to its end.
 
-    id: microseconds since 1970 of its start, about. time_s: audio since the start of the run.
     duration_s: None while it sounds, and where nobody heard its end. verdict: what somebody said of
     it; told_label: what it was, with the verdict "other".
     """
 
-    id: int
-    utc_offset_s: int
-    stream: str
-    label: str
-    score: float
-    time_s: float
     duration_s: float | None
     is_sounding: bool
     verdict: Verdict | None = None

@@ -14,7 +14,7 @@ from edge_audio.sinks.base import Sink
 from edge_audio.sinks.level import LevelClock, MeanLevel
 from edge_audio.sinks.worker import Worker
 from edge_audio.sources.base import Block
-from edge_audio.sources.stream import Stream
+from edge_audio.sources.stream import Sounding, Stream
 from edge_audio.support.arrays import FloatArray
 
 _TIDY_EVERY_S = 600.0
@@ -48,12 +48,12 @@ class HistoryRecorder:
     @property
     def n_lost(self) -> int:
         """Starts, ends and levels that were not written."""
-        return self._worker.n_failed + self._worker.n_lost
+        return self._worker.n_lost
 
     @property
     def problem(self) -> str:
         """One line on what is wrong at the moment; "" if nothing is."""
-        return f"{self._problem}; {self.n_lost} records lost" if self._problem else ""
+        return self._worker.with_losses(self._problem)
 
     def open(self, stream: Stream) -> Sink:
         """A sink for one stream."""
@@ -95,23 +95,18 @@ class _HistorySink(Sink):
     ) -> None:
         self._stream, self._worker, self._history = stream, worker, history
         self.level_clock, self._level = LevelClock(level_every_s), MeanLevel()
-        self._starts_s: dict[int, float] = {}  # id of an event that sounds -> audio time
 
     def on_audio(self, block: Block) -> None:
         self._level.add(block.samples)
 
     def on_event(self, event: Event) -> None:
-        if (event_id := self._stream.sounding.get(event.label)) is None:
+        if (sounding := self._stream.sounding.get(event.label)) is None:
             return  # of a program that tells sinks by itself
+        start = self._start(sounding, event)
         if event.kind == "start":
-            self._starts_s[event_id] = event.time_s
-            self._worker.put(partial(self._history.begin, self._start(event_id, event)))
-            return
-        now_s = self._moment(event.time_s).timestamp()
-        # Of one that began before this sink came, by the clock of the day
-        start_s = self._starts_s.pop(event_id, event.time_s - max(0.0, now_s - event_id / 1e6))
-        start = self._start(event_id, event, start_s)
-        self._worker.put(partial(self._history.end, start, event.time_s - start_s))
+            self._worker.put(partial(self._history.begin, start))
+        else:
+            self._worker.put(partial(self._history.end, start, event.time_s - sounding.start_s))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         if self._stream.has_audio and self.level_clock.is_due(time_s):
@@ -119,11 +114,9 @@ class _HistorySink(Sink):
             row = Level(at.timestamp(), _offset_s(at), self._stream.name, time_s, level_dbfs)
             self._worker.put(partial(self._history.hear, row))
 
-    def _start(self, event_id: int, event: Event, start_s: float | None = None) -> Start:
-        start_s = event.time_s if start_s is None else start_s
-        offset_s = _offset_s(self._moment(start_s))
-        name = self._stream.name
-        return Start(event_id, offset_s, name, event.label, event.score, start_s)
+    def _start(self, sounding: Sounding, event: Event) -> Start:
+        offset_s, name = _offset_s(self._moment(sounding.start_s)), self._stream.name
+        return Start(sounding.id, offset_s, name, event.label, event.score, sounding.start_s)
 
     def _moment(self, time_s: float) -> datetime:
         """Time of day; of recordings that of the hearing."""

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge_audio.errors import UsageError
-from edge_audio.support.plain_files import NoPlainFileError, open_plain, reason_of
+from edge_audio.support.plain_files import open_plain, reason_of
 
 APPLICATION_ID = 0x65617564  # tells a history from other people's databases
 MAGIC = b"SQLite format 3\0"
@@ -47,7 +47,7 @@ def is_history(path: Path) -> bool:
 def open_to_write(path: Path) -> sqlite3.Connection:
     """A history that is made, or brought to this version, where need be; for its owner alone.
     Raises UsageError for what is none."""
-    with _errors_for_people(path):
+    with errors_for_people(path):
         _make(path)
         connection = _connected(str(path))
         try:
@@ -77,7 +77,7 @@ def open_in_memory() -> sqlite3.Connection:
 def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     """A history as it is now, which is not changed; one of an older version is read as if it were
     of this one. Raises UsageError."""
-    with _errors_for_people(path), closing(_read_only(path)) as connection:
+    with errors_for_people(path), closing(_read_only(path)) as connection:
         version = _checked_version(connection, path)
         if version == len(MIGRATIONS):
             yield connection
@@ -144,11 +144,10 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 @contextmanager
-def _errors_for_people(path: Path) -> Iterator[None]:
+def errors_for_people(path: Path) -> Iterator[None]:
+    """Makes what befalls a history within the block a UsageError that names its file."""
     try:
         yield
-    except NoPlainFileError as error:
-        raise UsageError(f"cannot keep a history in {path}: {error}") from error
     except OSError as error:
         raise UsageError(f"cannot keep a history in {path}: {reason_of(error)}") from error
     except sqlite3.OperationalError as error:

@@ -20,7 +20,8 @@ _SHARE_PER_ROUND = 0.05  # of the time that a history covers, deleted at once wh
 
 @dataclass(frozen=True)
 class Start:
-    """An event that began. id: see Stream.new_event_id. time_s: audio since the run began."""
+    """An event that began. id: microseconds since 1970, about, see Stream.new_event_id. time_s:
+    audio since the run began."""
 
     id: int
     utc_offset_s: int

@@ -68,7 +68,7 @@ class Listener:
         for event in events:
             self.stream.stats.n_events += event.kind == "start"
             if event.kind == "start":
-                self.stream.sounding[event.label] = self.stream.new_event_id(event.time_s)
+                self.stream.begin(event.label, event.time_s)
             self.sink.on_event(event)
             if event.kind == "end":
                 self.stream.sounding.pop(event.label, None)

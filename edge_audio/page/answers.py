@@ -1,8 +1,8 @@
-"""What the API answers, as types; api.md of the page describes them by these."""
+"""What the API answers and takes, as types, of which openapi.json is made."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -94,9 +94,9 @@ class OperatingPoint(msgspec.Struct):
 
 
 class LabelStatus(msgspec.Struct, omit_defaults=True):
-    """threshold: null where the label is off. normal_threshold: the model's own,
-    at the sensitivity that was chosen. reason: why it is
-    off by itself; "" if it is not. parents: what it is a kind of. curve: of labels/{label} alone.
+    """threshold: null where the label is off. normal_threshold: the model's own, at the sensitivity
+    that was chosen. reason: why it is off by itself; "" if it is not. parents: what it is a kind
+    of. curve: of labels/{label} alone.
     """
 
     label: str
@@ -177,6 +177,3 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return "Login(...)"
-
-
-Answer = msgspec.Struct | list[Any] | None

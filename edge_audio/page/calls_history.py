@@ -24,35 +24,26 @@ from edge_audio.support.text import MAX_NAME_CHARS, check_name
 MAX_BUCKETS = 2000
 
 
-class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """Which events, newest first. text: in the label, in what it was said to be, or in the name of
-    the stream. before_id: those before a page."""
+class TableQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which events, without a limit. text: in the label, in what it was said to be, or in the name
+    of the stream."""
 
     from_unix_s: float | None = None
     to_unix_s: float | None = None
     stream: str | None = None
     label: str | None = None
     text: str | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.from_unix_s, self.to_unix_s, self.stream, self.label, self.text)
+
+
+class EventQuery(TableQuery, forbid_unknown_fields=True):
+    """A page of them, newest first. before_id: those before a page."""
+
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 200
     before_id: Annotated[int, Meta(ge=0, le=2**53)] | None = None
-
-    @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.from_unix_s, self.to_unix_s, self.stream, self.label, self.text)
-
-
-class TableQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """As of events, without a limit."""
-
-    from_unix_s: float | None = None
-    to_unix_s: float | None = None
-    stream: str | None = None
-    label: str | None = None
-    text: str | None = None
-
-    @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.from_unix_s, self.to_unix_s, self.stream, self.label, self.text)
 
 
 class TimelineQuery(msgspec.Struct, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.page.password import PasswordHash
-from edge_audio.support.address import check_host, take_host_apart
+from edge_audio.support.address import check_host, own_address
 from edge_audio.support.paths import expand_fields
 from edge_audio.support.secrets import read_secret
 
@@ -45,13 +45,9 @@ class PageConfig(Spec, frozen=True):
     controls: bool = True
 
     def __post_init__(self) -> None:
-        if not self.host:
-            raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
-        _, host, port = take_host_apart(self.host, self.port, ("http", "https"), DEFAULT_PORT)
+        host, port = own_address(self.host, self.port, ("http", "https"), DEFAULT_PORT)
         force_setattr(self, "host", host)
         force_setattr(self, "port", port)
-        if not 1 <= self.port <= 65_535:
-            raise ValueError("port must be within 1 and 65535")
         expand_fields(self, "password_file", "cert_file", "key_file")
         self._check_names()
         if (self.cert_file is None) != (self.key_file is None):

@@ -16,6 +16,7 @@ from edge_audio.page.password import PasswordHash
 from edge_audio.page.run import ShownRun
 from edge_audio.sinks.base import Destination, Sink, Wish
 from edge_audio.sources.stream import Stream
+from edge_audio.support.address import check_own
 
 _PLACE = ("host", "port", "cert_file", "key_file")  # settings that only another server can have
 
@@ -50,7 +51,7 @@ class PageDestination(Destination[PageConfig]):
         require_libraries()
         config.read_password()
         _tls_of(config)
-        _bound(config, port=0).close()
+        check_own(config.host)
 
     @property
     def name(self) -> str:
@@ -126,15 +127,14 @@ def _tls_of(config: PageConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _bound(config: PageConfig, port: int | None = None) -> socket.socket:
+def _bound(config: PageConfig) -> socket.socket:
     """Raises UsageError."""
     from edge_audio.page.server import bound_socket
 
-    port = config.port if port is None else port
     try:
-        return bound_socket(config.host, port)
+        return bound_socket(config.host, config.port)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         hint = "choose another port or host under [page]"
-        where = f"port {port} of {config.host!r}" if port else repr(config.host)
+        where = f"port {config.port} of {config.host!r}"
         raise UsageError(f"cannot answer on {where}: {reason}; {hint}") from error

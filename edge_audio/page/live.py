@@ -67,7 +67,6 @@ class LiveSink(Sink):
         self._due_s = 0.0
         self._spectrum: Spectrum | None = None
         self._top = TopLabels(stream.labels, N_TOP)
-        self._starts_s: dict[int, float] = {}
 
     @property
     def silent_s(self) -> float:
@@ -93,18 +92,16 @@ class LiveSink(Sink):
         self._hub.hand(partial(self._tell_frame, time_s, scores.copy(), pieces))
 
     def on_event(self, event: Event) -> None:
-        event_id = self.stream.sounding.get(event.label)
-        if event_id is None:
+        sounding = self.stream.sounding.get(event.label)
+        if sounding is None or not self._hub.has_readers:
             return
-        fields = {**event_record(self.stream, event), "id": event_id, "unix_s": event_id / 1e6}
+        fields = event_record(self.stream, event)
+        fields |= {"id": sounding.id, "unix_s": sounding.id / 1e6}
         fields["stream"] = encodable(self.stream.name)
-        if event.kind == "start":
-            self._starts_s[event_id] = event.time_s
-        elif (start_s := self._starts_s.pop(event_id, None)) is not None:
-            fields["duration_s"] = round(event.time_s - start_s, 3)
-        if self._hub.has_readers:
-            message = Message("event", json_line(fields).encode())
-            self._hub.hand(partial(self._hub.tell, message))
+        if event.kind == "end":
+            fields["duration_s"] = round(event.time_s - sounding.start_s, 3)
+        message = Message("event", json_line(fields).encode())
+        self._hub.hand(partial(self._hub.tell, message))
 
     def on_notice(self, text: str) -> None:
         self.notice = text

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
+
+from edge_audio.page.call import Call
 
 _REFERENCE = "#/components/schemas/{name}"
 _ERRORS = {
@@ -20,26 +22,7 @@ _ERRORS = {
 }
 
 
-class Described(Protocol):
-    """A call, see `Call`."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
-    @property
-    def gives(self) -> Any: ...
-    @property
-    def query(self) -> type[msgspec.Struct] | None: ...
-    @property
-    def takes(self) -> type[msgspec.Struct] | None: ...
-    @property
-    def media(self) -> str: ...
-
-
-def description(calls: Iterable[Described], root: str) -> dict[str, Any]:
+def description(calls: Iterable[Call], root: str) -> dict[str, Any]:
     """The document. root: what stands before the paths of calls."""
     calls = tuple(calls)
     types = [type_ for call in calls for type_ in (call.gives, call.takes) if type_ is not None]
@@ -59,7 +42,7 @@ def description(calls: Iterable[Described], root: str) -> dict[str, Any]:
     }
 
 
-def _operation(call: Described, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _operation(call: Call, schema_of: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"summary": call.summary, "responses": _responses(call, schema_of)}
     if parameters := [*_in_path(call), *_in_query(call), *_in_headers(call)]:
         found["parameters"] = parameters
@@ -69,7 +52,7 @@ def _operation(call: Described, schema_of: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _responses(call: Described, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _responses(call: Call, schema_of: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {code: {"description": text} for code, text in _ERRORS.items()}
     if call.gives is not None:
         content = {call.media: {"schema": schema_of[repr(call.gives)]}}
@@ -81,7 +64,7 @@ def _responses(call: Described, schema_of: dict[str, Any]) -> dict[str, Any]:
     return responses
 
 
-def _in_path(call: Described) -> list[dict[str, Any]]:
+def _in_path(call: Call) -> list[dict[str, Any]]:
     names = re.findall(r"\{(\w+)", call.path)
     types = ["integer" if name == "id" else "string" for name in names]
     return [
@@ -90,7 +73,7 @@ def _in_path(call: Described) -> list[dict[str, Any]]:
     ]
 
 
-def _in_query(call: Described) -> list[dict[str, Any]]:
+def _in_query(call: Call) -> list[dict[str, Any]]:
     if call.query is None:
         return []
     schema = msgspec.json.schema_components([call.query], ref_template=_REFERENCE)[1]
@@ -102,7 +85,7 @@ def _in_query(call: Described) -> list[dict[str, Any]]:
     ]
 
 
-def _in_headers(call: Described) -> list[dict[str, Any]]:
+def _in_headers(call: Call) -> list[dict[str, Any]]:
     if call.method == "GET" or call.path == "login":
         return []
     text = {"type": "string"}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, Router
@@ -27,6 +25,7 @@ from edge_audio.page.answers import (
     SessionStatus,
     Status,
 )
+from edge_audio.page.call import Call
 from edge_audio.page.calls_history import ClipQuery, EventQuery, TableQuery, TimelineQuery
 from edge_audio.page.context import Context
 from edge_audio.page.guard import API, Guard
@@ -35,24 +34,6 @@ from edge_audio.page.requests import json_response
 
 FLAC = "audio/flac"
 STATIC = Path(__file__).with_name("static")
-Handler = Callable[[Context, Request], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Call:
-    """query, takes, gives: types of what stands behind the ?, of the body, and of the answer, where
-    there are any. media: of an answer that is no JSON."""
-
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    gives: Any = None
-    query: type[msgspec.Struct] | None = None
-    takes: type[msgspec.Struct] | None = None
-    media: str = "application/json"
-
-
 CALLS = (
     Call("GET", "status", "How the run is", calls_run.status, Status),
     Call("GET", "session", "Whether to log in first", calls_run.session, SessionStatus),

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge_audio.page.hub import Hub
 from edge_audio.page.requests import MAX_HEAD_BYTES
+from edge_audio.support.address import resolved
 
 MAX_CONNECTIONS = 600
 HEADER_S = 10.0  # within which the head of a request has to come
@@ -146,11 +147,8 @@ class PageServer:
 
 def bound_socket(host: str, port: int) -> socket.socket:
     """Raises OSError or UnicodeError."""
-    flags = socket.AI_PASSIVE
-    family, kind, number, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=flags
-    )[0]
-    bound = socket.socket(family, kind, number)
+    family, address = resolved(host, port)
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)

@@ -65,6 +65,11 @@ class Bounds:
     first: Bound | None = None
     last: Bound | None = None
 
+    @classmethod
+    def parse(cls, first: str | None, last: str | None) -> Bounds:
+        """Of times as `parse_bound` takes them. Raises UsageError."""
+        return cls(*(None if text is None else parse_bound(text) for text in (first, last)))
+
     def check(self, is_dated: bool) -> None:
         """Raises UsageError for bounds of the other kind than the log's times."""
         for bound in (self.first, self.last):

@@ -110,11 +110,11 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
     @property
     def n_lost(self) -> int:
         """Records that were not written."""
-        return self._worker.n_failed + self._worker.n_lost
+        return self._worker.n_lost
 
     @property
     def problem(self) -> str:
-        return f"{self._problem}; {self.n_lost} records lost" if self._problem else ""
+        return self._worker.with_losses(self._problem)
 
     def open(self, stream: Stream) -> Sink:
         self._sinks.append(_FileSink(stream, self._config, self._worker))

@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from edge_audio.errors import UsageError
+from edge_audio.support.address import resolved
 
 _POLL_S = 0.1
 
@@ -24,7 +25,7 @@ class Server:
         127.0.0.1 beside 0.0.0.0. Raises UsageError if the port cannot be had."""
         self.application = application
         try:
-            family, address = _resolved(host, port)
+            family, address = resolved(host, port)
             shared = None if beside is None else beside._server.socket  # noqa: SLF001 - of its own kind
             self._server: _PageServer = _PageServer(family, address, shared)
         except (OSError, UnicodeError) as error:
@@ -37,21 +38,10 @@ class Server:
         self._thread = threading.Thread(target=serve, args=(_POLL_S,), name="metrics", daemon=True)
         self._thread.start()
 
-    @staticmethod
-    def check(host: str) -> None:
-        """Whether a server can be at this address, whatever the port. Raises UsageError."""
-        try:
-            family, address = _resolved(host, 0)
-            with socket.socket(family, socket.SOCK_STREAM) as one:
-                one.bind(address)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"cannot answer at {host!r}: {reason}; name another host") from error
-
     def is_at(self, host: str, port: int) -> bool:
         """Whether that is another name of the same address."""
         with suppress(OSError, UnicodeError):
-            return _resolved(host, port) == (self._server.address_family, self._server.asked_for)
+            return resolved(host, port) == (self._server.address_family, self._server.asked_for)
         return False
 
     def close(self) -> None:
@@ -90,12 +80,6 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Writes no log of requests."""
-
-
-def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
-    """(family, address) to bind to. Raises OSError or UnicodeError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return found[0][0], found[0][4]
 
 
 def _share_port(one: socket.socket | None, may_share: bool) -> None:

@@ -18,7 +18,7 @@ from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.metrics_server import Server
 from edge_audio.sources.stream import Stats, Stream
-from edge_audio.support.address import take_host_apart
+from edge_audio.support.address import check_own, own_address
 from edge_audio.support.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -36,16 +36,9 @@ class MetricsConfig(Spec, frozen=True):
     port: int = DEFAULT_PORT
 
     def __post_init__(self) -> None:
-        if not self.host:
-            raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
-        self._take_host_apart()
-        if not 1 <= self.port <= 65_535:
-            raise ValueError("port must be within 1 and 65535")
-
-    def _take_host_apart(self) -> None:
         """Puts a port beside the host, also of http://HOST:PORT/metrics, into its own field."""
         host = self.host.removesuffix("/metrics")
-        _, host, port = take_host_apart(host, self.port, ("http",), DEFAULT_PORT)
+        host, port = own_address(host, self.port, ("http",), DEFAULT_PORT)
         force_setattr(self, "host", host)
         force_setattr(self, "port", port)
 
@@ -85,7 +78,7 @@ class MetricsDestination(Destination[MetricsConfig]):
     def check(config: MetricsConfig, labels: Sequence[str]) -> None:
         """The port itself may be in use, by a run of these settings."""
         _application(None)
-        Server.check(config.host)
+        check_own(config.host)
 
     @property
     def name(self) -> str:

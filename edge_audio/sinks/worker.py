@@ -13,16 +13,14 @@ Item = TypeVar("Item")
 class Worker(Generic[Item]):
     """Hands items to `handle` one after the other, in a thread of its own.
 
-    n_handled, n_failed, n_lost: items that `handle` took, those that it raised an exception
-        for, and those that found no room, of which the oldest went.
-    last_error: text of the latest exception, "" after a success.
+    n_lost: items that `handle` raised an exception for, and those that found no room, of which the
+        oldest went.
     """
 
     def __init__(self, name: str, handle: Callable[[Item], object], capacity: int = 1000) -> None:
         """name: of the thread. handle: may wait as long as it likes; whatever it raises is
         counted, and the item is gone."""
-        self.n_handled = self.n_failed = self.n_lost = 0
-        self.last_error = ""
+        self.n_lost = 0
         self._handle = handle
         self._capacity = capacity
         self._items: deque[Item] = deque()
@@ -34,6 +32,10 @@ class Worker(Generic[Item]):
     def __len__(self) -> int:
         """Items that wait."""
         return len(self._items)
+
+    def with_losses(self, problem: str) -> str:
+        """A problem, and what it has cost so far; "" if there is none."""
+        return f"{problem}; {self.n_lost} records lost" if problem else ""
 
     def put(self, item: Item) -> None:
         """Never waits. Where the queue is full, its oldest item is dropped and counted."""
@@ -69,9 +71,6 @@ class Worker(Generic[Item]):
                 self._is_busy = True
             try:
                 self._handle(item)
-            except Exception as error:
-                self.n_failed += 1
-                self.last_error = f"{type(error).__name__}: {error}"
-            else:
-                self.n_handled += 1
-                self.last_error = ""
+            except Exception:
+                with self._changed:
+                    self.n_lost += 1

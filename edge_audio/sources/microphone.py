@@ -209,6 +209,7 @@ class Microphone:
         self.name = "default microphone" if device is None else str(device)
         self._choice, self._channel = device, channel
         self._block_ms, self._rest = block_ms, rest
+        self._poll_s = _POLL_S + (0.0 if rest is None else rest.latency_s)  # else a rest ends there
         self._queue: AudioQueue[_Chunk] = AudioQueue(math.ceil(queue_s * 1000.0 / block_ms))
         self._stopped = threading.Event()
 
@@ -257,7 +258,7 @@ class Microphone:
     def _next_chunk(self) -> Taken[_Chunk] | None:
         """The next chunk of audio, None once the source was stopped."""
         while not self._stopped.is_set():
-            taken = self._queue.get(_POLL_S)
+            taken = self._queue.get(self._poll_s)
             if taken is not None:
                 return taken
             self._check_alive()

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,6 +75,13 @@ class Stats:
         )
 
 
+class Sounding(NamedTuple):
+    """An event that has started. id: see `Stream.new_event_id`. start_s: audio time."""
+
+    id: int
+    start_s: float
+
+
 @dataclass
 class Stream:
     """What sinks may know of the stream that they hear.
@@ -85,8 +93,8 @@ class Stream:
         it found comes here, and of its scores those that it was asked for; the others are 0.
     stats: counters that the listening thread keeps up to date; read them at any time.
     parents: labels that were taught -> the label that each is a kind of.
-    sounding: label of each event that has started and was not yet told to have ended -> its id,
-        see `new_event_id`; of the listening thread.
+    sounding: label of each event that has started and was not yet told to have ended -> what is
+        known of it; of the listening thread.
     """
 
     name: str
@@ -95,7 +103,7 @@ class Stream:
     live: bool
     has_audio: bool = True
     stats: Stats = field(default_factory=Stats)
-    sounding: dict[str, int] = field(default_factory=dict)
+    sounding: dict[str, Sounding] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def wall_time(self, time_s: float) -> datetime | None:
@@ -105,6 +113,11 @@ class Stream:
     def wall_now(self) -> datetime | None:
         """Time of day, with its zone, of something that happens now; None for recordings."""
         return datetime.now().astimezone() if self.live else None
+
+    def begin(self, label: str, time_s: float) -> Sounding:
+        """An event starts."""
+        self.sounding[label] = Sounding(self.new_event_id(time_s), time_s)
+        return self.sounding[label]
 
     def new_event_id(self, time_s: float) -> int:
         """For an event that began at time_s: its time of day, of recordings that of the hearing, in

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Collection
 from ipaddress import AddressValueError, IPv6Address
+from typing import Any
 
 from edge_audio.errors import UsageError
 
@@ -55,6 +56,20 @@ def take_host_apart(
     return scheme, name, port if beside is None else beside
 
 
+def own_address(
+    host: str, port: int, schemes: Collection[str], default_port: int
+) -> tuple[str, int]:
+    """(host, port) of the settings of a server on this machine, as `take_host_apart` reads them.
+    Raises ValueError."""
+    if not host:
+        raise ValueError("host must not be empty: 127.0.0.1 for this machine, 0.0.0.0 for all")
+    _, host, beside = take_host_apart(host, port, schemes, default_port)
+    port = port if beside is None else beside
+    if not 1 <= port <= MAX_PORT:
+        raise ValueError(f"port must be within 1 and {MAX_PORT}")
+    return host, port
+
+
 def check_known(host: str, port: int) -> None:
     """Asks the system for the addresses of a host, which may take seconds. Raises UsageError if
     it knows none."""
@@ -63,6 +78,24 @@ def check_known(host: str, port: int) -> None:
     except (OSError, UnicodeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise UsageError(f"no address is known of the host {host!r}: {reason}") from error
+
+
+def resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    """(family, address) for a socket of TCP to bind to. Raises OSError or UnicodeError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return found[0][0], found[0][4]
+
+
+def check_own(host: str) -> None:
+    """Whether a server of this machine can be at this address, whatever the port. Raises
+    UsageError."""
+    try:
+        family, address = resolved(host, 0)
+        with socket.socket(family, socket.SOCK_STREAM) as one:
+            one.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot answer at {host!r}: {reason}; name another host") from error
 
 
 def check_host(host: str) -> None:

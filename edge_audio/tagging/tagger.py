@@ -101,17 +101,15 @@ class Tagger:
         self.sample_rate_hz = self._input.rate_hz
         self._step_samples = manifest.model.step_samples
         self._overlap_samples = manifest.model.overlap_samples
-        self._max_samples = self._step_samples * max(
-            1, BLOCK_FRAMES // manifest.model.frames_per_step
-        )
+        n_block_steps = max(1, BLOCK_FRAMES // manifest.model.frames_per_step)
+        self._max_samples = n_block_steps * self._step_samples
         self._stream = open_stream(backend, manifest.model)
         event_spec = manifest.events.at_sensitivity(sensitivity) if events is None else events
         step_s, open_watch = manifest.model.step_s, open_watch_of(backend)
         self._detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
         self._gate = LevelGate(manifest.model, gate_dbfs)
-        self._policy = (
-            None if policy is None else EventPolicy(policy, bundle.parents, event_spec.thresholds)
-        )
+        parents, watched = bundle.parents, event_spec.thresholds
+        self._policy = None if policy is None else EventPolicy(policy, parents, watched)
         self._open_another = partial(
             type(self), bundle, backend, event_spec, gate_dbfs, explained, None, policy
         )
@@ -289,11 +287,10 @@ class Tagger:
         with self._turns:
             time_s = self._step_end_s()
             ended = self._detector.change(events, time_s)
-            if self._policy is None:
-                return ended
-            passed = self._policy.push(ended, time_s)
-            self._policy.watch(events.thresholds)
-            return passed
+            if self._policy is not None:
+                ended = self._policy.push(ended, time_s)
+                self._policy.watch(events.thresholds)
+            return ended
 
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""
@@ -310,9 +307,7 @@ class Tagger:
         self._scores = np.zeros(len(self.labels), np.float32)
         self._embedding = np.zeros(self.backend.spec.embedding_dim, np.float32)
         self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
-        self._n_samples = 0
-        self._n_steps = 0
-        self._n_skipped_steps = 0
+        self._n_samples = self._n_steps = self._n_skipped_steps = 0
         self._has_ended = False
 
     def _in_turn(self, steps: Iterator[Step]) -> Iterator[Step]:

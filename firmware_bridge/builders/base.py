@@ -10,6 +10,8 @@ from typing import NamedTuple
 from firmware_bridge.target_table import Target
 from firmware_bridge.toolchains import Toolchain
 
+Sensitivities = Mapping[str, Mapping[str, tuple[float, float]]]  # name -> label -> (on, off)
+
 
 @dataclass(frozen=True)
 class BuildJob:
@@ -25,7 +27,7 @@ class BuildJob:
     toolchain: Toolchain
     image: bytes
     stream_bytes: int
-    sensitivities: Mapping[str, Mapping[str, tuple[float, float]]]
+    sensitivities: Sensitivities
 
     @property
     def include_dirs(self) -> list[str]:

@@ -6,18 +6,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 
 import edge_audio
 from edge_audio.errors import UsageError
-from firmware_bridge.builders.base import BuildJob, Built
+from firmware_bridge.builders.base import BuildJob, Built, Sensitivities
 from firmware_bridge.toolchains import compile_program
-
-Sensitivities = Mapping[str, Mapping[str, tuple[float, float]]]
 
 WEB_DIR = Path(__file__).parents[1] / "targets" / "wasm"
 SHARED_DIR = Path(edge_audio.__file__).parent / "page" / "static"  # with the page of a listener
@@ -50,7 +46,7 @@ def build_web(job: BuildJob) -> Built:
 
 
 def write_web_folder(
-    folder: Path, module: bytes, image: bytes, sensitivities: Sensitivities = MappingProxyType({})
+    folder: Path, module: bytes, image: bytes, sensitivities: Sensitivities
 ) -> None:
     """module: the compiled engine, without an image; image: the engine image; sensitivities: those
     that the page offers, see `BuildJob`.
@@ -63,9 +59,9 @@ def write_web_folder(
     (folder / IMAGE_NAME).write_bytes(image)
     for name in (*PARTS, *SHARED_PARTS):
         shutil.copyfile(_path(name), folder / name)
-    hosted, single = page(sensitivities), single_page(module, image, sensitivities)
+    hosted = page(sensitivities)
     (folder / "hosted.html").write_text(hosted, encoding="utf-8")
-    (folder / "index.html").write_text(single, encoding="utf-8")
+    (folder / "index.html").write_text(single_page(hosted, module, image), encoding="utf-8")
 
 
 def page(sensitivities: Sensitivities) -> str:
@@ -74,12 +70,10 @@ def page(sensitivities: Sensitivities) -> str:
     return _replaced(_part("index.html"), _NO_SENSITIVITIES, _NO_SENSITIVITIES.replace("{}", table))
 
 
-def single_page(
-    module: bytes, image: bytes, sensitivities: Sensitivities = MappingProxyType({})
-) -> str:
-    """The whole page as one HTML text, which needs no server. Its policy allows the scripts and
-    the style that it was made with, by their hashes, the worklet as a data URL (which is all that
-    Chromium lets pages opened as files have), and no connection at all."""
+def single_page(text: str, module: bytes, image: bytes) -> str:
+    """The page for a server, `text`, whole in one HTML text, which needs none. Its policy allows
+    the scripts and the style that it was made with, by their hashes, the worklet as a data URL
+    (which is all that Chromium lets pages opened as files have), and no connection at all."""
     style = _part("look.css") + _part("style.css")
     script = _joined("drawing.js", "view.js", "page.js")
     policy = (
@@ -91,7 +85,6 @@ def single_page(
         f'    <script type="text/plain" id="edge-audio-{name}">{_base64(content)}</script>\n'
         for name, content in (("worklet", worklet.encode()), ("wasm", module), ("image", image))
     )
-    text = page(sensitivities)
     for old, new in (
         (_HOSTED_POLICY, policy),
         (_STYLE_LINKS, f"    <style>{style}</style>\n"),

@@ -5,7 +5,7 @@ target's compiler is installed. The same bundle, options and compilers give the 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.labels.find import find_label, read_labels
 from edge_audio.support.files import errors_for_people, folder_draft, recover_folder
 from firmware_bridge.builders.android import build_android
-from firmware_bridge.builders.base import BuildJob, Built, include_dirs
+from firmware_bridge.builders.base import BuildJob, Built, Sensitivities, include_dirs
 from firmware_bridge.builders.programs import OBJECTS_DIR, build_programs, has_map, map_path
 from firmware_bridge.builders.wasm import build_web
 from firmware_bridge.folder.codegen import (
@@ -148,10 +148,8 @@ def _check_folder(path: Path) -> None:
         raise UsageError(f"{path} is not a folder: give a new or an empty one")
 
 
-def sensitivities_of(
-    events: EventSpec, labels: Container[str]
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """Name -> label -> (on, off), of these labels; nothing where there is only one sensitivity."""
+def sensitivities_of(events: EventSpec, labels: Container[str]) -> Sensitivities:
+    """Those of these labels; nothing where there is only one sensitivity."""
     if not events.sensitivities:
         return {}
     return {
@@ -164,9 +162,7 @@ def sensitivities_of(
     }
 
 
-def _build(
-    firmware: Firmware, sensitivities: Mapping[str, Mapping[str, tuple[float, float]]]
-) -> Firmware:
+def _build(firmware: Firmware, sensitivities: Sensitivities) -> Firmware:
     """The firmware with its programs and their sizes, or with what is missing to build them."""
     target, toolchain = firmware.target, firmware.target.compiler()
     if toolchain is None:

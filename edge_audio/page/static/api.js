@@ -6,7 +6,7 @@ const RETRY_MS = [500, 1000, 2000, 5000];
 const HIDDEN_MS = 60_000; // a page that nobody looks at for so long takes nothing from the listener
 
 /** What went wrong, as a line for people. status: of HTTP; 0 if nobody answered. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(message, status, retryAfterS = 0) {
     super(message);
     this.status = status;

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page of a listener: which view is shown, what the listener says, who may see it.
 import { get, Live, send, setLogIn } from "./api.js";
-import { darkScheme, element, make } from "./drawing.js";
+import { darkScheme, element, make, setText } from "./drawing.js";
 import { HistoryView } from "./history.js";
 import { LabelsView } from "./labels.js";
-import { LiveView } from "./live.js";
+import { LiveView, N_RECENT } from "./live.js";
 import { complain, settled, setIcon } from "./parts.js";
 import { SystemView } from "./system.js";
 
 const VIEWS = ["live", "history", "labels", "system"];
-const N_RECENT = 30;
 const SENSITIVITY_TEXTS = { quiet: "Quiet", normal: "Normal", eager: "Eager" };
 
 const history = new HistoryView();
 const liveView = new LiveView((id) => history.openSheet(id));
 const system = new SystemView();
-const labelsView = new LabelsView(setThresholds);
+const labelsView = new LabelsView((labels) => liveView.setLabels(labels));
 const live = new Live({
   frame: (frame) => liveView.frame(frame),
   event: (record) => {
@@ -83,10 +82,6 @@ async function run(wish) {
   get("status").then(setStatus, () => {});
 }
 
-function setThresholds(labels) {
-  liveView.setLabels(labels);
-}
-
 async function loadLabels() {
   const labels = await get("labels").catch(() => null);
   if (!labels) return;
@@ -113,8 +108,7 @@ function catchUp() {
 function setConnection(state) {
   const isOpen = state === "open";
   document.body.classList.toggle("away", !isOpen);
-  const text = isOpen ? "Connected" : "Connecting again …";
-  if (element("connection").textContent !== text) element("connection").textContent = text;
+  setText(element("connection"), isOpen ? "Connected" : "Connecting again …");
   if (!isOpen) return;
   complain("");
   catchUp();

@@ -6,11 +6,7 @@ import { element, make } from "./drawing.js";
 import { button, complain } from "./parts.js";
 import { longDayText, spanText, timeText } from "./text.js";
 
-const VERDICTS = [
-  ["right", "right", "Right"],
-  ["wrong", "wrong", "Wrong"],
-  ["other", "other", "It was …"],
-];
+const VERDICTS = { right: "Right", wrong: "Wrong", other: "It was …" }; // their icons are called as they are
 
 const NO_CLIPS = "Recordings are not kept here: record = true under [clips] in the settings keeps them.";
 
@@ -99,10 +95,10 @@ export class EventDetail {
     const group = make("div", "verdicts");
     group.setAttribute("role", "group");
     group.ariaLabel = "Was it right?";
-    for (const [verdict, iconName, text] of VERDICTS) {
+    for (const [verdict, text] of Object.entries(VERDICTS)) {
       const isGiven = given?.verdict === verdict;
       const shown = isGiven && verdict === "other" ? `It was ${given.label}` : text;
-      const made = button("verdict", iconName, shown, () => this.#choose(verdict, isGiven));
+      const made = button("verdict", verdict, shown, () => this.#choose(verdict, isGiven));
       made.dataset.verdict = verdict;
       made.ariaPressed = String(isGiven);
       made.disabled = !this.#canChange;

@@ -48,7 +48,7 @@ export const styleOf = (name) =>
   remembered(name, () => getComputedStyle(document.documentElement).getPropertyValue(name));
 
 /** 256 pixels, from silence to loud. */
-export const ramp = () =>
+const ramp = () =>
   remembered("ramp", () => rampPixels(RAMPS[darkScheme.matches ? "dark" : "light"]));
 
 /** Stops in hexadecimal -> Uint32Array(256) of RGBA as ImageData has it in memory. */
@@ -89,7 +89,8 @@ const resizes = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) sizes.set(target, contentRect);
 });
 
-function sizeOf(canvas) {
+/** Of a canvas, in CSS pixels. */
+export function sizeOf(canvas) {
   if (!sizes.has(canvas)) {
     sizes.set(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
     resizes.observe(canvas);
@@ -248,7 +249,8 @@ export class Tags {
   }
 }
 
-function setText(part, text) {
+/** Another text, where it is another. */
+export function setText(part, text) {
   if (part.textContent !== text) part.textContent = text;
 }
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A list of any number of events, of which only the rows in sight are elements of the page.
-import { make, rem } from "./drawing.js";
-import { drawn, icon, setIcon, setText } from "./parts.js";
-import { nowS, shortDayText, spanText, timeText } from "./text.js";
+import { make, rem, setText } from "./drawing.js";
+import { drawn, icon, setIcon } from "./parts.js";
+import { isToday, shortDayText, spanText, timeText } from "./text.js";
 
 const ROW_REM = 2.75;
 const N_SPARE = 6; // rows above and below those in sight
 const N_AHEAD = 400; // more are asked for when so few are left below
-const MARKS = { right: "right", wrong: "wrong", other: "other" };
 
 export class EventList {
   #root;
@@ -212,11 +211,11 @@ function fillRow(row, event) {
   row.item.classList.toggle("open", event.is_sounding);
   row.clip.classList.toggle("absent", !event.has_clip);
   const verdict = event.feedback?.verdict;
-  row.mark.classList.toggle("absent", !(verdict in MARKS));
+  row.mark.classList.toggle("absent", !verdict);
   row.item.dataset.verdict = verdict ?? "";
   const judged = verdict ? `, marked ${verdict}` : "";
   row.item.ariaLabel = `${event.label}, ${event.stream}, ${said.day} ${said.time}${judged}`;
-  if (verdict in MARKS) setIcon(row.mark, MARKS[verdict]);
+  if (verdict) setIcon(row.mark, verdict); // icons are called as verdicts are
 }
 
 const texts = new WeakMap(); // of events: to write times out is what costs most in scrolling
@@ -225,8 +224,7 @@ function saidOf(event) {
   const known = texts.get(event);
   if (known && known.durationS === event.duration_s) return known;
   const { unix_s: unixS, duration_s: durationS } = event;
-  const day = shortDayText(unixS);
-  const said = { durationS, day, time: timeText(unixS), isToday: day === shortDayText(nowS()) };
+  const said = { durationS, day: shortDayText(unixS), time: timeText(unixS), isToday: isToday(unixS) };
   said.lasted = durationS === null ? "" : spanText(durationS);
   texts.set(event, said);
   return said;

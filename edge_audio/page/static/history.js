@@ -119,7 +119,7 @@ export class HistoryView {
       unixS >= fromS && unixS <= toS &&
       (!onlyStream || stream === onlyStream) &&
       (!onlyLabel || label === onlyLabel) &&
-      `${label}\n${stream}`.toLowerCase().includes(text.trim().toLowerCase())
+      `${label}\n${stream}`.toLowerCase().includes(text.toLowerCase())
     );
   }
 
@@ -152,7 +152,7 @@ export class HistoryView {
   }
 
   async #loadEvents(beforeId) {
-    const query = { ...this.#query(), text: this.#filters.text.trim(), limit: PAGE_EVENTS, before_id: beforeId };
+    const query = { ...this.#query(), text: this.#filters.text, limit: PAGE_EVENTS, before_id: beforeId };
     const answer = await get("events", query);
     this.#addStreams(answer.events.map(({ stream }) => stream));
     return answer;
@@ -163,7 +163,7 @@ export class HistoryView {
   async #refresh() {
     this.#isStale = !this.#isShown;
     if (this.#isStale) return;
-    element("csv").href = addressOf("events.csv", { ...this.#query(), text: this.#filters.text.trim() });
+    element("csv").href = addressOf("events.csv", { ...this.#query(), text: this.#filters.text });
     await Promise.all([this.#loadTimeline(), this.#list.reset()]);
   }
 
@@ -202,7 +202,7 @@ export class HistoryView {
   // ------------------------------------------------------------------------------- fields
 
   #prepareFields() {
-    element("search").oninput = ({ target }) => this.#filter("text", target.value);
+    element("search").oninput = ({ target }) => this.#filter("text", target.value.trim());
     element("stream-filter").onchange = ({ target }) => this.#filter("stream", target.value);
     element("label-chip").onclick = () => this.pick(this.#filters.label);
     element("day").onchange = ({ target }) => target.value && this.#goTo(new Date(`${target.value}T00:00`) / 1000);

@@ -10,7 +10,7 @@ const [LOWEST, HIGHEST, STEP] = [0.01, 0.99, 0.01];
 /** What a threshold brings, between those that were measured: {about, alarms_per_hour, recall}.
  * curve: [{threshold, alarms_per_hour, recall}], ascending. Beyond its ends is known what it is
  * more or less than. */
-export function between(curve, threshold) {
+function between(curve, threshold) {
   const points = curve.filter((point) => point.alarms_per_hour !== null);
   if (points.length === 0) return { alarms_per_hour: null, recall: null };
   const right = points.findIndex((point) => point.threshold >= threshold - STEP / 2);

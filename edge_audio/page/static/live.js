@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each source hears now, and the latest events.
-import { element, make, Spectrogram, Tags } from "./drawing.js";
+import { element, make, setText, Spectrogram, Tags } from "./drawing.js";
 import { drawn, speak } from "./parts.js";
-import { countText, dayText, nowS, spanText, timeText } from "./text.js";
+import { countText, dayText, isToday, spanText, timeText } from "./text.js";
 
 const STEP_MS = 80; // of frames, at most 12.5 of which come in a second
-const N_RECENT = 30;
+export const N_RECENT = 30; // events that are listed
 const SPANS_FOR_S = 15; // spans that ended before are out of sight
 const N_LATE = 10; // frames: fewer may still be on their way, more were lost
 const LOWEST_DBFS = -70;
@@ -70,7 +70,7 @@ class StreamCard {
   setState({ is_live: isLive, problem, lost_s: lostS }, isPaused) {
     const text = problem || (isPaused ? "paused" : isLive ? "listening" : "a recording");
     const { state, lost, item } = this.#parts;
-    if (state.textContent !== text) state.textContent = text;
+    setText(state, text);
     state.classList.toggle("news", Boolean(problem) || isPaused);
     item.classList.toggle("problem", Boolean(problem));
     item.classList.toggle("still", isPaused);
@@ -122,7 +122,7 @@ function makeCard(name) {
 class Recent {
   #list = element("recent");
   #rows = new Map(); // id -> {item, length, score, isOpen}
-  #withStream = () => false;
+  #withStream;
 
   constructor(onOpen, withStream) {
     this.onOpen = onOpen;
@@ -167,8 +167,7 @@ class Recent {
     const open = make("button", isOpen ? "event open" : "event");
     open.dataset.id = event.id;
     open.type = "button";
-    const isToday = dayText(event.unix_s) === dayText(nowS());
-    const time = make("time", "", isToday ? timeText(event.unix_s) : dayText(event.unix_s));
+    const time = make("time", "", isToday(event.unix_s) ? timeText(event.unix_s) : dayText(event.unix_s));
     time.dateTime = new Date(1000 * event.unix_s).toISOString();
     const name = make("span", "name", event.label);
     if (this.#withStream()) name.append(make("small", "", event.stream));
@@ -179,10 +178,8 @@ class Recent {
     open.onclick = () => this.onOpen(event.id);
     item.append(open);
     this.#list.prepend(item);
-    const row = { item: open, length, score, isOpen };
-    this.#rows.set(event.id, row);
+    this.#rows.set(event.id, { item: open, length, score, isOpen });
     if (this.#rows.size > N_RECENT) this.#drop();
-    return row;
   }
 
   #drop() {

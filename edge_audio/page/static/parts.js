@@ -22,11 +22,6 @@ export function setIcon(picture, name) {
   if (use.getAttribute("href") !== href) use.setAttribute("href", href);
 }
 
-/** Another text, where it is another. */
-export function setText(part, text) {
-  if (part.textContent !== text) part.textContent = text;
-}
-
 /** A button of an icon and a text. */
 export function button(className, iconName, text, onClick) {
   const made = make("button", className);

@@ -59,6 +59,8 @@ export function dayStart(unixS) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime() / 1000;
 }
 
+export const isToday = (unixS) => dayStart(unixS) === dayStart(nowS());
+
 /** From one moment to another, as short as it can be said. */
 export function rangeText(fromS, toS) {
   const isWhole = fromS === dayStart(fromS) && toS === dayStart(toS);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sounded when, as far as days back: a lane for each label, counts above, loudness below.
-import { element, fitted, make, rem, styleOf } from "./drawing.js";
+import { element, fitted, make, rem, sizeOf, styleOf } from "./drawing.js";
 import { drawn } from "./parts.js";
 import { dayStart, dayText, minuteText, nowS, numberText, rangeText, timeText } from "./text.js";
 
@@ -20,7 +20,8 @@ const HEIGHTS = { axis: 1.5, counts: 3.25, lane: 1.6, narrowLane: 2.4, level: 3.
 export class Timeline {
   range = { fromS: dayStart(nowS()), toS: dayStart(nowS()) + 86400 };
   #data = null; // what GET timeline gave, and fromS of its first bucket
-  #lanes = []; // {label, counts, n}, as drawn
+  #lanes = []; // {label, counts, n, most}, as drawn; most: of a bucket
+  #sums = []; // of all lanes, for each bucket
   #picked = ""; // the label that is looked at alone
   #text = ""; // that labels contain
   #showsAll = false;
@@ -28,6 +29,7 @@ export class Timeline {
   #canvas = element("timeline-canvas");
   #root = element("timeline");
   #names = element("lane-names");
+  #usual = element("timeline-reading").textContent;
 
   /** onRange(): another range is looked at. onLabel(label): a lane's name was pressed. */
   constructor({ onRange, onLabel }) {
@@ -43,24 +45,24 @@ export class Timeline {
   }
 
   get nBuckets() {
-    return Math.max(60, Math.min(2000, Math.floor(this.#plot().width / 3)));
+    return Math.max(60, Math.min(2000, Math.floor(this.#width() / 3)));
   }
 
   get nEvents() {
-    return this.#lanes.reduce((sum, lane) => sum + lane.n, 0);
+    return total(this.#sums);
   }
 
   /** answer: of GET timeline from fromS on. text: labels that contain it are shown. */
   show(answer, fromS, text, picked) {
     this.#data = { ...answer, fromS };
     this.#picked = picked;
-    const wanted = text.trim().toLowerCase();
-    this.#text = wanted;
+    this.#text = text.toLowerCase();
     this.#lanes = answer.labels
-      .filter(({ label }) => label.toLowerCase().includes(wanted))
-      .map(({ label, counts }) => ({ label, counts, n: counts.reduce((sum, count) => sum + count, 0) }))
+      .filter(({ label }) => label.toLowerCase().includes(this.#text))
+      .map(({ label, counts }) => ({ label, counts, n: total(counts), most: Math.max(...counts) }))
       .filter(({ n }) => n > 0)
       .sort((a, b) => b.n - a.n || a.label.localeCompare(b.label));
+    this.#sums = sumsOf(this.#lanes);
     this.#arrange();
   }
 
@@ -97,9 +99,9 @@ export class Timeline {
     return this.#showsAll ? this.#lanes : this.#lanes.slice(0, N_LANES);
   }
 
-  /** Where the plot lies on the canvas, in CSS pixels. */
-  #plot() {
-    return { width: Math.max(1, this.#canvas.clientWidth) };
+  /** Of the plot, which is as wide as the canvas. */
+  #width() {
+    return Math.max(1, sizeOf(this.#canvas).width);
   }
 
   #rows() {
@@ -113,12 +115,12 @@ export class Timeline {
 
   #toX(timeS) {
     const { fromS, toS } = this.range;
-    return (this.#plot().width * (timeS - fromS)) / (toS - fromS);
+    return (this.#width() * (timeS - fromS)) / (toS - fromS);
   }
 
   #toTime(x) {
     const { fromS, toS } = this.range;
-    return fromS + ((toS - fromS) * x) / this.#plot().width;
+    return fromS + ((toS - fromS) * x) / this.#width();
   }
 
   // ------------------------------------------------------------------------------- names
@@ -199,27 +201,19 @@ export class Timeline {
   }
 
   #drawCounts(context, rows) {
-    const sums = this.#sums();
-    const most = Math.max(1, ...sums);
+    const most = Math.max(1, ...this.#sums);
     const bottom = rows.counts + rows.unit * HEIGHTS.counts;
     const barWidth = Math.max(1, this.#bucketX(1) - this.#bucketX(0) - 0.5);
     context.fillStyle = styleOf("--quiet");
-    sums.forEach((sum, index) => {
+    this.#sums.forEach((sum, index) => {
       const height = (rows.unit * (HEIGHTS.counts - 0.4) * sum) / most;
       if (sum > 0) context.fillRect(this.#bucketX(index), bottom - height, barWidth, height);
     });
     context.fillStyle = styleOf("--line");
-    context.fillRect(0, bottom, this.#plot().width, 1);
+    context.fillRect(0, bottom, this.#width(), 1);
   }
 
-  #sums() {
-    const sums = [];
-    for (const { counts } of this.#lanes)
-      counts.forEach((count, index) => (sums[index] = (sums[index] ?? 0) + count));
-    return sums;
-  }
-
-  #drawLane(context, { counts, label }, rows, index, width) {
+  #drawLane(context, { counts, label, most }, rows, index, width) {
     const top = rows.lanes + index * rows.lane;
     const isNarrow = this.#isNarrow();
     const markTop = top + (isNarrow ? 1.35 : 0.3) * rows.unit;
@@ -227,7 +221,6 @@ export class Timeline {
     context.fillStyle = styleOf("--line");
     context.globalAlpha = 0.5;
     context.fillRect(0, markTop + markHeight / 2, width, 1);
-    const most = Math.max(...counts);
     const markWidth = Math.max(2, this.#bucketX(1) - this.#bucketX(0));
     context.fillStyle = styleOf("--accent");
     counts.forEach((count, bucket) => {
@@ -244,7 +237,7 @@ export class Timeline {
     const height = rows.unit * HEIGHTS.level;
     const toY = (dbfs) => rows.level + height * (1 - (Math.max(low, Math.min(high, dbfs)) - low) / (high - low));
     context.fillStyle = styleOf("--line");
-    context.fillRect(0, rows.end - 1, this.#plot().width, 1);
+    context.fillRect(0, rows.end - 1, this.#width(), 1);
     context.strokeStyle = styleOf("--warning");
     context.lineWidth = 1.5;
     context.beginPath();
@@ -284,7 +277,7 @@ export class Timeline {
     if (other) this.#pinch(pointer.x, offsetX, other.x);
     else if (Math.abs(offsetX - pointer.startX) > CLICK_PX || pointer.isDrag) {
       pointer.isDrag = true;
-      this.pan((pointer.x - offsetX) / this.#plot().width);
+      this.pan((pointer.x - offsetX) / this.#width());
     } else return undefined;
     pointer.x = offsetX;
     return undefined;
@@ -305,7 +298,7 @@ export class Timeline {
   #onWheel(event) {
     const isSideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
     if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY / 200), this.#toTime(event.offsetX));
-    else if (isSideways) this.pan((event.deltaX || event.deltaY) / this.#plot().width);
+    else if (isSideways) this.pan((event.deltaX || event.deltaY) / this.#width());
     else return;
     event.preventDefault();
   }
@@ -328,18 +321,27 @@ export class Timeline {
   /** Says what lies under the pointer. */
   #read(x, y) {
     const line = element("timeline-reading");
-    if (x === null || !this.#data) return (line.textContent = line.dataset.usual);
+    if (x === null || !this.#data) return (line.textContent = this.#usual);
     const bucket = Math.floor((this.#toTime(x) - this.#data.fromS) / this.#data.bucket_s);
     const rows = this.#rows();
     const lane = this.#shown()[Math.floor((y - rows.lanes) / rows.lane)];
     const fromS = this.#data.fromS + bucket * this.#data.bucket_s;
     const parts = [`${dayText(fromS)}, ${timeText(fromS)} to ${timeText(fromS + this.#data.bucket_s)}`];
-    const counted = lane ? lane.counts[bucket] : this.#sums()[bucket];
+    const counted = lane ? lane.counts[bucket] : this.#sums[bucket];
     parts.push(`${lane?.label ?? "all labels"}: ${counted ?? 0}`);
     const level = this.#data.level_dbfs[bucket];
     if (typeof level === "number") parts.push(`${level.toFixed(0)} dBFS`);
     return (line.textContent = parts.join(" · "));
   }
+}
+
+const total = (counts) => counts.reduce((sum, count) => sum + count, 0);
+
+function sumsOf(lanes) {
+  const sums = [];
+  for (const { counts } of lanes)
+    counts.forEach((count, index) => (sums[index] = (sums[index] ?? 0) + count));
+  return sums;
 }
 
 /** Ticks of hours and days stand where they do on clocks, also where those are put forward. */

@@ -305,7 +305,8 @@ class _ClipSink(Sink):
             if self._clip is not None and position > self._clip.end:
                 self._advance(self._clip.end)
             self._clip = self._clip or self._begin(event, position)
-            self._clip.start(event, self.stream.sounding.get(event.label))
+            sounding = self.stream.sounding.get(event.label)
+            self._clip.start(event, None if sounding is None else sounding.id)
         elif self._clip is not None:
             self._clip.stop(event, position, self._n_post)
 

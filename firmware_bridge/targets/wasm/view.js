@@ -23,8 +23,8 @@ export class Events {
 
   /** Ends those of labels that are off from now on: the engine says no more of them. */
   keepOnly(isOn, nowS) {
-    for (const [label, { item }] of [...this.#open])
-      if (!isOn(label)) this.#end(label, nowS, Number(item.querySelector(".score").textContent));
+    for (const [label, { score }] of [...this.#open])
+      if (!isOn(label)) this.#end(label, nowS, score);
     this.#count();
   }
 
@@ -32,7 +32,7 @@ export class Events {
     const item = make("li", "event open");
     item.append(make("time", "", clock(startS)), make("span", "name", label));
     item.append(make("span", "length", "sounding"), make("span", "score", score.toFixed(2)));
-    const span = { label, startS, endS: null, item };
+    const span = { label, startS, endS: null, score, item };
     this.#open.set(label, span);
     this.spans.push(span);
     this.#list.querySelector(".none")?.remove();

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shutil
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +19,7 @@ from edge_audio.report.contents import Report
 from edge_audio.report.page import html_page
 from edge_audio.report.summary import summarise
 from edge_audio.sinks.log_reader import SessionLog
+from tests.support.browser import Visit, launched, started_playwright
 from tests.support.command_line import error_line, run
 from tests.support.logs import NOON, levels, record, undated, write_log
 
@@ -196,23 +196,12 @@ def test_a_clip_is_named_by_its_strongest_event(tmp_path: Path) -> None:
 
 
 def test_a_browser_shows_filters_and_plays_without_a_network(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the browser extra")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
     log = hostile_log(tmp_path / "log.jsonl")
     out = tmp_path / "report.html"
     run("report", log, "--clips", hostile_clips(tmp_path), "--out", out)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        complaints: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append("a dialog"))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(out.as_uri())
+    with started_playwright() as playwright, launched(playwright) as browser:
+        visit = Visit(browser, out.as_uri())
+        page = visit.page
         n_rows = page.locator("tbody tr:visible").count()
         page.get_by_label("Show only").fill("dog")
         n_dogs = page.locator("tbody tr[data-name]:visible").count()
@@ -222,11 +211,10 @@ def test_a_browser_shows_filters_and_plays_without_a_network(tmp_path: Path) -> 
             "sound.onloadedmetadata = () => done(sound.duration);"
             "sound.onerror = () => done(-1); sound.preload = 'auto'; sound.load(); })"
         )
-        browser.close()
     assert n_rows > n_dogs == 3
     assert duration_s == pytest.approx(0.5, abs=0.1)
-    assert complaints == []
-    assert all(url.startswith("file:") for url in requests)
+    assert visit.complaints == []
+    assert all(url.startswith("file:") for url in visit.requests)
 
 
 def test_random_damage_never_stops_the_report(tmp_path: Path) -> None:

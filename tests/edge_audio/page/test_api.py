@@ -12,10 +12,16 @@ import pytest
 
 from edge_audio.page.routes import CALLS, STATIC
 from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsDestination
+from tests.support.open_page import (
+    HOSTILE,
+    LABELS,
+    Answer,
+    Browser,
+    OpenPage,
+    open_page,
+    with_history,
+)
 from tests.support.peers import eventually
-from tests.support.web_page import LABELS, Answer, Browser, OpenPage, open_page, with_history
-
-HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture

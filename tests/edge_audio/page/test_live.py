@@ -14,8 +14,8 @@ from edge_audio.page.config import PageConfig
 from edge_audio.page.live import N_BANDS, Spectrum
 from edge_audio.sinks.base import Destination
 from tests.support.limits import peak_below
+from tests.support.open_page import Browser, Events, OpenPage, open_page, raw_connection
 from tests.support.peers import eventually
-from tests.support.web_page import Browser, Events, OpenPage, open_page, raw_connection
 
 
 @pytest.fixture

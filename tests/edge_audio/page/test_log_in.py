@@ -17,7 +17,7 @@ from edge_audio.page.password import PasswordHash
 from edge_audio.page.routes import CALLS
 from edge_audio.page.sessions import SESSION_S, AttemptLimit, Sessions
 from tests.support.command_line import error_line, run
-from tests.support.web_page import PASSWORD, Browser, Events, OpenPage, open_page, password_file
+from tests.support.open_page import PASSWORD, Browser, Events, OpenPage, open_page, password_file
 
 OPEN_CALLS = {("GET", "session"), ("POST", "login")}
 

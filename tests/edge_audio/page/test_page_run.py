@@ -11,9 +11,9 @@ import psutil
 
 from edge_audio.listening.settings_file import load_config
 from tests.support.command_line import error_line, listening, run
+from tests.support.open_page import Answer, Browser, Events
 from tests.support.peers import eventually, free_port
 from tests.support.reloading import json_log, logged, running
-from tests.support.web_page import Answer, Browser, Events
 
 SETTINGS = """\
 format = "none"

@@ -18,8 +18,8 @@ from edge_audio.page import requests, server
 from edge_audio.page.config import PageConfig
 from edge_audio.page.destination import PageDestination
 from edge_audio.page.hub import Message
+from tests.support.open_page import OpenPage, closed_after_s, open_page, raw_connection
 from tests.support.peers import free_port, make_certificates
-from tests.support.web_page import OpenPage, closed_after_s, open_page, raw_connection
 
 HEAD = b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from edge_audio.sinks.prometheus import MetricsConfig, MetricsDestination
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
 from tests.support.paths import REPOSITORY
+from tests.support.peers import free_port
 
 LABELS = ("Speech", "Siren", 'Bird "song"\n\\')
 SCORES = np.array([0.25, 0.5, 0.75], np.float32)
@@ -28,12 +28,6 @@ Open = Callable[..., MetricsDestination]
 
 def stream(name: str = "kitchen") -> Stream:
     return Stream(name=name, labels=LABELS, sample_rate_hz=16_000, live=True)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 @pytest.fixture

@@ -171,12 +171,12 @@ def test_stalled_consumer_loses_counted_audio_and_then_recovers(
     assert np.sqrt(2 * np.mean(last_second**2)) == pytest.approx(0.25, rel=0.03)
 
 
+@pytest.mark.parametrize("latency_s", [0.32, 0.96])
 def test_a_resting_microphone_collects_silence_and_hands_out_a_sound_at_once(
-    virtual_sound_card: VirtualSoundCard, tmp_path: Path
+    virtual_sound_card: VirtualSoundCard, tmp_path: Path, latency_s: float
 ) -> None:
-    listener = Listener(
-        virtual_sound_card, tmp_path / "heard.npy", "--seconds=8", "--latency-s=0.32"
-    )
+    options = ("--seconds=8", f"--latency-s={latency_s}")
+    listener = Listener(virtual_sound_card, tmp_path / "heard.npy", *options)
     virtual_sound_card.play(tone(500.0, 0.25, 16_000, seconds=3.0), 16_000)
     report = listener.report()
     assert report["error"] is None
@@ -186,7 +186,8 @@ def test_a_resting_microphone_collects_silence_and_hands_out_a_sound_at_once(
     block = int(np.searchsorted(starts, loud[0], side="right")) - 1  # in which the tone begins
     assert starts[block + 1] - loud[0] < 2 * 1280
     assert report["lengths"][block + 1 : block + 9] == [1280] * 8
-    assert 4 * 1280 in report["lengths"][:block] or 4 * 1280 in report["lengths"][-8:]
+    n_rest = round(16_000 * latency_s)
+    assert n_rest in report["lengths"][:block] or n_rest in report["lengths"][-8:]
 
 
 def run_python(code: str, environment: dict[str, str] | None = None) -> str:

@@ -30,12 +30,13 @@ from tests.firmware_bridge.web_build import (
     clips,
     compared,
 )
+from tests.support.browser import Visit, keep_picture, launched, started_playwright
 from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
 
-WAIT_MS = 45_000  # reached only by what never comes
+WAIT_S = 45.0  # reached only by what never comes
 FAKE_PERMISSION = "--use-fake-ui-for-media-stream"
 FAKE_MICROPHONE = "--use-fake-device-for-media-stream"
 
@@ -60,24 +61,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def launch() -> Iterator[Launch]:
     """Starts Chromium with more arguments; it is closed at the end."""
-    reason = "needs playwright: pip install 'edge-audio[browser]'"
-    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        yield partial(_launched, playwright, chromium)
-
-
-@contextmanager
-def _launched(playwright: Any, chromium: str, *arguments: str) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(
-        executable_path=chromium, args=["--no-sandbox", *arguments], timeout=WAIT_MS
-    )
-    try:
-        yield browser
-    finally:
-        browser.close()
+    with started_playwright() as playwright:
+        yield partial(launched, playwright, wait_s=WAIT_S)
 
 
 class Served:
@@ -114,23 +99,15 @@ def microphone(recording: Path) -> tuple[str, ...]:
     )
 
 
-class Visit:
-    """A page that was opened, and all that it asked for and complained of."""
+class WebVisit(Visit):
+    """A page of the web target; the data that it has within itself are no requests."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        context = browser.new_context(**options)
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        context.on("request", self._on_request)
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(url)
+        super().__init__(browser, url, wait_s=WAIT_S, **options)
 
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith("data:"):
-            self.requests.append(request.url)
+            super()._on_request(request)
 
     def listen(self) -> None:
         self.page.click("#listen")
@@ -151,17 +128,13 @@ class Visit:
             for row in reversed(rows)
         ]
 
-    def overflows(self) -> bool:
-        script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        return bool(self.page.evaluate(script))
-
 
 def test_page_opened_as_a_file_names_what_the_microphone_hears(
     launch: Launch, web_folder: Path, recording: Path, tmp_path: Path
 ) -> None:
     url = (web_folder / "index.html").as_uri()
     with launch(*microphone(recording)) as browser:
-        visit = Visit(browser, url, viewport={"width": 1100, "height": 800}, color_scheme="dark")
+        visit = WebVisit(browser, url, viewport={"width": 1100, "height": 800}, color_scheme="dark")
         visit.page.context.set_offline(True)
         visit.listen()
         visit.wait_for_event("Dog")
@@ -191,7 +164,7 @@ def test_a_sensitivity_is_chosen_while_the_page_listens(
     module, image = ((web_folder / name).read_bytes() for name in MODULE_FILES[:2])
     write_web_folder(tmp_path / "web", module, image, tables)
     with launch(*microphone(recording)) as browser:
-        visit = Visit(browser, (tmp_path / "web" / "index.html").as_uri())
+        visit = WebVisit(browser, (tmp_path / "web" / "index.html").as_uri())
         sensitivity = visit.page.locator("#sensitivity")
         assert sensitivity.is_visible()
         assert sensitivity.input_value() == "normal"
@@ -208,13 +181,9 @@ def test_a_sensitivity_is_chosen_while_the_page_listens(
 
 def draw(page: Page, path: Path) -> None:
     """The page when it has heard nearly 10 s, in 128 colours: docs/web.png."""
-    from PIL import Image
-
     page.set_viewport_size({"width": 960, "height": 760})
     page.wait_for_function("document.getElementById('heard').textContent >= '0:09.60'")
-    page.screenshot(path=path, full_page=True)
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+    keep_picture(page, path, full_page=True)
 
 
 def _n_colours(page: Page) -> int:
@@ -234,7 +203,7 @@ def test_hosted_page_asks_for_its_own_files_only(
 ) -> None:
     with served(web_folder) as server, launch(*microphone(recording)) as browser:
         origin = f"http://127.0.0.1:{server.port}/"
-        visit = Visit(browser, f"{origin}hosted.html")
+        visit = WebVisit(browser, f"{origin}hosted.html")
         visit.listen()
         visit.wait_for_event("Dog")
         assert [url for url in visit.requests if not url.startswith(origin)] == []
@@ -258,7 +227,7 @@ def test_content_security_policy_lets_nothing_out(launch: Launch, web_folder: Pa
     script = """(url) => fetch(url, { mode: "no-cors" }).then(() => "sent", () => "refused")"""
     with served(web_folder) as server, served(web_folder) as other, launch() as browser:
         for name in ("hosted.html", "index.html"):
-            visit = Visit(browser, f"http://127.0.0.1:{server.port}/{name}")
+            visit = WebVisit(browser, f"http://127.0.0.1:{server.port}/{name}")
             assert visit.page.evaluate(script, f"http://127.0.0.1:{other.port}/") == "refused"
             visit.page.evaluate("""() => {
                 const script = document.createElement("script");
@@ -275,10 +244,10 @@ def test_page_fits_a_phone(
     url = (web_folder / "index.html").as_uri()
     with launch(*microphone(recording)) as browser:
         phone = {"width": 360, "height": 740}
-        visit = Visit(browser, url, viewport=phone, color_scheme="light")
+        visit = WebVisit(browser, url, viewport=phone, color_scheme="light")
         visit.listen()
         visit.wait_for_event("Crowing")
-        assert not visit.overflows()
+        assert visit.overflow_px() == 0
         visit.page.screenshot(path=tmp_path / "phone.png", full_page=True)
 
 
@@ -295,7 +264,7 @@ def test_browser_that_does_not_resample_microphones_is_helped(
         };
     """
     with launch(*microphone(recording)) as browser:
-        visit = Visit(browser, "about:blank")
+        visit = WebVisit(browser, "about:blank")
         visit.page.add_init_script(refuse)
         visit.page.goto((web_folder / "index.html").as_uri())
         visit.listen()
@@ -313,7 +282,7 @@ def test_a_file_gives_the_events_that_python_hears(
     assert len(compared(events)) >= 3
     arguments = (*microphone(recording), "--autoplay-policy=no-user-gesture-required")
     with launch(*arguments) as browser:
-        visit = Visit(browser, (web_folder / "index.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "index.html").as_uri())
         visit.listen()  # to the microphone, until the file takes its place
         visit.wait_for_event("Crowing")
         visit.page.set_input_files("#file", recording)
@@ -326,7 +295,7 @@ def test_a_file_gives_the_events_that_python_hears(
 
 def test_stop_works_while_the_browser_asks_for_permission(launch: Launch, web_folder: Path) -> None:
     with launch(FAKE_MICROPHONE) as browser:
-        visit = Visit(browser, (web_folder / "index.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "index.html").as_uri())
         visit.page.evaluate(
             "() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}); }"
         )
@@ -342,14 +311,14 @@ def test_a_file_that_is_no_sound_is_refused_by_name(
     path = tmp_path / "notes.wav"
     path.write_bytes(np.arange(1000, dtype=np.int16).tobytes())
     with launch() as browser:
-        visit = Visit(browser, (web_folder / "index.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "index.html").as_uri())
         visit.page.set_input_files("#file", path)
         assert "notes.wav is not sound" in visit.message()
 
 
 def test_permission_denied_says_how_to_allow_it(launch: Launch, web_folder: Path) -> None:
     with launch(FAKE_MICROPHONE, "--deny-permission-prompts") as browser:
-        visit = Visit(browser, (web_folder / "index.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "index.html").as_uri())
         visit.listen()
         assert "Allow it" in visit.message()
         assert visit.page.locator("#listen").inner_text() == "Listen"
@@ -357,7 +326,7 @@ def test_permission_denied_says_how_to_allow_it(launch: Launch, web_folder: Path
 
 def test_no_microphone_says_what_to_do(launch: Launch, web_folder: Path) -> None:
     with launch(FAKE_PERMISSION) as browser:
-        visit = Visit(browser, (web_folder / "index.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "index.html").as_uri())
         visit.listen()
         assert "No microphone was found" in visit.message()
 
@@ -367,7 +336,7 @@ def test_page_from_another_machine_without_https_says_what_to_do(
 ) -> None:
     rule = "--host-resolver-rules=MAP tagger.test 127.0.0.1"
     with served(web_folder) as server, launch(rule) as browser:
-        visit = Visit(browser, f"http://tagger.test:{server.port}/index.html")
+        visit = WebVisit(browser, f"http://tagger.test:{server.port}/index.html")
         visit.listen()
         assert "https" in visit.message()
         assert "http.server" in visit.message()
@@ -375,7 +344,7 @@ def test_page_from_another_machine_without_https_says_what_to_do(
 
 def test_hosted_page_opened_as_a_file_names_the_command(launch: Launch, web_folder: Path) -> None:
     with launch() as browser:
-        visit = Visit(browser, (web_folder / "hosted.html").as_uri())
+        visit = WebVisit(browser, (web_folder / "hosted.html").as_uri())
         visit.page.locator("#message.late").wait_for()
         assert "python3 -m http.server" in visit.page.locator("#message").inner_text()
 
@@ -387,7 +356,7 @@ def test_damaged_image_is_named(launch: Launch, web_folder: Path, tmp_path: Path
     image[-100] ^= 1
     (damaged / "edge_audio_image.bin").write_bytes(image)
     with served(damaged) as server, launch(FAKE_PERMISSION, FAKE_MICROPHONE) as browser:
-        visit = Visit(browser, f"http://127.0.0.1:{server.port}/hosted.html")
+        visit = WebVisit(browser, f"http://127.0.0.1:{server.port}/hosted.html")
         visit.listen()
         assert "altered" in visit.message()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import soundfile
 
-from tests.support.page import HOSTILE, WAIT_S, PageListener, Visit, fill_history
+from tests.support.browser import Visit, launched, started_playwright
+from tests.support.open_page import HOSTILE
+from tests.support.page_listener import PageListener, fill_history
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,30 +24,20 @@ STORED = ("Speech", "Music", "Bird", "Cat", "Doorbell", HOSTILE)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    reason = "needs playwright: pip install 'edge-audio[browser]'"
-    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     for library in ("starlette", "tomlkit", "uvicorn"):
         pytest.importorskip(library, reason="needs the extra page")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"], timeout=1000 * WAIT_S
-        )
+    with started_playwright() as playwright, launched(playwright) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[PageListener]:
     """A run that hears a dog bark every few seconds, and remembers 10,000 events."""
-    listener = PageListener(tmp_path_factory.mktemp("house"))
-    fill_history(listener.folder / "sounds.db", STORED, N_STORED, time.time() - 3600.0)
-    listener.start()
-    listener.feed(soundfile.read(data_dir / DOG, dtype="int16")[0])
-    yield listener
-    listener.stop()
+    folder = tmp_path_factory.mktemp("house")
+    fill_history(folder / "sounds.db", STORED, N_STORED, time.time() - 3600.0)
+    with PageListener(folder) as listener:
+        listener.feed(soundfile.read(data_dir / DOG, dtype="int16")[0])
+        yield listener
 
 
 @pytest.fixture

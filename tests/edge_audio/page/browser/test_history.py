@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,9 @@ import pytest
 import soundfile
 
 from tests.edge_audio.page.browser.conftest import N_STORED
-from tests.support.page import (
-    HOSTILE,
-    ROWS,
-    SCROLL,
-    WAIT_S,
-    PageListener,
-    Visit,
-    read_to_the_end,
-)
+from tests.support.browser import WAIT_S, Visit
+from tests.support.open_page import HOSTILE
+from tests.support.page_listener import ROWS, SCROLL, PageListener, read_to_the_end
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -34,7 +29,7 @@ N_FRAMES = 60
 def month(visit: Callable[..., Visit], address: str = "", **options: Any) -> Page:
     """The history of a month, when its events are there. address: where visit takes one."""
     page = visit(f"{address}#history", viewport={"width": 1280, "height": 800}, **options).page
-    page.locator(f"#events {ROWS}").first.wait_for()
+    page.locator(ROWS).first.wait_for()
     with page.expect_response(lambda answer: "/events?" in answer.url):
         page.get_by_role("button", name="Month").click()
     page.wait_for_function(
@@ -59,7 +54,7 @@ def test_of_ten_thousand_events_those_in_sight_are_drawn(
     """What a frame costs says benchmarks/page_scroll.py."""
     page = month(partial(Visit, browser), listener.address, barred="**/live")
     read_to_the_end(page)
-    assert int(page.locator(f"#events {ROWS}").last.get_attribute("aria-setsize") or 0) >= N_STORED
+    assert int(page.locator(ROWS).last.get_attribute("aria-setsize") or 0) >= N_STORED
     page.evaluate("() => { document.getElementById('events').scrollTop = 0; }")
     page.evaluate(SCROLL, N_FRAMES)
     assert page.locator("#events [role=option]").count() < 60
@@ -78,7 +73,7 @@ def test_events_are_found_by_label_and_by_key(visit: Callable[..., Visit]) -> No
     page.locator("#stream-filter").select_option("kitchen")
     page.locator("#events-none").wait_for()  # cats were heard in the garden
     page.locator("#stream-filter").select_option("garden")
-    page.locator(f"#events {ROWS}").first.wait_for()
+    page.locator(ROWS).first.wait_for()
     page.locator("#events").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("PageDown")
@@ -90,12 +85,23 @@ def test_events_are_found_by_label_and_by_key(visit: Callable[..., Visit]) -> No
     assert page.locator("#range").inner_text() != before
 
 
+def test_an_event_of_another_year_has_its_day(visit: Callable[..., Visit]) -> None:
+    page = visit("#history", viewport={"width": 1280, "height": 800}).page
+    page.locator(ROWS).first.wait_for()
+    assert page.locator(ROWS).first.locator(".day").inner_text() == ""
+    same_date = datetime.now(timezone.utc) + timedelta(days=4 * 365 + 1)
+    page.clock.set_fixed_time(same_date)
+    page.locator("#search").fill("bark")  # has the events come anew
+    await_only(page, "Bark")
+    page.locator(f"{ROWS} .day:not(:empty)").first.wait_for()
+
+
 def test_names_are_texts_whatever_they_say(visit: Callable[..., Visit]) -> None:
     page = month(visit)
     lane = page.locator(".lane-name .name", has_text=HOSTILE)
     lane.click()
     await_only(page, HOSTILE)
-    page.locator(f"#events {ROWS}").first.click()
+    page.locator(ROWS).first.click()
     assert page.locator(".detail h2").inner_text() == HOSTILE
     assert page.locator("img").count() == 0
 
@@ -131,7 +137,7 @@ def test_what_somebody_says_of_an_event_is_kept(
     visit: Callable[..., Visit], listener: PageListener
 ) -> None:
     page = month(visit)
-    page.locator(f"#events {ROWS}").nth(3).click()
+    page.locator(ROWS).nth(3).click()
     page.get_by_role("button", name="Wrong").click()
     page.locator("[data-verdict=wrong][aria-pressed=true]").wait_for()
     assert verdicts(listener) == [("wrong", None)]

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from tests.edge_audio.page.browser.conftest import DOG
-from tests.support.page import COMMENT, WAIT_S, PageListener, Visit
+from tests.support.browser import WAIT_S, Visit
+from tests.support.page_listener import COMMENT, PageListener
 from tests.support.virtual_sound_card import VirtualSoundCard
 
 if TYPE_CHECKING:
@@ -42,19 +43,15 @@ def test_a_sound_in_the_room_is_on_the_page_within_a_second(
     """The microphone is that of a virtual sound card."""
     pytest.importorskip("sounddevice", reason="needs the extra mic")
     card = make_sound_card()
-    listener = PageListener(tmp_path, url="mic", environment=card.environment)
-    listener.start()
-    visit = Visit(browser, listener.address)
-    try:
-        visit.page.locator("#connection", has_text="Connected").wait_for()
-        visit.page.evaluate(WATCH)
+    with PageListener(tmp_path, url="mic", environment=card.environment) as listener:
+        page = Visit(browser, listener.address).page
+        page.locator("#connection", has_text="Connected").wait_for()
+        page.evaluate(WATCH)
         for _ in range(2):
             card.play(data_dir / DOG).wait()
-        visit.page.wait_for_function("() => Object.keys(window.seenS).length >= 2")
-        seen_s = visit.page.evaluate("window.seenS")
-    finally:
-        visit.context.close()
-        listener.stop()
+        page.wait_for_function("() => Object.keys(window.seenS).length >= 2")
+        seen_s = page.evaluate("window.seenS")
+        page.context.close()
     # ids are when sounds began, in microseconds; others of this machine may hold one of them up
     assert min(seen_s[event_id] - int(event_id) / 1e6 for event_id in seen_s) < 1.0
 

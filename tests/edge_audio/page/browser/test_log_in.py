@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.page import PageListener, Visit
+from tests.support.browser import Visit
+from tests.support.page_listener import PageListener
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -18,10 +19,8 @@ PASSWORD = "open sesame"
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[PageListener]:
-    listener = PageListener(tmp_path, url="demo", password=PASSWORD)
-    listener.start()
-    yield listener
-    listener.stop()
+    with PageListener(tmp_path, url="demo", password=PASSWORD) as listener:
+        yield listener
 
 
 def log_in(page: Page, password: str) -> None:

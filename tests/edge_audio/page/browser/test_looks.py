@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.page import Visit
+from tests.support.browser import Visit
+from tests.support.page_listener import ROWS
 
 VIEWS = ("live", "history", "labels", "system")
 PHONE = {"width": 320, "height": 640}
@@ -20,7 +21,7 @@ def shown(visit: Visit, view: str) -> None:
     visit.page.evaluate("(view) => { location.hash = view; }", view)
     filled = {
         "live": "#recent .event",
-        "history": "#events [role=option]:not([hidden])",
+        "history": ROWS,
         "labels": ".label-row:not([hidden])",
         "system": "#stream-table td",
     }
@@ -47,7 +48,7 @@ def test_a_view_is_accessible(visit: Callable[..., Visit], scheme: str) -> None:
     for view in VIEWS:
         shown(opened, view)
         if view == "history":
-            opened.page.locator("#events [role=option]:not([hidden])").first.click()
+            opened.page.locator(ROWS).first.click()
         assert (view, violations(axe.run(opened.page).response)) == (view, [])
 
 

@@ -128,7 +128,7 @@ def test_a_sink_that_comes_while_a_label_sounds_says_so(
     broker: Broker, make_destination: MakeDestination
 ) -> None:
     heard = stream()
-    heard.sounding["Dog"] = 1
+    heard.begin("Dog", 0.0)
     sink = make_destination(broker.port).open(heard)
     sink.on_watch(LABELS[:2])
     eventually(lambda: retained(broker.port).get("edge-audio/kitchen/dog/state") == "ON")

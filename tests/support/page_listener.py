@@ -1,9 +1,8 @@
-"""A run that listens with a page, and what a browser shows of it."""
+"""A run that listens with a page."""
 
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -18,15 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.history.schema import open_to_write
+from tests.support.browser import WAIT_S
 from tests.support.paths import REPOSITORY
+from tests.support.peers import free_port
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-WAIT_S = 120.0  # reached only by what never comes
 _BLOCK_SAMPLES, _RATE_HZ = 1280, 16_000
 COMMENT = "# what this house listens to"
-HOSTILE = "<img src=x onerror=alert(1)>"
+ROWS = "#events [role=option]:not([hidden])"
+SCROLL = """async (n) => {
+    const list = document.getElementById("events");
+    for (let i = 0; i < n; i++) {
+        list.scrollTop += 150;
+        await new Promise(requestAnimationFrame);
+    }
+}"""
+"""Scrolls the list of events on by n frames of the screen."""
 
 _SETTINGS = """{comment}
 format = "none"
@@ -48,25 +56,9 @@ record = true
 """
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-ROWS = "[role=option]:not([hidden])"
-SCROLL = """async (n) => {
-    const list = document.getElementById("events");
-    for (let i = 0; i < n; i++) {
-        list.scrollTop += 150;
-        await new Promise(requestAnimationFrame);
-    }
-}"""
-"""Scrolls the list of events on by n frames of the screen."""
-
-
 class PageListener:
-    """`edge-audio listen` in a folder of its own; the page lies below /sounds/."""
+    """`edge-audio listen` in a folder of its own; the page lies below /sounds/. With `with`, it
+    runs."""
 
     def __init__(
         self,
@@ -86,6 +78,13 @@ class PageListener:
             subprocess.run(command, input=f"{password}\n", text=True, cwd=folder, check=True)
             settings = settings.replace("[page]\n", '[page]\npassword_file = "password"\n')
         self.config.write_text(settings, encoding="utf-8")
+
+    def __enter__(self) -> PageListener:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Returns when the page answers."""
@@ -152,32 +151,9 @@ def fill_history(path: Path, labels: Sequence[str], n_events: int, end_s: float)
         history.execute("COMMIT")
 
 
-class Visit:
-    """A page that was opened, and all that it asked for and complained of."""
-
-    def __init__(self, browser: Browser, address: str, barred: str = "", **options: Any) -> None:
-        """barred: a pattern of addresses that the page does not get."""
-        self.context = browser.new_context(**options)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(1000 * WAIT_S)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda _: self.complaints.append("a dialog"))
-        if barred:
-            self.page.route(barred, lambda route: route.abort())
-        self.page.goto(address)
-
-    def overflow_px(self) -> int:
-        script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        return int(self.page.evaluate(script))
-
-
 def read_to_the_end(page: Page) -> None:
     """Until the list of events knows how many there are."""
     to_the_end = "() => { const list = document.getElementById('events'); list.scrollTop = 1e9; }"
-    while page.locator(f"#events {ROWS}").last.get_attribute("aria-setsize") == "-1":
+    while page.locator(ROWS).last.get_attribute("aria-setsize") == "-1":
         page.evaluate(to_the_end)
         page.wait_for_timeout(50)

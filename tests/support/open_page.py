@@ -25,7 +25,8 @@ from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream, level_dbfs
 from tests.support.peers import eventually, free_port
 
-LABELS = ("Dog", "Cat", "Bark", "<img src=x onerror=alert(1)>")
+HOSTILE = "<img src=x onerror=alert(1)>"
+LABELS = ("Dog", "Cat", "Bark", HOSTILE)
 SPEC = EventSpec(
     thresholds={"Dog": Threshold(on=0.5, off=0.3, alarms_per_hour=0.1, recall=0.6)},
     sensitivities={
@@ -124,7 +125,7 @@ class OpenPage:
         """An event, and its end where one is given; its id."""
         stream = self.streams[i]
         stream.stats.heard_until(start_s)
-        number = stream.sounding[label] = stream.new_event_id(start_s)
+        number = stream.begin(label, start_s).id
         self._tell(Event("start", label, start_s, 0.5), i)
         if end_s is not None:
             stream.stats.heard_until(end_s)

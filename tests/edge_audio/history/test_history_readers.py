@@ -1,0 +1,66 @@
+"""What reads a history: reports, tune, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_audio.errors import UsageError
+from edge_audio.history.log import open_log
+from edge_audio.history.queries import Wanted, all_events
+from edge_audio.history.store import History
+from edge_audio.history.tables import write_parquet
+from edge_audio.report.bounds import Bounds
+from edge_audio.report.contents import read_report
+from tests.support.command_line import error_line, run
+from tests.support.histories import DAY_S, fill, start
+
+
+def test_a_report_is_drawn_from_a_history_as_from_a_log(tmp_path: Path) -> None:
+    path, log = tmp_path / "sounds.db", tmp_path / "sounds.jsonl"
+    flags = ("--source", "demo", "--duration", 3, "--format", "none", "--threshold", "0.05")
+    run("listen", *flags, "--history", path, "--json", log)
+    by_history = read_report([path], Bounds()).summary
+    by_log = read_report([log], Bounds()).summary
+    assert by_history.n_events == by_log.n_events > 0
+    assert by_history.rows.keys() == by_log.rows.keys()
+    for key, row in by_log.rows.items():
+        assert by_history.rows[key].sounding_s == pytest.approx(row.sounding_s, abs=1.0)
+        assert by_history.rows[key].top_score == pytest.approx(row.top_score)
+    with pytest.raises(UsageError, match="one kind"):
+        read_report([path, log], Bounds())
+
+
+def test_feedback_reaches_tune_as_marks_in_a_log_do(history: History) -> None:
+    fill(history, 3, every_s=10.0)
+    for i, verdict in enumerate(("right", "wrong")):
+        history.judge(start(1.7e9 + 10 * i).id, verdict, None)  # type: ignore[arg-type]
+    assert history.path is not None
+    told = [(x.kind, x.correct) for x in open_log([history.path])]
+    wanted = [(kind, each) for each in (True, False, None) for kind in ("start", "end")]
+    assert told == wanted
+
+
+def test_a_history_is_printed_as_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "sounds.db"
+    history = History(path)
+    history.begin(start(1.7e9, "=cmd()", "a,b"))
+    history.begin(start(1.7e9 + DAY_S))
+    history.close()
+    header, *rows = run("history", path).stdout.splitlines()
+    assert header.startswith("at,unix_s,stream,label,score,duration_s")
+    assert rows[0].startswith("2023-11-15T23:13:20.000+01:00,1700086400.0,kitchen,Dog,0.5,")
+    assert '"a,b",\'=cmd(),' in rows[1]
+    run("history", path, "--out", tmp_path / "events.csv", "--from", "2023-11-15")
+    assert (tmp_path / "events.csv").read_text().splitlines() == [header, rows[0]]
+    assert "cannot open" in error_line(run("history", tmp_path / "absent", ok=False), 2)
+
+
+def test_a_history_as_parquet(history: History, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    fill(history, 3, every_s=1.0)
+    write_parquet(tmp_path / "events.parquet", all_events(history, Wanted()))
+    table = parquet.read_table(tmp_path / "events.parquet").to_pydict()
+    assert table["label"] == ["Dog"] * 3
+    assert table["duration_s"] == [1.0] * 3
