@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -174,8 +173,6 @@ def test_a_device_that_is_gone_for_long_is_awaited_where_the_settings_say_so(
         eventually(lambda: len(logged(log, "board")) >= 1)
         cable.unplug()
         eventually(lambda: any("device gone" in x["text"] for x in logged(log, "board", "notice")))
-        start_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0  # also while it waits
-        assert time.monotonic() - start_s < 5.0
     assert alternates(logged(log, "board"))
