@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.calibration.scenes import LATENESS_S
 from distill.data.clip_list import read_clip_list
@@ -31,14 +30,13 @@ from distill.progress import tracked
 from edge_audio.bundle.store import load_bundle
 from edge_audio.learning.network import Network
 from edge_audio.learning.teach import Fitted, held
+from edge_audio.support.arrays import DoubleArray
 from edge_audio.support.files import write_atomically
 
 RATES = (0.1, 1.0)  # false alarms per hour
 _MERGED_STEPS = 6
 _N_TAKES = (1, 3, 5, 10)
 _N_POINTS = 200
-
-Doubles = NDArray[np.float64]
 
 
 class FewShotResults(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +115,7 @@ def _of_class(network: Network, data: FewShotData, label: str, fitted: Fitted) -
     )
 
 
-def _without(network: Network, stream: Stream, label: str, fitted: Fitted) -> Doubles:
+def _without(network: Network, stream: Stream, label: str, fitted: Fitted) -> DoubleArray:
     """Logits of a stream; -inf where the class itself sounds."""
     track = held(fitted.row(stream.rows))
     ends_s = network.step_ends_s(len(track))
@@ -127,7 +125,7 @@ def _without(network: Network, stream: Stream, label: str, fitted: Fitted) -> Do
     return track
 
 
-def _limit(tracks: Sequence[Doubles], n_allowed: float) -> float:
+def _limit(tracks: Sequence[DoubleArray], n_allowed: float) -> float:
     """The lowest logit from which on there are no more alarms."""
     highest = np.sort(np.concatenate(tracks))[::-1][:20_000]
     points = np.unique(highest[np.geomspace(1, len(highest), _N_POINTS).astype(int) - 1])[::-1]
@@ -139,7 +137,7 @@ def _limit(tracks: Sequence[Doubles], n_allowed: float) -> float:
     return limit
 
 
-def _n_alarms(track: Doubles, logit: float) -> int:
+def _n_alarms(track: DoubleArray, logit: float) -> int:
     above = np.flatnonzero(track >= logit)
     return int(len(above) > 0) + int((np.diff(above) > _MERGED_STEPS).sum())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_audio.learning.fit import Linear, Told, Whitening, fit
 from edge_audio.learning.network import Network
@@ -13,9 +12,8 @@ from edge_audio.learning.rates import logits_at, peaks_of
 from edge_audio.learning.teach import Fitted, Lesson, fit_row, rows_of
 from edge_audio.sounds.embeddings import from_bytes
 from edge_audio.sounds.file import Take
-from edge_audio.support.arrays import FloatArray
+from edge_audio.support.arrays import DoubleArray, FloatArray
 
-Doubles = NDArray[np.float64]
 Method = Callable[[Network, Sequence[Take]], Fitted]
 
 _PROTOTYPE_RIDGE = 1e6  # so large that only the means are left
@@ -77,7 +75,7 @@ def regress(takes: Sequence[FloatArray], negatives: FloatArray, whitening: White
         p = 1.0 / (1.0 + np.exp(-np.clip(rows @ found, -30.0, 30.0)))
         gradient = rows.T @ (weights * (p - is_take)) + penalty * found
         curvature = (rows * (weights * p * (1.0 - p))[:, None]).T @ rows + np.diag(penalty)
-        change: Doubles = np.linalg.solve(curvature, gradient)
+        change: DoubleArray = np.linalg.solve(curvature, gradient)
         found = found - change * min(1.0, 10.0 / max(float(np.abs(change).max()), 1e-12))
     return whitening.undone(found[:-1], float(found[-1]))
 

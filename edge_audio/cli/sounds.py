@@ -139,31 +139,24 @@ def test(recordings: tuple[Path, ...], path: Path, model: str, backend: str) -> 
 
     Nothing is changed. The threshold is 0.5 for every sound.
     """
-    from edge_audio.sinks.segments import SegmentSink
-    from edge_audio.sources.audio_file import AudioFile
+    from edge_audio.tagging.tag import tags_of_file
     from edge_audio.tagging.tagger import Tagger
 
     names = [sound.name for sound in read_sounds(path).sounds]
     if not names:
         raise UsageError(f"{path} has no sounds yet: `edge-audio learn` teaches some")
     tagger = Tagger.open(model, backend, sounds=path, only=names)
-    columns = {name: tagger.labels.index(name) for name in names}
     for recording in recordings:
         tagger.reset()
-        sink, highest = SegmentSink(), dict.fromkeys(names, 0.0)
-        with AudioFile(recording, tagger.sample_rate_hz) as source:
-            for block in source.blocks():
-                for step in tagger.steps(block.samples):
-                    for name, column in columns.items():
-                        highest[name] = max(highest[name], step.scores.item(column))
-                    for event in step.events:
-                        sink.on_event(event)
-        for event in tagger.flush():
-            sink.on_event(event)
+        tags = tags_of_file(str(recording), tagger)
         tell(f"{recording}:")
+        segments = tags.segments
         for name in names:
-            spans = [one for one in sink.segments if one.label == name]
+            spans = [one for one in segments if one.label == name]
             times = ", ".join(f"{clock(one.start_s)}-{clock(one.end_s)}" for one in spans[:10])
-            tell(f"  {name}  highest {highest[name]:.2f}  {times or 'not found'}")
-        if not any(sink.segments):
+            highest = tags.by_label[name].max(initial=0.0)
+            tell(f"  {name}  highest {highest:.2f}  {times or 'not found'}")
+        if tags.error:
+            remark(tags.error)
+        if not segments:
             remark("nothing was found: --sensitivity eager of `listen` finds more")

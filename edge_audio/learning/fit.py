@@ -12,11 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_audio.support.arrays import FloatArray
-
-Doubles = NDArray[np.float64]
+from edge_audio.support.arrays import DoubleArray, FloatArray
 
 RIDGE = 10.0  # beside rows of unit covariance
 _SHRINKAGE = 0.05  # of the covariance towards its mean variance
@@ -26,18 +23,18 @@ _TELLING_SHARE = 0.5
 class Linear(NamedTuple):
     """logit = weight @ embedding + bias."""
 
-    weight: Doubles
+    weight: DoubleArray
     bias: float
 
-    def __call__(self, rows: FloatArray) -> Doubles:
+    def __call__(self, rows: FloatArray) -> DoubleArray:
         return np.asarray(rows @ self.weight.astype(np.float32) + self.bias, np.float64)
 
 
 class Whitening(NamedTuple):
     """Embeddings whose negatives have mean 0 and about unit covariance."""
 
-    mean: Doubles
-    transform: Doubles
+    mean: DoubleArray
+    transform: DoubleArray
 
     @classmethod
     def of(cls, negatives: FloatArray) -> Whitening:
@@ -49,10 +46,10 @@ class Whitening(NamedTuple):
         floor = _SHRINKAGE * max(float(variances.mean()), 1e-9)
         return cls(mean, axes / np.sqrt(np.maximum(variances, 0.0) + floor))
 
-    def __call__(self, rows: FloatArray) -> Doubles:
+    def __call__(self, rows: FloatArray) -> DoubleArray:
         return np.asarray((rows - self.mean) @ self.transform, np.float64)
 
-    def undone(self, weight: Doubles, bias: float) -> Linear:
+    def undone(self, weight: DoubleArray, bias: float) -> Linear:
         """A linear function of whitened rows, as one of rows."""
         raw = self.transform @ weight
         return Linear(raw, bias - float(self.mean @ raw))
@@ -61,12 +58,12 @@ class Whitening(NamedTuple):
 class Told(NamedTuple):
     """What takes are told from: mean and covariance of whitened negatives."""
 
-    centre: Doubles
-    spread: Doubles
+    centre: DoubleArray
+    spread: DoubleArray
 
     @classmethod
     def of(
-        cls, negatives: FloatArray, whitening: Whitening, weights: Doubles | None = None
+        cls, negatives: FloatArray, whitening: Whitening, weights: DoubleArray | None = None
     ) -> Told:
         """negatives f32[n, D], weights f64[n] of them, which sum to 1; None = all alike."""
         if weights is None:
@@ -87,12 +84,14 @@ def fit(
     return whitening.undone(weight, -float(centre @ weight))
 
 
-def _telling(take: Doubles, weight: Doubles) -> Doubles:
+def _telling(take: DoubleArray, weight: DoubleArray) -> DoubleArray:
     n = max(1, round(_TELLING_SHARE * len(take)))
     return take[np.argsort(-(take @ weight), kind="stable")[:n]]
 
 
-def _solve(takes: Sequence[Doubles], centre: Doubles, spread: Doubles, ridge: float) -> Doubles:
+def _solve(
+    takes: Sequence[DoubleArray], centre: DoubleArray, spread: DoubleArray, ridge: float
+) -> DoubleArray:
     """The direction of ridge regression of two classes, which weigh the same: (covariance of all +
     ridge)^-1 (mean of one - mean of the other)."""
     means = [_moments(take, np.full(len(take), 1.0 / len(take))) for take in takes]
@@ -102,7 +101,7 @@ def _solve(takes: Sequence[Doubles], centre: Doubles, spread: Doubles, ridge: fl
     return np.asarray(np.linalg.solve(covariance, mean - centre), np.float64)
 
 
-def _moments(rows: Doubles, weights: Doubles) -> tuple[Doubles, Doubles]:
+def _moments(rows: DoubleArray, weights: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Mean and covariance."""
     mean = weights @ rows
     centred = rows - mean

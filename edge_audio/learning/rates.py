@@ -11,21 +11,20 @@ from edge_audio.bundle.spec import Sensitivity
 from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.sweep import allowed_alarms
 from edge_audio.learning.bank import SOUNDS_PER_HOUR
-
-Doubles = NDArray[np.float64]
+from edge_audio.support.arrays import DoubleArray
 
 _TAIL = 0.05  # the share of recordings that the tail is fitted to
 _MERGED_STEPS = 6  # two peaks that are nearer are one alarm
 
 
-def peaks_of(logits: Doubles, owners: NDArray[np.intp]) -> Doubles:
+def peaks_of(logits: DoubleArray, owners: NDArray[np.intp]) -> DoubleArray:
     """The highest logit of each recording. owners: from 0 on."""
     peaks = np.full(int(owners.max()) + 1, -np.inf)
     np.maximum.at(peaks, owners, logits)
     return peaks
 
 
-def logit_at(peaks: Doubles, alarms_per_hour: float) -> float:
+def logit_at(peaks: DoubleArray, alarms_per_hour: float) -> float:
     """The logit that is exceeded so often, where SOUNDS_PER_HOUR sounds like these are heard in an
     hour. Beyond what is stored, excesses over the 95th percentile are taken to fall exponentially:
     the tail of nearly all distributions, Pickands 1975, with shape 0."""
@@ -37,7 +36,7 @@ def logit_at(peaks: Doubles, alarms_per_hour: float) -> float:
     return high + excess * float(np.log(_TAIL / share))
 
 
-def logit_over_hours(logits: Doubles, hours: float, alarms_per_hour: float) -> float:
+def logit_over_hours(logits: DoubleArray, hours: float, alarms_per_hour: float) -> float:
     """The lowest logit that a stream of so many hours, one logit a step, exceeds as rarely as
     `allowed_alarms` says. -inf for an empty stream."""
     if not len(logits):
@@ -47,7 +46,7 @@ def logit_over_hours(logits: Doubles, hours: float, alarms_per_hour: float) -> f
     return alarms[n_allowed] if len(alarms) > n_allowed else -np.inf
 
 
-def _highest_apart(logits: Doubles, n: int) -> list[float]:
+def _highest_apart(logits: DoubleArray, n: int) -> list[float]:
     """The n highest logits of which no two are within _MERGED_STEPS, falling."""
     left, found = logits.copy(), []
     for _ in range(min(n, len(logits))):
@@ -59,7 +58,9 @@ def _highest_apart(logits: Doubles, n: int) -> list[float]:
     return found
 
 
-def logits_at(peaks: Doubles, hours_of_user: float, stream: Doubles) -> Mapping[Sensitivity, float]:
+def logits_at(
+    peaks: DoubleArray, hours_of_user: float, stream: DoubleArray
+) -> Mapping[Sensitivity, float]:
     """At each sensitivity, by what is stored, and never lower than the user's own hours ask for."""
     return {
         sensitivity: max(logit_at(peaks, rate), logit_over_hours(stream, hours_of_user, rate))

@@ -19,9 +19,7 @@ from edge_audio.learning.network import Network
 from edge_audio.learning.rates import logits_at, peaks_of
 from edge_audio.sounds.embeddings import from_bytes, to_bytes
 from edge_audio.sounds.file import Evidence, Sound, Sounds, Take
-from edge_audio.support.arrays import FloatArray, evenly_spread
-
-Doubles = NDArray[np.float64]
+from edge_audio.support.arrays import DoubleArray, FloatArray, evenly_spread
 
 MAX_LEFT_OUT = 10
 _MAX_BACKGROUND = 400  # rows of the user's own audio that are kept
@@ -114,7 +112,7 @@ def _floor(row: Linear, takes: Sequence[FloatArray], lesson: Lesson) -> float:
     return min(float(row(lesson.others).max()), half)
 
 
-def held(logits: Doubles) -> Doubles:
+def held(logits: DoubleArray) -> DoubleArray:
     """What stays for two steps, as an event must: the lower of each logit and the one before."""
     before = np.concatenate([logits[:1], logits[:-1]])
     return np.asarray(np.minimum(logits, before), np.float64)

@@ -1,4 +1,4 @@
-"""Arrays of samples, frames and scores."""
+"""Arrays of samples, frames and scores, and of what is fitted to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
 
 
 def in_range(samples: FloatArray) -> FloatArray:
