@@ -47,14 +47,14 @@ def teachers(kind: str | None, tflops: float) -> None:
 
 
 def _describe(kind: str) -> None:
-    from distill.teachers.listing import recipe_of, weights_of
+    from distill.teachers.listing import recipe_of
     from distill.teachers.published.registry import system_of
 
     system = system_of(kind)
     card = system.card
     settings = ", ".join(f"{name} = {value}" for name, value in system.defaults.items())
     tell(f"{card.title}: {card.paper}")
-    tell(f"licences: code {card.code_licence}; weights {weights_of(card)}")
+    tell(f"licences: code {card.code_licence}; weights {card.weights}")
     tell(f"AudioSet mAP: {card.audioset_map or 'none published'}")
     tell("published files: " + ", ".join(card.checkpoints))
     tell(f"architecture, where the file does not say it: {settings}")

@@ -14,12 +14,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from distill.data.labels import audioset_labels
-from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.base import Layer, TeacherOutput, check_layers, row_of, stack_rows
 from distill.teachers.bricks import images
 from distill.teachers.bricks.mel import PasstBank
+from distill.teachers.published.network import states
 from edge_audio.errors import UsageError
 
 SAMPLE_RATE_HZ = 32_000
@@ -163,7 +163,7 @@ class EfficientAT(nn.Module):
 
     def maps(self, mels: Tensor) -> tuple[Tensor, ...]:
         """[B, C, F, T] after every entry of `features`."""
-        return images.run(self.features, mels)
+        return states(self.features, mels)
 
     def classify(self, features: Tensor) -> Tensor:
         """[..., D], the last map averaged over frequency and any span of time -> logits."""
@@ -208,8 +208,7 @@ class EfficientATTeacher(nn.Module):
             reason = str(error).splitlines()[-1].strip()
             raise UsageError(f"{checkpoint} does not fit width {width}: {reason}") from error
         last = len(network.shapes) - 1
-        if list(layers) != sorted(set(layers)) or any(not 0 <= index <= last for index in layers):
-            raise UsageError(f"layers {list(layers)} of {checkpoint}: rising numbers of 0-{last}")
+        check_layers(layers, range(last + 1), f" of {checkpoint}")
         name = checkpoint.stem.partition("_")[0]
         return cls(name, network, layers).eval().requires_grad_(False)
 
@@ -223,7 +222,7 @@ class EfficientATTeacher(nn.Module):
         time, so that padding would reach every frame."""
         if lengths is not None and bool((lengths < waveform.shape[1]).any()):
             pairs = zip(waveform, lengths.tolist(), strict=True)
-            return _stack([self(row[None, :length]) for row, length in pairs])
+            return stack_rows([row_of(self(row[None, :length]), 0) for row, length in pairs])
         maps = self.network.maps(self.mels(waveform))
         features = maps[-1].mean(2).transpose(1, 2)  # [B, T, D]
         hidden = tuple(self._frames(index, maps[index]) for index in self.indices)
@@ -245,12 +244,3 @@ class EfficientATTeacher(nn.Module):
 
 def _n_bands(index: int, stride: int, last: int) -> int:
     return 1 if index == last else min(images.MAX_BANDS, _N_MELS // stride)
-
-
-def _stack(outputs: Sequence[TeacherOutput]) -> TeacherOutput:
-    """Rows of different lengths as one batch, zeros behind the shorter ones."""
-    layers = zip(*(output.hidden for output in outputs), strict=True)
-    hidden = [pad_sequence([row[0] for row in rows], batch_first=True) for rows in layers]
-    clips = [output.clip_logits for output in outputs if output.clip_logits is not None]
-    frames = [output.frame_logits[0] for output in outputs if output.frame_logits is not None]
-    return TeacherOutput(tuple(hidden), torch.cat(clips), pad_sequence(frames, batch_first=True))

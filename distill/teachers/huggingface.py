@@ -9,7 +9,6 @@ compute in numpy on the CPU; torchaudio is not needed (AST's uses it if it is in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.base import Layer, TeacherOutput, check_layers, count_frames, refuse_longer
 from distill.teachers.layouts import (
     CLAP_TYPES,
     Layout,
@@ -57,8 +56,7 @@ class TransformersTeacher(nn.Module):
         self.name, self.sample_rate_hz, self.labels = name, layout.rate_hz, tuple(labels)
         self.network, self._layout, self._indices = network, layout, tuple(indices)
         states = hidden_states(self._run(torch.zeros(1, round(_PROBE_S * layout.rate_hz)), None))
-        if list(indices) != sorted(set(indices) & set(range(len(states)))):
-            raise UsageError(f"layers {list(indices)}: rising numbers of 0-{len(states) - 1}")
+        check_layers(indices, range(len(states)))
         self.layers = tuple(self._layer(index, states[index]) for index in indices)
 
     @classmethod
@@ -78,16 +76,12 @@ class TransformersTeacher(nn.Module):
             return cls(_name(model), network, layout, labels, layers).eval()
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
-        limit, n_samples = self._layout.max_samples, waveform.shape[1]
-        if limit is not None and n_samples > limit:
-            raise UsageError(
-                f"{self.name} hears at most {limit / self.sample_rate_hz:.2f} s at once, not "
-                f"{n_samples / self.sample_rate_hz:.2f} s: shorten the mixtures"
-            )
+        n_samples, rate_hz = waveform.shape[1], self.sample_rate_hz
+        refuse_longer(self, n_samples, self._layout.max_samples)
         output = self._run(waveform, lengths)
         states = hidden_states(output)
         hidden = tuple(
-            self._layout.frames(states[index])[:, : self._count_frames(n_samples, layer)]
+            self._layout.frames(states[index])[:, : count_frames(layer, n_samples, rate_hz)]
             for index, layer in zip(self._indices, self.layers, strict=True)
         )
         return TeacherOutput(hidden, output_field(output, "logits") if self.labels else None)
@@ -105,11 +99,6 @@ class TransformersTeacher(nn.Module):
         n_frames, dim = self._layout.frames(state).shape[1:]
         timing = self._layout.timing(n_frames)
         return Layer(f"hidden_states.{index}", dim, timing.hop_s, timing.offset_s)
-
-    def _count_frames(self, n_samples: int, layer: Layer) -> int:
-        """Frames centred within the clip, at least one."""
-        duration_s = n_samples / self.sample_rate_hz
-        return max(1, math.ceil((duration_s - layer.offset_s) / layer.hop_s - 1e-9))
 
 
 def _name(model: str) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
+from distill.teachers.bricks.waveform import conv_field_hop
 from edge_audio.errors import UsageError
 from edge_audio.support.arrays import FloatArray
 
@@ -25,13 +27,6 @@ _AST_WINDOW_SAMPLES, _AST_HOP_SAMPLES = 400, 160
 _AST_SUMMARY_TOKENS = 2  # classification and distillation
 _DEFAULT_RATE_HZ = 16_000
 _PROBE_S = 4.8  # a multiple of every usual hop, from 10 to 160 ms
-
-
-class Timing(NamedTuple):
-    """Frame j is centred on offset_s + j * hop_s."""
-
-    hop_s: float
-    offset_s: float
 
 
 class Layout(Protocol):
@@ -61,10 +56,7 @@ class ConvolutionalLayout:
 
     def __init__(self, config: Any, extractor: Any) -> None:
         self.rate_hz, self._extractor = extractor.sampling_rate, extractor
-        field = hop = 1
-        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-            field += (kernel - 1) * hop
-            hop *= stride
+        field, hop = conv_field_hop(zip(config.conv_kernel, config.conv_stride, strict=True))
         self._timing = Timing(hop / self.rate_hz, (field - 1) / 2 / self.rate_hz)
 
     def inputs(self, rows: Sequence[FloatArray], n_samples: int) -> Mapping[str, Tensor]:

@@ -22,7 +22,6 @@ COST_COLUMNS: Row = (
     "x real time",
 )
 FILE_COLUMNS: Row = ("kind", "system", "published files", "AudioSet mAP", "weights")
-NON_COMMERCIAL = "NON-COMMERCIAL"
 DEFAULT_TFLOPS = 20.0
 """Sustained, for `x real time`."""
 
@@ -42,8 +41,8 @@ OTHERS: tuple[Row, ...] = (
 
 
 def weights_of(card: Card) -> str:
-    """The licence of the weights, marked where it forbids commercial use."""
-    return card.weights_licence + (f", {NON_COMMERCIAL}" if card.non_commercial else "")
+    """See `Card.weights`."""
+    return card.weights
 
 
 def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:
@@ -53,7 +52,7 @@ def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:
     for kind in only or kinds():
         card = system_of(kind).card
         files = ", ".join(card.checkpoints)
-        yield kind, card.title, files, card.audioset_map, weights_of(card)
+        yield kind, card.title, files, card.audioset_map, card.weights
 
 
 def cost_rows(tflops: float, only: Sequence[str] = ()) -> Iterator[Row]:

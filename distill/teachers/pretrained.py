@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from distill.pretraining.encoder import PatchEncoder
 from distill.pretraining.pretrain import load_encoder
-from distill.teachers.base import Layer, TeacherOutput
-from edge_audio.errors import UsageError
+from distill.teachers.base import Layer, TeacherOutput, check_layers
 from edge_audio.features.frontend import log_mel
 
 
@@ -26,8 +25,7 @@ class SelfSupervisedTeacher(nn.Module):
     def __init__(self, name: str, encoder: PatchEncoder, layers: Sequence[int]) -> None:
         super().__init__()
         n_blocks = len(encoder.blocks)
-        if list(layers) != sorted(set(layers)) or not set(layers) <= set(range(1, n_blocks + 1)):
-            raise UsageError(f"layers {list(layers)} of {name}: rising numbers of 1-{n_blocks}")
+        check_layers(layers, range(1, n_blocks + 1), f" of {name}")
         self.name, self.encoder, self.indices = name, encoder, tuple(layers)
         self.sample_rate_hz = encoder.config.frontend.sample_rate_hz
         self.layers = tuple(self._describe(number) for number in layers)

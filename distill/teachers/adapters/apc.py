@@ -3,17 +3,16 @@ is normalised by the whole clip, which is all that keeps them from being causal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches
 from distill.teachers.bricks.mel import KaldiBank, normalised_bands
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Golden, Network, recorded
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 
 class APC(Network):
@@ -33,14 +32,18 @@ class APC(Network):
         return normalised_bands(self.bank(waveform))
 
     def encode(self, features: Tensor) -> Encoded:
-        raw: list[Tensor] = []
         hidden: list[Tensor] = []
         for layer in self.rnn_layers:
-            raw.append(layer(hidden[-1] if hidden else features)[0])
-            hidden.append(hidden[-1] + raw[-1] if hidden and self.residual else raw[-1])
-        others = {f"raw_gru_outputs_{index}": output for index, output in enumerate(raw)}
-        others["prediction"] = self.postnet(hidden[-1])
-        return Encoded(tuple(hidden), hidden[-1], others=others)
+            output = layer(hidden[-1] if hidden else features)[0]
+            hidden.append(hidden[-1] + output if hidden and self.residual else output)
+        return Encoded(
+            tuple(hidden), hidden[-1], others=lambda: {"prediction": self.postnet(hidden[-1])}
+        )
+
+    def recompute(self, golden: Golden) -> dict[str, Tensor]:
+        with recorded(self.rnn_layers) as raw:
+            made = super().recompute(golden)
+        return made | {f"raw_gru_outputs_{index}": output for index, (output, _) in enumerate(raw)}
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden
@@ -50,9 +53,8 @@ class APC(Network):
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    layers = {key.split(".")[1] for key in state if re.match(r"rnn_layers\.\d+\.", key)}
     n_mels, dim = state["postnet.weight"].shape
-    return {"input_size": n_mels, "hidden_size": dim, "num_layers": len(layers)}
+    return {"input_size": n_mels, "hidden_size": dim, "num_layers": n_layers(state, "rnn_layers")}
 
 
 SYSTEM = System(

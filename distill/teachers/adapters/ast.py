@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.deit import N_SUMMARY, DeiT, head
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -37,7 +37,7 @@ class Ast(Network):
     def encode(self, features: Tensor) -> Encoded:
         hidden, output, positions = self.v.encode(features, self.grid)
         logits = self.mlp_head(output[:, :N_SUMMARY].mean(1))
-        return Encoded(hidden, output, logits, {"positions": positions})
+        return Encoded(hidden, output, logits, lambda: {"positions": positions})
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return patches.band_mean(hidden[:, N_SUMMARY:], self.n_bands, frequency_major=True)
@@ -104,6 +104,7 @@ SYSTEM = System(
         "std": 4.5689974,
     },
     infer=_infer,
+    heads=("label_dim",),
     anchor="v.patch_embed.proj.weight",
     ignored=(r"v\.head\.", r"v\.head_dist\."),
     state_files={"golden_long_positions.npz": "golden_cut_positions.npz"},

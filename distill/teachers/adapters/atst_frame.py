@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network, named_arrays
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -55,8 +55,9 @@ class Atst(Network):
         chunks = features.split(self.n_frames, 3)
         parts = [self._hidden(chunk, n_frames) for chunk in chunks if chunk.shape[3] >= PATCH]
         hidden = tuple(torch.cat(states, 1) for states in zip(*parts, strict=True))
-        normed = [self.norm(state) for state in hidden[-N_SUMMED:]]
-        return Encoded(hidden, normed[-1], others=self._summaries(normed, n_frames))
+        return Encoded(
+            hidden, self.norm(hidden[-1]), others=lambda: self._summaries(hidden, n_frames)
+        )
 
     def _hidden(self, features: Tensor, n_frames: Tensor | None) -> tuple[Tensor, ...]:
         n_tokens = features.shape[3] // PATCH
@@ -78,7 +79,8 @@ class Atst(Network):
         n_real = n_frames // PATCH + self.has_class_token
         return torch.arange(n_tokens, device=n_frames.device) < n_real[:, None]
 
-    def _summaries(self, normed: list[Tensor], n_frames: Tensor | None) -> dict[str, Tensor]:
+    def _summaries(self, hidden: tuple[Tensor, ...], n_frames: Tensor | None) -> dict[str, Tensor]:
+        normed = [self.norm(state) for state in hidden[-N_SUMMED:]]
         means = [self._mean(state, n_frames) for state in normed]
         if not self.has_class_token:
             return {"concatenated_norms": torch.cat(normed, 2), "scene": torch.cat(means, 1)}

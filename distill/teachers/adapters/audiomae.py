@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 PATCH, N_BANDS = 16, 8
 
@@ -57,14 +57,18 @@ class AudioMAE(Network):
         summary = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         hidden = vit.run(self.blocks, torch.cat([summary, tokens], 1))
         if not self.n_labels:
-            return self._pretrained(hidden)
+            return Encoded(
+                hidden,
+                self.norm(hidden[-1]),
+                others=lambda: self._contextual(hidden),
+            )
         output = self.fc_norm(hidden[-1][:, 1:].mean(1))
         return Encoded(hidden, output, self.head(output))
 
-    def _pretrained(self, hidden: tuple[Tensor, ...]) -> Encoded:
+    def _contextual(self, hidden: tuple[Tensor, ...]) -> dict[str, Tensor]:
         depth = min(self.contextual_depth, len(self.blocks) - 2)
         deep = torch.stack([self.norm(state) for state in hidden[depth + 2 :]])
-        return Encoded(hidden, self.norm(hidden[-1]), others={"contextual": deep.mean(0)})
+        return {"contextual": deep.mean(0)}
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return patches.band_mean(hidden[:, 1:], N_BANDS)
@@ -75,9 +79,8 @@ class AudioMAE(Network):
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     rows = state["pos_embed"].shape[1] - 1 if "pos_embed" in state else 0
-    n_labels = len(state["head.weight"]) if "head.weight" in state else None
     length = {"target_length": rows // N_BANDS * PATCH} if rows else {}
-    return {**vit.sizes(state), **length, "num_classes": n_labels}
+    return {**vit.sizes(state), **length, "num_classes": n_rows(state, "head.weight") or None}
 
 
 BIRD_MAE: Architecture = {
@@ -110,6 +113,7 @@ SYSTEM = System(
         "std": 4.5689974,
     },
     infer=_infer,
+    heads=("num_classes",),
     anchor="patch_embed.proj.weight",
     ignored=("decoder_", "mask_token"),
 )

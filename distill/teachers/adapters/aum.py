@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import mamba, patches
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 PATCH, N_BANDS = 16, 8
 
@@ -56,18 +56,18 @@ class AuM(Network):
         tokens = maps.flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]
         summary = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         middle = self.middle
-        hidden = [torch.cat([tokens[:, :middle], summary, tokens[:, middle:]], 1)]
-        for layer in self.layers:
-            hidden.append(layer(hidden[-1]))
+        first = torch.cat([tokens[:, :middle], summary, tokens[:, middle:]], 1)
+        hidden = (first, *states(self.layers, first))
         output = self.norm_f(hidden[-1])
-        residuals = torch.stack(hidden[:-1])
-        others = {
-            "clip_feature": output[:, middle],
-            "residuals": residuals,
-            "mixer_outputs": torch.stack(hidden[1:]) - residuals,
-        }
         logits = self.head(output[:, middle]) if self.n_labels else None
-        return Encoded(tuple(hidden), output, logits, others)
+
+        def others() -> dict[str, Tensor]:
+            residuals = torch.stack(hidden[:-1])
+            mixed = torch.stack(hidden[1:]) - residuals
+            feature = output[:, middle]
+            return {"clip_feature": feature, "residuals": residuals, "mixer_outputs": mixed}
+
+        return Encoded(hidden, output, logits, others)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         tokens = torch.cat([hidden[:, : self.middle], hidden[:, self.middle + 1 :]], 1)
@@ -79,7 +79,7 @@ class AuM(Network):
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     n_frames = (state["pos_embed"].shape[1] - 1) // N_BANDS * PATCH
-    n_labels = len(state["head.weight"]) if "head.weight" in state else 0
+    n_labels = n_rows(state, "head.weight")
     sizes = {"spectrogram_size": [128, n_frames], "num_classes": n_labels}
     return {**mamba.sizes(state, "layers"), **sizes}
 
@@ -109,5 +109,6 @@ SYSTEM = System(
         "ssm_cfg": {"d_state": 16},
     },
     infer=_infer,
+    heads=("num_classes",),
     keys=(("pos_embed.pos_embed", "pos_embed"), *mamba.KEYS),
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from distill.teachers.bricks import unit_model
 from distill.teachers.bricks.unit_model import UnitModel
 from distill.teachers.bricks.xlstm import MLSTMLayer, OffsetNorm
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 
 class Block(nn.Module):
@@ -40,7 +40,7 @@ def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     inner_dim = len(state["blocks.0.layer.learnable_skip"])
     return {
         **known,
-        "depth": sum(key.endswith("learnable_skip") for key in state),
+        "depth": n_layers(state, "blocks"),
         "expansion_factor": inner_dim // known["embed_dim"],
     }
 

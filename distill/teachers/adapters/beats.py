@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import hubert, patches
 from distill.teachers.bricks.mel import KaldiBank
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network, named_arrays
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 PCM_SCALE = 32_768  # kaldi hears 16-bit integers
 
@@ -34,7 +34,7 @@ class Beats(Network):
         self.layer_norm = nn.LayerNorm(inner_dim)
         self.post_extract_proj = nn.Linear(inner_dim, dim) if inner_dim != dim else nn.Identity()
         self.encoder = _encoder(architecture)
-        self.n_labels = architecture["predictor_class"] if architecture["finetuned_model"] else 0
+        self.n_labels = architecture["predictor_class"]
         if self.n_labels:
             self.predictor = nn.Linear(dim, self.n_labels)
 
@@ -47,15 +47,23 @@ class Beats(Network):
         """padding [B, N]: True at tokens without sound."""
         embedded = patches.time_major(self.patch_embedding(features[:, None]))
         encoded = self.encoder(self.post_extract_proj(self.layer_norm(embedded)), padding)
-        others = {"patch_embed": embedded}
         if not self.n_labels:
-            return Encoded(encoded.hidden, encoded.output, others=others)
+            others = {"patch_embed": embedded}
+            return Encoded(encoded.hidden, encoded.output, others=lambda: others)
         tokens = self.predictor(encoded.output)
         real = 1.0 - (torch.zeros(tokens.shape[:2]) if padding is None else padding.float())
         real = real.to(tokens)[..., None]
         logits = (tokens * real).sum(1) / real.sum(1)
-        others |= {"token_logits": tokens, "probabilities": torch.sigmoid(logits)}
-        return Encoded(encoded.hidden, encoded.output, logits, others)
+        return Encoded(
+            encoded.hidden,
+            encoded.output,
+            logits,
+            lambda: {
+                "patch_embed": embedded,
+                "token_logits": tokens,
+                "probabilities": torch.sigmoid(logits),
+            },
+        )
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return patches.band_mean(hidden, self.n_bands)
@@ -106,8 +114,7 @@ def _encoder(architecture: Architecture) -> hubert.Encoder:
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     known = {name: config[name] for name in SYSTEM.defaults if name in config}
-    labels = len(state["predictor.weight"]) if "predictor.weight" in state else 0
-    return {**known, "finetuned_model": bool(labels), "predictor_class": labels}
+    return {**known, "predictor_class": n_rows(state, "predictor.weight")}
 
 
 _LARGE = {
@@ -154,12 +161,12 @@ SYSTEM = System(
         "num_buckets": 320,
         "max_distance": 800,
         "gru_rel_pos": True,
-        "finetuned_model": False,
         "predictor_class": 0,
         "fbank_mean": 15.41663,
         "fbank_std": 6.55582,
     },
     infer=_infer,
+    heads=("predictor_class",),
     anchor="patch_embedding.weight",
     ignored=(
         r"encoder\.layers\.(?!0\.)\d+\.self_attn\.relative_attention_bias",

@@ -16,7 +16,7 @@ from torch import Tensor
 from distill.teachers.adapters.dasheng import DEFAULTS, HOP_SAMPLES, BandNormViT, infer
 from distill.teachers.bricks.deit import head
 from distill.teachers.published.network import Encoded
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 
 class Ced(BandNormViT):
@@ -42,11 +42,11 @@ class Ced(BandNormViT):
         logits = [self.outputlayer(self.norm(states[-1]).mean(1)) for states in parts]
         scores = torch.stack(logits).sigmoid().mean(0)
         clip = logits[0] if len(logits) == 1 else torch.logit(scores)
-        return Encoded(hidden, output, clip, {"probabilities": scores})
+        return Encoded(hidden, output, clip, lambda: {"probabilities": scores})
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    n_labels = len(state["outputlayer.1.weight"]) if "outputlayer.1.weight" in state else 0
+    n_labels = n_rows(state, "outputlayer.1.weight")
     known: dict[str, Any] = {**infer(state, config), "outputdim": n_labels}
     if "time_pos_embed" in state and "target_length" not in config:
         # 1012 frames have 63 columns, as 1008 have
@@ -77,6 +77,7 @@ SYSTEM = System(
     build=Ced,
     defaults={**DEFAULTS, "patch_size": 16, "target_length": 1012, "outputdim": 527},
     infer=_infer,
+    heads=("outputdim",),
     anchor="patch_embed.proj.weight",
     ignored=("front_end", "decoder", "mask_token"),
 )

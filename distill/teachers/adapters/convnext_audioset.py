@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import images
 from distill.teachers.bricks.waveform import ChannelNorm
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -81,7 +81,7 @@ class ConvNeXt(Network):
         frames = hidden[-1].mean(3)
         scene = self.norm(frames.amax(2) + frames.mean(2))
         logits = self.head_audioset(scene)
-        return Encoded(tuple(hidden), hidden[-1], logits, {"scene_embedding": scene})
+        return Encoded(tuple(hidden), hidden[-1], logits, lambda: {"scene_embedding": scene})
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return images.band_frames(hidden)
@@ -120,5 +120,6 @@ SYSTEM = System(
     build=ConvNeXt,
     defaults={"depths": [3, 3, 9, 3], "dims": [96, 192, 384, 768], "num_classes": 527},
     infer=_infer,
+    heads=("num_classes",),
     ignored=images.EXTRACTORS,
 )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network
 from distill.teachers.published.system import Architecture, Card, State, System
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from distill.teachers.bricks import waveform_model
-from distill.teachers.published.network import Encoded
+from distill.teachers.published.network import Encoded, Golden, recorded
 from distill.teachers.published.system import Architecture, Card, System
 
 
 class Data2Vec(waveform_model.WaveformModel):
-    """hidden: the encoder's input behind positions and norm, then each layer. others:
-    `ffn_output_k`, of which the authors make their own training targets."""
+    """hidden: the encoder's input behind positions and norm, then each layer."""
 
     def __init__(self, cfg: Architecture) -> None:
         super().__init__(cfg, cfg["encoder_embed_dim"])
@@ -21,9 +20,14 @@ class Data2Vec(waveform_model.WaveformModel):
     def encode(self, features: Tensor) -> Encoded:
         projected = self.post_extract_proj(features)
         encoded = self.encoder(projected)
-        fed = {f"ffn_output_{index:02}": value for index, value in enumerate(encoded.fed, 1)}
-        others = {"conv_projected": projected, **fed}
-        return Encoded(encoded.hidden, encoded.output, others=others)
+        others = {"conv_projected": projected}
+        return Encoded(encoded.hidden, encoded.output, others=lambda: others)
+
+    def recompute(self, golden: Golden) -> dict[str, Tensor]:
+        """With `ffn_output_k`, of which the authors make their own training targets."""
+        with recorded(layer.get_submodule("fc2") for layer in self.encoder.layers) as fed:
+            made = super().recompute(golden)
+        return made | {f"ffn_output_{index:02}": value for index, value in enumerate(fed, 1)}
 
 
 SYSTEM = System(

@@ -46,8 +46,11 @@ class DistilHubert(waveform_model.WaveformModel):
     def encode(self, features: Tensor) -> Encoded:
         projected = self.post_extract_proj(features)
         encoded = self.encoder(projected)
-        others = {"prediction": self.output_layer(encoded.output)}
-        return Encoded((projected, *encoded.hidden[1:]), encoded.output, others=others)
+        return Encoded(
+            (projected, *encoded.hidden[1:]),
+            encoded.output,
+            others=lambda: {"prediction": self.output_layer(encoded.output)},
+        )
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import images
 from distill.teachers.bricks.dynamic_conv import DynamicBlock, DynamicConv
 from distill.teachers.bricks.mel import PasstBank
@@ -18,8 +19,7 @@ from distill.teachers.efficientat import (
     conv_norm,
     rounded_channels,
 )
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Golden, Network
+from distill.teachers.published.network import Encoded, Golden, Network, states
 from distill.teachers.published.system import Architecture, Card, State, System
 
 _ROWS = "rows_in_kernel_expanded_out_dynamic_activation_stride_dilation_width"
@@ -61,9 +61,9 @@ class DyMN(Network):
                 module.temperature = temperature
 
     def encode(self, features: Tensor) -> Encoded:
-        hidden = images.run([self.in_c, *self.layers, self.out_c], features)
-        embedding = hidden[-1].mean((2, 3))
-        return Encoded(hidden, hidden[-1], self.classifier(hidden[-1]), {"embedding": embedding})
+        hidden = states([self.in_c, *self.layers, self.out_c], features)
+        logits = self.classifier(hidden[-1])
+        return Encoded(hidden, hidden[-1], logits, lambda: {"embedding": hidden[-1].mean((2, 3))})
 
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
         made = super().recompute(golden)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Golden, Network, recorded
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 from edge_audio.errors import UsageError
 
 PATCH, N_BANDS = 16, 8
@@ -53,12 +53,10 @@ class Eat(Network):
         tokens = tokens + self.positions[:, : tokens.shape[1]]
         summary = self.extra_tokens.expand(len(tokens), -1, -1)
         x = self.context_norm(torch.cat([summary, tokens], 1))
-        hidden, fed = vit.run_all(self.blocks, x)
-        others = {"ffn_targets": torch.stack(fed)}
+        hidden = vit.run(self.blocks, x)
         if not self.n_labels:
-            return Encoded(hidden, hidden[-1], others=others)
-        logits = self.head(self.fc_norm(hidden[-1][:, 0]))
-        return Encoded(hidden, hidden[-1], logits, others)
+            return Encoded(hidden, hidden[-1])
+        return Encoded(hidden, hidden[-1], self.head(self.fc_norm(hidden[-1][:, 0])))
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return patches.band_mean(hidden[:, 1:], N_BANDS)
@@ -66,11 +64,16 @@ class Eat(Network):
     def timing(self, index: int) -> Timing:
         return patches.kaldi_timing(PATCH, PATCH)
 
+    def recompute(self, golden: Golden) -> dict[str, Tensor]:
+        """With what the MLPs make before the last sums, of which the authors make their targets."""
+        with recorded(block.get_submodule("ls2") for block in self.blocks) as fed:
+            made = super().recompute(golden)
+        return made | {"ffn_targets": torch.stack(fed)}
+
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    n_rows = {"max_length": state["positions"].shape[1] // N_BANDS} if "positions" in state else {}
-    n_labels = len(state["head.weight"]) if "head.weight" in state else None
-    return {**vit.sizes(state), **n_rows, "num_classes": n_labels}
+    length = {"max_length": state["positions"].shape[1] // N_BANDS} if "positions" in state else {}
+    return {**vit.sizes(state), **length, "num_classes": n_rows(state, "head.weight") or None}
 
 
 SYSTEM = System(
@@ -97,6 +100,7 @@ SYSTEM = System(
         "num_classes": 527,
     },
     infer=_infer,
+    heads=("num_classes",),
     anchor=f"{_IMAGE}.local_encoder.proj.weight",
     keys=(
         (f"{_IMAGE}.fixed_positional_encoder.positions", "positions"),

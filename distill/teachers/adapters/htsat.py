@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import images
 from distill.teachers.bricks.swin import SwinStage
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Golden, Network
+from distill.teachers.published.network import Encoded, Golden, Network, states
 from distill.teachers.published.system import Architecture, Card, State, System
 from edge_audio.errors import UsageError
 
@@ -84,17 +84,21 @@ class HTSAT(Network):
 
     def encode(self, features: Tensor) -> Encoded:
         tokens = self.patch_embed(self.image(features))
-        hidden = (tokens, *images.run(self.layers, tokens))
+        hidden = (tokens, *states(self.layers, tokens))
         output = self.norm(hidden[-1])
         grid = self._grid(output)
         frame_logits = self.tscam_conv(grid).flatten(2)  # [B, C, T]
         logits = frame_logits.mean(2)
-        others = {
-            "latent_output": grid.mean((2, 3)),
-            "framewise_output": torch.sigmoid(frame_logits).transpose(1, 2),
-            "probabilities": torch.sigmoid(logits),
-        }
-        return Encoded(hidden, output, logits, others)
+        return Encoded(
+            hidden,
+            output,
+            logits,
+            lambda: {
+                "latent_output": grid.mean((2, 3)),
+                "framewise_output": torch.sigmoid(frame_logits).transpose(1, 2),
+                "probabilities": torch.sigmoid(logits),
+            },
+        )
 
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
         features = golden["features"]
@@ -102,7 +106,7 @@ class HTSAT(Network):
         return super().recompute(golden) | {
             "log_mel_db": self.mel(golden["waveform"]),
             "image_every_8th": self.image(features)[:, :, ::8, ::8],
-            "probabilities_infer_mode": self.encode(repeated).others["probabilities"],
+            "probabilities_infer_mode": self.encode(repeated).others()["probabilities"],
         }
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
@@ -165,6 +169,7 @@ SYSTEM = System(
         "num_classes": 527,
     },
     infer=_infer,
+    heads=("num_classes",),
     prefixes=("sed_model.", "module."),
     ignored=(*images.EXTRACTORS, r"head\.", r".*\.attn_mask$", r".*relative_position_index$"),
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.teachers.bricks import waveform_model, zipformer
 from distill.teachers.published.network import Encoded
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 _TEMPERATURE = 0.1
 
@@ -30,15 +30,16 @@ class K2SSL(waveform_model.WaveformModel):
         projected = self.post_extract_proj(features)
         hidden = [outer for outer, _ in self.encoder(projected)]
         output = zipformer.widest(hidden)
-        others = {}
-        if self.final_proj is not None:
-            others["logits"] = self.final_proj(output) / _TEMPERATURE
+        others = dict if self.final_proj is None else lambda: self._logits(output)
         return Encoded((projected, *hidden), output, others=others)
+
+    def _logits(self, output: Tensor) -> dict[str, Tensor]:
+        assert self.final_proj is not None
+        return {"logits": self.final_proj(output) / _TEMPERATURE}
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    n_classes = len(state["final_proj.weight"]) if "final_proj.weight" in state else 0
-    return {"n_classes": n_classes}
+    return {"n_classes": n_rows(state, "final_proj.weight")}
 
 
 SYSTEM = System(

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks.leaf import Leaf
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network, named_arrays
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -27,7 +27,7 @@ class LeafNetwork(Network):
     def encode(self, features: Tensor) -> Encoded:
         made = self.leaf(features)
         hidden = (made.responses, made.powers, made.pooled)
-        return Encoded(hidden, made.features, others={"smoother": made.smoothed})
+        return Encoded(hidden, made.features, others=lambda: {"smoother": made.smoothed})
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden.transpose(1, 2)

@@ -61,12 +61,20 @@ class LightHubert(waveform_model.WaveformModel):
         dim = self.cfg["subnets"][name]["embed_dim"]
         projected = self.post_extract_proj(features)[..., :dim]
         encoded = self.get_submodule(f"cut_{name}")(projected)
-        others = {}
-        if (last := str(len(self.encoder.layers) - 1)) in self.layer_pred_heads:
-            weight = self.layer_pred_heads[last].weight
-            assert isinstance(weight, Tensor)
-            others["prediction"] = encoded.output @ weight[:, :dim].T
-        return Encoded((projected, *encoded.hidden[1:]), encoded.output, others=others)
+        return Encoded(
+            (projected, *encoded.hidden[1:]),
+            encoded.output,
+            others=lambda: self._prediction(encoded.output),
+        )
+
+    def _prediction(self, output: Tensor) -> dict[str, Tensor]:
+        """By the last layer's head of pre-training, where the file has it."""
+        last = str(len(self.encoder.layers) - 1)
+        if last not in self.layer_pred_heads:
+            return {}
+        weight = self.layer_pred_heads[last].weight
+        assert isinstance(weight, Tensor)
+        return {"prediction": output @ weight[:, : output.shape[2]].T}
 
     def _cut(self, name: str) -> hubert.Encoder:
         numbers = self.cfg["subnets"][name]

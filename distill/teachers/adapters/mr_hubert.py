@@ -3,16 +3,16 @@ up again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import waveform_model
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Golden
+from distill.teachers.published.network import Encoded, Golden, recorded
 from distill.teachers.published.system import Architecture, Card, State, System
 
 _SCALE = 0.4**0.5
@@ -74,39 +74,42 @@ class MRHubert(waveform_model.WaveformModel):
         self.downsample_modules, self.upsample_modules = nn.ModuleList(down), nn.ModuleList(up)
 
     def encode(self, features: Tensor) -> Encoded:
-        x = self.post_extract_proj(features)
-        others, residuals = {"conv_projected": x}, []
+        projected = x = self.post_extract_proj(features)
+        kept = []
+        for encoder, down in zip(self.encoders, self.downsample_modules, strict=True):
+            kept.append(encoder(x).output)
+            x = down(kept[-1])
+        hidden = [x + self.middle_encoder(x).output]
+        ways = zip(self.upsample_modules, self.decoders, reversed(kept), strict=True)
+        for up, decoder, finer in ways:
+            x = decoder(up(hidden[-1])).output
+            hidden.append(_sum(x.transpose(1, 2), finer.transpose(1, 2)).transpose(1, 2))
+        return Encoded(tuple(hidden), hidden[-1], others=lambda: {"conv_projected": projected})
 
-        def run(encoder: nn.Module, name: str, x: Tensor) -> Tensor:
-            states = encoder(x)
-            layers = {f"{name}_layer{i}": layer for i, layer in enumerate(states.hidden[1:])}
-            others.update({name: states.output, **layers})
-            residuals.append(states.output)
-            output: Tensor = states.output
-            return output
-
-        for i, encoder in enumerate(self.encoders):
-            x = run(encoder, f"stage_encoder{i}", x)
-            x = others[f"stage_down{i}"] = self.downsample_modules[i](x)
-        hidden = [x + run(self.middle_encoder, "stage_middle", x)]
-        residuals = residuals[: len(self.encoders)]
-        kept = residuals[::-1]
-        for i, decoder in enumerate(self.decoders):
-            x = others[f"stage_up{i}"] = self.upsample_modules[i](hidden[-1])
-            x = run(decoder, f"stage_decoder{i}", x)
-            hidden.append(_sum(x.transpose(1, 2), kept[i].transpose(1, 2)).transpose(1, 2))
-        return Encoded(tuple(hidden), hidden[-1], others=others)
+    def _stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """Names in parity files, in the order of their calls."""
+        pairs = zip(self.encoders, self.downsample_modules, strict=True)
+        for i, (encoder, down) in enumerate(pairs):
+            yield from ((f"stage_encoder{i}", encoder), (f"stage_down{i}", down))
+        yield "stage_middle", self.middle_encoder
+        pairs = zip(self.upsample_modules, self.decoders, strict=True)
+        for i, (up, decoder) in enumerate(pairs):
+            yield from ((f"stage_up{i}", up), (f"stage_decoder{i}", decoder))
 
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
         """Goldens of single layers have a frame of padding at the end, which says nothing."""
-        made = super().recompute(golden)
-        layers = {name: value for name, value in made.items() if "_layer" in name}
-        padded = {
-            name: torch.cat([value, golden[name][:, value.shape[1] :]], 1)
-            for name, value in layers.items()
-            if name in golden
-        }
-        return made | padded
+        names, modules = zip(*self._stages(), strict=True)
+        with recorded(modules) as outputs:
+            made = super().recompute(golden)
+        for name, output in zip(names, outputs, strict=True):
+            if isinstance(output, Tensor):
+                made[name] = output
+                continue
+            made[name] = output.output
+            for i, layer in enumerate(output.hidden[1:]):
+                rest = golden.get(f"{name}_layer{i}", layer)[:, layer.shape[1] :]
+                made[f"{name}_layer{i}"] = torch.cat([layer, rest], 1)
+        return made
 
     def timing(self, index: int) -> Timing:
         """A frame of a coarser rate is centred on the finer ones that it replaces."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks.conformer import (
     ConvModule,
     FeedForward,
@@ -17,9 +18,8 @@ from distill.teachers.bricks.conformer import (
     rotate_halves,
 )
 from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 FFT_SIZE = 2048
 _STYLE = Style(functional.silu, bias=False, eps=1e-5)
@@ -126,14 +126,15 @@ class MuQ(Network):
     def encode(self, features: Tensor) -> Encoded:
         maps = self.conv["conv"](features[:, None])
         x = self.conv["linear"](maps.permute(0, 3, 1, 2).flatten(2))
-        hidden, angles = [x], rotary_angles(x.shape[1], self._rates)
-        for layer in cast("nn.ModuleList", self.conformer["layers"]):
-            hidden.append(layer(hidden[-1], angles))
-        hidden[-1] = self.conformer["layer_norm"](hidden[-1])
-        others = {"conv_output": x}
-        if self.linear is not None:
-            others["token_logits"] = self.linear(hidden[-1])
-        return Encoded(tuple(hidden), hidden[-1], others=others)
+        layers = cast("nn.ModuleList", self.conformer["layers"])
+        hidden = (x, *states(layers, x, rotary_angles(x.shape[1], self._rates)))
+        output = self.conformer["layer_norm"](hidden[-1])
+
+        def others() -> dict[str, Tensor]:
+            logits = {} if self.linear is None else {"token_logits": self.linear(output)}
+            return {"conv_output": x, **logits}
+
+        return Encoded((*hidden[:-1], output), output, others=others)
 
     @property
     def _rates(self) -> Tensor:
@@ -149,8 +150,7 @@ class MuQ(Network):
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    n_codes = len(state["linear.weight"]) if "linear.weight" in state else 0
-    return {**config, "codebook_size": n_codes}
+    return {**config, "codebook_size": n_rows(state, "linear.weight")}
 
 
 SYSTEM = System(

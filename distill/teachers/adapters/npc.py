@@ -3,7 +3,6 @@ without the frames about it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches
 from distill.teachers.bricks.mel import KaldiBank, normalised_bands
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 
 class Block(nn.Module):
@@ -70,15 +69,18 @@ class NPC(Network):
         return normalised_bands(self.bank(waveform))
 
     def encode(self, features: Tensor) -> Encoded:
-        x, hidden = features.transpose(1, 2), []
-        for block in self.blocks:
-            x = block(x)
-            hidden.append(x)
+        hidden = states(self.blocks, features.transpose(1, 2))
         heard = hidden[-len(self.masked_convs) :]
         masked = [conv(x).transpose(1, 2) for conv, x in zip(self.masked_convs, heard, strict=True)]
         output = torch.stack(masked).sum(0)
-        others = {"masked_features": torch.stack(masked), "prediction": self.postnet(output)}
-        return Encoded(tuple(x.transpose(1, 2) for x in hidden), output, others=others)
+        return Encoded(
+            tuple(x.transpose(1, 2) for x in hidden),
+            output,
+            others=lambda: {
+                "masked_features": torch.stack(masked),
+                "prediction": self.postnet(output),
+            },
+        )
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden
@@ -89,14 +91,14 @@ class NPC(Network):
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     n_mels, dim = state["postnet.weight"].shape
-    blocks = {key for key in state if re.match(r"blocks\.\d+\.conv\.weight", key)}
+    n_blocks = n_layers(state, "blocks")
     masks = {key for key in state if key.endswith("conv_mask")}
     return {
         "input_size": n_mels,
         "hidden_size": dim,
-        "n_blocks": len(blocks),
+        "n_blocks": n_blocks,
         "kernel_size": state[min(masks)].shape[2],
-        "disable_cross_layer": len(masks) < len(blocks),
+        "disable_cross_layer": len(masks) < n_blocks,
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks.conformer import (
     ConvModule,
     FeedForward,
@@ -18,9 +19,8 @@ from distill.teachers.bricks.conformer import (
     rotate_pairs,
 )
 from distill.teachers.bricks.mel import StftBank, hertz_triangles
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 FFT_SIZE, HOP_SAMPLES, N_MELS, PATCH_FRAMES = 512, 256, 96, 4
 _MEAN, _STD = 2.06755686098554, 1.268292820667291
@@ -40,7 +40,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         angles = rotary_angles(x.shape[1], self.freqs)
-        query, key = rotate_pairs(qkv[0], angles), rotate_pairs(qkv[1], angles)
+        query, key = rotate_pairs(qkv[:2], angles)
         y = functional.scaled_dot_product_attention(query, key, qkv[2], is_causal=True)
         return cast("Tensor", self.proj(y.transpose(1, 2).flatten(2)))
 
@@ -84,10 +84,9 @@ class OmarRQ(Network):
     def encode(self, features: Tensor) -> Encoded:
         whole = features.shape[2] // PATCH_FRAMES * PATCH_FRAMES
         pieces = features[..., :whole].unflatten(2, (-1, PATCH_FRAMES))
-        hidden = [self.embedding_layer(pieces.transpose(1, 2).flatten(2))]
-        for layer in self.layers:
-            hidden.append(layer(hidden[-1]))
-        return Encoded(tuple(hidden), hidden[-1])
+        embedded = self.embedding_layer(pieces.transpose(1, 2).flatten(2))
+        hidden = (embedded, *states(self.layers, embedded))
+        return Encoded(hidden, hidden[-1])
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden
@@ -99,10 +98,9 @@ class OmarRQ(Network):
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     dim = len(state["embedding_layer.weight"])
-    depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
     return {
         "embed_dim": dim,
-        "depth": depth,
+        "depth": n_layers(state, "layers"),
         "mlp_ratio": len(state["layers.0.ff1.expand.weight"]) / dim,
         "num_heads": dim // (2 * len(state["layers.0.attention.freqs"])),
     }

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import images
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 N_BANDS = 64
 _FRONT_ENDS = {32_000: (1024, 320, 14_000.0), 16_000: (512, 160, 8_000.0)}
@@ -58,11 +58,11 @@ class Cnn14(Network):
         return images.normed_bands(self.bn0, self.mel(waveform))
 
     def encode(self, features: Tensor) -> Encoded:
-        hidden = images.run(self.blocks, features)
+        hidden = states(self.blocks, features)
         frames = hidden[-1].mean(3)
         embedding = torch.relu(self.fc1(frames.amax(2) + frames.mean(2)))
         logits = self.fc_audioset(embedding)
-        return Encoded(hidden, embedding, logits, {"probabilities": torch.sigmoid(logits)})
+        return Encoded(hidden, embedding, logits, lambda: {"probabilities": torch.sigmoid(logits)})
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return images.band_frames(hidden)
@@ -74,7 +74,7 @@ class Cnn14(Network):
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    n_blocks = sum(key.endswith(".bn2.weight") for key in state)
+    n_blocks = n_layers(state, "blocks")
     channels = [len(state[f"blocks.{index}.bn2.weight"]) for index in range(n_blocks)]
     return {"channels": channels, "classes": len(state["fc_audioset.weight"])}
 

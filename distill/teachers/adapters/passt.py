@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.deit import N_SUMMARY, head
 from distill.teachers.bricks.mel import PasstBank
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -53,8 +53,10 @@ class Passt(Network):
         output = self.norm(hidden[-1])
         feature = output[:, :N_SUMMARY].mean(1)
         logits = self.head(feature)
-        scene = torch.cat([logits, feature], 1)
-        others = {"clip_feature": feature, "scene_embedding": scene}
+
+        def others() -> dict[str, Tensor]:
+            return {"clip_feature": feature, "scene_embedding": torch.cat([logits, feature], 1)}
+
         return Encoded(hidden, output, logits, others)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
@@ -102,6 +104,7 @@ SYSTEM = System(
         "num_classes": 527,
     },
     infer=_infer,
+    heads=("num_classes",),
     anchor="patch_embed.proj.weight",
     ignored=("head_dist", "pre_logits"),
 )

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import mamba, patches
 from distill.teachers.bricks.deit import head, stretched
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 N_MELS = 128
 
@@ -44,15 +44,17 @@ class Ssamba(Network):
         maps = self.patch_embed["proj"](features.transpose(1, 2)[:, None])
         summary = self.cls_token.expand(len(maps), -1, -1)
         tokens = torch.cat([summary, maps.flatten(2).transpose(1, 2)], 1)
-        hidden = [tokens + stretched(self.pos_embed, 1, self.grid, *maps.shape[2:])]
-        for layer in self.layers:
-            hidden.append(layer(hidden[-1]))
+        first = tokens + stretched(self.pos_embed, 1, self.grid, *maps.shape[2:])
+        hidden = (first, *states(self.layers, first))
         once = self.norm_f(hidden[-1])
-        output, others = self.norm_f(once), {"output_normed_once": once}
-        if self.mlp_head is None:
-            return Encoded(tuple(hidden), output, others=others)
-        others["logits_cls"] = self.mlp_head(output[:, 0])
-        return Encoded(tuple(hidden), output, self.mlp_head(output[:, 1:].mean(1)), others)
+        output, head = self.norm_f(once), self.mlp_head
+
+        def others() -> dict[str, Tensor]:
+            classes = {} if head is None else {"logits_cls": head(output[:, 0])}
+            return {"output_normed_once": once, **classes}
+
+        logits = None if head is None else head(output[:, 1:].mean(1))
+        return Encoded(hidden, output, logits, others)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return patches.band_mean(hidden[:, 1:], N_MELS // self.patch[0], frequency_major=True)
@@ -76,7 +78,7 @@ def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     sizes = mamba.sizes(state, "layers")
     height, width = state["patch_embed.proj.weight"].shape[2:]
     n_columns = (state["pos_embed"].shape[1] - 1) // (N_MELS // height)
-    n_labels = len(state["mlp_head.1.weight"]) if "mlp_head.1.weight" in state else 0
+    n_labels = n_rows(state, "mlp_head.1.weight")
     return {
         **sizes,
         **sizes["ssm_cfg"],
@@ -113,6 +115,7 @@ SYSTEM = System(
         "if_devide_out": True,
     },
     infer=_infer,
+    heads=("label_dim",),
     anchor="v.patch_embed.proj.weight",
     keys=(("finetuned.mlp_head", "mlp_head"), ("v", ""), *mamba.KEYS),
     ignored=("mask_embed", "cpredlayer", "gpredlayer", r"v\.head\.", "p_input_"),

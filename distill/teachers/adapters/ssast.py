@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches, vit
 from distill.teachers.bricks.deit import N_SUMMARY, DeiT, head
 from distill.teachers.bricks.mel import ClipBank
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.system import Architecture, Card, State, System, n_rows
 
 N_MELS = 128
 
@@ -45,10 +45,13 @@ class Ssast(Network):
 
     def encode(self, features: Tensor) -> Encoded:
         hidden, output, positions = self.v.encode(features, self.grid)
-        others = {"positions": positions}
         if not self.n_labels:
-            return Encoded(hidden, output, others=others)
-        others["logits_cls"] = self.mlp_head(output[:, :N_SUMMARY].mean(1))
+            return Encoded(hidden, output, others=lambda: {"positions": positions})
+
+        def others() -> dict[str, Tensor]:
+            classes = self.mlp_head(output[:, :N_SUMMARY].mean(1))
+            return {"positions": positions, "logits_cls": classes}
+
         return Encoded(hidden, output, self.mlp_head(output[:, N_SUMMARY:].mean(1)), others)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
@@ -67,7 +70,7 @@ def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
     if "v.patch_embed.proj.weight" in state:
         shape = state["v.patch_embed.proj.weight"].shape[2:]
         known |= {"fshape": shape[0], "tshape": shape[1], "fstride": shape[0], "tstride": shape[1]}
-    known["label_dim"] = len(state["mlp_head.1.weight"]) if "mlp_head.1.weight" in state else 0
+    known["label_dim"] = n_rows(state, "mlp_head.1.weight")
     return {**vit.sizes({key.removeprefix("v."): value for key, value in state.items()}), **known}
 
 
@@ -103,6 +106,7 @@ SYSTEM = System(
         "std": 4.5689974,
     },
     infer=_infer,
+    heads=("label_dim",),
     anchor="v.patch_embed.proj.weight",
     keys=(("finetuned.mlp_head", "mlp_head"),),
     ignored=("mask_embed", "cpredlayer", "gpredlayer", r"v\.head\.", r"v\.head_dist\."),

@@ -4,7 +4,6 @@ is normalised by the whole clip."""
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import hubert, patches
 from distill.teachers.bricks.mel import KaldiBank, StftBank, hertz_triangles, normalised_bands
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
-from distill.teachers.published.system import Architecture, Card, State, System
+from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
 FFT_SIZE, HOP_SAMPLES, N_MELS = 400, 160, 80
 _DELTAS = 2
@@ -105,18 +104,18 @@ class Tera(Network):
         n_frames = features.shape[1]
         n_parts = math.ceil(n_frames / self.max_frames) if self.max_frames else 1
         parts = [self._run(part) for part in features.split(math.ceil(n_frames / n_parts), 1)]
-        hidden = tuple(torch.cat(states, 1) for states in zip(*parts, strict=True))
-        others = {} if self.head is None else {"prediction": self.head(hidden[-1])}
+        hidden = tuple(torch.cat(layer, 1) for layer in zip(*parts, strict=True))
+        head = self.head
+        others = dict if head is None else lambda: {"prediction": head(hidden[-1])}
         return Encoded(hidden, hidden[-1], others=others)
 
-    def _run(self, features: Tensor) -> list[Tensor]:
+    def _run(self, features: Tensor) -> tuple[Tensor, ...]:
         projected = self.project(features)
-        hidden = [self.norm(projected + sinusoids(*projected.shape[1:]).to(projected))]
-        for layer in self.layers:
-            hidden.append(layer(hidden[-1])[0])
+        first = self.norm(projected + sinusoids(*projected.shape[1:]).to(projected))
+        hidden = (first, *states(self.layers, first))
         if not self.norms:
             return hidden
-        return [norm(state) for norm, state in zip(self.norms, hidden, strict=True)]
+        return tuple(norm(state) for norm, state in zip(self.norms, hidden, strict=True))
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden
@@ -133,11 +132,10 @@ def sinusoids(n_frames: int, dim: int) -> Tensor:
 
 
 def _infer(state: State, config: Mapping[str, Any]) -> Architecture:
-    layers = {key.split(".")[1] for key in state if re.match(r"layers\.\d+\.", key)}
     dim, n_inputs = state["project.weight"].shape
     sizes = {
         "hidden_size": dim,
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": n_layers(state, "layers"),
         "num_attention_heads": max(1, dim // 64),
         "intermediate_size": len(state["layers.0.fc1.bias"]),
         "pre_layer_norm": "norms.0.weight" in state,

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import vit
 from distill.teachers.bricks.waveform import WaveformConvs
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Golden, Network, named_arrays
 from distill.teachers.published.system import Architecture, Card, State, System
 
@@ -68,8 +68,11 @@ class WavJepa(Network):
         bias = bias.repeat(len(features), 1)[:, None, None]  # [B * segments, 1, 1, frames]
         states = vit.run(self.blocks, x, bias if n_real < len(real) else None)
         hidden = tuple(self._joined(state, n_segments)[:, :n_real] for state in states)
-        others = {"conv_features": self._joined(heard, n_segments)}
-        return Encoded(hidden, self.norm(hidden[-1]), others=others)
+        return Encoded(
+            hidden,
+            self.norm(hidden[-1]),
+            others=lambda: {"conv_features": self._joined(heard, n_segments)},
+        )
 
     def forward(self, waveform: Tensor) -> Encoded:
         return self.encode(self.features(waveform), waveform.shape[1])

@@ -25,7 +25,8 @@ class WavLM(waveform_model.WaveformModel):
     def encode(self, features: Tensor) -> Encoded:
         projected = self.post_extract_proj(features)
         encoded = self.encoder(projected)
-        return Encoded(encoded.hidden, encoded.output, others={"conv_projected": projected})
+        others = {"conv_projected": projected}
+        return Encoded(encoded.hidden, encoded.output, others=lambda: others)
 
 
 SYSTEM = System(

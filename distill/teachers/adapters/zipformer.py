@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import zipformer
 from distill.teachers.bricks.mel import KaldiBank
 from distill.teachers.bricks.zipformer import BiasNorm, swoosh_l, swoosh_r
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.system import Architecture, Card, System
 
@@ -78,14 +78,18 @@ class ZipformerEncoder(Network):
 
     def encode(self, features: Tensor) -> Encoded:
         embedded = self.encoder_embed(features)
-        states = self.encoder(embedded)
-        full_rate = zipformer.widest([outer for outer, _ in states])
+        stacks = self.encoder(embedded)
+        hidden = (embedded, *(outer for outer, _ in stacks))
+        full_rate = zipformer.widest(hidden[1:])
         output = self.encoder.downsample_output(full_rate)
-        inner = {f"layer_outputs_stack_{i}": layers for i, (_, layers) in enumerate(states)}
-        others = {"embed_output": embedded, "full_rate_output": full_rate, **inner}
-        lengths = torch.full((len(output),), output.shape[1])
-        others["output_lengths"] = lengths
-        return Encoded((embedded, *(outer for outer, _ in states)), output, others=others)
+
+        def others() -> dict[str, Tensor]:
+            inner = {f"layer_outputs_stack_{i}": layers for i, (_, layers) in enumerate(stacks)}
+            lengths = torch.full((len(output),), output.shape[1])
+            made = {"embed_output": embedded, "full_rate_output": full_rate, **inner}
+            return {**made, "output_lengths": lengths}
+
+        return Encoded(hidden, output, others=others)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden

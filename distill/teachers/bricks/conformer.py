@@ -62,12 +62,16 @@ def rotary_angles(n_frames: int, rates: Tensor) -> Tensor:
 def rotate_halves(x: Tensor, angles: Tensor) -> Tensor:
     """[..., T, d] whose halves are the two coordinates of d / 2 planes."""
     a, b = x.chunk(2, dim=-1)
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    return torch.cat(_turned(a, b, angles), -1)
 
 
 def rotate_pairs(x: Tensor, angles: Tensor) -> Tensor:
     """[..., T, d] whose neighbours are the two coordinates of d / 2 planes."""
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack(_turned(a, b, angles), -1).flatten(-2)
+
+
+def _turned(a: Tensor, b: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+    """The two coordinates, turned by the angles."""
     cos, sin = angles.cos(), angles.sin()
-    return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+    return a * cos - b * sin, b * cos + a * sin

@@ -7,11 +7,13 @@ The keys are fairseq's: `pos_conv.0`, `layer_norm`, `layers.i.self_attn.q_proj`,
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from distill.teachers.published.network import states
 
 Gate = Literal["", "query", "input"]
 """What opens WavLM's gate: nothing, the projected query (BEATs), or the attention's input."""
@@ -141,18 +143,13 @@ class Layer(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
         self.final_layer_norm = nn.LayerNorm(dim)
 
-    def forward(
-        self, x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The layer's output, and what its linear layers made of it before the last sum."""
+    def forward(self, x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         attention, norm = self.self_attn, self.self_attn_layer_norm
         if self.pre_norm:
             x = x + attention(norm(x), bias, mask)
-            fed = self._feed(self.final_layer_norm(x))
-            return x + fed, fed
+            return x + self._feed(self.final_layer_norm(x))
         x = norm(self.alpha * x + attention(x, bias, mask))
-        fed = self._feed(x)
-        return self.final_layer_norm(self.alpha * x + fed), fed
+        return cast("Tensor", self.final_layer_norm(self.alpha * x + self._feed(x)))
 
     def _feed(self, x: Tensor) -> Tensor:
         inner = self.fc1(x)
@@ -163,11 +160,10 @@ class Layer(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """hidden: the first layer's input and every layer's output [B, N, D]. fed: what the linear
-    layers of every layer made. output: of the last layer, normalised if norms come first."""
+    """hidden: the first layer's input and every layer's output [B, N, D]. output: of the last
+    layer, normalised if norms come first."""
 
     hidden: tuple[Tensor, ...]
-    fed: tuple[Tensor, ...]
     output: Tensor
 
 
@@ -202,13 +198,9 @@ class Encoder(nn.Module):
         if self.pos_conv is not None:
             x = x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2)
         x = x if self.pre_norm else self.layer_norm(x)
-        hidden, fed = [x], []
-        bias = self._position_bias(x)
-        for layer in self.layers:
-            x, inner = layer(x, bias, mask)
-            hidden.append(x)
-            fed.append(inner)
-        return Encoded(tuple(hidden), tuple(fed), self.layer_norm(x) if self.pre_norm else x)
+        hidden = (x, *states(self.layers, x, self._position_bias(x), mask))
+        last = hidden[-1]
+        return Encoded(hidden, self.layer_norm(last) if self.pre_norm else last)
 
     def _position_bias(self, x: Tensor) -> Tensor | None:
         if self.bias is None:

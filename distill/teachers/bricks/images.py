@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import Tensor, nn
 
 from distill.teachers.bricks.mel import StftBank, decibels, hertz_triangles
@@ -40,15 +38,6 @@ def normed_bands(norm: nn.BatchNorm1d, image: Tensor) -> Tensor:
     [B, F, T, 1], the same but for torch's gradient (2.13, CPU), which lands on other frames."""
     out: Tensor = norm(image[:, 0].transpose(1, 2)).transpose(1, 2)[:, None]
     return out
-
-
-def run(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
-    """What each layer makes of the one before."""
-    maps = []
-    for layer in layers:
-        x = layer(x)
-        maps.append(x)
-    return tuple(maps)
 
 
 def band_frames(maps: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.published.system import n_layers
+
 Directions = Literal["none", "v1", "v2"]
 """Forwards alone; Vim's "v1": both ways over the same projections; "v2": a second set of weights
 for the way back."""
@@ -124,14 +126,13 @@ KEYS = (
 
 def sizes(state: Mapping[str, Tensor], layers: str) -> dict[str, Any]:
     """What the weights under our names tell: depth, embed_dim, d_state, expand, bimamba_type."""
-    depth = len({key.split(".")[1] for key in state if key.startswith(f"{layers}.")})
     mixer = f"{layers}.0.mixer"
     inner, n_states = state[f"{mixer}.A_logs.0"].shape
     dim = len(state[f"{mixer}.out_proj.weight"])
     both = f"{mixer}.A_logs.1" in state
     directions = "v2" if f"{mixer}.ways.1.D" in state else "v1" if both else "none"
     return {
-        "depth": depth,
+        "depth": n_layers(state, layers),
         "embed_dim": dim,
         "bimamba_type": directions,
         "ssm_cfg": {

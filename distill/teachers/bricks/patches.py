@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distill.teachers.layouts import Timing
+from distill.teachers.base import Timing
 
 
 def kaldi_timing(patch_frames: int, stride_frames: int) -> Timing:

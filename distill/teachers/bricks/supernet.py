@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from distill.teachers.published.system import n_layers
+
 _DROPPED: dict[int, tuple[int, ...]] = {
     12: (),
     11: (12,),
@@ -66,10 +68,8 @@ def cut_encoder(state: Weights, subnet: Subnet, full: LayerSize) -> dict[str, Te
     out = {key: state[key][:dim] for key in ("layer_norm.weight", "layer_norm.bias")}
     positions = {key: value for key, value in state.items() if key.startswith("pos_conv.")}
     out |= _cut_positions(positions, dim)
-    layers = {int(key.split(".")[1]) for key in state if key.startswith("layers.")}
-    for place, (index, size) in enumerate(
-        zip(subnet.kept(len(layers)), subnet.sizes(), strict=True)
-    ):
+    kept = subnet.kept(n_layers(state, "layers"))
+    for place, (index, size) in enumerate(zip(kept, subnet.sizes(), strict=True)):
         for key, value in state.items():
             if match := re.match(rf"layers\.{index}\.(.*)\.(?:weight|bias)$", key):
                 new = key.replace(f".{index}.", f".{place}.", 1)

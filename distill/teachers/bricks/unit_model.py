@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import patches
 from distill.teachers.bricks.mel import FLOAT32_EPSILON, StftBank, hertz_triangles
-from distill.teachers.layouts import Timing
-from distill.teachers.published.network import Encoded, Network
+from distill.teachers.published.network import Encoded, Network, states
 from distill.teachers.published.system import Architecture, State
 
 FFT_SIZE, HOP_SAMPLES, N_MELS = 400, 160, 80
@@ -69,20 +69,21 @@ class UnitModel(Network):
         units = padded.unflatten(2, (-1, self.unit)).transpose(1, 2).flatten(0, 1)
         tokens = patches.time_major(self.patch_embed["proj"](units)) + self.pos_embed[:, 1:]
         summary = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
-        hidden = [torch.cat([summary, tokens], 1)]
-        for block in self.blocks:
-            hidden.append(block(hidden[-1]))
+        first = torch.cat([summary, tokens], 1)
+        hidden = (first, *states(self.blocks, first))
         normed = self.encoder_norm(hidden[-1])
         mixed = normed[:, 1:].unflatten(1, (self.n_bands, -1)).transpose(1, 2).flatten(2)
         rows = self._joined(mixed, n_clips)
         output = rows[:, : rows.shape[1] - int(mixed.shape[1] * missing / self.unit)]
-        others = {
-            "encoder_norm_output": self._joined(normed, n_clips),
-            "frames_before_cut": rows,
-            "scene_embedding": output.mean(1),
-        }
+        joined = tuple(self._joined(state, n_clips) for state in hidden)
         return Encoded(
-            tuple(self._joined(state, n_clips) for state in hidden), output, others=others
+            joined,
+            output,
+            others=lambda: {
+                "encoder_norm_output": self._joined(normed, n_clips),
+                "frames_before_cut": rows,
+                "scene_embedding": output.mean(1),
+            },
         )
 
     def _joined(self, units: Tensor, n_clips: int) -> Tensor:

@@ -7,11 +7,14 @@ Dosovitskiy et al. 2021; the keys are those of timm: `blocks.i.norm1`, `.attn.qk
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from distill.teachers.published.network import states
+from distill.teachers.published.system import n_layers
 
 HEAD_DIM = 64
 """Of every published size; a file does not say how many heads share its width."""
@@ -83,15 +86,12 @@ class Block(nn.Module):
         self.ls1 = LayerScale(dim) if scaled else nn.Identity()
         self.ls2 = LayerScale(dim) if scaled else nn.Identity()
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The block's output, and what its MLP made before the last sum."""
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.post_norm:
             x = self.norm1(x + self.ls1(self.attn(x, bias)))
-            fed = self.ls2(self.mlp(x))
-            return self.norm2(x + fed), fed
+            return cast("Tensor", self.norm2(x + self.ls2(self.mlp(x))))
         x = x + self.ls1(self.attn(self.norm1(x), bias))
-        fed = self.ls2(self.mlp(self.norm2(x)))
-        return x + fed, fed
+        return cast("Tensor", x + self.ls2(self.mlp(self.norm2(x))))
 
 
 def blocks(architecture: Mapping[str, Any], **options: Any) -> nn.ModuleList:
@@ -107,26 +107,12 @@ def blocks(architecture: Mapping[str, Any], **options: Any) -> nn.ModuleList:
 
 def run(layers: nn.ModuleList, x: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
     """The input of the first block and the output of every block."""
-    return run_all(layers, x, bias)[0]
-
-
-def run_all(
-    layers: nn.ModuleList, x: Tensor, bias: Tensor | None = None
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """As `run`, and what the MLP of every block made before the last sum."""
-    hidden, inner = [x], []
-    for layer in layers:
-        x, fed = layer(x, bias)
-        hidden.append(x)
-        inner.append(fed)
-    return tuple(hidden), tuple(inner)
+    return (x, *states(layers, x, bias))
 
 
 def sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     """embed_dim, depth and mlp_ratio of a state with the keys of `Block`, {} without any."""
-    depth = 1 + max(
-        (int(key.split(".")[1]) for key in state if key.startswith("blocks.")), default=-1
-    )
+    depth = n_layers(state, "blocks")
     if not depth or "blocks.0.mlp.fc1.weight" not in state:
         return {}
     hidden_dim, dim = state["blocks.0.mlp.fc1.weight"].shape

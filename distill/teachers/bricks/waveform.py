@@ -6,12 +6,12 @@ The keys are fairseq's: `conv_layers.i.0` is a convolution, `conv_layers.i.2` it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 
-from distill.teachers.layouts import Timing
+from distill.teachers.base import Timing
 from edge_audio.errors import UsageError
 
 Norms = Literal["default", "layer_norm"]
@@ -34,6 +34,15 @@ def parse_convs(text: str) -> list[tuple[int, ...]]:
     return convs
 
 
+def conv_field_hop(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Samples that a frame of convolutions (kernel, stride) sees, and those between frames."""
+    field = hop = 1
+    for kernel, stride in pairs:
+        field += (kernel - 1) * hop
+        hop *= stride
+    return field, hop
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of [B, C, ...]."""
 
@@ -42,13 +51,17 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class WaveformConvs(nn.Module):
-    """[B, n] -> [B, T, C], without padding. convs: (channels, kernel, stride) of each."""
+    """[B, n] -> [B, T, C], without padding. convs: (channels, kernel, stride) of each.
+
+    field_samples: what one frame sees, and so the shortest clip.
+    """
 
     def __init__(
         self, convs: Sequence[Sequence[int]], norms: Norms = "default", bias: bool = False
     ) -> None:
         super().__init__()
-        self.convs = [(kernel, stride) for _, kernel, stride in convs]
+        pairs = ((kernel, stride) for _, kernel, stride in convs)
+        self.field_samples, self.hop_samples = conv_field_hop(pairs)
         self.conv_layers, channels = nn.ModuleList(), 1
         for index, (wider, kernel, stride) in enumerate(convs):
             parts: list[nn.Module] = [nn.Conv1d(channels, wider, kernel, stride, bias=bias)]
@@ -65,23 +78,6 @@ class WaveformConvs(nn.Module):
         for layer in self.conv_layers:
             x = layer(x)
         return x.transpose(1, 2)
-
-    @property
-    def field_samples(self) -> int:
-        """Samples that one frame sees, and so the shortest clip."""
-        field = hop = 1
-        for kernel, stride in self.convs:
-            field += (kernel - 1) * hop
-            hop *= stride
-        return field
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples between frames."""
-        hop = 1
-        for _, stride in self.convs:
-            hop *= stride
-        return hop
 
     def timing(self, rate_hz: int) -> Timing:
         """Frames are centred on the middle of the samples that they see."""

@@ -3,17 +3,16 @@ front end, projection, and how their settings name the rest."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from distill.teachers.base import Timing
 from distill.teachers.bricks import hubert
 from distill.teachers.bricks.waveform import WaveformConvs, normalised, parse_convs
-from distill.teachers.layouts import Timing
 from distill.teachers.published.network import Network
-from distill.teachers.published.system import Architecture, State
+from distill.teachers.published.system import Architecture, State, n_layers
 
 PRETRAINING = (r"mask_emb$", r"final_proj", r"label_embs_concat", r"_ema")
 """Keys that only pre-training needs."""
@@ -111,12 +110,11 @@ def infer(state: State, config: Mapping[str, Any]) -> Architecture:
 
 
 def _sizes(state: State) -> Architecture:
-    layers = {key.split(".")[2] for key in state if re.match(r"encoder\.layers\.\d+\.", key)}
     dim, channels = state["post_extract_proj.weight"].shape
     convs = f"[({channels},10,5)] + [({channels},3,2)] * 4 + [({channels},2,2)] * 2"
     by_layer = "feature_extractor.conv_layers.1.2.1.weight" in state
     return {
-        "encoder_layers": len(layers),
+        "encoder_layers": n_layers(state, "encoder.layers"),
         "encoder_embed_dim": dim,
         "encoder_ffn_embed_dim": len(state["encoder.layers.0.fc1.bias"]),
         "encoder_attention_heads": max(1, dim // 64),

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.teachers.published.network import states
+
 _NONLIN_SHARE = 3, 4  # of the width
 _FFN_SHARES = (3, 4), (4, 4), (5, 4)  # of feedforward_dim, of the three in a layer
 
@@ -237,9 +239,7 @@ class _Layers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         positions = compact_positions(x.shape[1], self.pos_dim).to(x)
-        for layer in self.layers:
-            x = layer(x, positions)
-        return x
+        return states(self.layers, x, positions)[-1]
 
 
 class Stack(nn.Module):
@@ -274,12 +274,12 @@ class Zipformer(nn.Module):
         self.encoders = nn.ModuleList(Stack(size) for size in sizes)
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        states = []
+        rates = []
         for dim, stack in zip(self.dims, self.encoders, strict=True):
             x = functional.pad(x, (0, dim - x.shape[2]))  # cuts where the stack is narrower
-            states.append(stack(x))
-            x = states[-1][0]
-        return states
+            rates.append(stack(x))
+            x = rates[-1][0]
+        return rates
 
 
 def widest(outputs: Sequence[Tensor]) -> Tensor:

@@ -3,7 +3,9 @@ where tensors have shapes alone."""
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from distill.teachers.published.network import Network
 from distill.teachers.published.system import Architecture, System
 
-_SEQUENTIAL = ("distill.teachers.bricks.mamba", "distill.teachers.bricks.xlstm")
+aten = torch.ops.aten
+_SEQUENTIAL = "distill.teachers.bricks.mamba"
 N_CLIPS, CLIP_S = 8, 10.0
 """What the teachers of a training run hear at once (`distill/training/targets.py`)."""
 
@@ -84,7 +87,7 @@ def cost_of(system: System, size: Architecture) -> Cost:
 
 def _goes_step_by_step(module: nn.Module) -> bool:
     """What takes thousands of calls for a clip: these would be minutes on the meta device too."""
-    return isinstance(module, nn.RNNBase) or type(module).__module__ in _SEQUENTIAL
+    return isinstance(module, nn.RNNBase) or type(module).__module__ == _SEQUENTIAL
 
 
 def _run(network: Network, n_parameters: int) -> Cost:
@@ -93,7 +96,8 @@ def _run(network: Network, n_parameters: int) -> Cost:
     if network.max_samples is not None:
         n_samples = min(n_samples, network.max_samples)
     waveform = torch.empty(N_CLIPS, n_samples, device="meta")
-    peak, counter = _Peak(), FlopCounterMode(display=False)
+    counted: Any = {aten._fft_r2c: _forward_flops, aten._fft_c2r: _backward_flops}  # noqa: SLF001
+    peak, counter = _Peak(), FlopCounterMode(display=False, custom_mapping=counted)
     with torch.no_grad(), counter, peak:
         hidden = network(waveform).hidden
     last = len(hidden) - 1
@@ -106,6 +110,17 @@ def _run(network: Network, n_parameters: int) -> Cost:
         macs_per_s=macs,
         peak_bytes=peak.peak + _n_bytes(network),
     )
+
+
+def _forward_flops(shape: Sequence[int], dim: Sequence[int], *_: Any, **__: Any) -> int:
+    """Of a real transform, which torch does not count: 2.5 n log2 n (Frigo, Johnson 2005)."""
+    return round(2.5 * math.prod(shape) * math.log2(shape[dim[-1]]))
+
+
+def _backward_flops(
+    shape: Sequence[int], dim: Sequence[int], norm: int, size: int, **_: Any
+) -> int:
+    return _forward_flops((math.prod(shape) // shape[dim[-1]], size), (1,))
 
 
 def _n_bytes(network: nn.Module) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from distill.teachers.layouts import Timing
+from distill.teachers.base import Timing
 
 Golden = Mapping[str, Tensor]
 """Arrays of a parity file, those of the state aside."""
@@ -16,12 +17,13 @@ Golden = Mapping[str, Tensor]
 class Encoded(NamedTuple):
     """hidden: every layer as the authors return it, shallow to deep, [B, N, D] as a rule; a
     recipe's `layers` are positions in it. output: the authors' final features. clip_logits:
-    [B, C], log-odds of whole clips. others: further arrays, by their names in parity files."""
+    [B, C], log-odds of whole clips. others: makes the further arrays of parity files, by their
+    names there: nobody else needs them."""
 
     hidden: tuple[Tensor, ...]
     output: Tensor
     clip_logits: Tensor | None = None
-    others: Mapping[str, Tensor] = {}
+    others: Callable[[], Mapping[str, Tensor]] = dict
 
 
 class Network(nn.Module):
@@ -74,4 +76,24 @@ def named_arrays(encoded: Encoded) -> dict[str, Tensor]:
     made["output"] = encoded.output
     if encoded.clip_logits is not None:
         made["logits"] = encoded.clip_logits
-    return made | dict(encoded.others)
+    return made | dict(encoded.others())
+
+
+def states(layers: Iterable[nn.Module], x: Tensor, *common: Any) -> tuple[Tensor, ...]:
+    """What each layer makes of the one before. common: what all layers are given besides."""
+    made = []
+    for layer in layers:
+        x = layer(x, *common)
+        made.append(x)
+    return tuple(made)
+
+
+@contextmanager
+def recorded(modules: Iterable[nn.Module]) -> Iterator[list[Any]]:
+    """A list of what these modules return, in the order of their calls."""
+    outputs: list[Any] = []
+    with ExitStack() as stack:
+        for module in modules:
+            hook = module.register_forward_hook(lambda _, inputs, output: outputs.append(output))
+            stack.callback(hook.remove)
+        yield outputs

@@ -16,8 +16,7 @@ Architecture = Mapping[str, Any]
 """Numbers that shape a network, named as the authors' own configuration names them."""
 
 _N_NAMED = 5
-_HEADS = ("finetuned_model", "label_dim", "num_classes", "outputdim", "predictor_class")
-"""Whether a file has a classifier is for its weights to say."""
+NON_COMMERCIAL = "NON-COMMERCIAL"
 
 
 class Card(NamedTuple):
@@ -33,6 +32,11 @@ class Card(NamedTuple):
     sizes: Mapping[str, Architecture]
     non_commercial: bool = False
     audioset_map: str = ""
+
+    @property
+    def weights(self) -> str:
+        """The licence of the weights, marked where it forbids commercial use."""
+        return self.weights_licence + (f", {NON_COMMERCIAL}" if self.non_commercial else "")
 
 
 class System(NamedTuple):
@@ -50,6 +54,8 @@ class System(NamedTuple):
     entries: the entries of the file that may hold the weights, nearest first.
     convert: further changes of the weights, under our names.
     state_files: parity files whose weights lie in another file than golden.npz.
+    heads: parts of the architecture that tell of a classifier: whether a file has one is for its
+        weights to say, whatever else is known.
     """
 
     card: Card
@@ -63,6 +69,7 @@ class System(NamedTuple):
     entries: tuple[str, ...] = ("model", "state_dict", "module", "model_state_dict")
     convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     state_files: Mapping[str, str] = {}
+    heads: tuple[str, ...] = ()
 
 
 def assemble(
@@ -84,7 +91,7 @@ def assemble(
     names = {_renamed(key, system.keys): key for key in kept}
     ours = system.convert({name: kept[key] for name, key in names.items()})
     inferred = system.infer(ours, config)
-    heads = {name: value for name, value in inferred.items() if name in _HEADS}
+    heads = {name: value for name, value in inferred.items() if name in system.heads}
     architecture = {**system.defaults, **inferred, **given, **heads}
     network = system.build(architecture)
     _check(network, ours, system, prefix, where)
@@ -134,3 +141,15 @@ def _check(network: Network, ours: State, system: System, prefix: str, where: st
             raise UsageError(
                 f"{where}: {listed([key])} is {shapes}: give what differs under `architecture`"
             )
+
+
+def n_layers(state: State, prefix: str) -> int:
+    """Of a list of modules, as `prefix.NUMBER.` in the keys tells it; 0 without any."""
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
+    found = (pattern.match(key) for key in state)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def n_rows(state: State, key: str) -> int:
+    """Outputs of a linear layer, 0 where the state has none of the name."""
+    return len(state[key]) if key in state else 0

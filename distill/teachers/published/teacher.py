@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from distill.data.labels import audioset_labels, audioset_names
-from distill.teachers.base import Layer, TeacherOutput
+from distill.teachers.base import (
+    Layer,
+    TeacherOutput,
+    check_layers,
+    count_frames,
+    refuse_longer,
+    row_of,
+    stack_rows,
+)
 from distill.teachers.published.checkpoint import Checkpoint, read_checkpoint
 from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.registry import system_of
 from distill.teachers.published.system import Architecture, assemble
-from edge_audio.errors import UsageError
 
 _N_DEFAULT_LAYERS = 4
 _N_AUDIOSET = 527
@@ -42,8 +47,7 @@ class PublishedTeacher(nn.Module):
         encoded = self._encode(torch.zeros(1, max(network.min_samples, self.sample_rate_hz // 2)))
         last = len(encoded.hidden) - 1
         chosen = _spread(last) if layers is None else tuple(layers)
-        if list(chosen) != sorted(set(chosen) & set(range(last + 1))):
-            raise UsageError(f"layers {list(chosen)} of {name}: rising numbers of 0-{last}")
+        check_layers(chosen, range(last + 1), f" of {name}")
         self.indices = chosen
         self.layers = tuple(self._describe(index, encoded) for index in chosen)
 
@@ -71,25 +75,24 @@ class PublishedTeacher(nn.Module):
         for end in sorted(set(ends)):
             alike = [index for index, length in enumerate(ends) if length == end]
             output = self._hear(waveform[alike, :end])
-            rows |= {index: _row(output, place) for place, index in enumerate(alike)}
-        return _stack([rows[index] for index in range(len(rows))])
+            rows |= {index: row_of(output, place) for place, index in enumerate(alike)}
+        return stack_rows([rows[index] for index in range(len(rows))])
 
     def _hear(self, waveform: Tensor) -> TeacherOutput:
         """Clips of one length."""
         encoded = self._encode(waveform)
+        n_samples, rate_hz, network = waveform.shape[1], self.sample_rate_hz, self.network
         hidden = tuple(
-            self.network.frames(index, encoded.hidden[index])[:, : _count(waveform, self, layer)]
+            network.frames(index, encoded.hidden[index])[
+                :, : count_frames(layer, n_samples, rate_hz)
+            ]
             for index, layer in zip(self.indices, self.layers, strict=True)
         )
         return TeacherOutput(hidden, encoded.clip_logits if self.labels else None)
 
     def _encode(self, waveform: Tensor) -> Encoded:
         network, n_samples = self.network, waveform.shape[1]
-        if network.max_samples is not None and n_samples > network.max_samples:
-            raise UsageError(
-                f"{self.name} hears at most {network.max_samples / self.sample_rate_hz:.2f} s at "
-                f"once, not {n_samples / self.sample_rate_hz:.2f} s: shorten the mixtures"
-            )
+        refuse_longer(self, n_samples, network.max_samples)
         padding = max(0, network.min_samples - n_samples)
         encoded: Encoded = network(functional.pad(waveform, (0, padding)))
         return encoded
@@ -106,12 +109,6 @@ def _spread(last: int) -> tuple[int, ...]:
     return tuple(round(last * (rank + 1) / n_layers) for rank in range(n_layers))
 
 
-def _count(waveform: Tensor, teacher: PublishedTeacher, layer: Layer) -> int:
-    """Frames centred within the clip, at least one."""
-    duration_s = waveform.shape[1] / teacher.sample_rate_hz
-    return max(1, math.ceil((duration_s - layer.offset_s) / layer.hop_s - 1e-9))
-
-
 def _labels(network: Network, read: Checkpoint) -> tuple[str, ...]:
     """Names of the logits' columns: the file's own order where it tells one (BEATs), AudioSet's
     where there are 527, none where nobody knows."""
@@ -122,17 +119,3 @@ def _labels(network: Network, read: Checkpoint) -> tuple[str, ...]:
         return tuple(names.get(mid, mid) for mid in mids)
     n_labels = getattr(network, "n_labels", 0)
     return audioset_labels() if n_labels == _N_AUDIOSET else ()
-
-
-def _row(output: TeacherOutput, place: int) -> TeacherOutput:
-    hidden = tuple(layer[place] for layer in output.hidden)
-    logits = output.clip_logits
-    return TeacherOutput(hidden, None if logits is None else logits[place])
-
-
-def _stack(rows: Sequence[TeacherOutput]) -> TeacherOutput:
-    """Rows of different lengths as one batch, zeros behind the shorter ones."""
-    layers = zip(*(row.hidden for row in rows), strict=True)
-    hidden = tuple(pad_sequence(list(layer), batch_first=True) for layer in layers)
-    clips = [row.clip_logits for row in rows if row.clip_logits is not None]
-    return TeacherOutput(hidden, torch.stack(clips) if clips else None)

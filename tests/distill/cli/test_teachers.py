@@ -68,3 +68,10 @@ def test_the_page_has_every_kind_and_size_as_they_are_listed() -> None:
     for kind in kinds():
         for size in system_of(kind).card.sizes:
             assert f"| {kind} | {size} | " in PAGE, "run python docs/teachers.py"
+
+
+def test_filters_that_go_by_way_of_the_spectrum_cost_their_transforms() -> None:
+    """LEAF: 40 complex filters, 2^18 points back for 10 s, 2.5 n log2 n each, half of it MAC."""
+    macs = cost_of(system_of("leaf"), {}).macs_per_s
+    assert macs is not None
+    assert macs > 80 * 2.5 * 18 * (1 << 18) / 2 / 10

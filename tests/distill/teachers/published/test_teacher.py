@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.teachers.bricks.unit_model import UnitModel
-from distill.teachers.published.network import Network
+from distill.teachers.published.network import Network, recorded
 from distill.teachers.published.registry import kinds
 from distill.teachers.published.teacher import PublishedTeacher
 from edge_audio.errors import UsageError
@@ -69,7 +69,7 @@ def local_frames(kind: str, network: Network, waveform: Tensor) -> Tensor:
     if kind == "zipformer":
         cast("Any", network.encoder_embed).convnext = nn.Identity()
     encoded = network(waveform)
-    before = (encoded.others.get(name) for name in ("conv_projected", "patch_embed"))
+    before = (encoded.others().get(name) for name in ("conv_projected", "patch_embed"))
     return network.frames(0, next((x for x in before if x is not None), encoded.hidden[0]))
 
 
@@ -143,3 +143,16 @@ def test_wavjepa_repeats_a_frame_between_segments() -> None:
     frames = network.frames(0, hidden)[0, :, 0].tolist()
     assert frames == [*range(25), 24, *range(25, 50), 49, *range(50, 60)]
     assert np.isclose(network.timing(0).hop_s * 26, 0.26)
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("apc", "postnet"), ("npc", "postnet"), ("distilhubert", "output_layer")],
+)
+def test_a_teacher_computes_nothing_that_parity_files_alone_have(kind: str, head: str) -> None:
+    teacher = open_teacher(kind)
+    with recorded([teacher.network.get_submodule(head)]) as heard:
+        teacher(golden_waveform(kind))
+        assert not heard
+        teacher.network(golden_waveform(kind)).others()
+        assert heard
