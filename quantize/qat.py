@@ -54,6 +54,10 @@ def fine_tune(checkpoint: Path, n_steps: int, runs_dir: Path, n_processes: int) 
         learning_rate=LEARNING_RATE_FACTOR * recipe.training.learning_rate,
     )
     tuned = msgspec.structs.replace(
-        recipe, name=f"{recipe.name}-qat", start_from=str(checkpoint), training=training
+        recipe,
+        name=f"{recipe.name}-qat",
+        start_from=str(checkpoint),
+        training=training,
+        head_fitted=False,
     )
     return distill(tuned, runs_dir, n_processes, prepare=round_in_forward)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,7 +107,9 @@ def main(checkpoint: Path, out: Path, runs_dir: Path) -> None:
     kept = published(checkpoint)
     student.load_state_dict(kept["student"])
     fit_head(student, recipe, runs_dir / "cache")
-    save_atomically({**kept, "student": student.state_dict()}, out)
+    fitted = msgspec.structs.replace(recipe, head_fitted=True)
+    kept |= {"recipe": msgspec.json.encode(fitted).decode(), "student": student.state_dict()}
+    save_atomically(kept, out)
 
 
 if __name__ == "__main__":

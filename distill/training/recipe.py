@@ -123,6 +123,7 @@ class Recipe(Spec, frozen=True):
         AudioSet classes, which all training runs have.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
     blend: share of that student's weights in what `distill.publish` makes of this one.
+    head_fitted: `distill.calibration.head` has fitted the head to the teacher since; no run does.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Recipe(Spec, frozen=True):
     draw: DrawConfig = DrawConfig()
     start_from: str = ""
     blend: float = 0.0
+    head_fitted: bool = False
     labels: tuple[str, ...] = ()
 
 

@@ -65,11 +65,11 @@ def _training(manifest: Manifest) -> str:
 - Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, public domain, CC BY, CC BY-SA,
   MIT, BSD and WTFPL recordings, each named in docs/attribution.md of the project. Tier B are
   ESC-50 clips whose own licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
-- Held out: folds {split["held_out_folds"]}, with every recording of their groups{_esc(split)}.
+- Held out: folds {split["held_out_folds"]}, with every recording of their groups{_places(split)}.
 - Teachers: {"; ".join(map(_teacher, recipe["teachers"]))}, heard on the same augmented mixtures.
 - Recipe {recipe["name"]}: seed {recipe["seed"]}, {training["n_mixtures"]:,} mixtures of
   {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of \
-{training["batch_size"]}{_start(recipe)}.
+{training["batch_size"]}{_start(recipe)}{_head(recipe)}.
   manifest.json has all of it under `provenance`; docs/training.md of the project has the commands.
 - Weights: Apache-2.0, as this package{_restriction(recipe)}.
   Label names: AudioSet ontology, CC BY-SA 4.0."""
@@ -104,7 +104,14 @@ def _start(recipe: dict[str, Any]) -> str:
     return f", going on from {recipe['start_from']}{kept}" if recipe["start_from"] else ""
 
 
-def _esc(split: dict[str, object]) -> str:
+def _head(recipe: dict[str, Any]) -> str:
+    fitted = "; a gain and an offset of each label were then fitted to the teacher's clip scores"
+    return fitted if recipe["head_fitted"] else ""
+
+
+def _places(split: dict[str, object]) -> str:
+    if split["hold_out_strange"]:
+        return ", and the strange places (distill/data/strange.toml), all ESC clips among them"
     return ", and all ESC clips" if split["hold_out_esc"] else ""
 
 
