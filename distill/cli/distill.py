@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from distill.cli.threads import use_threads
 from edge_audio.cli.console import tell
 
 
@@ -56,13 +57,11 @@ def distill(
     Reads the labelled audio from $EDGE_AUDIO_DATA and the teacher's checkpoint from
     $EDGE_AUDIO_PEERS. Prints the path of the trained checkpoint.
     """
-    import torch
-
+    use_threads(n_processes)
     from distill.evaluation.watch import StrangeWatch
     from distill.training.distill import distill as run
     from distill.training.recipe import read_recipe, trust_teachers
 
-    torch.set_num_threads(n_processes)
     recipe = read_recipe(recipe_path, settings)
     if trust_remote_code:
         recipe = trust_teachers(recipe)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from distill.cli.threads import use_threads
 from edge_audio.cli.console import tell
 
 
@@ -60,10 +61,9 @@ def pretrain(
     """
     if (recipe_path is None) == (probe_path is None):
         raise click.UsageError("give either --recipe FILE or --probe CHECKPOINT")
-    import torch
+    use_threads(n_threads)
     from rich.console import Console
 
-    torch.set_num_threads(n_threads)
     if probe_path is not None:
         from distill.evaluation.probe import probe, to_table
 
