@@ -28,7 +28,6 @@ from edge_audio.page.answers import (
     Status,
     StreamStatus,
 )
-from edge_audio.page.clips import ClipIndex
 from edge_audio.page.config import PageConfig
 from edge_audio.page.hub import Hub, Message
 from edge_audio.page.live import LiveSink, level_of
@@ -36,6 +35,7 @@ from edge_audio.page.password import PasswordHash
 from edge_audio.page.run import ShownRun
 from edge_audio.page.sessions import AttemptLimit, Sessions
 from edge_audio.sinks.base import Destination, Wish
+from edge_audio.sinks.clips.index import ClipIndex
 from edge_audio.sinks.clips.recorder import ClipsDestination
 from edge_audio.support.text import encodable, one_line
 
