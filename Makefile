@@ -27,7 +27,7 @@ C_SOURCES = $(shell find benchmarks edge_audio examples firmware_bridge tests -n
 LISTEN_EXTRAS := mic
 # Where the C engine, which needs no other runtime, could not be compiled for want of a compiler
 LISTEN_INSTEAD := mic,tflite
-CHECK_EXTRAS := archive,media,metrics,mqtt,page,plot,serial,tflite,webhook,dev
+CHECK_EXTRAS := archive,media,metrics,mqtt,notify,page,plot,serial,tflite,webhook,dev
 TEST_EXTRAS := cluster,docs,executorch,export,firmware,mic,onnx,teachers,train,browser,$(CHECK_EXTRAS)
 # What mypy cannot know where torch and the exporters are not installed
 WITHOUT_LIBRARIES := --allow-subclassing-any --allow-untyped-decorators --no-warn-return-any --no-warn-unused-ignores

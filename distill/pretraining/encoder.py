@@ -1,6 +1,8 @@
-"""The encoder: a pre-norm vision transformer over log-mel patches (Dosovitskiy et al. 2021)."""
+"""The encoder: a vision transformer over log-mel patches (Dosovitskiy et al. 2021)."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +13,12 @@ from distill.pretraining.recipe import EncoderConfig
 
 
 class Block(nn.Module):
-    """Self-attention and an MLP, each behind a LayerNorm and added to its input."""
+    """Self-attention and an MLP, each added to its input, with a LayerNorm before it or behind the
+    sum."""
 
-    def __init__(self, dim: int, n_heads: int, mlp_ratio: float) -> None:
+    def __init__(self, dim: int, n_heads: int, mlp_ratio: float, post_norm: bool = False) -> None:
         super().__init__()
-        self.n_heads = n_heads
+        self.n_heads, self.post_norm = n_heads, post_norm
         self.attention_norm = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
@@ -25,9 +28,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, attend: Tensor | None = None) -> Tensor:
         """[B, L, D] -> [B, L, D]; attend [B, L]: the tokens that others may look at."""
+        if self.post_norm:
+            x = self.attention_norm(x + self._attention(x, attend))
+            return cast("Tensor", self.mlp_norm(x + self.mlp(x)))
         x = x + self._attention(self.attention_norm(x), attend)
-        out: Tensor = x + self.mlp(self.mlp_norm(x))
-        return out
+        return x + cast("Tensor", self.mlp(self.mlp_norm(x)))
 
     def _attention(self, x: Tensor, attend: Tensor | None) -> Tensor:
         heads = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # [B, L, 3, heads, D / heads]
@@ -53,9 +58,9 @@ class PatchEncoder(nn.Module):
         self.embed = nn.Linear(config.patch_mels * config.patch_frames, config.dim)
         self.band = nn.Parameter(torch.empty(config.n_bands, config.dim))
         self.summary = nn.Parameter(torch.empty(config.dim))
-        self.blocks = nn.ModuleList(
-            Block(config.dim, config.n_heads, config.mlp_ratio) for _ in range(config.n_blocks)
-        )
+        shape = config.dim, config.n_heads, config.mlp_ratio, config.post_norm
+        self.embed_norm = nn.LayerNorm(config.dim) if config.post_norm else nn.Identity()
+        self.blocks = nn.ModuleList(Block(*shape) for _ in range(config.n_blocks))
         exponents = torch.arange(config.dim // 2) / (config.dim // 2)
         self.register_buffer("frequencies", 10_000.0**-exponents, persistent=False)
         nn.init.trunc_normal_(self.band, std=0.02)
@@ -93,7 +98,7 @@ class PatchEncoder(nn.Module):
         """Any of a clip's tokens [B, N, D] -> [B, 1 + N, D] after each block, the clip's summary
         token first. attend [B, N]: False for tokens that are padding."""
         summary = self.summary.expand(len(tokens), 1, -1)
-        x = torch.cat([summary.to(tokens.dtype), tokens], dim=1)
+        x = self.embed_norm(torch.cat([summary.to(tokens.dtype), tokens], dim=1))
         if attend is not None:
             attend = functional.pad(attend, (1, 0), value=True)
         hidden = []

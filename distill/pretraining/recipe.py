@@ -17,6 +17,8 @@ class EncoderConfig(Spec, frozen=True):
         each, and hidden width of their MLPs over `dim`.
     n_positions: patches of time that training starts clips within, so that the encoder knows
         positions up to there, however short its training clips are.
+    post_norm: norms stand behind the sums of a block, and one before the first, as in EAT (Chen
+        et al. 2024), instead of before its parts.
     """
 
     frontend: FrontendSpec = FrontendSpec()
@@ -27,6 +29,7 @@ class EncoderConfig(Spec, frozen=True):
     n_heads: int = 3
     mlp_ratio: float = 4.0
     n_positions: int = 128
+    post_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.frontend.n_mels % self.patch_mels:

@@ -41,7 +41,9 @@ def _open_published(config: PublishedConfig, peers: Path) -> Teacher:
     from distill.teachers.published.teacher import PublishedTeacher
 
     path = published_path(config, peers)
-    return PublishedTeacher.load(config.kind, path, config.layers, config.architecture)
+    teacher = PublishedTeacher.load(config.kind, path, config.layers, config.architecture)
+    teacher.bf16 = config.precision == "bf16"
+    return teacher
 
 
 def published_path(config: PublishedConfig, peers: Path) -> Path:

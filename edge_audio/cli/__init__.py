@@ -51,6 +51,7 @@ OWN_MODULES = {
     "report": "report",
     "history": "history",
     "password": "password",
+    "notify": "notify",
     "tune": "tune",
     "learn": "learn",
     "sounds": "sounds",

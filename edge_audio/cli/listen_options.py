@@ -23,6 +23,7 @@ from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.mqtt.config import MqttConfig
+from edge_audio.sinks.notify.config import NotifyConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.samples import SAMPLE_FORMATS
@@ -123,6 +124,14 @@ destination_options = grouped(
     ),
     click.option("--mqtt", "mqtt_address", metavar="HOST[:PORT]", help="Also tell an MQTT broker."),
     click.option("--webhook", "webhook_url", metavar="URL", help="Also post every event to URL."),
+    click.option(
+        "--notify",
+        "notify_urls",
+        multiple=True,
+        metavar="URL",
+        help="Also tell people by a message: an address of Apprise such as ntfy://TOPIC, "
+        "repeatable. Other users of the machine can read command lines; settings name a file.",
+    ),
     click.option(
         "--clips", "clips_folder", metavar="DIR", help="Record audio around events, as FLAC."
     ),
@@ -270,6 +279,7 @@ _DESTINATIONS: Mapping[str, Callable[[Any], tuple[str, Spec]]] = {  # option -> 
     "history_path": lambda path: ("history", HistoryConfig(path=path)),
     "mqtt_address": lambda host: ("mqtt", MqttConfig(host=host)),
     "webhook_url": lambda url: ("webhook", WebhookConfig(url=url)),
+    "notify_urls": lambda urls: ("notify", NotifyConfig(urls=urls)),
     "clips_folder": lambda path: ("clips", ClipsConfig(folder=path, record=True)),
     "metrics_address": lambda text: ("metrics", _metrics(text)),
     "page_address": lambda text: ("page", _page(text)),

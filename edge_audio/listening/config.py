@@ -30,6 +30,7 @@ from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
 from edge_audio.sinks.log_reader import short_name
 from edge_audio.sinks.mqtt.config import MqttConfig
+from edge_audio.sinks.notify.config import NotifyConfig
 from edge_audio.sinks.prometheus import MetricsConfig
 from edge_audio.sinks.webhook.destination import WebhookConfig
 from edge_audio.sources.network import SCHEMES, check_address, is_network_url, without_password
@@ -199,8 +200,8 @@ class Config(Spec, frozen=True):
     source: what to hear, at once. reconnect: open live sources again whenever they break.
     latency_s: how much audio of a microphone may wait while nothing sounds, see Rest; of 0 none.
     format: of standard output; "none" writes nothing there. top: also the highest scores.
-    json: a file that events are appended to as well. history, mqtt, webhook, clips, metrics, page:
-        other destinations, docs/sinks.md.
+    json: a file that events are appended to as well. history, mqtt, webhook, notify, clips,
+        metrics, page: other destinations, docs/sinks.md.
     """
 
     model: str = "tiny-int8"
@@ -216,6 +217,7 @@ class Config(Spec, frozen=True):
     history: HistoryConfig | None = None
     mqtt: MqttConfig | None = None
     webhook: WebhookConfig | None = None
+    notify: NotifyConfig | None = None
     clips: ClipsConfig | None = None
     metrics: MetricsConfig | None = None
     page: PageConfig | None = None

@@ -21,6 +21,7 @@ from edge_audio.sinks.base import Destination, Sink, Wish
 from edge_audio.sinks.clips.recorder import ClipsDestination
 from edge_audio.sinks.jsonl import JsonLinesDestination
 from edge_audio.sinks.mqtt.sink import MqttDestination
+from edge_audio.sinks.notify.destination import NotifyDestination
 from edge_audio.sinks.prometheus import MetricsDestination
 from edge_audio.sinks.webhook.destination import WebhookDestination
 from edge_audio.sources.stream import Stream
@@ -30,6 +31,7 @@ KINDS: Mapping[str, Callable[..., Destination[Any]]] = {  # the sections of Conf
     "history": HistoryDestination,
     "mqtt": MqttDestination,
     "webhook": WebhookDestination,
+    "notify": NotifyDestination,
     "clips": ClipsDestination,
     "metrics": MetricsDestination,
     "page": PageDestination,
@@ -138,8 +140,12 @@ class Destinations:
         go_on = None if old is None else old.destination.reconfigure(section, undo)
         if old is not None and go_on is not None:
             return replace(old, section=section), go_on
-        # Of all destinations they show the problems
-        others: dict[str, list[Any]] = {"metrics": [self], "page": [self, self._run]}
+        # Of all destinations they show the problems, or send the clips
+        others: dict[str, list[Any]] = {
+            "metrics": [self],
+            "notify": [self],
+            "page": [self, self._run],
+        }
         destination = KINDS[kind](section, *others.get(kind, ()))
         undo.callback(_discard_quietly, destination)
         return _Opened(section, destination, [destination.open(x) for x in self._streams]), None

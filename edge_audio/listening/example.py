@@ -77,6 +77,25 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # queue = 1000                 # events that wait
 # dead_letter = "undelivered.jsonl"      # a file for what was given up
 
+# [notify]                     # messages to people, by Apprise; pip install 'edge-audio[notify]'
+# urls_file = "/etc/edge-audio/notify"   # lines like: phone = ntfy://TOPIC
+# urls_env = "EDGE_AUDIO_NOTIFY"         # instead of the file
+# urls = ["ntfy://localhost:8080/home"]  # addresses without a secret
+# only = ["Dog", "Siren"]      # labels that are told; by default all that are watched
+# exclude = ["Speech"]
+# urgent = ["Smoke detector, smoke alarm"]         # also in quiet hours, and at once
+# scores = {Dog = 0.8}         # which an event must reach to be told
+# recipients = {phone = ["Siren"]}       # what a recipient is told; by default all
+# quiet_hours = ["22:00-07:00", "sat-sun 07:00-09:00"]
+# pause_s = 300.0              # between two messages on one label
+# max_per_hour = 20            # on all labels
+# clip_wait_s = 0.0            # how long a message waits for its clip; 0 = no clip goes out
+# title = "{label}{more}"
+# text = "{stream}, {time}, score {score}"
+# retries = 5                  # attempts after the first
+# backoff_s = 5.0              # before the second attempt; doubles up to a minute
+# queue = 100                  # messages that wait, for each recipient
+
 # [clips]                      # audio around events, as FLAC
 # folder = "clips"
 # record = false               # the switch: nobody is recorded by accident

@@ -18,15 +18,16 @@ from edge_audio.listening.check import Problem, problems_of
 from edge_audio.listening.config import Config, EventsConfig
 from edge_audio.listening.destinations import Destinations
 from edge_audio.listening.hearing import Hearing, Wanted
-from edge_audio.listening.label_changes import Model, SettingsEditor, changed_events
+from edge_audio.listening.label_changes import Model
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.opening import Opening, Terms, wanted_of
 from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
+from edge_audio.listening.settings_editor import SettingsEditor, changed
 from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.listening.signals import StopSignals
 from edge_audio.page.run import ShownRun, StreamSettings
 from edge_audio.service.notify import Notifier
-from edge_audio.sinks.base import LabelChange, Sink, Wish
+from edge_audio.sinks.base import Change, Sink, Wish
 from edge_audio.sources.interleave import interleaved
 from edge_audio.support.text import printable
 from edge_audio.support.time_zone import TimeZone
@@ -312,10 +313,10 @@ class ListenRun:
 
     def _fulfil(self, wish: Wish) -> None:
         """Until settings are read again, which say what they say."""
-        if wish.label is not None and self._destinations.is_closing:
+        if wish.change is not None and self._destinations.is_closing:
             self._postponed.append(wish)
             return
-        problem = "" if wish.label is None else self._change_label(wish.label)
+        problem = "" if wish.change is None else self._change(wish.change)
         if wish.sensitivity not in (None, self._sensitivity):
             events = msgspec.structs.replace(self._config.events, sensitivity=wish.sensitivity)
             if problem := self._change_events(events):
@@ -332,15 +333,19 @@ class ListenRun:
         if wish.answer is not None:
             wish.answer(problem)
 
-    def _change_label(self, change: LabelChange) -> str:
+    def _change(self, change: Change) -> str:
         """Where there is a file of settings, it says so by now. Returns what is in the way."""
         if self._file is not None:
             return self._reload()
         try:
-            events = changed_events(self._config.events, change, self._models())
+            config = changed(self._config, change, self._models())
+            wanted = wanted_of(config, self._hearings, self._screen.n_top)
+            change_destinations = self._destinations.prepare(config)
         except UsageError as error:
             return str(error)
-        return self._change_events(events)
+        self._go_on_by(config, wanted)
+        change_destinations()
+        return ""
 
     def _change_events(self, events: EventsConfig) -> str:
         """Returns what is in the way; "" if nothing is, and they hold."""

@@ -71,8 +71,9 @@ async def events(context: Context, request: Request) -> EventPage:
 def _events(context: Context, query: EventQuery) -> EventPage:
     found, next_id = queries.events(context.history, query.wanted, query.limit, query.before_id)
     clips = context.clips
-    with_clips = clips.known(found) if clips is not None else set()
-    return EventPage([EventStatus.of(each, each.id in with_clips) for each in found], next_id)
+    has_clip = [clips is not None and clips.find(x.id, x.at) is not None for x in found]
+    shown = [EventStatus.of(*pair) for pair in zip(found, has_clip, strict=True)]
+    return EventPage(shown, next_id)
 
 
 async def timeline(context: Context, request: Request) -> Timeline:
@@ -114,7 +115,7 @@ async def clip(context: Context, request: Request) -> Response:
     event = await context.in_thread(queries.event, context.history, number_of(request))
     path = None
     if event is not None and clips is not None:
-        path = await context.in_thread(clips.find, event)
+        path = await context.in_thread(clips.find, event.id, event.at)
     if path is None:
         raise Refusal(404, "there is no clip of that event, or no more")
     kind = "attachment" if query.download else "inline"

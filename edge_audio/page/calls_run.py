@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from edge_audio.errors import EdgeAudioError
 from edge_audio.page.answers import (
     LabelStatus,
     LabelWish,
@@ -55,7 +54,7 @@ async def label(context: Context, request: Request) -> LabelStatus:
 
 async def change_label(context: Context, request: Request) -> None:
     """Another threshold, or on and off, from now on."""
-    _require_controls(context)
+    require_controls(context)
     wanted = await body_of(request, LabelWish)
     name = (await label(context, request)).label
     threshold = None if isinstance(wanted.threshold, UnsetType) else wanted.threshold
@@ -64,25 +63,21 @@ async def change_label(context: Context, request: Request) -> None:
     change = LabelChange(name, threshold, wanted.is_on, is_normal=wanted.threshold is None)
     if change == LabelChange(name):
         raise Refusal(400, "say what to change: threshold or is_on")
-    if context.run.edit is not None:
-        try:
-            await context.in_thread(context.run.edit, change)
-        except EdgeAudioError as error:
-            raise Refusal(409, str(error)) from error
-    await context.wish(Wish(label=change))
-    _told_of_change(context, request, f"{name}: {_words(change)}")
+    await context.change(change)
+    told_of_change(context, request, f"{name}: {_words(change)}")
 
 
 async def change_run(context: Context, request: Request) -> None:
     """Pause, or another sensitivity, until settings are read again."""
-    _require_controls(context)
+    require_controls(context)
     wanted = await body_of(request, RunWish)
     if wanted == RunWish():
         raise Refusal(400, "say what to change: is_paused or sensitivity")
     await context.wish(Wish(wanted.sensitivity, wanted.is_paused))
 
 
-def _require_controls(context: Context) -> None:
+def require_controls(context: Context) -> None:
+    """Raises Refusal where nothing may be changed here."""
     if not context.config.controls:
         raise Refusal(403, "controls = false under [page]: nothing can be changed here")
 
@@ -95,7 +90,8 @@ def _words(change: LabelChange) -> str:
     return ", ".join(part for part in (threshold, is_on) if part)
 
 
-def _told_of_change(context: Context, request: Request, text: str) -> None:
+def told_of_change(context: Context, request: Request, text: str) -> None:
+    """The run says what somebody changed."""
     host = request.client.host if request.client else "somebody"
     context.remarks.append(f"{text} (by {host})")
 

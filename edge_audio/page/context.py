@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
+from edge_audio.errors import EdgeAudioError
 from edge_audio.history.destination import HistoryDestination
 from edge_audio.history.recorder import HistoryRecorder
 from edge_audio.history.store import History
@@ -28,15 +29,16 @@ from edge_audio.page.answers import (
     Status,
     StreamStatus,
 )
-from edge_audio.page.clips import ClipIndex
 from edge_audio.page.config import PageConfig
 from edge_audio.page.hub import Hub, Message
 from edge_audio.page.live import LiveSink, level_of
 from edge_audio.page.password import PasswordHash
 from edge_audio.page.run import ShownRun
 from edge_audio.page.sessions import AttemptLimit, Sessions
-from edge_audio.sinks.base import Destination, Wish
+from edge_audio.sinks.base import Change, Destination, LabelChange, NotifyChange, Wish
+from edge_audio.sinks.clips.index import ClipIndex
 from edge_audio.sinks.clips.recorder import ClipsDestination
+from edge_audio.sinks.notify.destination import NotifyDestination
 from edge_audio.support.text import encodable, one_line
 
 MAX_WISHES = 20  # that wait; who sends more is refused
@@ -74,6 +76,7 @@ class Context:
         self._destinations = destinations
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="page")
         self.password_pool = ThreadPoolExecutor(1, thread_name_prefix="page password")
+        self.tests, self.test_pool = AttemptLimit(5, 20.0), ThreadPoolExecutor(2, "page test")
         self._began_s = time.monotonic()
         self._clips: ClipIndex | None = None
         self._cpu = (time.monotonic(), time.process_time())
@@ -84,6 +87,7 @@ class Context:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.password_pool.shutdown(wait=False, cancel_futures=True)
+        self.test_pool.shutdown(wait=False, cancel_futures=True)
         self.recorder.close()
 
     async def in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
@@ -114,7 +118,27 @@ class Context:
             self._clips = ClipIndex(folder)
         return self._clips
 
+    @property
+    def notify(self) -> NotifyDestination | None:
+        """Who is told of events; None where nobody is."""
+        return next((x for x in self._destinations if isinstance(x, NotifyDestination)), None)
+
     # What is asked of the run
+
+    async def change(self, change: LabelChange | NotifyChange) -> None:
+        """Writes it into the settings, where there is a file, and has the run go on by it. Raises
+        Refusal."""
+        await self.edit(change)
+        await self.wish(Wish(change=change))
+
+    async def edit(self, change: Change) -> None:
+        """Writes it into the file of settings, where there is one. Raises Refusal."""
+        if self.run.edit is None:
+            return
+        try:
+            await self.in_thread(self.run.edit, change)
+        except EdgeAudioError as error:
+            raise Refusal(409, str(error)) from error
 
     async def wish(self, wish: Wish) -> None:
         """Has the run fulfil it. Raises Refusal where it cannot, or does not within ANSWER_S."""

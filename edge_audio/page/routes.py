@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from edge_audio.history.queries import DayCount, Timeline
-from edge_audio.page import calls_history, calls_run
+from edge_audio.page import calls_history, calls_notify, calls_run
 from edge_audio.page.answers import (
     EventPage,
     FeedbackWish,
@@ -27,6 +27,7 @@ from edge_audio.page.answers import (
 )
 from edge_audio.page.call import Call
 from edge_audio.page.calls_history import ClipQuery, EventQuery, TableQuery, TimelineQuery
+from edge_audio.page.calls_notify import NotifyStatus, NotifyWish, TestResult, TestWish, ToldWish
 from edge_audio.page.context import Context
 from edge_audio.page.guard import API, Guard
 from edge_audio.page.openapi import description
@@ -50,6 +51,23 @@ CALLS = (
     Call("GET", "days", "Days with events", calls_history.days, list[DayCount]),
     Call("GET", "events/{id}/clip", "Sound", calls_history.clip, query=ClipQuery, media=FLAC),
     Call("PUT", "events/{id}/feedback", "Judge it", calls_history.judge, takes=FeedbackWish),
+    Call("GET", "notifications", "Who is told", calls_notify.notifications, NotifyStatus),
+    Call("PUT", "notifications", "When not", calls_notify.change_notifications, takes=NotifyWish),
+    Call(
+        "PUT",
+        "notifications/labels/{label:path}",
+        "Of which labels",
+        calls_notify.change_told,
+        takes=ToldWish,
+    ),
+    Call(
+        "POST",
+        "notifications/test",
+        "A test",
+        calls_notify.send_test,
+        TestResult,
+        takes=TestWish,
+    ),
 )
 
 

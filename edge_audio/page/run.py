@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.sinks.base import LabelChange
+from edge_audio.sinks.base import Change
 from edge_audio.sources.stream import Stream
 
 
@@ -30,4 +30,4 @@ class ShownRun:
 
     title: str = ""
     settings: Callable[[], Sequence[StreamSettings]] = tuple
-    edit: Callable[[LabelChange], None] | None = None
+    edit: Callable[[Change], None] | None = None

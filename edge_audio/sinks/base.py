@@ -33,15 +33,34 @@ class LabelChange(NamedTuple):
     is_normal: bool = False
 
 
+class NotifyChange(NamedTuple):
+    """What somebody wants of notifications; None = as it is. is_told, is_urgent: of `label`.
+    quiet_hours: all of them."""
+
+    label: str = ""
+    is_told: bool | None = None
+    is_urgent: bool | None = None
+    quiet_hours: tuple[str, ...] | None = None
+
+
+class SoundsChange(NamedTuple):
+    """The file of sounds that were taught, from the next start on."""
+
+    path: str
+
+
+Change = LabelChange | NotifyChange | SoundsChange
+
+
 class Wish(NamedTuple):
     """What somebody wants of a run that is listening; None = as it is. is_paused: events are not
-    reported. label: where there is a file of settings, it says so already. answer: is told when the
-    wish is fulfilled, with "", or what is in its way.
+    reported. change: where there is a file of settings, it says so already. answer: is told when
+    the wish is fulfilled, with "", or what is in its way.
     """
 
     sensitivity: Sensitivity | None = None
     is_paused: bool | None = None
-    label: LabelChange | None = None
+    change: LabelChange | NotifyChange | None = None
     answer: Callable[[str], None] | None = None
 
 

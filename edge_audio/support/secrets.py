@@ -33,10 +33,21 @@ def read_secret(env: str | None = None, file: str | None = None) -> Secret | Non
         raise UsageError("name an environment variable or a file for a secret, not both")
     if env is not None:
         return _checked(os.environ.get(env, ""), f"the environment variable {env}")
-    return None if file is None else _checked(_first_line(Path(file)), file)
+    return None if file is None else _checked(_lines(Path(file))[0], file)
 
 
-def _first_line(path: Path) -> str:
+def read_secrets(env: str | None = None, file: str | None = None) -> list[Secret]:
+    """The same with a secret on each line; empty lines and those that begin with # are passed
+    over. Raises UsageError if there is none."""
+    lines = os.environ.get(env or "", "").splitlines() if file is None else _lines(Path(file))
+    found = [line.strip() for line in lines]
+    found = [line for line in found if line and not line.startswith("#")]
+    if not found:
+        _checked("", f"the environment variable {env}" if file is None else file)
+    return [Secret(line) for line in found]
+
+
+def _lines(path: Path) -> list[str]:
     try:
         with open_plain(path) as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -47,7 +58,7 @@ def _first_line(path: Path) -> str:
         raise UsageError(f"the secret in {path} is no UTF-8 text") from None
     if mode & stat.S_IROTH:
         warnings.warn(f"everybody can read {path}: chmod 600 {path}", stacklevel=3)
-    return text.partition("\n")[0].rstrip("\r")
+    return [line.rstrip("\r") for line in text.split("\n")]
 
 
 def _checked(text: str, origin: str) -> Secret:

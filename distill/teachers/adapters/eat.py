@@ -17,6 +17,7 @@ from distill.teachers.published.system import Architecture, Card, State, System,
 from edge_audio.errors import UsageError
 
 PATCH, N_BANDS = 16, 8
+MEAN, STD = -4.268, 4.569
 _IMAGE = "modality_encoders.IMAGE"
 
 
@@ -32,12 +33,12 @@ class Eat(Network):
                 f"target_length {n_frames}: it must be a multiple of {PATCH}, at most "
                 f"{n_columns * PATCH}, for which EAT has positions"
             )
-        self.bank = ClipBank(n_frames, -4.268, 4.569)
+        self.bank = ClipBank(n_frames, MEAN, STD)
         self.min_samples, self.max_samples = self.bank.min_samples, self.bank.max_samples
         self.local_encoder = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, PATCH)})
         self.positions = nn.Parameter(torch.zeros(1, n_columns * N_BANDS, dim))
         self.extra_tokens = nn.Parameter(torch.zeros(1, 1, dim))
-        self.context_norm = nn.LayerNorm(dim, 1e-6)
+        self.context_norm = nn.LayerNorm(dim, architecture.get("norm_eps", 1e-6))
         self.blocks = vit.blocks(architecture, post_norm=True)
         self.n_labels = architecture["num_classes"] or 0
         if self.n_labels:

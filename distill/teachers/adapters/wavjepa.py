@@ -75,7 +75,7 @@ class WavJepa(Network):
         )
 
     def forward(self, waveform: Tensor) -> Encoded:
-        return self.encode(self.features(waveform), waveform.shape[1])
+        return self.encode(self.exact_features(waveform), waveform.shape[1])
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         """Between segments, where a convolution would cross, the last frame stands once more:

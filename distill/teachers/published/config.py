@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,11 +12,13 @@ from edge_audio.bundle.spec import Spec
 class PublishedConfig(Spec, frozen=True, tag_field="kind", tag=str.lower):
     """checkpoint: the published file, in the peers folder or by its path. layers: positions in
     the hidden layers, 0 for the input of the first; None: four, evenly spread. architecture: what
-    the file does not say of itself, by the authors' names (`num_heads`, `target_length`)."""
+    the file does not say of itself, by the authors' names (`num_heads`, `target_length`).
+    precision: "bf16" autocasts the network on a GPU, never its front end."""
 
     checkpoint: str
     layers: tuple[int, ...] | None = None
     architecture: dict[str, Any] = msgspec.field(default_factory=dict)
+    precision: Literal["float32", "bf16"] = "float32"
 
     @property
     def kind(self) -> str:

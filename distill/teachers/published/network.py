@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from distill.teachers.base import Timing
@@ -52,7 +53,12 @@ class Network(nn.Module):
 
     def forward(self, waveform: Tensor) -> Encoded:
         """Every layer of a waveform [B, n]."""
-        return self.encode(self.features(waveform))
+        return self.encode(self.exact_features(waveform))
+
+    def exact_features(self, waveform: Tensor) -> Tensor:
+        """`features` in float32, whatever is autocast about it."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self.features(waveform)
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         """Layer `index` of `Encoded.hidden` -> [B, T, D], one row for each time."""

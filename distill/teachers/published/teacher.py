@@ -25,6 +25,8 @@ from distill.teachers.published.network import Encoded, Network
 from distill.teachers.published.registry import system_of
 from distill.teachers.published.system import Architecture, assemble
 
+BF16_DEVICES = ("cuda", "xpu")
+"""Not CPUs: grouped convolutions in bf16 are wrong there (torch 2.13 with oneDNN)."""
 _N_DEFAULT_LAYERS = 4
 _N_AUDIOSET = 527
 
@@ -37,6 +39,8 @@ class PublishedTeacher(nn.Module):
     """
 
     label_frames: Layer | None = None
+    bf16 = False
+    """Whether the network is autocast, on BF16_DEVICES."""
 
     def __init__(
         self, name: str, network: Network, labels: Sequence[str], layers: Sequence[int] | None
@@ -94,7 +98,9 @@ class PublishedTeacher(nn.Module):
         network, n_samples = self.network, waveform.shape[1]
         refuse_longer(self, n_samples, network.max_samples)
         padding = max(0, network.min_samples - n_samples)
-        encoded: Encoded = network(functional.pad(waveform, (0, padding)))
+        device = waveform.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.bf16 and device in BF16_DEVICES):
+            encoded: Encoded = network(functional.pad(waveform, (0, padding)))
         return encoded
 
     def _describe(self, index: int, encoded: Encoded) -> Layer:

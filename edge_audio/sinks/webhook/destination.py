@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -17,17 +14,13 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.sinks.base import Destination, Sink
-from edge_audio.sinks.outbox import Outbox
+from edge_audio.sinks.delivery import Delivery, Outcome, Plan
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.webhook.post import DeadLetters, Poster
 from edge_audio.sources.stream import Stream
 from edge_audio.support.address import check_host, check_known
-from edge_audio.support.backoff import Backoff
 from edge_audio.support.paths import expand_fields
 from edge_audio.support.secrets import read_secret
-
-MAX_WAIT_S = 60.0  # between two attempts
-CLOSE_LIMIT_S = 3.0
 
 
 class WebhookConfig(Spec, frozen=True):
@@ -59,10 +52,13 @@ class WebhookConfig(Spec, frozen=True):
         self._check_headers()
         if self.bearer_env is not None and self.bearer_file is not None:
             raise ValueError("give bearer_env or bearer_file, not both")
-        if not (0.1 <= self.timeout_s <= 60.0 and 0 <= self.retries <= 100):
-            raise ValueError("need 0.1 <= timeout_s <= 60 and 0 <= retries <= 100")
-        if not (0.0 <= self.backoff_s <= MAX_WAIT_S and 1 <= self.queue <= 1_000_000):
-            raise ValueError(f"need 0 <= backoff_s <= {MAX_WAIT_S:g} and 1 <= queue <= 1000000")
+        if not 0.1 <= self.timeout_s <= 60.0:
+            raise ValueError("need 0.1 <= timeout_s <= 60")
+        self.plan(lambda _: Outcome())
+
+    def plan(self, post: Callable[[str], Outcome]) -> Plan[str]:
+        """Raises ValueError."""
+        return Plan(post, self.retries, self.backoff_s, self.queue)
 
     def _check_url(self) -> None:
         try:
@@ -92,17 +88,9 @@ class WebhookDestination(Destination[WebhookConfig]):
     def __init__(self, config: WebhookConfig) -> None:
         """Raises UsageError where urllib3, the token or the certificates are missing, or dead
         letters cannot be written."""
-        self._problem = ""
-        self._use(config, _poster(config), _dead_letters(config))
+        self._config, self._dead_letters = config, _dead_letters(config)
         self._n_given_up = 0
-        self._outbox = Outbox(config.queue)
-        self._current = ""  # what is being delivered
-        self._has_work, self._hurry = threading.Event(), threading.Event()
-        self._is_closing = False
-        self._leave_by_s = math.inf
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-        self._thread.start()
+        self._delivery = Delivery("webhook", config.plan(_poster(config)), self._bury)
 
     @staticmethod
     def check(config: WebhookConfig, labels: Sequence[str]) -> None:
@@ -118,36 +106,31 @@ class WebhookDestination(Destination[WebhookConfig]):
 
     @property
     def problem(self) -> str:
-        return self._problem
+        return self._delivery.problem
 
     @property
     def n_lost(self) -> int:
         """Events that were neither delivered nor kept as dead letters."""
-        return self._n_given_up + self._outbox.n_lost
+        return self._n_given_up + self._delivery.n_dropped
 
     def open(self, stream: Stream) -> Sink:
         return _WebhookSink(stream, self)
 
     def reconfigure(self, config: WebhookConfig, undo: ExitStack) -> Callable[[], None] | None:
         """Events that wait go to the address that is named from now on."""
-        post, dead_letters = _poster(config), _dead_letters(config)
+        plan, dead_letters = config.plan(_poster(config)), _dead_letters(config)
         if dead_letters is not None:
             undo.callback(dead_letters.discard)
 
         def use() -> None:
-            self._use(config, post, dead_letters)
-            self._outbox.resize(config.queue)
-            self._hurry.set()
+            self._config, self._dead_letters = config, dead_letters
+            self._delivery.use(plan)
 
         return use
 
-    def _use(self, config: WebhookConfig, post: Poster, dead_letters: DeadLetters | None) -> None:
-        self._config, self._post, self._dead_letters = config, post, dead_letters
-
     def put(self, record: dict[str, object]) -> None:
         """Never waits. Where the queue is full, its oldest event is dropped and counted."""
-        self._outbox.put("", json.dumps(record))
-        self._has_work.set()
+        self._delivery.put(json.dumps(record))
 
     def discard(self) -> None:
         self.close()
@@ -156,55 +139,7 @@ class WebhookDestination(Destination[WebhookConfig]):
 
     def close(self) -> None:
         """One more attempt for each event, for a few seconds; the rest become dead letters."""
-        self._leave_by_s = time.monotonic() + CLOSE_LIMIT_S
-        self._is_closing = True
-        self._hurry.set()
-        self._has_work.set()
-        self._thread.join(CLOSE_LIMIT_S + 0.5)
-        self._bury_current()  # the thread is stuck, as a server that dribbles can achieve
-        while message := self._outbox.take():
-            self._bury(message.payload)
-
-    def _run(self) -> None:
-        while True:
-            message = self._outbox.take()
-            if message is not None:
-                self._current = message.payload
-                self._deliver(message.payload)
-            elif self._is_closing:
-                return
-            else:
-                self._has_work.wait()
-                self._has_work.clear()
-
-    def _deliver(self, body: str) -> None:
-        """Tries until it is taken, given up or time to leave."""
-        config = None
-        while time.monotonic() <= self._leave_by_s:
-            if config is not self._config:  # at first, and after a change: all is open again
-                config, n_attempts = self._config, 0
-                backoff = Backoff(config.backoff_s, MAX_WAIT_S, jitter=0.2)
-            outcome = self._post(body)
-            self._problem = outcome.problem
-            if not outcome.problem:
-                with self._lock:
-                    self._current = ""
-                return
-            n_attempts += 1
-            is_over = n_attempts > config.retries or not outcome.can_improve or self._is_closing
-            if config is not self._config:
-                continue
-            if is_over:
-                break
-            if self._hurry.wait(max(backoff.next_s(), outcome.retry_after_s)):
-                self._hurry.clear()
-        self._bury_current()
-
-    def _bury_current(self) -> None:
-        with self._lock:
-            body, self._current = self._current, ""
-        if body:
-            self._bury(body)
+        self._delivery.close()
 
     def _bury(self, body: str) -> None:
         try:
@@ -212,7 +147,7 @@ class WebhookDestination(Destination[WebhookConfig]):
                 self._dead_letters.append(body)
                 return
         except OSError as error:
-            self._problem = f"dead letters are lost: {error.strerror or error}"
+            self._delivery.problem = f"dead letters are lost: {error.strerror or error}"
         self._n_given_up += 1
 
 

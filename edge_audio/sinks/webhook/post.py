@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from edge_audio.errors import UsageError
+from edge_audio.sinks.delivery import Outcome
 from edge_audio.support.plain_files import (
     check_for_lines,
     check_plain,
@@ -23,16 +23,6 @@ from edge_audio.support.secrets import Secret
 MAX_RETRY_AFTER_S = 600.0  # as a server may ask for
 MAX_DEAD_LETTER_BYTES = 10_000_000
 _TRY_AGAIN = frozenset({408, 429})  # of those that blame the client
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """problem: "" if the request was taken. can_improve: the same request may be taken later.
-    retry_after_s: the server wants no request before."""
-
-    problem: str = ""
-    can_improve: bool = True
-    retry_after_s: float = 0.0
 
 
 class Poster:

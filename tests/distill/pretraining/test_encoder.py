@@ -240,3 +240,11 @@ def test_collapse_is_found_in_constant_features_and_not_in_random_ones() -> None
 def test_impossible_encoders_are_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         msgspec.convert(changes, EncoderConfig)
+
+
+def test_post_norm_blocks_give_normed_sums() -> None:
+    torch.manual_seed(0)
+    config = msgspec.structs.replace(CONFIG, post_norm=True)
+    for layer in PatchEncoder(config)(clips()):
+        assert torch.allclose(layer.mean(-1), torch.zeros(()), atol=1e-5)
+        assert torch.allclose(layer.std(-1, unbiased=False), torch.ones(()), atol=1e-2)

@@ -11,9 +11,10 @@ import pytest
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.listening.config import Config, EventsConfig
-from edge_audio.listening.label_changes import SettingsEditor, changed_events
+from edge_audio.listening.label_changes import changed_events
+from edge_audio.listening.settings_editor import SettingsEditor
 from edge_audio.listening.settings_file import SettingsFile, load_config
-from edge_audio.sinks.base import LabelChange
+from edge_audio.sinks.base import LabelChange, NotifyChange, SoundsChange
 
 MODEL = EventSpec(thresholds={"Dog": Threshold(on=0.5, off=0.3)})
 LABELS = ("Dog", "Cat", "Smoke detector, smoke alarm")
@@ -168,3 +169,65 @@ def test_a_change_for_this_run_alone_is_the_same_change() -> None:
     assert events.apply(MODEL, LABELS).thresholds.keys() == {"Dog"}
     events = changed_events(events, LabelChange("Cat", is_on=True), MODELS)
     assert events.apply(MODEL, LABELS).thresholds["Cat"].on == 0.6
+
+
+NOTIFIED = """\
+[notify]  # the family
+urls = ["ntfy://localhost/home"]  # ours
+exclude = ["Cat"]
+quiet_hours = [
+    "22:00-07:00",  # school
+    "sat 13:00-15:00",
+]
+"""
+
+
+def edited_notify(folder: Path, *changes: NotifyChange) -> str:
+    path = folder / "home.toml"
+    path.write_text(NOTIFIED)
+    for change in changes:
+        editor(path)(change)
+    load_config(path)
+    return path.read_text()
+
+
+def test_quiet_hours_change_between_comments(tmp_path: Path) -> None:
+    wanted = ("sun 08:00-09:00", "22:00-07:00")
+    text = edited_notify(tmp_path, NotifyChange(quiet_hours=wanted))
+    notify = load_config(tmp_path / "home.toml").notify
+    assert notify is not None
+    assert notify.quiet_hours == ("22:00-07:00", "sun 08:00-09:00")
+    for comment in ("# the family", "# ours", "# school"):
+        assert comment in text
+    edited_notify(tmp_path, NotifyChange(quiet_hours=()))
+    notify = load_config(tmp_path / "home.toml").notify
+    assert notify is not None
+    assert notify.quiet_hours == ()
+
+
+def test_labels_are_told_and_urgent(tmp_path: Path) -> None:
+    text = edited_notify(tmp_path, NotifyChange("dog", is_told=False, is_urgent=True))
+    assert 'exclude = ["Cat", "Dog"]' in text
+    assert 'urgent = ["Dog"]' in text
+    text = edited_notify(tmp_path, NotifyChange("CAT", is_told=True), NotifyChange("Dog", True))
+    assert "exclude = []" in text
+
+
+def test_wrong_notifications_are_not_written(tmp_path: Path) -> None:
+    for change in (NotifyChange(quiet_hours=("late",)), NotifyChange("Unicorn", is_told=True)):
+        with pytest.raises(UsageError):
+            edited_notify(tmp_path, change)
+        assert (tmp_path / "home.toml").read_text() == NOTIFIED
+    path = tmp_path / "home.toml"
+    path.write_text(FULL)
+    with pytest.raises(UsageError, match="nobody is notified"):
+        editor(path)(NotifyChange("Dog", is_told=False))
+
+
+def test_the_file_of_sounds_goes_above_all_tables(tmp_path: Path) -> None:
+    path = tmp_path / "home.toml"
+    for text in (FULL, "", "# nothing\n[events]\n", 'sounds = "old"  # ours\n'):
+        path.write_text(text)
+        editor(path)(SoundsChange(str(tmp_path / "house.sounds")))
+        assert load_config(path).sounds == str(tmp_path / "house.sounds")
+        assert all(line in path.read_text() for line in text.splitlines() if "old" not in line)

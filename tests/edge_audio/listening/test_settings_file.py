@@ -63,7 +63,8 @@ def test_the_template_has_every_field_and_no_other() -> None:
 def test_every_line_of_the_template_is_a_setting_once_its_mark_is_taken(name: str) -> None:
     kind = sections()[name]
     needs = {"json": "path", "webhook": "url", "clips": "folder", "mqtt": "username"}
-    needed = (needs | {"history": "path", "page": "password_file"}).get(name)
+    more = {"history": "path", "page": "password_file", "notify": "urls"}
+    needed = (needs | more).get(name)
     shown = shown_fields()[name]
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
     for field, value in shown.items():

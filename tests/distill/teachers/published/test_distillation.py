@@ -4,22 +4,31 @@ size with random weights, whose layers tell sounds apart all the same."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from distill.mixing.mixtures import Mixture
+from distill.pretraining.pretrain import load_encoder, pretrain
+from distill.pretraining.recipe import EncoderConfig, PretrainRecipe
+from distill.runs.toml import read_toml
 from distill.students.student import Student
 from distill.teachers.published.registry import system_of
 from distill.teachers.published.teacher import PublishedTeacher
+from distill.teachers.saving import NORM_EPS, Kind, saved
 from distill.training.objective import Objective
 from distill.training.recipe import LossConfig
 from distill.training.targets import TargetMaker, TeacherInfo
-from tests.distill.workshop import TINY_STUDENT, sound
+from edge_audio.bundle.spec import FrontendSpec
+from tests.distill.workshop import TINY_STUDENT, make_data, sound
+from tests.support.paths import REPOSITORY
 
+RECIPES = REPOSITORY / "distill" / "recipes"
 N_STEPS, N_MIXTURES, BATCH_SIZE, N_SAMPLES = 200, 32, 8, 20_480
 KINDS = ("siren", "rain", "clock_tick")
 
@@ -66,6 +75,19 @@ def random_teacher(kind: str) -> PublishedTeacher:
     return PublishedTeacher(kind, network.requires_grad_(False).eval(), (), None)
 
 
+def own_encoder(kind: Kind, folder: Path) -> PublishedTeacher:
+    """Of `edge-audio pretrain`, a few steps of it, saved in another system's format."""
+    frontend = FrontendSpec(n_mels=128, min_hz=20.0)
+    config = EncoderConfig(frontend, dim=96, n_blocks=4, post_norm=kind == "eat")
+    recipe = read_toml(RECIPES / "pretrain_smoke.toml", PretrainRecipe)
+    recipe = msgspec.structs.replace(recipe, encoder=config)
+    encoder, _ = load_encoder(pretrain(recipe, folder))
+    n_columns = 8
+    torch.save(saved(encoder, kind, n_columns), folder / f"own-{kind}.pt")
+    given = {"num_heads": config.n_heads, "norm_eps": NORM_EPS, "target_length": 16 * n_columns}
+    return PublishedTeacher.load(kind, folder / f"own-{kind}.pt", architecture=given)
+
+
 def layer_losses(teachers: Sequence[PublishedTeacher]) -> Iterator[float]:
     """Of every step of a training."""
     maker = TargetMaker(Sounds(), teachers, TINY_STUDENT.frontend, 1, N_MIXTURES)
@@ -94,3 +116,13 @@ def test_two_hundred_steps_lower_the_layer_loss(kinds: Sequence[str]) -> None:
     losses = list(layer_losses([random_teacher(kind) for kind in kinds]))
     first, last = np.mean(losses[:10]), np.mean(losses[-10:])
     assert last < 0.8 * first
+
+
+@pytest.mark.parametrize("kind", ["eat", "audiomae"])
+def test_our_own_encoder_teaches_in_the_format_of_another(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_data(tmp_path / "data")
+    monkeypatch.setenv("EDGE_AUDIO_DATA", str(tmp_path / "data"))
+    losses = list(layer_losses([own_encoder(kind, tmp_path)]))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import distill.teachers.published.teacher as published_teacher
 from distill.teachers.bricks.unit_model import UnitModel
-from distill.teachers.published.network import Network, recorded
+from distill.teachers.published.network import Encoded, Network, recorded
 from distill.teachers.published.registry import kinds
 from distill.teachers.published.teacher import PublishedTeacher
 from edge_audio.errors import UsageError
@@ -156,3 +157,24 @@ def test_a_teacher_computes_nothing_that_parity_files_alone_have(kind: str, head
         assert not heard
         teacher.network(golden_waveform(kind)).others()
         assert heard
+
+
+@pytest.mark.parametrize("kind", ["eat", "wavjepa", "dasheng"])
+def test_bf16_rounds_the_network_and_not_its_front_end(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, waveform = open_teacher(kind), golden_waveform(kind)
+    teacher.bf16 = True
+    exact, made = teacher(waveform).hidden[-1], teacher.network.features(waveform)
+    assert torch.equal(exact, open_teacher(kind)(waveform).hidden[-1])  # on a CPU
+    monkeypatch.setattr(published_teacher, "BF16_DEVICES", ("cpu",))
+    encode, heard = teacher.network.encode, []
+
+    def recording(features: Tensor, *rest: Any) -> Encoded:
+        heard.append(features)
+        return encode(features, *rest)
+
+    monkeypatch.setattr(teacher.network, "encode", recording)
+    rounded = teacher(waveform).hidden[-1].float()
+    assert torch.equal(heard[0], made)
+    assert 0.0 < (rounded - exact).abs().max() < 0.05 * exact.abs().max()

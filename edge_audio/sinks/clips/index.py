@@ -6,13 +6,11 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from edge_audio.history.queries import HeardEvent
 from edge_audio.sinks.clips.sidecar import MAX_SIDECAR_BYTES, read_sidecar
 from edge_audio.support.files import open_regular
 
@@ -37,18 +35,15 @@ class ClipIndex:
         self._days: dict[Path, _Day] = {}
         self._lock = threading.Lock()
 
-    def find(self, event: HeardEvent) -> Path | None:
-        """The sound file of an event; None if it has none, or no more."""
+    def find(self, event_id: int, at: datetime) -> Path | None:
+        """The sound file of an event that began at that time of day; None if it has none, yet or
+        no more."""
         with self._lock:
-            for day in self._days_of(event):
-                if (name := self._seen(day).by_id.get(event.id)) is not None:
+            for day in self._days_of(at):
+                if (name := self._seen(day).by_id.get(event_id)) is not None:
                     path = (day / name).with_suffix(".flac")
                     return path if _is_file(path) else None
         return None
-
-    def known(self, events: Iterable[HeardEvent]) -> set[int]:
-        """Ids of those that have a clip."""
-        return {event.id for event in events if self.find(event) is not None}
 
     @property
     def n_bytes(self) -> int:
@@ -60,10 +55,10 @@ class ClipIndex:
                     total += Path(folder, name).lstat().st_size
         return total
 
-    def _days_of(self, event: HeardEvent) -> list[Path]:
-        """Where its clip may be: in the folder of the day on which that began, which may be the day
-        before; of recordings, which have no day, in another."""
-        names = (f"{event.at:%Y-%m-%d}", f"{event.at - timedelta(hours=2):%Y-%m-%d}", "undated")
+    def _days_of(self, at: datetime) -> list[Path]:
+        """Where the clip of an event may be: in the folder of the day on which that began, which
+        may be the day before; of recordings, which have no day, in another."""
+        names = (f"{at:%Y-%m-%d}", f"{at - timedelta(hours=2):%Y-%m-%d}", "undated")
         streams = []
         with suppress(OSError), os.scandir(self.folder) as entries:
             streams = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -1,0 +1,1 @@
+"""Messages to people about events, by way of Apprise: ntfy, Telegram, e-mail and others."""
