@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ MAX_MANIFEST_BYTES = 1 << 20  # in memory it may take twenty times as much
 MAX_FILE_BYTES = 256 << 20
 MAX_DEPTH = 16  # of the provenance
 MAX_REASON_CHARS = 200
+
+_INNERMOST = re.compile(rb"[{\[][^{}\[\]]*[}\]]")
+_LINE_BREAK = re.compile(rb"\n *")
+_LONGEST_LINE = 160
 
 
 class FileEntry(Spec, frozen=True):
@@ -158,5 +163,13 @@ def damaged(what: object, error: Exception) -> BundleError:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Indented JSON in UTF-8 that ends with a newline."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    """Indented JSON in UTF-8 that ends with a newline. Short objects and lists, such as the
+    threshold of a label, take a line each."""
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    return _INNERMOST.sub(_on_one_line, text) + b"\n"
+
+
+def _on_one_line(found: re.Match[bytes]) -> bytes:
+    content = _LINE_BREAK.sub(b" ", found[0][1:-1])  # no string of JSON has a line break
+    line = found[0][:1] + content.strip() + found[0][-1:]
+    return line if len(line) <= _LONGEST_LINE else found[0]
