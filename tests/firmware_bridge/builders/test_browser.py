@@ -175,14 +175,16 @@ def test_a_sensitivity_is_chosen_while_the_page_listens(
         visit.wait_for_event("Crowing")
         assert all("Crowing" not in label for _, label in before)
         sensitivity.select_option("quiet")
-        visit.page.wait_for_function("document.querySelectorAll('#events .open').length === 0")
+        visit.page.wait_for_function(
+            "() => document.querySelectorAll('#events .open').length === 0"
+        )
         assert visit.complaints == []
 
 
 def draw(page: Page, path: Path) -> None:
     """The page when it has heard nearly 10 s, in 128 colours: docs/web.png."""
     page.set_viewport_size({"width": 960, "height": 760})
-    page.wait_for_function("document.getElementById('heard').textContent >= '0:09.60'")
+    page.wait_for_function("() => document.getElementById('heard').textContent >= '0:09.60'")
     keep_picture(page, path, full_page=True)
 
 
