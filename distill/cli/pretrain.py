@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from distill.cli.threads import use_threads
-from edge_audio.cli.console import tell
+from edge_audio.cli.console import plain_console, tell
 
 
 @click.command()
@@ -62,12 +62,11 @@ def pretrain(
     if (recipe_path is None) == (probe_path is None):
         raise click.UsageError("give either --recipe FILE or --probe CHECKPOINT")
     use_threads(n_threads)
-    from rich.console import Console
 
     if probe_path is not None:
         from distill.evaluation.probe import probe, to_table
 
-        Console().print(to_table(probe(probe_path)), highlight=False)
+        plain_console().print(to_table(probe(probe_path)))
         return
     from distill.pretraining.pretrain import pretrain as run
     from distill.pretraining.recipe import PretrainRecipe

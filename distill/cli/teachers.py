@@ -26,21 +26,33 @@ _WORDS = {"kind", "size", "system", "published files", "weights"}
     show_default=True,
     help="What your accelerator sustains, for the column of times real time.",
 )
-def teachers(kind: str | None, tflops: float) -> None:
+@click.option(
+    "--hours",
+    type=click.FloatRange(0.0, min_open=True),
+    help="Hours of audio to be heard; the last column says in how many a teacher does.",
+)
+def teachers(kind: str | None, tflops: float, hours: float | None) -> None:
     """List teachers that can be loaded: published files, licences, cost.
 
     With KIND, such as beats, all that is known of one: its files, and what a recipe says of it.
     Memory is that of the weights and of 8 clips of 10 s in float32; nothing is downloaded.
     """
-    from distill.teachers.listing import COST_COLUMNS, FILE_COLUMNS, cost_rows, file_rows
+    from distill.teachers.listing import (
+        COST_COLUMNS,
+        FILE_COLUMNS,
+        HOURS_COLUMN,
+        cost_rows,
+        file_rows,
+    )
 
+    columns = COST_COLUMNS if hours is None else (*COST_COLUMNS, HOURS_COLUMN)
     console, only = plain_console(), [kind] if kind else []
     if kind:
         _describe(kind)
     else:
         console.print(_table(FILE_COLUMNS, file_rows()))
         tell("")
-    console.print(_table(COST_COLUMNS, cost_rows(tflops, only)))
+    console.print(_table(columns, cost_rows(tflops, only, hours)))
     tell(f"memory: weights and 8 clips of 10 s, float32; x real time: at {tflops:g} TFLOP/s")
     if not kind:
         tell("edge-audio teachers KIND tells the paper, and what a recipe says")

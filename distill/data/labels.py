@@ -55,7 +55,11 @@ def _column(path: Path, name: str) -> tuple[str, ...]:
         with path.open(newline="", encoding="utf-8") as file:
             found = {int(row["index"]): row[name] for row in csv.DictReader(file)}
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is missing: set {PEERS_ENV} to the peers folder") from error
+        source = "AudioSet's class_labels_indices.csv by another name"
+        about = f" ({source})" if path.name == LABELS_NAME else ""
+        raise UsageError(
+            f"{path} is missing: set {PEERS_ENV} to the folder that holds it{about}"
+        ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no class map: {error}") from error
     if sorted(found) != list(range(len(found))):

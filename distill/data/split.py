@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from distill.data.clip_list import Clip
 from distill.data.licences import SHIPPED_TIERS, licence_tier
@@ -46,12 +46,13 @@ class Split(Spec, frozen=True):
         if not folds.issuperset(self.held_out_folds):
             absent = sorted(set(self.held_out_folds) - folds)
             raise UsageError(
-                f"held_out_folds: no clip is in {absent}, the folds are {sorted(folds)}"
+                f"held_out_folds: no clip is in {absent}, the folds are {sorted(folds)}: leave "
+                "out what is not there, --set split.held_out_folds=[...]"
             )
         groups = {clip.group for clip in clips if self._holds_out(clip)}
         train = [clip for clip in clips if clip.group not in groups and self._trains(clip)]
         if not train:
-            raise UsageError("the split leaves no training clips: check tiers and held_out_folds")
+            raise UsageError(f"the split leaves no training clips: {self._why_none(clips, groups)}")
         return train, [clip for clip in clips if clip.group in groups]
 
     def training_positions(self, clips: Sequence[Clip]) -> list[int]:
@@ -64,6 +65,18 @@ class Split(Spec, frozen=True):
         if not {clip.tier, true_tier(clip)}.issubset(self.tiers):
             return False
         return self.audio_share == 1.0 or self._place_of(clip.group) < self.audio_share
+
+    def _why_none(self, clips: Sequence[Clip], held_out: Collection[str]) -> str:
+        """Of a split without training clips: what stands in the way, and what to change."""
+        left = [clip for clip in clips if clip.group not in held_out]
+        tiers = sorted({true_tier(clip) for clip in left})
+        if not left or set(tiers) & set(self.tiers):
+            return "all are held out, or audio_share is too small"
+        wanted = ", ".join(f'"{tier}"' for tier in dict.fromkeys((*self.tiers, *tiers)))
+        return (
+            f"{len(left)} clips are of licence tier {', '.join(tiers)}, of which none may train; "
+            f"for a student of your own: --set split.tiers='[{wanted}]'"
+        )
 
     def _place_of(self, group: str) -> float:
         """Within 0 and 1, by chance, but the same wherever the group is listed."""

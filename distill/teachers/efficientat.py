@@ -21,7 +21,10 @@ from distill.teachers.bricks import images
 from distill.teachers.bricks.mel import PasstBank
 from distill.teachers.published.network import states
 from edge_audio.errors import UsageError
+from edge_audio.support.folders import PEERS_ENV
 
+ADDRESS = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
+"""Of the published checkpoints, by their file names."""
 SAMPLE_RATE_HZ = 32_000
 _MEL_HOP_S = 0.01
 
@@ -200,7 +203,10 @@ class EfficientATTeacher(nn.Module):
         """Loads a published checkpoint; UsageError if it is missing, does not fit `width`, or
         has no such layers."""
         if not checkpoint.is_file():
-            raise UsageError(f"teacher checkpoint {checkpoint} is missing: see README, Training")
+            raise UsageError(
+                f"teacher checkpoint {checkpoint} is missing: fetch {ADDRESS}{checkpoint.name} "
+                f"into the folder that {PEERS_ENV} names"
+            )
         network = EfficientAT(width)
         try:
             network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))

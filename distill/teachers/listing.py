@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from distill.teachers.published.cost import cost_of
+from distill.teachers.published.cost import Cost, cost_of
 from distill.teachers.published.registry import kinds, system_of
-from distill.teachers.published.system import Architecture, Card, System
+from distill.teachers.published.system import Card
 
 Row = tuple[str, ...]
 
@@ -21,6 +21,7 @@ COST_COLUMNS: Row = (
     "memory",
     "x real time",
 )
+HOURS_COLUMN = "hours"
 FILE_COLUMNS: Row = ("kind", "system", "published files", "AudioSet mAP", "weights")
 DEFAULT_TFLOPS = 20.0
 """Sustained, for `x real time`."""
@@ -55,16 +56,25 @@ def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:
         yield kind, card.title, files, card.audioset_map, card.weights
 
 
-def cost_rows(tflops: float, only: Sequence[str] = ()) -> Iterator[Row]:
-    """What each published size costs, under COST_COLUMNS."""
+def cost_rows(
+    tflops: float, only: Sequence[str] = (), audio_hours: float | None = None
+) -> Iterator[Row]:
+    """What each published size costs, under COST_COLUMNS; with audio_hours, under HOURS_COLUMN
+    how long it hears so many."""
     for kind in only or kinds():
         system = system_of(kind)
         for size, architecture in system.card.sizes.items():
-            yield kind, size, *_cost(system, architecture, tflops)
+            cost = cost_of(system, architecture)
+            speed = tflops * 1e12 / 2 / cost.macs_per_s if cost.macs_per_s else None
+            row = kind, size, *_cells(cost, speed)
+            yield row if audio_hours is None else (*row, _hours(audio_hours, speed))
 
 
-def _cost(system: System, architecture: Architecture, tflops: float) -> Row:
-    cost = cost_of(system, architecture)
+def _hours(audio_hours: float, speed: float | None) -> str:
+    return "-" if speed is None else f"{audio_hours / speed:.3g}"
+
+
+def _cells(cost: Cost, speed: float | None) -> Row:
     macs, frames = cost.macs_per_s, cost.frame_rate_hz
     return (
         f"{cost.n_parameters / 1e6:.1f} M",
@@ -73,7 +83,7 @@ def _cost(system: System, architecture: Architecture, tflops: float) -> Row:
         "-" if cost.dim is None else str(cost.dim),
         "-" if macs is None else f"{macs / 1e9:.2f}",
         "-" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.1f} GB",
-        "-" if not macs else f"{tflops * 1e12 / 2 / macs:,.0f}",
+        "-" if speed is None else f"{speed:,.0f}",
     )
 
 

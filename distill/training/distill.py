@@ -131,7 +131,7 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
         require_taught_labels(recipe.loss, teachers)
         rate_hz = frontend.sample_rate_hz
         n_samples = round(recipe.mixture.duration_s * rate_hz) + frontend.overlap_samples
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = teaching_device()
         mixing = recipe.mixture, rate_hz, n_samples
         mixer: DrawsMixtures
         if recipe.stream is None:
@@ -141,8 +141,8 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
         else:
             feed = ClipFeed(folder, clips, indices, rate_hz, recipe.seed, recipe.stream)
             mixer = FeedMixer(feed, *mixing, listed_odds(heard), mixtures_per_pool=SHARD_SIZE)
-        n_mixtures = recipe.training.n_mixtures
-        return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device)
+        n_mixtures, n_together = recipe.training.n_mixtures, SHARD_SIZE if recipe.stream else 1
+        return TargetMaker(mixer, teachers, frontend, recipe.seed, n_mixtures, device, n_together)
 
     if not recipe.training.cache:
         return open_maker()
@@ -150,8 +150,15 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
     # With clips, teachers and their files, `draw` is all that the odds depend on.
     key = cache_key(*parts, recipe.draw, *files_behind(heard, recipe.teachers))
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
-    cache.build(open_maker, n_processes)
+    # a process that has opened a GPU cannot be forked
+    cache.build(open_maker, 1 if torch.cuda.is_available() else n_processes)
     return cache.load()
+
+
+def teaching_device() -> str:
+    """Where teachers compute: this process's GPU, by its number, for threads that it starts have
+    the first one by default."""
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
 
 
 def files_behind(clips: Sequence[Clip], teachers: Sequence[TeacherConfig]) -> list[str]:

@@ -67,6 +67,8 @@ class Targets(Protocol):
     """
 
     teachers: tuple[TeacherInfo, ...]
+    n_together: int
+    """So many neighbours are had at once at little more than the cost of one of them."""
 
     def __len__(self) -> int: ...
 
@@ -91,9 +93,11 @@ class TargetMaker:
         seed: int,
         n_mixtures: int,
         device: str = "cpu",
+        n_together: int = 1,
     ) -> None:
         self.mixer, self._teachers, self.frontend = mixer, tuple(teachers), frontend
         self.seed, self.n_mixtures, self.device = seed, n_mixtures, device
+        self.n_together = n_together
         for teacher in teachers:
             if isinstance(teacher, nn.Module):
                 teacher.to(device)
@@ -192,6 +196,8 @@ class CachedTargets:
     """Targets in a TargetCache (about 240 kB per 10 s mixture with four layers of mn04), read when
     a batch asks for them. The system keeps in memory what fits."""
 
+    n_together = 1
+
     def __init__(
         self,
         teachers: tuple[TeacherInfo, ...],
@@ -218,6 +224,8 @@ class CachedTargets:
 
 class TargetArrays:
     """Targets in memory."""
+
+    n_together = 1
 
     def __init__(self, teachers: tuple[TeacherInfo, ...], arrays: Arrays) -> None:
         self.teachers, self.arrays = teachers, arrays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,10 +51,11 @@ Watch = Callable[[Student], Mapping[str, float]]
 def open_accelerator(config: TrainingConfig) -> Accelerator:
     """One process, or one of those that `torchrun` or `accelerate launch` started."""
     ddp = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may skip the head
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))  # while the first makes targets
     return Accelerator(
         cpu=not torch.cuda.is_available(),  # asked for by name, or torchrun's ranks are ignored
         mixed_precision=config.precision,
-        kwargs_handlers=[ddp],
+        kwargs_handlers=[ddp, patience],
     )
 
 
@@ -147,12 +149,15 @@ class Trainer:
         return prefetched(self._batch, steps, _N_BATCHES_AHEAD)
 
     def _indices(self, step: int) -> NDArray[np.int64]:
-        """The mixtures of a step; the order depends on seed and epoch only."""
+        """The mixtures of a step; the order depends on seed and epoch only. What is had together
+        stays together: from a stream, a batch would read as many pools as it has mixtures."""
         size = self.config.batch_size
         epoch, position = divmod(step, len(self.targets) // size)
         if self._order is None or self._order[0] != epoch:
-            rng = np.random.default_rng((self.seed, epoch))
-            self._order = epoch, rng.permutation(len(self.targets))
+            rng, n_together = np.random.default_rng((self.seed, epoch)), self.targets.n_together
+            firsts = n_together * rng.permutation(-(-len(self.targets) // n_together))
+            order = (firsts[:, None] + np.arange(n_together)).ravel()
+            self._order = epoch, order[order < len(self.targets)]
         return self._order[1][position * size : (position + 1) * size]
 
     def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -175,7 +180,8 @@ class Trainer:
         """This process's share of a step's batch, on its device. Called by one thread, which may
         be steps ahead of the training."""
         rank, n_processes = self.accelerator.process_index, self.accelerator.num_processes
-        arrays = self.targets.batch(self._indices(step)[rank::n_processes])
+        share = self.config.batch_size // n_processes
+        arrays = self.targets.batch(self._indices(step)[rank * share : (rank + 1) * share])
         for added in self.inputs:
             arrays |= added(arrays, step * n_processes + rank)
         device = self.accelerator.device

@@ -57,6 +57,8 @@ class Network(nn.Module):
 
     def exact_features(self, waveform: Tensor) -> Tensor:
         """`features` in float32, whatever is autocast about it."""
+        if waveform.is_meta:  # which nothing is autocast on
+            return self.features(waveform)
         with torch.autocast(waveform.device.type, enabled=False):
             return self.features(waveform)
 

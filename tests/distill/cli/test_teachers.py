@@ -36,6 +36,12 @@ def test_a_faster_accelerator_hears_more() -> None:
     )
 
 
+def test_hours_of_audio_are_hours_of_a_teacher() -> None:
+    base, _ = cost_rows(20.0, ["beats"], audio_hours=20_270)
+    assert base[-2:] == ("2,027", "10")
+    assert "hours" in output_of("leaf", "--hours", "1")
+
+
 def test_a_kind_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"no teacher is called 'beat': there are .*beats"):
         CliRunner().invoke(teachers, ["beat"], catch_exceptions=False)

@@ -143,7 +143,8 @@ def test_layers_that_are_not_there_are_refused(tmp_path: Path, layers: tuple[int
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.pt is missing"):
+    address = r"https://github\.com/fschmid56/EfficientAT/releases/download/v0\.0\.1/none\.pt"
+    with pytest.raises(UsageError, match=rf"none\.pt is missing: fetch {address}"):
         EfficientATTeacher.load(tmp_path / "none.pt", 0.4)
 
 

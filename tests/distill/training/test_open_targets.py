@@ -14,7 +14,7 @@ import torch
 from distill.data.clip_feed import FeedConfig
 from distill.data.clip_list import read_clip_list
 from distill.teachers.efficientat import EfficientAT
-from distill.training.distill import distill, open_targets
+from distill.training.distill import distill, open_targets, teaching_device
 from distill.training.recipe import Recipe
 from distill.training.targets import CachedTargets
 from distill.training.trainer import load_student
@@ -118,3 +118,10 @@ def test_streamed_mixtures_come_from_a_pool_per_shard_and_train_a_student(
     second.unlink()
     open_targets(recipe, clips, tmp_path / "cache", 1)
     assert second.read_bytes() == shards[second], "a lost shard is made again without the first"
+
+
+def test_teachers_compute_on_the_gpu_of_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its number: threads that make targets ahead of time have the first one by default."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert teaching_device() == "cuda:3"
