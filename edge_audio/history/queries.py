@@ -135,6 +135,17 @@ def all_events(history: Readable, wanted: Wanted) -> Iterator[HeardEvent]:
             return
 
 
+def judged(history: Readable) -> list[HeardEvent]:
+    """The newest events of which somebody said that they were wrong, or something else; MAX_LIMIT
+    at most."""
+    select = (
+        f"SELECT {_COLUMNS} FROM events WHERE verdict IN ('wrong', 'other') "  # noqa: S608
+        "ORDER BY id DESC LIMIT ?"
+    )
+    with history.reading() as connection:
+        return [_event(row) for row in connection.execute(select, [MAX_LIMIT])]
+
+
 def event(history: Readable, event_id: int) -> HeardEvent | None:
     """One event; None if there is none of that id."""
     select = f"SELECT {_COLUMNS} FROM events WHERE id = ?"  # noqa: S608

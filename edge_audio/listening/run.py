@@ -22,7 +22,7 @@ from edge_audio.listening.label_changes import Model
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.opening import Opening, Terms, wanted_of
 from edge_audio.listening.reload import ProblemTeller, waiting_for_restart, without_restart
-from edge_audio.listening.settings_editor import SettingsEditor, changed
+from edge_audio.listening.settings_editor import SettingsEditor, changed, teach_plan
 from edge_audio.listening.settings_file import SettingsFile
 from edge_audio.listening.signals import StopSignals
 from edge_audio.page.run import ShownRun, StreamSettings
@@ -226,7 +226,9 @@ class ListenRun:
         edit = None
         if self._file is not None:
             edit = SettingsEditor(self._file, self._models, self._check_events)
-        return ShownRun(bundle.manifest.name if bundle else "", self._stream_settings, edit)
+        title = bundle.manifest.name if bundle else ""
+        teach = teach_plan(self._config, self._file) if bundle else None
+        return ShownRun(title, self._stream_settings, edit, teach)
 
     def _stream_settings(self) -> list[StreamSettings]:
         pairs = zip(self._hearings, self._wanted, strict=False)  # there are none at first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +14,11 @@ from edge_audio.listening.config import Config, EventsConfig
 from edge_audio.listening.label_changes import Model, changed_events
 from edge_audio.listening.notify_changes import changed_notify
 from edge_audio.listening.settings_file import SettingsFile
+from edge_audio.page.run import TeachPlan
 from edge_audio.sinks.base import Change, LabelChange, SoundsChange
 from edge_audio.support.files import errors_for_people, replace_file
+
+DEFAULT_SOUNDS = "house.sounds"
 
 
 class SettingsEditor:
@@ -66,6 +70,13 @@ def changed(config: Config, change: Change, models: Sequence[Model]) -> Config:
     if isinstance(change, SoundsChange):
         return msgspec.structs.replace(config, sounds=change.path)
     return msgspec.structs.replace(config, notify=changed_notify(config.notify, change, models))
+
+
+def teach_plan(config: Config, file: SettingsFile | None) -> TeachPlan:
+    """What is taught goes into the file that settings name, or else into one beside them."""
+    folder = Path() if file is None else file.path.parent
+    path = Path(config.sounds) if config.sounds else folder / DEFAULT_SOUNDS
+    return TeachPlan(config.model, config.backend, path.absolute(), bool(config.sounds))
 
 
 def _edited(raw: bytes, before: Config, after: Config) -> bytes:

@@ -35,6 +35,7 @@ from edge_audio.page.live import LiveSink, level_of
 from edge_audio.page.password import PasswordHash
 from edge_audio.page.run import ShownRun
 from edge_audio.page.sessions import AttemptLimit, Sessions
+from edge_audio.page.teaching import Teaching
 from edge_audio.sinks.base import Change, Destination, LabelChange, NotifyChange, Wish
 from edge_audio.sinks.clips.index import ClipIndex
 from edge_audio.sinks.clips.recorder import ClipsDestination
@@ -76,6 +77,7 @@ class Context:
         self._destinations = destinations
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="page")
         self.password_pool = ThreadPoolExecutor(1, thread_name_prefix="page password")
+        self.teaching = Teaching()
         self.tests, self.test_pool = AttemptLimit(5, 20.0), ThreadPoolExecutor(2, "page test")
         self._began_s = time.monotonic()
         self._clips: ClipIndex | None = None
@@ -89,6 +91,7 @@ class Context:
         self.password_pool.shutdown(wait=False, cancel_futures=True)
         self.test_pool.shutdown(wait=False, cancel_futures=True)
         self.recorder.close()
+        self.teaching.close()
 
     async def in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """What a disk may hold up."""

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from edge_audio.history.queries import DayCount, Timeline
-from edge_audio.page import calls_history, calls_notify, calls_run
+from edge_audio.page import calls_history, calls_notify, calls_run, calls_sounds
 from edge_audio.page.answers import (
     EventPage,
     FeedbackWish,
@@ -28,6 +28,7 @@ from edge_audio.page.answers import (
 from edge_audio.page.call import Call
 from edge_audio.page.calls_history import ClipQuery, EventQuery, TableQuery, TimelineQuery
 from edge_audio.page.calls_notify import NotifyStatus, NotifyWish, TestResult, TestWish, ToldWish
+from edge_audio.page.calls_sounds import SoundsStatus, TeachWish
 from edge_audio.page.context import Context
 from edge_audio.page.guard import API, Guard
 from edge_audio.page.openapi import description
@@ -68,6 +69,8 @@ CALLS = (
         TestResult,
         takes=TestWish,
     ),
+    Call("GET", "sounds", "What can be taught", calls_sounds.sounds, SoundsStatus),
+    Call("POST", "sounds", "Teach it", calls_sounds.teach, SoundsStatus, takes=TeachWish),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.sinks.base import Change
@@ -22,12 +23,24 @@ class StreamSettings:
 
 
 @dataclass(frozen=True)
+class TeachPlan:
+    """How a sound is taught beside the run. model, backend: as settings name them. sounds: the file
+    that keeps what was learned. is_listened: settings name that file."""
+
+    model: str
+    backend: str
+    sounds: Path
+    is_listened: bool
+
+
+@dataclass(frozen=True)
 class ShownRun:
     """title: the model's name, "" where devices have their own. settings: of all streams, as they
     are now. edit: writes a change into the file of settings, whole or not at all, and raises
     EdgeAudioError; None where there is no such file, so that a change holds for this run. Both may
-    be called from any thread."""
+    be called from any thread. teach: None where no model hears here."""
 
     title: str = ""
     settings: Callable[[], Sequence[StreamSettings]] = tuple
     edit: Callable[[Change], None] | None = None
+    teach: TeachPlan | None = None

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from edge_audio.history.destination import HistoryConfig, HistoryDestination
 from edge_audio.page.config import PageConfig
 from edge_audio.page.destination import PageDestination
 from edge_audio.page.password import PasswordHash
-from edge_audio.page.run import ShownRun, StreamSettings
-from edge_audio.sinks.base import Destination, Sink
+from edge_audio.page.run import ShownRun, StreamSettings, TeachPlan
+from edge_audio.sinks.base import Change, Destination, Sink
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream, level_dbfs
 from tests.support.peers import eventually, free_port
@@ -144,11 +144,16 @@ def streams(*names: str) -> list[Stream]:
 
 @contextmanager
 def open_page(
-    *destinations: Destination[Any], names: Sequence[str] = ("kitchen",), **settings: Any
+    *destinations: Destination[Any],
+    names: Sequence[str] = ("kitchen",),
+    edit: Callable[[Change], None] | None = None,
+    teach: TeachPlan | None = None,
+    **settings: Any,
 ) -> Iterator[OpenPage]:
-    """A page at a free port. destinations: beside it."""
+    """A page at a free port. destinations: beside it. edit, teach: of the run."""
     heard, port = streams(*names), free_port()
-    run = ShownRun("toy", lambda: [StreamSettings(x, SPEC, SPEC, SPEC) for x in heard])
+    shown = [StreamSettings(stream, SPEC, SPEC, SPEC) for stream in heard]
+    run = ShownRun("toy", lambda: shown, edit, teach)
     page = PageDestination(PageConfig(port=port, **settings), destinations, run)
     opened = OpenPage(page, port, heard)
     try:

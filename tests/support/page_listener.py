@@ -66,8 +66,9 @@ class PageListener:
         url: str = "-",
         password: str = "",
         environment: Mapping[str, str] | None = None,
+        more: str = "",
     ) -> None:
-        """url: of the source; what is fed goes to "-"."""
+        """url: of the source; what is fed goes to "-". more: settings."""
         self.folder, self.environment = folder, environment
         self.config = folder / "home.toml"
         self._port = free_port()
@@ -77,7 +78,7 @@ class PageListener:
             command = [sys.executable, "-m", "edge_audio", "password", "--out", "password"]
             subprocess.run(command, input=f"{password}\n", text=True, cwd=folder, check=True)
             settings = settings.replace("[page]\n", '[page]\npassword_file = "password"\n')
-        self.config.write_text(settings, encoding="utf-8")
+        self.config.write_text(settings + more, encoding="utf-8")
 
     def __enter__(self) -> PageListener:
         self.start()

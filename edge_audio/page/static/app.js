@@ -5,15 +5,17 @@ import { darkScheme, element, make, setText } from "./drawing.js";
 import { HistoryView } from "./history.js";
 import { LabelsView } from "./labels.js";
 import { LiveView, N_RECENT } from "./live.js";
+import { NotificationsView } from "./notifications.js";
 import { complain, settled, setIcon } from "./parts.js";
 import { SystemView } from "./system.js";
 
-const VIEWS = ["live", "history", "labels", "system"];
+const VIEWS = ["live", "history", "labels", "notifications", "system"];
 const SENSITIVITY_TEXTS = { quiet: "Quiet", normal: "Normal", eager: "Eager" };
 
 const history = new HistoryView();
 const liveView = new LiveView((id) => history.openSheet(id));
 const system = new SystemView();
+const notifications = new NotificationsView();
 const labelsView = new LabelsView((labels) => liveView.setLabels(labels));
 const live = new Live({
   frame: (frame) => liveView.frame(frame),
@@ -37,6 +39,8 @@ function setStatus(current) {
   system.setStatus(current);
   history.setStatus(current);
   labelsView.canChange = current.can_change;
+  notifications.canChange = current.can_change;
+  if (notifications.isShown) notifications.load();
   setPaused(current);
   setSensitivities(current);
   element("log-out").hidden = !current.needs_password;
@@ -176,10 +180,12 @@ function showView() {
   }
   document.title = isAsked ? "edge-audio" : `${document.querySelector(`#${name} h1`).textContent} · edge-audio`;
   liveView.isShown = !isAsked && name === "live";
+  notifications.isShown = !isAsked && name === "notifications";
   if (isAsked) return;
   element("sheet").close();
   if (name === "history") history.open();
   else history.close();
+  if (notifications.isShown) notifications.load();
   if (name === "labels" && detail) labelsView.find(decoded(detail));
   liveView.draw();
 }

@@ -11,7 +11,7 @@ import pytest
 from tests.support.browser import Visit
 from tests.support.page_listener import ROWS
 
-VIEWS = ("live", "history", "labels", "system")
+VIEWS = ("live", "history", "labels", "notifications", "system")
 PHONE = {"width": 320, "height": 640}
 TELEVISION = {"width": 3840, "height": 2160}
 
@@ -23,6 +23,7 @@ def shown(visit: Visit, view: str) -> None:
         "live": "#recent .event",
         "history": ROWS,
         "labels": ".label-row:not([hidden])",
+        "notifications": ".told-row",
         "system": "#stream-table td",
     }
     visit.page.locator(filled[view]).first.wait_for()
