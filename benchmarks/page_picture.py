@@ -1,4 +1,4 @@
-"""Draws docs/page-live.png, docs/page-history.png and docs/page-phone.png: the page of a run.
+"""Draws docs/page-live.png, page-history.png, page-notify.png and page-phone.png: the page of a run.
 
     python benchmarks/page_picture.py [--hours 6] [--out docs]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from edge_audio.events.detector import Event
 from edge_audio.events.policy import PolicySpec
 from edge_audio.history.store import History, Level, Start
 from edge_audio.tagging.tagger import Tagger
+from tests.edge_audio.sinks.notify.notify_parts import MessageServer
 from tests.support.browser import Visit, keep_picture, launched
 from tests.support.page_listener import ROWS, PageListener
 
@@ -35,6 +36,14 @@ RATE_HZ = 16_000
 CLIPS_PER_HOUR = 60
 LEVEL_EVERY_S = 60
 N_LIVE_CLIPS = 8
+NOTIFY = """
+[notify]
+urls = ["phone = ntfy://127.0.0.1:{port}/home", "office = ntfy://127.0.0.1:{port}/office"]
+exclude = ["Animal", "Speech"]
+urgent = ["Alarm", "Baby cry, infant cry"]
+recipients = {{office = ["Alarm"]}}
+quiet_hours = ["22:00-07:00", "sat-sun 07:00-09:00"]
+"""
 LIVE_S = 15.0  # until the live view is full
 
 
@@ -110,6 +119,11 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page.locator(".clip[data-duration-s]").wait_for()
     page.evaluate("() => window.scrollTo(0, 0)")
     keep(page, out / "page-history.png")
+    page = open_page(browser, f"{address}#notifications", 1200, 800, "light")
+    page.locator(".told-row").first.wait_for()
+    page.get_by_role("button", name="Send a test to phone").click()
+    page.get_by_text("the test was taken").wait_for()
+    keep(page, out / "page-notify.png")
     page = open_page(browser, f"{address}#labels", 360, 720, "dark")
     page.locator(".label-row:not([hidden])").first.wait_for()
     keep(page, out / "page-phone.png")
@@ -121,11 +135,15 @@ def take(browser: Browser, address: str, out: Path) -> None:
 def main(hours: int, out: Path) -> None:
     """Writes the pictures."""
     live = np.concatenate([sound for sound, _ in zip(clips(5), range(N_LIVE_CLIPS), strict=False)])
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        fill(Path(folder, "sounds.db"), hours)
-        with PageListener(Path(folder)) as listener, launched(playwright) as browser:
-            listener.feed((32_767 * np.clip(live, -1.0, 1.0)).astype(np.int16))
-            take(browser, listener.address, out)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        fill(folder / "sounds.db", hours)
+        server = stack.enter_context(closing(MessageServer()))
+        settings = NOTIFY.format(port=server.port)
+        listener = stack.enter_context(PageListener(folder, more=settings))
+        browser = stack.enter_context(launched(stack.enter_context(sync_playwright())))
+        listener.feed((32_767 * np.clip(live, -1.0, 1.0)).astype(np.int16))
+        take(browser, listener.address, out)
 
 
 if __name__ == "__main__":

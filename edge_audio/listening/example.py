@@ -118,6 +118,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # path = ""                    # such as "/sounds", below which a reverse proxy shows it
 # hosts = ["sounds.example.org"]         # names by which browsers reach it through a proxy
 # frames = ["http://homeassistant.local:8123"]      # pages that may show it in a frame
+# others = ["http://attic.local:8470"]   # pages of other listeners, which this one links to
 # cert_file = "page.pem"       # for TLS, with key_file
 # key_file = "page.key"
 # controls = true              # settings may be changed there

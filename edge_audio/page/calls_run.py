@@ -24,6 +24,7 @@ from edge_audio.page.context import Context
 from edge_audio.page.guard import cookie_name, csrf_token_of, session_in, session_of, token_of
 from edge_audio.page.hub import Reader
 from edge_audio.page.labels import label_status, label_statuses
+from edge_audio.page.others import OtherListener
 from edge_audio.page.requests import body_of, json_response
 from edge_audio.page.sessions import SESSION_S
 from edge_audio.sinks.base import LabelChange, Wish
@@ -94,6 +95,11 @@ def told_of_change(context: Context, request: Request, text: str) -> None:
     """The run says what somebody changed."""
     host = request.client.host if request.client else "somebody"
     context.remarks.append(f"{text} (by {host})")
+
+
+async def others(context: Context, request: Request) -> list[OtherListener]:
+    """Other listeners."""
+    return await context.others.look(context.config.others)
 
 
 # Logging in

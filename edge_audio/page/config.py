@@ -6,6 +6,7 @@ import os
 import re
 from ipaddress import ip_address
 from socket import gethostname
+from urllib.parse import urlsplit
 
 from msgspec.structs import force_setattr
 
@@ -17,6 +18,7 @@ from edge_audio.support.paths import expand_fields
 from edge_audio.support.secrets import read_secret
 
 DEFAULT_PORT = 8470
+MAX_OTHERS = 20
 PASSWORD_VARIABLE = "EDGE_AUDIO_PAGE_PASSWORD"  # noqa: S105 - the name of one
 _HINT = "make a hash of one by `edge-audio password --out FILE`, and name it as password_file"
 _ORIGIN = re.compile(r"https?://[\w.:\[\]-]+")
@@ -30,6 +32,7 @@ class PageConfig(Spec, frozen=True):
         EDGE_AUDIO_PAGE_PASSWORD, if it is set.
     path: below which a reverse proxy shows the page, such as /sounds. hosts: names by which
         browsers reach it through a proxy. frames: origins of pages that may show it in a frame.
+    others: addresses of pages of other listeners, which this one links to.
     cert_file, key_file: for TLS. controls: whether settings may be changed there.
     """
 
@@ -40,6 +43,7 @@ class PageConfig(Spec, frozen=True):
     path: str = ""
     hosts: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     cert_file: str | None = None
     key_file: str | None = None
     controls: bool = True
@@ -65,6 +69,9 @@ class PageConfig(Spec, frozen=True):
         for origin in self.frames:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"frames: {origin!r} is no origin such as https://home.local:8123")
+        if len(self.others) > MAX_OTHERS:
+            raise ValueError(f"others: at most {MAX_OTHERS}")
+        force_setattr(self, "others", tuple(map(_other_page, self.others)))
 
     @property
     def address(self) -> str:
@@ -97,6 +104,19 @@ class PageConfig(Spec, frozen=True):
             return PasswordHash.parse(secret.reveal())
         except ValueError as error:
             raise UsageError(f"the password in {origin}: {error}; {_HINT}") from None
+
+
+def _other_page(address: str) -> str:
+    """The address of a page, with a slash at its end. Raises ValueError."""
+    whole = f"{address.rstrip('/')}/"
+    try:
+        parts = urlsplit(whole)
+        is_page = _ORIGIN.fullmatch(f"{parts.scheme}://{parts.netloc}") and parts.port != 0
+    except ValueError:
+        is_page = None
+    if not is_page or not re.fullmatch(r"(/[\w.~-]+)*/", parts.path) or parts.query:
+        raise ValueError(f"others: {address!r} is no page such as http://attic.local:8470")
+    return whole
 
 
 def is_loopback(host: str) -> bool:

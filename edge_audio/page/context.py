@@ -32,6 +32,7 @@ from edge_audio.page.answers import (
 from edge_audio.page.config import PageConfig
 from edge_audio.page.hub import Hub, Message
 from edge_audio.page.live import LiveSink, level_of
+from edge_audio.page.others import Others
 from edge_audio.page.password import PasswordHash
 from edge_audio.page.run import ShownRun
 from edge_audio.page.sessions import AttemptLimit, Sessions
@@ -77,7 +78,7 @@ class Context:
         self._destinations = destinations
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="page")
         self.password_pool = ThreadPoolExecutor(1, thread_name_prefix="page password")
-        self.teaching = Teaching()
+        self.teaching, self.others = Teaching(), Others()
         self.tests, self.test_pool = AttemptLimit(5, 20.0), ThreadPoolExecutor(2, "page test")
         self._began_s = time.monotonic()
         self._clips: ClipIndex | None = None

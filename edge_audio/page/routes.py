@@ -32,6 +32,7 @@ from edge_audio.page.calls_sounds import SoundsStatus, TeachWish
 from edge_audio.page.context import Context
 from edge_audio.page.guard import API, Guard
 from edge_audio.page.openapi import description
+from edge_audio.page.others import OtherListener
 from edge_audio.page.requests import json_response
 
 FLAC = "audio/flac"
@@ -45,6 +46,7 @@ CALLS = (
     Call("GET", "labels/{label:path}", "One label", calls_run.label, LabelStatus),
     Call("PUT", "labels/{label:path}", "Change it", calls_run.change_label, takes=LabelWish),
     Call("POST", "run", "Pause, or another sensitivity", calls_run.change_run, takes=RunWish),
+    Call("GET", "others", "Other listeners", calls_run.others, list[OtherListener]),
     Call("GET", "live", "What is heard", calls_run.live, media="text/event-stream"),
     Call("GET", "events", "Events", calls_history.events, EventPage, EventQuery),
     Call("GET", "events.csv", "A table", calls_history.table, query=TableQuery, media="text/csv"),

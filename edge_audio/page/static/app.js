@@ -8,6 +8,7 @@ import { LiveView, N_RECENT } from "./live.js";
 import { NotificationsView } from "./notifications.js";
 import { complain, settled, setIcon } from "./parts.js";
 import { SystemView } from "./system.js";
+import { TeachPanel } from "./teach.js";
 
 const VIEWS = ["live", "history", "labels", "notifications", "system"];
 const SENSITIVITY_TEXTS = { quiet: "Quiet", normal: "Normal", eager: "Eager" };
@@ -16,6 +17,7 @@ const history = new HistoryView();
 const liveView = new LiveView((id) => history.openSheet(id));
 const system = new SystemView();
 const notifications = new NotificationsView();
+const teachPanel = new TeachPanel();
 const labelsView = new LabelsView((labels) => liveView.setLabels(labels));
 const live = new Live({
   frame: (frame) => liveView.frame(frame),
@@ -39,7 +41,7 @@ function setStatus(current) {
   system.setStatus(current);
   history.setStatus(current);
   labelsView.canChange = current.can_change;
-  notifications.canChange = current.can_change;
+  notifications.canChange = teachPanel.canChange = current.can_change;
   if (notifications.isShown) notifications.load();
   setPaused(current);
   setSensitivities(current);
@@ -181,11 +183,15 @@ function showView() {
   document.title = isAsked ? "edge-audio" : `${document.querySelector(`#${name} h1`).textContent} · edge-audio`;
   liveView.isShown = !isAsked && name === "live";
   notifications.isShown = !isAsked && name === "notifications";
+  teachPanel.isShown = !isAsked && name === "labels";
+  system.isShown = !isAsked && name === "system";
   if (isAsked) return;
   element("sheet").close();
   if (name === "history") history.open();
   else history.close();
   if (notifications.isShown) notifications.load();
+  if (teachPanel.isShown) teachPanel.load();
+  if (system.isShown) system.loadOthers();
   if (name === "labels" && detail) labelsView.find(decoded(detail));
   liveView.draw();
 }

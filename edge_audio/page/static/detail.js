@@ -105,6 +105,12 @@ export class EventDetail {
       group.append(made);
     }
     this.#feedback.replaceChildren(group);
+    if (given?.verdict !== "other" || !this.#event.has_clip) return;
+    const teach = make("a", "", "Teach this sound");
+    teach.href = "#labels";
+    const line = make("p", "links");
+    line.append(teach);
+    this.#feedback.append(line);
   }
 
   #choose(verdict, isGiven) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the listener itself is doing.
-import { addressOf } from "./api.js";
+import { addressOf, get } from "./api.js";
 import { element, make } from "./drawing.js";
 import { fillTable, icon } from "./parts.js";
 import { bytesText, numberText, spanText } from "./text.js";
@@ -26,7 +26,13 @@ function fillFacts(list, facts) {
   list.replaceChildren(...items);
 }
 
+const OTHER_STATES = { listening: "listening", paused: "paused", locked: "asks for its password" };
+const countOf = (number) => (number === null ? "–" : numberText(number));
+
 export class SystemView {
+  #others = "[]";
+  isShown = false;
+
   constructor() {
     element("all-csv").href = addressOf("events.csv");
     element("openapi").href = addressOf("openapi.json");
@@ -55,11 +61,27 @@ export class SystemView {
     element("destinations-none").hidden = rows.length > 0;
     element("destination-table").hidden = rows.length === 0;
     this.#setDisk(disk);
+    if (this.isShown) this.loadOthers();
     element("about").textContent = `edge-audio ${status.version}, model ${status.model}`;
     const nProblems = [...streams, ...destinations].filter(({ problem }) => problem).length;
     element("n-problems").hidden = nProblems === 0;
     element("n-problems").textContent = String(nProblems);
     element("n-problems").ariaLabel = `${nProblems} ${nProblems === 1 ? "problem" : "problems"}`;
+  }
+
+  /** Asks for other listeners; this one asks them. */
+  async loadOthers() {
+    const others = await get("others").catch(() => null);
+    const shown = JSON.stringify(others);
+    if (others === null || shown === this.#others) return;
+    this.#others = shown;
+    element("others").hidden = others.length === 0;
+    const rows = others.map(({ address, state, n_streams: nStreams, n_problems: nProblems, problem }) => {
+      const link = make("a", "", address.replace(/^https?:\/\//, "").replace(/\/$/, ""));
+      link.href = address;
+      return [link, stateOf(problem, OTHER_STATES[state] ?? state), countOf(nStreams), countOf(nProblems)];
+    });
+    fillTable(element("other-table"), ["Listener", "State", "Sources", "Problems"], rows);
   }
 
   #setDisk({ free_bytes: freeBytes, history_bytes: historyBytes, clips_bytes: clipsBytes }) {

@@ -67,6 +67,7 @@ class NotifyDestination(Destination[NotifyConfig]):
         self._streams: list[Stream] = []
         self._clips: ClipIndex | None = None
         self._told: list[_Told] = []
+        self._testing: list[Sender] = []
         self._use(config, recipients)
         self._waiting: deque[Message] = deque()
         self._has_closed = threading.Event()
@@ -199,7 +200,12 @@ class NotifyDestination(Destination[NotifyConfig]):
         found = next((told for told in self._told if told.recipient.name == name), None)
         if found is None:
             return None
-        return Sender(found.recipient, lambda _: None)(TEST_MESSAGE)
+        sender = Sender(found.recipient, lambda _: None)
+        self._testing.append(sender)
+        try:
+            return sender(TEST_MESSAGE)
+        finally:
+            self._testing.remove(sender)
 
     def _message(self, stream: Stream, event: Event, n_more: int, is_urgent: bool) -> Message:
         at, sounding = stream.wall_time(event.time_s), stream.sounding.get(event.label)
@@ -262,6 +268,8 @@ class NotifyDestination(Destination[NotifyConfig]):
 
     def close(self) -> None:
         """What waits for a clip goes without, and all has a few seconds."""
+        for sender in list(self._testing):
+            sender.stop()
         self._has_closed.set()
         self._has_waiting.set()
         self._waiter.join(CLOSE_LIMIT_S)

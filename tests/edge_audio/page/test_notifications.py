@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_audio.listening.settings_file import load_config
+from edge_audio.page.sessions import AttemptLimit
 from edge_audio.sinks.notify.config import NotifyConfig
 from edge_audio.sinks.notify.destination import NotifyDestination
 from tests.edge_audio.page.test_page_run import SETTINGS, opened
@@ -44,6 +45,7 @@ def test_recipients_are_shown_without_addresses(server: MessageServer) -> None:
 def test_a_test_is_sent_and_told_of(server: MessageServer) -> None:
     with closing(page_with(server)) as notify, open_page(notify) as opened:
         opened.browser.take_token()
+        opened.context.tests = AttemptLimit(5, 20.0, clock=lambda: 0.0)
         answer = asked_for_a_test(opened, "phone")
         assert (answer.status, answer.json) == (200, {"problem": ""})
         assert server.titles == ["edge-audio"]
