@@ -1,4 +1,4 @@
-"""Draws docs/page-live.png, page-history.png, page-notify.png and page-phone.png: the page of a run.
+"""Draws docs/page-live.png, page-history.png, page-notify.png, page-phone.png: the page of a run.
 
     python benchmarks/page_picture.py [--hours 6] [--out docs]
 

@@ -68,6 +68,8 @@ class NotifyDestination(Destination[NotifyConfig]):
         self._clips: ClipIndex | None = None
         self._told: list[_Told] = []
         self._testing: list[Sender] = []
+        self._watched: set[str] = set()  # by any stream, since the start
+        self._remarked: set[str] = set()
         self._use(config, recipients)
         self._waiting: deque[Message] = deque()
         self._has_closed = threading.Event()
@@ -185,6 +187,18 @@ class NotifyDestination(Destination[NotifyConfig]):
         else:
             self._put(message)
 
+    def watch(self, labels: Sequence[str]) -> None:
+        """A stream watches these labels."""
+        self._watched |= _folded(labels)
+
+    def take_remarks(self) -> list[str]:
+        """Once of each label that somebody is to be told of, and no stream watches."""
+        named = {x.casefold(): x for x in (*self.config.only, *self.config.urgent)}
+        unknown = named.keys() - self._watched - self._remarked if self._watched else ()
+        self._remarked.update(unknown)
+        hint = "and nobody is told of it: switch it on under [events]"
+        return [f"{named[folded]} is off, {hint}" for folded in unknown]
+
     def wants(self, label: str) -> bool:
         """Whether anybody is told of that label."""
         folded, only = label.casefold(), _folded(self.config.only)
@@ -287,6 +301,9 @@ class _NotifySink(Sink):
     def __init__(self, stream: Stream, destination: NotifyDestination) -> None:
         self._stream, self._destination = stream, destination
         self._told: set[str] = set()
+
+    def on_watch(self, labels: Sequence[str]) -> None:
+        self._destination.watch(labels)
 
     def on_event(self, event: Event) -> None:
         """At its start; at its end, where only then the score is known to be high enough."""

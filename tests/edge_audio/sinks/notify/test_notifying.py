@@ -216,3 +216,13 @@ def test_the_time_of_a_message_is_that_of_the_place(serve: Serve, make_notify: M
     told = datetime.strptime(server.titles[0], "%H:%M:%S")  # noqa: DTZ007 - of the place
     passed_s = (datetime.now() - told).total_seconds() % 86_400  # noqa: DTZ005
     assert passed_s < 120
+
+
+def test_who_waits_for_a_label_that_is_off_is_told_so(make_notify: MakeNotify) -> None:
+    destination = make_notify("json://127.0.0.1:9", only=("dog", "Cat"), urgent=("Siren",))
+    room = Room(destination)
+    room.sink.on_watch(["Dog"])
+    said = sorted(destination.take_remarks())
+    assert [text.partition(" is off")[0] for text in said] == ["Cat", "Siren"]
+    room.sink.on_watch(["Dog", "Cat"])
+    assert destination.take_remarks() == []
