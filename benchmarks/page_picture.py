@@ -40,8 +40,8 @@ NOTIFY = """
 [notify]
 urls = ["phone = ntfy://127.0.0.1:{port}/home", "office = ntfy://127.0.0.1:{port}/office"]
 exclude = ["Animal", "Speech"]
-urgent = ["Alarm", "Baby cry, infant cry"]
-recipients = {{office = ["Alarm"]}}
+urgent = ["Smoke detector, smoke alarm", "Baby cry, infant cry"]
+recipients = {{office = ["Doorbell"]}}
 quiet_hours = ["22:00-07:00", "sat-sun 07:00-09:00"]
 """
 LIVE_S = 15.0  # until the live view is full

@@ -83,7 +83,7 @@ url = "mic"                    # mic, demo, auto, -, a file, rtsp:// or http:// 
 # urls = ["ntfy://localhost:8080/home"]  # addresses without a secret
 # only = ["Dog", "Siren"]      # labels that are told; by default all that are watched
 # exclude = ["Speech"]
-# urgent = ["Alarm"]           # also in quiet hours, and at once
+# urgent = ["Smoke detector, smoke alarm"]         # also in quiet hours, and at once
 # scores = {Dog = 0.8}         # which an event must reach to be told
 # recipients = {phone = ["Siren"]}       # what a recipient is told; by default all
 # quiet_hours = ["22:00-07:00", "sat-sun 07:00-09:00"]
