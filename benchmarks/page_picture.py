@@ -122,7 +122,7 @@ def take(browser: Browser, address: str, out: Path) -> None:
     page = open_page(browser, f"{address}#notifications", 1200, 800, "light")
     page.locator(".told-row").first.wait_for()
     page.get_by_role("button", name="Send a test to phone").click()
-    page.get_by_text("the test was taken").wait_for()
+    page.get_by_text("the test was taken", exact=True).wait_for()
     keep(page, out / "page-notify.png")
     page = open_page(browser, f"{address}#labels", 360, 720, "dark")
     page.locator(".label-row:not([hidden])").first.wait_for()
