@@ -31,7 +31,9 @@ def notify(names: tuple[str, ...], path: Path | None, urls: tuple[str, ...]) -> 
     edge-audio notify --config home.toml
     edge-audio notify --config home.toml phone
     """
-    with closing(NotifyDestination(_config(path, urls))) as destination:
+    config = _config(path, urls)
+    NotifyDestination.check(config, ())
+    with closing(NotifyDestination(config)) as destination:
         known = [recipient.name for recipient in destination.recipients]
         if unknown := set(names) - set(known):
             raise UsageError(f"nobody is called {min(unknown)!r}, but {', '.join(known)}")

@@ -16,7 +16,7 @@ from edge_audio.page.context import Context
 from edge_audio.page.requests import body_of
 from edge_audio.sinks.base import NotifyChange
 from edge_audio.sinks.notify.destination import NotifyDestination
-from edge_audio.sinks.notify.quiet_hours import MAX_QUIET_HOURS, QuietHours
+from edge_audio.sinks.notify.quiet_hours import MAX_CHARS, MAX_QUIET_HOURS, QuietHours
 from edge_audio.support.text import encodable
 
 
@@ -54,7 +54,9 @@ class NotifyStatus(msgspec.Struct):
 class NotifyWish(msgspec.Struct, forbid_unknown_fields=True):
     """All quiet hours, as in the settings: "22:00-07:00", "sat-sun 07:00-09:00"."""
 
-    quiet_hours: Annotated[list[Annotated[str, Meta(max_length=80)]], Meta(max_length=50)]
+    quiet_hours: Annotated[
+        list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(max_length=MAX_QUIET_HOURS)
+    ]
 
 
 class ToldWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,7 +114,7 @@ async def change_notifications(context: Context, request: Request) -> None:
     require_controls(context)
     wanted = await body_of(request, NotifyWish)
     try:
-        for text in wanted.quiet_hours[:MAX_QUIET_HOURS]:
+        for text in wanted.quiet_hours:
             QuietHours.parse(text)
     except ValueError as error:
         raise Refusal(400, str(error)) from None

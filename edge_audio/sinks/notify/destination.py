@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Destination, Sink
@@ -22,7 +23,7 @@ from edge_audio.sinks.notify.config import NotifyConfig, filled
 from edge_audio.sinks.notify.limits import Limits
 from edge_audio.sinks.notify.quiet_hours import is_quiet
 from edge_audio.sinks.notify.recipients import Recipient, read_recipients
-from edge_audio.sinks.notify.sending import Message, Sender, check_addresses
+from edge_audio.sinks.notify.sending import Message, Sender, check_addresses, require_apprise
 from edge_audio.sources.stream import Stream
 from edge_audio.support.text import clock, printable
 
@@ -57,15 +58,17 @@ class NotifyDestination(Destination[NotifyConfig]):
 
     def __init__(self, config: NotifyConfig, destinations: Iterable[Destination[Any]] = ()) -> None:
         """destinations: of the run, among them its clips. Raises UsageError where Apprise or the
-        addresses are missing, or one of them is none."""
+        addresses are missing. Whether Apprise can use them takes a while to find out: it becomes
+        the problem."""
+        require_apprise()
         recipients = read_recipients(config)
-        check_addresses(recipients)
         self.config = config
         self.limits = Limits()
         self._stretches = config.stretches
         self._destinations = destinations
         self._streams: list[Stream] = []
         self._clips: ClipIndex | None = None
+        self._address_problem = ""
         self._told: list[_Told] = []
         self._testing: list[Sender] = []
         self._watched: set[str] = set()  # by any stream, since the start
@@ -89,6 +92,8 @@ class NotifyDestination(Destination[NotifyConfig]):
 
     @property
     def problem(self) -> str:
+        if self._address_problem:
+            return self._address_problem
         found = [(told.recipient.name, told.delivery.problem) for told in self._told]
         return "; ".join(f"{name}: {problem}" for name, problem in found if problem)
 
@@ -125,20 +130,31 @@ class NotifyDestination(Destination[NotifyConfig]):
         """What waits for a recipient that stays goes on; what was held back stays counted."""
         _check_labels(config, self._streams)
         recipients = read_recipients(config)
-        if _addresses(recipients) != self._addresses:
-            check_addresses(recipients)
         return lambda: self._use(config, recipients)
 
     def refresh(self, undo: ExitStack) -> Callable[[], None] | None:
         """There may be other addresses in the same file."""
         return self.reconfigure(self.config, undo)
 
-    @property
-    def _addresses(self) -> set[tuple[str, str]]:
-        return _addresses([told.recipient for told in self._told])
+    def _verify(self, recipients: Sequence[Recipient]) -> None:
+        """Looks, in another thread, whether Apprise can use their addresses."""
+
+        def look() -> None:
+            problem = ""
+            try:
+                check_addresses(recipients)
+            except UsageError as error:
+                problem = str(error).removeprefix("notify: ")
+            if recipients is self._recipients:  # which may have changed meanwhile
+                self._address_problem = problem
+
+        self._recipients = recipients
+        threading.Thread(target=look, name="notify addresses", daemon=True).start()
 
     def _use(self, config: NotifyConfig, recipients: Sequence[Recipient]) -> None:
         before = {(x.recipient.name, x.recipient.url.reveal()): x for x in self._told}
+        if {(x.name, x.url.reveal()) for x in recipients} != before.keys():
+            self._verify(recipients)
         self.config, self._stretches = config, config.stretches
         now = []
         for recipient in recipients:
@@ -329,10 +345,6 @@ def _close(told: Sequence[_Told]) -> None:
         thread.join(CLOSE_LIMIT_S + 1.0)
     for each in told:
         each.sender.stop()
-
-
-def _addresses(recipients: Sequence[Recipient]) -> set[tuple[str, str]]:
-    return {(each.name, each.url.reveal()) for each in recipients}
 
 
 def _check_labels(config: NotifyConfig, streams: Sequence[Stream]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-MAX_QUIET_HOURS = 50
+MAX_QUIET_HOURS, MAX_CHARS = 50, 80
 _WHOLE = re.compile(r"(?:([a-z,\- ]+?)\s+)?(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)", re.IGNORECASE)
 _HINT = "quiet hours are like 22:00-07:00, or sat-sun 07:00-09:30, or mon,wed 13:00-15:00"
 
@@ -25,7 +25,7 @@ class QuietHours:
     @classmethod
     def parse(cls, text: str) -> QuietHours:
         """Raises ValueError."""
-        match = _WHOLE.fullmatch(text.strip())
+        match = _WHOLE.fullmatch(text.strip()) if len(text) <= MAX_CHARS else None
         if match is None:
             raise ValueError(f"{text[:60]!r}: {_HINT}")
         begin_min = _minutes(match[2], match[3], 24 * 60 - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -17,6 +18,7 @@ from edge_audio.sinks.delivery import Outcome
 from edge_audio.sinks.notify import destination as module
 from edge_audio.sinks.notify.config import NotifyConfig
 from edge_audio.sinks.notify.limits import HOUR_S, Limits
+from edge_audio.sinks.notify.sending import check_addresses
 from tests.edge_audio.sinks.notify.notify_parts import MakeNotify, MessageServer, Room
 from tests.support.peers import all_that_it_holds, eventually
 
@@ -183,8 +185,31 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], said: str) -> None
 )
 def test_no_message_shows_an_address(urls: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said) as raised:
-        module.NotifyDestination(NotifyConfig(urls=urls))
+        module.NotifyDestination.check(NotifyConfig(urls=urls), ())
     assert "hush" not in str(raised.value)
+
+
+def test_an_address_that_apprise_does_not_know_becomes_the_problem(
+    make_notify: MakeNotify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out in another thread: a run that listens does not wait for it."""
+    go = threading.Event()
+
+    def slow(recipients: object) -> None:
+        go.wait(60)
+        check_addresses(recipients)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "check_addresses", slow)
+    destination = make_notify("nonsense://hush")
+    assert destination.problem == ""
+    go.set()
+    eventually(lambda: destination.problem)
+    assert destination.problem.startswith("Apprise cannot use the address of nonsense")
+    with ExitStack() as undo:
+        mended = destination.reconfigure(NotifyConfig(urls=("json://127.0.0.1:9",)), undo)
+    assert mended is not None
+    mended()
+    eventually(lambda: destination.problem == "")
 
 
 def test_no_debugger_sees_an_address(make_notify: MakeNotify) -> None:
