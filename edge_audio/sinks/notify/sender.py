@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_CLIP_BYTES = 8_000_000  # what is larger stays at home
-_MAX_DATA_BYTES = 512 << 20
+_MAX_DATA_BYTES = 192 << 20  # with the listener it stays below MemoryMax= of the service
 _STATUS = re.compile(r"error=(\d{3})\b")
 _SYSTEM = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]{3,60})")
 _MAIL = re.compile(r"\((\d{3}), b['\"]")

@@ -17,7 +17,7 @@ from tests.edge_audio.page.browser.test_looks import violations
 from tests.support.browser import Visit
 from tests.support.heard_clips import write_clip
 from tests.support.page_listener import ROWS, PageListener
-from tests.support.taught import beeps
+from tests.support.taught import beeps, bundle_with_negatives
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -38,7 +38,8 @@ def remembering(tmp_path: Path) -> Iterator[PageListener]:
         history.commit()
     listener = PageListener(tmp_path, url="demo", more="[events]\nonly = ['Explosion']\n")
     settings = listener.config.read_text()
-    listener.config.write_text(f'backend = "native"\n{settings}')
+    model = bundle_with_negatives(tmp_path).path
+    listener.config.write_text(f'model = "{model}"\nbackend = "native"\n{settings}')
     with listener:
         yield listener
 
