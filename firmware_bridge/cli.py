@@ -13,8 +13,9 @@ from rich.table import Table
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.console import plain_console, tell
-from edge_audio.cli.options import LabelChoice, sounds_option, threshold_option
+from edge_audio.cli.options import LabelChoice, related_option, sounds_option, threshold_option
 from edge_audio.errors import UsageError
+from edge_audio.events.policy import ONE_SOUND
 from edge_audio.labels.find import find_label
 from firmware_bridge.target_table import TARGETS
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from edge_audio.bundle.store import Bundle
     from edge_audio.engine.image import StateType
+    from edge_audio.events.policy import Related
     from firmware_bridge.folder.codegen import Firmware
     from firmware_bridge.folder.edits import Edits
 
@@ -80,6 +82,7 @@ def targets() -> None:
     help="Which of the model's thresholds it starts with: quiet, normal (the default) or eager.",
 )
 @threshold_option
+@related_option
 @click.option("--state", type=click.Choice(["float", "int16"]), help=STATE_HELP)
 @click.option(
     "--out",
@@ -102,6 +105,7 @@ def build(
     sounds: str | None,
     sensitivity: Sensitivity | None,
     thresholds: tuple[str, ...],
+    related: Related | None,
     state: StateType | None,
     out_dir: Path,
     flash_kib: float | None,
@@ -127,7 +131,8 @@ def build(
     bundle = load_with_sounds(model, sounds)
     labels = chosen_labels(labels_path, bundle) if labels_path else ()
     bundle = with_thresholds(bundle, sensitivity, thresholds, labels)
-    made = build_firmware(bundle, TARGETS[target_name], out_dir, labels, state)
+    target, one_of = TARGETS[target_name], related or ONE_SOUND.related
+    made = build_firmware(bundle, target, out_dir, labels, state, one_of)
     describe(made)
     if not fits(made, flash_kib, ram_kib, plain_console()):
         raise SystemExit(1)

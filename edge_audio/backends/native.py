@@ -37,7 +37,8 @@ def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
     """Loads the engine, which is compiled unless it came with the package or the cache has it, and
     the bundle's weights; one thread whatever n_threads says. BackendError where it is not compiled
     and there is no C compiler, BundleError if the bundle has no engine.bin."""
-    return NativeBackend(bundle.manifest.model, build_image(bundle), load_engine())
+    image = build_image(bundle, related="all")  # of its scores events are made in Python
+    return NativeBackend(bundle.manifest.model, image, load_engine())
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:

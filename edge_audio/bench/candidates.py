@@ -155,7 +155,7 @@ def _cpu_s(work: Callable[[], None]) -> float:
 
 def _n_model_bytes(bundle: Bundle, backend_name: str) -> int:
     if backend_name == NATIVE.name:  # engine.bin shares weights with model.tflite
-        return len(build_image(bundle))
+        return len(build_image(bundle, related="all"))
     return bundle.manifest.files[RUNTIMES[backend_name].file].n_bytes
 
 

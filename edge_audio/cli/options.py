@@ -92,13 +92,14 @@ def policy_options(command: Command) -> Command:
     return command
 
 
+related_option = click.option(
+    "--related",
+    type=click.Choice(get_args(Related)),
+    help="What is reported of labels that name one sound. most-specific (the default): Bark, "
+    "and neither Dog nor Animal beside it; first: whichever of them starts first; all: all.",
+)
 _POLICY_OPTIONS = (
-    click.option(
-        "--related",
-        type=click.Choice(get_args(Related)),
-        help="What is reported of labels that name one sound. most-specific (the default): Bark, "
-        "and neither Dog nor Animal beside it; first: whichever of them starts first; all: all.",
-    ),
+    related_option,
     click.option(
         "--cooldown",
         "cooldown_s",

@@ -19,13 +19,15 @@ import numpy as np
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import FrontendSpec, Spec
 from edge_audio.bundle.store import Bundle
+from edge_audio.engine.relations import relations
 from edge_audio.engine.rows import numbers, padded, with_chosen_rows, with_more_rows
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.events.detector import smoothing_factor
+from edge_audio.events.policy import Related
 from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 
 IMAGE_MAGIC = b"EAI1"
-IMAGE_VERSION = 3
+IMAGE_VERSION = 4
 WEIGHTS_VERSION = 1  # of engine.bin
 ENGINE_FILE = "engine.bin"
 SHARED_FILE = "model.tflite"
@@ -113,11 +115,16 @@ def _as_bytes(piece: Piece, tflite: bytes) -> bytes:
     return tflite[start : start + n_bytes]
 
 
-def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "float") -> bytes:
+def build_image(
+    bundle: Bundle,
+    labels: Sequence[str] = (),
+    state: StateType = "float",
+    related: Related = "most-specific",
+) -> bytes:
     """The engine image of a bundle, with the thresholds of its manifest.
 
     labels: those to keep, in the order of the scores; () = all. state: how the recurrent state
-    is kept in memory.
+    is kept in memory. related: as in `PolicySpec`, for the events that the engine itself reports.
 
     Raises UsageError for an unknown label or one that is given twice, BundleError if the bundle has
     no weights for the engine or they do not fit its manifest.
@@ -135,6 +142,7 @@ def build_image(bundle: Bundle, labels: Sequence[str] = (), state: StateType = "
             _sizes(manifest, weights, len(names), state),
             _labels(names),
             _thresholds(manifest, names),
+            relations(names, bundle.parents, related, manifest.model.step_s),
             _front_end(manifest.model.frontend),
             with_chosen_rows(arrays, weights.embedding_dim, len(manifest.labels), kept),
         )

@@ -193,11 +193,12 @@ class EventDetector:
         those that sound end, at time_s. A label that is watched from now on starts from 0,
         whether it was explained before or not."""
         is_gone = np.array([label not in spec.thresholds for label in self.labels], bool)
+        crossed_s = self._crossed_s.copy()
         self._crossed_s[np.isinf(self._crossed_s)] = time_s
         events = self._toggle(np.flatnonzero(is_gone & self._active))
         before = {label: i for i, label in enumerate(self.labels)}
         was_watched = self.spec.thresholds.keys()
-        old = (self._smoothed, self._peak, self._active)
+        old = (self._smoothed, self._peak, self._active, crossed_s)
         self._configure(spec)
         self.reset()
         new_labels = spec.thresholds.keys() - was_watched
@@ -207,10 +208,13 @@ class EventDetector:
             if label in before and label not in new_labels
         ]
         source, target = np.array(kept, np.intp).reshape(-1, 2).T
-        for values, new in zip(old, (self._smoothed, self._peak, self._active), strict=True):
-            new[target] = values[source]
+        new = (self._smoothed, self._peak, self._active, self._crossed_s)
+        for values, array in zip(old, new, strict=True):
+            array[target] = values[source]
         self._limit[:] = np.where(self._active, self._off, self._on)
         self._wait_s = np.where(self._active, spec.min_off_s, spec.min_on_s)
+        self._crossed_s[(self._smoothed >= self._limit) == self._active] = np.inf
+        self._is_waiting, self._time_s = bool(np.isfinite(self._crossed_s).any()), time_s
         return events
 
     def _toggle(self, indices: NDArray[np.intp]) -> list[Event]:

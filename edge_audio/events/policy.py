@@ -1,7 +1,8 @@
 """Which events are reported: cooldown, longest duration, and one event for one sound.
 
 The detector, which every runtime has, decides when a label sounds, and bridges short gaps
-(EventSpec.min_off_s). What follows here runs on the host, for events from any detector.
+(EventSpec.min_off_s). What follows here runs on the host, for events from any detector; the C
+engine has the same rules for related labels (firmware_bridge/engine/src/fold.c).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from edge_audio.events.detector import Event
 from edge_audio.labels.family import Family
 
 Related = Literal["most-specific", "first", "all"]
+RELATED: tuple[Related, ...] = ("all", "most-specific", "first")
+"""In the order of the C engine's numbers for them."""
 
 
 class PolicySpec(Spec, frozen=True):
@@ -85,14 +88,8 @@ class EventPolicy:
         """parents: labels that were taught -> the label that each is a kind of. watched: labels
         that may start, where that is known: see `watch`."""
         self.spec, self._family = spec, Family(parents)
-        self.watch(watched)
         self.reset()
-
-    def watch(self, labels: Iterable[str]) -> None:
-        """Which labels may start from now on. Those that have kinds among them wait for these for
-        FOLD_S, so that a sound whose general name comes a moment sooner is one event all the
-        same."""
-        self._general = {ancestor for label in labels for ancestor in self._family.ancestors(label)}
+        self.watch(watched)
 
     def reset(self) -> None:
         """Forgets everything: as if nothing had sounded before the next push."""
@@ -102,6 +99,14 @@ class EventPolicy:
         self._due_s = math.inf  # when the first open event is too long
         self._starting: set[str] = set()  # labels, in this step
         self._held: dict[str, _Held] = {}
+
+    def watch(self, labels: Iterable[str]) -> None:
+        """Which labels may start from now on. Those that have kinds among them wait for these for
+        FOLD_S, so that a sound whose general name comes a moment sooner is one event all the
+        same. What waits of other labels is not reported any more."""
+        labels = set(labels)
+        self._general = {ancestor for label in labels for ancestor in self._family.ancestors(label)}
+        self._held = {label: held for label, held in self._held.items() if label in labels}
 
     def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
         """Events of the step that ends at time_s -> those that are reported, sorted by time if the

@@ -26,6 +26,7 @@ class AudioHearing:
     """A source and a tagger as one `Hearing`. tagger: known once this has begun."""
 
     line_state = ""
+    is_folding = False
 
     def __init__(
         self,

@@ -48,6 +48,10 @@ class DeviceHearing:
         return self._device.events
 
     @property
+    def is_folding(self) -> bool:
+        return self._device.is_folding
+
+    @property
     def time_s(self) -> float:
         return min(self._time_s, self._limit_s)
 
@@ -76,7 +80,9 @@ class DeviceHearing:
 
     def begin(self, wanted: Wanted) -> None:
         self._watched = frozenset(wanted.events.thresholds)
-        self._device.start(wanted.events.thresholds, wanted.n_top, wanted.top_of_watched)
+        self._device.start(
+            wanted.events.thresholds, wanted.n_top, wanted.top_of_watched, wanted.related
+        )
 
     def feed(self) -> Feed[Report]:
         self._feed = Feed(self._reports(), self._device.stop, _MAX_WAITING)
@@ -106,7 +112,7 @@ class DeviceHearing:
     def change(self, wanted: Wanted) -> list[Event]:
         thresholds = wanted.events.thresholds
         self._watched = frozenset(thresholds)
-        self._device.change(thresholds, wanted.n_top, wanted.top_of_watched)
+        self._device.change(thresholds, wanted.n_top, wanted.top_of_watched, wanted.related)
         return self._end([label for label in self._open if label not in thresholds])
 
     def finish(self) -> list[Event]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.events.detector import Event, LabelState
+from edge_audio.events.policy import Related
 from edge_audio.sources.base import Block
 from edge_audio.sources.interleave import Feed
 from edge_audio.sources.stream import Stream
@@ -19,13 +20,14 @@ class Wanted(NamedTuple):
 
     events: thresholds, smoothing and durations. gate_dbfs: see LevelGate.
     n_top: how many of the highest scores of each step somebody looks at, 0 = none.
-    top_of_watched: only among the labels of `events`.
+    top_of_watched: only among the labels of `events`. related: see `PolicySpec`.
     """
 
     events: EventSpec
     gate_dbfs: float | None = None
     n_top: int = 0
     top_of_watched: bool = False
+    related: Related = "all"
 
 
 class HeardStep(NamedTuple):
@@ -71,6 +73,11 @@ class Hearing(Protocol):
 
     @property
     def default_events(self) -> EventSpec: ...
+
+    @property
+    def is_folding(self) -> bool:
+        """Whether it reports of related labels what is wanted by itself: then the report policy has
+        to leave them as they come."""
 
     @property
     def time_s(self) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from edge_audio.events.detector import Event
 from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.listening.fan_out import FanOut
@@ -27,8 +29,8 @@ class Listener:
         self.hearing, self.stream, self.sink = hearing, hearing.stream, sink
         if watched is None:
             watched = hearing.default_events.thresholds
-        self._policy = EventPolicy(policy, hearing.stream.parents, watched)
-        self.has_ended = self._is_paused = False
+        self._spec, self._policy = policy, EventPolicy(policy, hearing.stream.parents, watched)
+        self.has_ended = self._is_paused = self._is_left_to_hearing = False
 
     def hear(self, piece: Any) -> None:
         """Takes one piece of the hearing's feed, the next."""
@@ -36,6 +38,8 @@ class Listener:
             if isinstance(item, Block):
                 self.sink.on_audio(item)
                 continue
+            if self.hearing.is_folding != self._is_left_to_hearing:
+                self._apply(self._spec)  # a device that was asked has answered
             if not self._is_paused:
                 self._report(self._policy.push(item.events, item.time_s))
             if item.scores is not None:
@@ -44,11 +48,18 @@ class Listener:
     def change(self, wanted: Wanted, policy: PolicySpec) -> None:
         """Goes on with other settings; the state of the stream stays."""
         ended = self.hearing.change(wanted)
+        self._policy.watch(wanted.events.thresholds)
         if not self._is_paused:
             self._report(self._policy.push(ended, self.hearing.time_s))
-        self._policy.change(policy)
-        self._policy.watch(wanted.events.thresholds)
+        self._apply(policy)
         self.sink.on_watch(list(wanted.events.thresholds))
+
+    def _apply(self, policy: PolicySpec) -> None:
+        """Goes on by a policy, in which related labels are left to a hearing that sees to them."""
+        self._spec, self._is_left_to_hearing = policy, self.hearing.is_folding
+        if self._is_left_to_hearing:
+            policy = msgspec.structs.replace(policy, related="all")
+        self._policy.change(policy)
 
     def pause(self, is_paused: bool) -> None:
         """Ends what is open, and reports no event until it goes on: of sounds that began meanwhile

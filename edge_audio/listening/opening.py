@@ -141,7 +141,8 @@ def wanted_of(config: Config, hearings: Sequence[Hearing], n_top: int) -> list[W
     n_top = max(n_top, config.json.top if config.json else 0)
     # A device ranks either all labels or those that are on; the sinks leave out the rest.
     n_asked = n_top + len(events.exclude) if n_top else 0
-    return [Wanted(spec, events.gate_dbfs, n_asked, bool(events.only)) for spec in specs]
+    only = bool(events.only)
+    return [Wanted(spec, events.gate_dbfs, n_asked, only, events.related) for spec in specs]
 
 
 def chosen_events(

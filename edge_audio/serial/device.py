@@ -14,6 +14,7 @@ import numpy as np
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import SourceError
 from edge_audio.events.detector import Event
+from edge_audio.events.policy import RELATED, Related
 from edge_audio.serial.dialogue import Dialogue
 from edge_audio.serial.line import Line
 from edge_audio.serial.messages import Item, Losses, Notice, Progress, StepScores
@@ -36,6 +37,7 @@ from edge_audio.serial.protocol import (
     Query,
     Reset,
     Scores,
+    SetRelated,
     SetStream,
     SetThresholds,
 )
@@ -57,6 +59,7 @@ class _Settings(NamedTuple):
     thresholds: Mapping[str, Threshold]
     n_top: int = 0
     top_of_watched: bool = False
+    related: Related = "all"
 
 
 class SerialDevice:
@@ -69,7 +72,8 @@ class SerialDevice:
     Times are seconds of audio since `start`. They go on where a reboot of the device left them,
     so that they lack what it did not hear meanwhile.
 
-    labels, events: as the device has them; known once it is open.
+    labels, events: as the device has them; known once it is open. is_folding: whether it reports of
+    related labels what it was told to; else it reports all.
     """
 
     def __init__(self, port: str, baud: int = DEFAULT_BAUD, patience_s: float = PATIENCE_S) -> None:
@@ -78,6 +82,7 @@ class SerialDevice:
         self.port = port
         self.device_stats: DeviceStats | None = None  # its latest
         self.hello: Hello | None = None
+        self.is_folding = False
         self._line = Line(port, baud)
         self._dialogue = Dialogue(self._line)
         self._patience_s = patience_s
@@ -135,13 +140,14 @@ class SerialDevice:
         thresholds: Mapping[str, Threshold],
         n_top: int = 0,
         top_of_watched: bool = False,
+        related: Related = "all",
     ) -> None:
         """Makes the device report these labels and no others, from a new stream on.
 
         n_top: highest scores to report of every step, 0 = none. top_of_watched: only among
-        labels that have a threshold.
+        labels that have a threshold. related: as in `PolicySpec`, see `is_folding`.
         """
-        self._settings = _Settings(thresholds, n_top, top_of_watched)
+        self._settings = _Settings(thresholds, n_top, top_of_watched, related)
         self._has_started = False
         self._dialogue.progressed()
         self._say_all()
@@ -151,10 +157,11 @@ class SerialDevice:
         thresholds: Mapping[str, Threshold],
         n_top: int = 0,
         top_of_watched: bool = False,
+        related: Related = "all",
     ) -> None:
         """Makes a device that was started report by other settings, without a new stream. May be
         called by another thread than the one that draws `stream`."""
-        self._changes.append(_Settings(thresholds, n_top, top_of_watched))
+        self._changes.append(_Settings(thresholds, n_top, top_of_watched, related))
 
     def stream(self) -> Iterator[Item]:
         """What the device reports until its audio ends or `stop`; an endless wait for most. For
@@ -239,7 +246,7 @@ class SerialDevice:
         """The settings as commands, whatever of this model and of earlier settings is on."""
         if self._settings is None:
             return []
-        thresholds, n_top, top_of_watched = self._settings
+        thresholds, n_top, top_of_watched, related = self._settings
         self._may_be_on |= thresholds.keys()
         gone = (self._may_be_on | self.events.thresholds.keys()) - thresholds.keys()
         index = {name: i for i, name in enumerate(self.labels)}
@@ -250,7 +257,7 @@ class SerialDevice:
         flags = WITH_EVENTS | (TOP_OF_WATCHED if top_of_watched else 0)
         max_top = self.hello.max_top if self.hello else MAX_TOP
         stream = SetStream(flags, int(n_top > 0), min(n_top, max_top))
-        return [*map(SetThresholds, parts), stream]
+        return [*map(SetThresholds, parts), SetRelated(RELATED.index(related)), stream]
 
     # ---- listening ----
 
@@ -302,6 +309,8 @@ class SerialDevice:
         if isinstance(command, Reset):
             self._has_started = True
             self.device_stats = None
+        if isinstance(command, SetRelated):
+            self.is_folding = not ack.status
         if command is not None and self._dialogue.is_over:
             self._is_ready = True
             self._may_be_on = set(self._settings.thresholds if self._settings else ())

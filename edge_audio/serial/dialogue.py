@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge_audio.errors import SourceError
 from edge_audio.serial.line import Line
-from edge_audio.serial.protocol import Ack, Message
+from edge_audio.serial.protocol import Ack, Message, SetRelated
 
 _REFUSALS = {1: "a value out of range", 2: "an unknown command", 3: "a body of a wrong length"}
 _RESEND_S = 0.5
@@ -70,11 +70,11 @@ class Dialogue:
 
     def take_ack(self, ack: Ack) -> Message | None:
         """The command that an acknowledgement is for, if it was asked. Raises SourceError for one
-        that is refused."""
+        that is refused, but for SetRelated, which a device may."""
         asked = self._asked
         if asked is None or (ack.sequence, ack.command) != (asked.sequence, asked.command.TYPE):
             return None
-        if ack.status:
+        if ack.status and not isinstance(asked.command, SetRelated):
             reason = _REFUSALS.get(ack.status, f"status {ack.status}")
             kind = type(asked.command).__name__
             raise SourceError(f"the device on {self._line.port} refused {kind}: {reason}")

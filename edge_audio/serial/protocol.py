@@ -276,8 +276,17 @@ class SetStream(Message, frozen=True):
     n_top: int
 
 
+class SetRelated(Message, frozen=True):
+    """What the device reports of related labels, by the engine's number for it. Devices that are
+    older than this command, or whose image knows of no related labels, refuse it."""
+
+    TYPE = 0x85
+    LAYOUT = struct.Struct("<B")
+    related: int
+
+
 _REPORTS = (Hello, Label, DeviceEvent, Scores, DeviceStats, Pcm, Ack, End)
-_COMMANDS = (Query, SetThresholds, Reset, SetStream)
+_COMMANDS = (Query, SetThresholds, Reset, SetStream, SetRelated)
 _KINDS: dict[int, type[Message]] = {kind.TYPE: kind for kind in (*_REPORTS, *_COMMANDS)}
 
 

@@ -288,8 +288,8 @@ class Tagger:
             time_s = self._step_end_s()
             ended = self._detector.change(events, time_s)
             if self._policy is not None:
-                ended = self._policy.push(ended, time_s)
                 self._policy.watch(events.thresholds)
+                ended = self._policy.push(ended, time_s)
             return ended
 
     def reset(self) -> None:

@@ -19,6 +19,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, EventSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import StateType, build_image
 from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.events.policy import Related
 from edge_audio.labels.find import find_label, read_labels
 from edge_audio.support.files import errors_for_people, folder_draft, recover_folder
 from firmware_bridge.builders.android import build_android
@@ -82,10 +83,12 @@ def build_firmware(
     out_dir: Path,
     labels: Sequence[str] = (),
     state: StateType | None = None,
+    related: Related = "most-specific",
 ) -> Firmware:
     """Writes the folder and builds its programs if the toolchain is installed.
 
     labels: those to keep, in the order of the scores; () = all. state: None = the target's.
+    related: what is reported of labels that may name one sound, as in `PolicySpec`.
     A folder that this function made is replaced, but for what a user changed in it, see
     `firmware_bridge.folder.edits`; an interruption leaves the old folder or the new one. A link
     stays, and the folder that it leads to is written. Raises UsageError for any other folder that
@@ -96,7 +99,7 @@ def build_firmware(
     place = out_dir.resolve()
     recover_folder(place)
     _check_folder(place)
-    image = build_image(bundle, labels, state)
+    image = build_image(bundle, labels, state, related)
     names = tuple(labels or bundle.manifest.labels)
     thresholds = bundle.manifest.events.thresholds
     silent = tuple(name for name in names if name not in thresholds)

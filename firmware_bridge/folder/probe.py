@@ -27,7 +27,7 @@ class ImageFacts(msgspec.Struct, frozen=True):
     """Sizes of a model and of one stream of it.
 
     mixers: bit k is set where a block has a mixer of kind k. map_channels: the most that a
-    convolution has.
+    convolution has. related_bytes: of the lists of related labels, 0 where there are none.
     state_bytes: of a stream in all; network_bytes: of its recurrent state; scratch_bytes: of its
     working memory. Pointers have 8 bytes, so that none of them is too small for a CPU on which
     they have 4.
@@ -47,6 +47,7 @@ class ImageFacts(msgspec.Struct, frozen=True):
     front_end_bytes: int
     label_bytes: int
     threshold_bytes: int
+    related_bytes: int
 
 
 def probe_image(image: bytes) -> dict[int, ImageFacts]:

@@ -88,7 +88,8 @@ def _read_map(path: Path) -> tuple[dict[str, int], list[Piece]]:
 
 def _image_parts(facts: ImageFacts, image_bytes: int) -> dict[str, int]:
     """Flash that the engine image takes."""
-    front, labels = facts.front_end_bytes, facts.label_bytes + facts.threshold_bytes
+    front = facts.front_end_bytes
+    labels = facts.label_bytes + facts.threshold_bytes + facts.related_bytes
     return {
         "weights": image_bytes - front - labels,
         "front-end tables": front,

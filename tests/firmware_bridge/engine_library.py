@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import shutil
 import subprocess
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.bundle.store import save_bundle
+from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.engine.image import ENGINE_FILE, IMAGE_MAGIC, IMAGE_VERSION, StateType, build_image
+from edge_audio.events.policy import RELATED, Related
 from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from quantize.export.native import export_native
 from quantize.graph.prepare import prepare
@@ -90,6 +92,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ea_n_steps": (ctypes.c_uint64, (pointer,)),
         "ea_n_samples": (ctypes.c_uint64, (pointer,)),
         "ea_set_threshold": (ctypes.c_int, (pointer, word, real, real)),
+        "ea_set_related": (ctypes.c_int, (pointer, word)),
         "ea_log_mel": (None, (pointer, pointer, size, pointer, pointer)),
         "ea_begin": (None, (pointer, pointer, pointer, pointer)),
         "ea_step": (None, (pointer, pointer, pointer, pointer, pointer)),
@@ -210,6 +213,9 @@ class Stream:
     def set_threshold(self, label: int, on: float, off: float) -> int:
         return int(self.library.ea_set_threshold(self.handle, label, on, off))
 
+    def set_related(self, related: Related) -> int:
+        return int(self.library.ea_set_related(self.handle, RELATED.index(related)))
+
     def threshold(self, label: int) -> tuple[float, float]:
         on, off = ctypes.c_float(), ctypes.c_float()
         arguments = (self.handle, label, ctypes.byref(on), ctypes.byref(off))
@@ -226,14 +232,19 @@ def in_chunks(samples: Samples, sizes: Iterator[int]) -> Iterator[Samples]:
         start = end
 
 
-@lru_cache(maxsize=32)
 def zoo_image(family: str, state: StateType = "float") -> bytes:
+    """The engine image of `zoo_bundle`."""
+    return build_image(zoo_bundle(family), state=state)
+
+
+@lru_cache(maxsize=32)
+def zoo_bundle(family: str, names: tuple[str, ...] = ()) -> Bundle:
     """A miniature student of the zoo, or "mixed"; all 20 labels have thresholds that random
-    scores cross."""
+    scores cross. names: of its labels; () = names that no two of are related."""
     student = make_mixed_student() if family == "mixed" else make_student(CONFIGS[family])
     scheme = SCHEMES["weight-only"]
     graph = prepare(student, scheme)
-    labels = tuple(f"Label {i}" for i in range(graph.spec.scores.shape[1]))
+    labels = names or tuple(f"Label {i}" for i in range(graph.spec.scores.shape[1]))
     threshold = Threshold(on=0.5, off=0.4)
     manifest = Manifest(
         name=family,
@@ -248,9 +259,9 @@ def zoo_image(family: str, state: StateType = "float") -> bytes:
         ),
         tolerance=scheme.tolerance,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        files = {ENGINE_FILE: export_native(graph, scheme)}
-        return build_image(save_bundle(Path(folder) / family, manifest, files), state=state)
+    folder = tempfile.mkdtemp(prefix="edge-audio-zoo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return save_bundle(Path(folder) / family, manifest, {ENGINE_FILE: export_native(graph, scheme)})
 
 
 def sealed(body: bytes, version: int = IMAGE_VERSION) -> bytes:

@@ -44,6 +44,7 @@ ALLOWED = {
         "edge_audio.bundle",
         "edge_audio.labels",
         "edge_audio.engine",
+        "edge_audio.events.policy",
         "edge_audio.backends",
         "edge_audio.sounds",
         "edge_audio.cli.console",

@@ -48,7 +48,7 @@ static void push_steps(const ea_model *model, ea_stream *stream) {
     free(samples);
 }
 
-static void run(const ea_model *model) {
+static void run(const ea_model *model, size_t n_image_bytes) {
     size_t n_bytes = ea_state_size(model), n_events, i;
     ea_event events[CAPACITY];
     ea_stream *stream;
@@ -61,7 +61,7 @@ static void run(const ea_model *model) {
     if (!memory) abort();
     if (ea_init(&stream, model, memory, n_bytes) != EA_OK) abort();
     for (i = 0; i < ea_n_labels(model); i++) {
-        if (strlen(ea_label(model, (uint32_t)i)) > model->n_bytes) abort();
+        if (strlen(ea_label(model, (uint32_t)i)) > n_image_bytes) abort();
         if (ea_threshold(stream, (uint32_t)i, &on, &off) != EA_OK) abort();
     }
     push_steps(model, stream);
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size) memcpy(image, data, size);
     if (size >= 16) set_word(image, 8, (uint32_t)size); /* or no change of length gets further */
     memset(&model, 0xa5, sizeof model);
-    if (ea_open(&model, image, size) == EA_OK) run(&model);
+    if (ea_open(&model, image, size) == EA_OK) run(&model, size);
     free(image);
     return 0;
 }

@@ -123,6 +123,7 @@ static int16_t sample_of(uint32_t kind, size_t i) {
 }
 
 static void push_both(uint32_t kind, size_t n, size_t capacity) {
+    size_t capacity_of_all = 2 * (size_t)ea_n_labels(&model);
     int16_t *samples = malloc(n ? n * sizeof *samples : 1); /* to find what reads beyond */
     size_t i;
     for (i = 0; i < n; i++) samples[i] = sample_of(kind, i);
@@ -130,8 +131,8 @@ static void push_both(uint32_t kind, size_t n, size_t capacity) {
     i = 0;
     do {
         size_t left = n - i, step = ea_step_samples(&model);
-        require(push(&twin, samples + i, left < step ? left : step, ea_n_labels(&model)) == EA_OK,
-                "a step has no more events than labels");
+        require(push(&twin, samples + i, left < step ? left : step, capacity_of_all) == EA_OK,
+                "a step has no more than two events of each label");
         i += step;
     } while (i < n);
     free(samples);

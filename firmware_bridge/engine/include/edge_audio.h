@@ -27,9 +27,9 @@
 extern "C" {
 #endif
 
-/* Images of versions 1 and 2 are read too: streams of the first begin with zeros, and both smooth
- * rising scores as falling ones. */
-#define EA_IMAGE_VERSION 3u
+/* Images of versions 1 to 3 are read too: streams of the first begin with zeros, the first two
+ * smooth rising scores as falling ones, and none knows which of its labels are related. */
+#define EA_IMAGE_VERSION 4u
 
 typedef enum {
     EA_OK = 0,
@@ -58,6 +58,13 @@ typedef struct {
     float score;
 } ea_event;
 
+/* What is reported of labels that may name one sound, such as Bark, Dog and Animal. */
+typedef enum {
+    EA_ALL = 0,           /* every label */
+    EA_MOST_SPECIFIC = 1, /* Bark: it ends Dog, which waits for it a moment */
+    EA_FIRST = 2          /* which starts first */
+} ea_related;
+
 typedef struct ea_stream ea_stream;
 
 /* Checks the whole image, which has to stay where it is for as long as the model is used: begins
@@ -73,8 +80,9 @@ size_t ea_state_size(const ea_model *model);
 ea_status ea_init(ea_stream **stream, const ea_model *model, void *memory, size_t n_bytes);
 
 /* Hears n >= 0 samples (16-bit mono at ea_sample_rate_hz) and writes the events they complete,
- * in the order of their times and at most `capacity`; *n_events is how many. As many as there
- * are labels are enough for samples of one step. EA_BAD_ARGUMENT, EA_EVENTS_FULL. */
+ * in the order of their times and at most `capacity`; *n_events is how many. Samples of one step
+ * seldom have more than there are labels, and never more than twice as many: what finds no room
+ * comes with the next push. EA_BAD_ARGUMENT, EA_EVENTS_FULL. */
 ea_status ea_push(ea_stream *stream, const int16_t *samples, size_t n, ea_event *events,
                   size_t capacity, size_t *n_events);
 
@@ -105,6 +113,11 @@ uint64_t ea_n_samples(const ea_stream *stream);
  * switches the label off, and drops its open event. EA_BAD_ARGUMENT. */
 ea_status ea_set_threshold(ea_stream *stream, uint32_t label, float on, float off);
 ea_status ea_threshold(const ea_stream *stream, uint32_t label, float *on, float *off);
+
+/* What is reported of related labels from now on, for as long as the stream is used; at first what
+ * the image says. What was held back stays so until its end. EA_BAD_ARGUMENT where the image knows
+ * of none: because it was built for EA_ALL, or has none. */
+ea_status ea_set_related(ea_stream *stream, ea_related related);
 
 /* Facts of a model. ea_label: UTF-8; a null pointer beyond the last one. */
 uint32_t ea_n_labels(const ea_model *model);

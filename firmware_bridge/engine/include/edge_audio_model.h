@@ -52,6 +52,10 @@ struct ea_packed_conv;
 struct ea_packed_linear;
 #endif
 
+#ifndef EA_FOLD
+#define EA_FOLD 1 /* 0: without related labels, for a model that has none */
+#endif
+
 /* Numbers as integers: number i is unit * values[i]. */
 typedef struct {
     const int16_t *values;
@@ -140,16 +144,21 @@ typedef struct {
 } ea_block;
 
 typedef struct {
-    const uint8_t *image;
-    uint32_t n_bytes, crc32;
+    uint32_t crc32;
     uint32_t sample_rate_hz, window, hop, fft_size, n_mels, frames_per_step;
     uint32_t n_labels, channels, n_convs, n_blocks, embedding_dim, has_int16_state;
     uint32_t min_on_steps, min_off_steps;
     uint32_t quiet_steps; /* of silence, which a stream begins behind */
     float smoothing, bound, log_floor, log_mean, log_gain;
-    float attack;                    /* the smoothing of scores that rise */
-    const char *labels;              /* n_labels strings in a row */
-    const float *on, *off;           /* [n_labels] */
+    float attack;          /* the smoothing of scores that rise */
+    const char *labels;    /* n_labels strings in a row */
+    const float *on, *off; /* [n_labels] */
+#if EA_FOLD
+    uint16_t n_ancestors, n_synonyms;
+    uint8_t related, fold_steps; /* an ea_related; how long an ancestor waits */
+    const uint16_t *ancestors;   /* of each its label, how many are a kind of it, and these */
+    const uint16_t *synonyms;    /* [n_synonyms][2] */
+#endif
     const float *window_half, *sine; /* [window / 2 + 1], [fft_size / 4 + 1] */
     const uint8_t *mel_band;         /* [fft_size / 2 + 1] */
     ea_numbers mel_weight;           /* [fft_size / 2 + 1] */

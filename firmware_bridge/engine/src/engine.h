@@ -20,6 +20,14 @@
 #endif
 #endif
 
+#if EA_FOLD
+#define EA_N_ANCESTORS(model) ((model)->n_ancestors)
+#define EA_DEFAULT_RELATED(model) ((model)->related)
+#else
+#define EA_N_ANCESTORS(model) 0u
+#define EA_DEFAULT_RELATED(model) ((uint8_t)EA_ALL)
+#endif
+
 #define EA_TILE 8u /* channels of a state space that are advanced together */
 
 /* What runs once: better small than quick. */

@@ -236,6 +236,13 @@ static uint32_t set_stream(ea_link *link, const uint8_t *body, uint32_t n) {
     return EA_LINK_DONE;
 }
 
+static uint32_t set_related(ea_link *link, const uint8_t *body, uint32_t n) {
+    if (n != 1) {
+        return EA_LINK_BAD_LENGTH;
+    }
+    return ea_set_related(link->stream, (ea_related)body[0]) ? EA_LINK_BAD_ARGUMENT : EA_LINK_DONE;
+}
+
 static int reset(ea_link *link) {
     ea_reset(link->stream);
     restart(link);
@@ -252,6 +259,7 @@ static int obey(ea_link *link, const uint8_t *payload, uint32_t n_body) {
         case EA_LINK_QUERY: status = query(link, body, n_body); break;
         case EA_LINK_SET_THRESHOLD: status = set_thresholds(link, body, n_body); break;
         case EA_LINK_SET_STREAM: status = set_stream(link, body, n_body); break;
+        case EA_LINK_SET_RELATED: status = set_related(link, body, n_body); break;
         case EA_LINK_RESET: is_reset = command != link->latest_command && reset(link); break;
         default: status = EA_LINK_UNKNOWN; break;
     }

@@ -132,6 +132,55 @@ static void take_thresholds(cursor *c, ea_model *model) {
         require(c, model->off[i] >= 0.0f && model->off[i] <= model->on[i] && model->on[i] <= 1.0f);
 }
 
+#if EA_FOLD
+/* How many of the n numbers are a list of `size` labels behind `at`; none where it is refused. */
+EA_COLD static uint32_t take_list(cursor *c, const ea_model *model, const uint16_t *lists,
+                                  uint32_t at, uint32_t size, uint32_t n) {
+    uint32_t i;
+    require(c, size <= n - at);
+    for (i = 0; i < size && c->status == EA_OK; i++) require(c, lists[at + i] < model->n_labels);
+    return size;
+}
+
+/* Lists of labels: for each ancestor its own, how many are a kind of it, and those; then pairs of
+ * near-synonyms. */
+EA_COLD static void take_related(cursor *c, ea_model *model, const uint16_t *lists, uint32_t n) {
+    uint32_t at = 0, i;
+    model->ancestors = lists;
+    for (i = 0; i < model->n_ancestors && c->status == EA_OK; i++) {
+        require(c, n - at >= 2);
+        if (c->status == EA_OK) at += 1 + take_list(c, model, lists, at, 1, n);
+        if (c->status == EA_OK) at += take_list(c, model, lists, at, lists[at - 1], n);
+    }
+    if (c->status != EA_OK) return;
+    model->synonyms = lists + at;
+    model->n_synonyms = (uint16_t)((n - at) / 2);
+    require(c, (n - at) % 2 == 0);
+    (void)take_list(c, model, lists, at, n - at, n);
+}
+#endif
+
+EA_COLD static void take_relations(cursor *c, ea_model *model, uint32_t version) {
+    uint32_t related = 0, fold_steps = 0, n_ancestors = 0, n = 0;
+    const uint16_t *lists;
+    if (version > 3) {
+        related = take_word(c, EA_ALL, EA_FIRST);
+        fold_steps = take_word(c, 0, 254);
+        n_ancestors = take_word(c, 0, model->n_labels);
+        n = take_limited(c, 0, EA_FOLD ? UINT16_MAX : 0);
+    }
+    lists = take(c, n, 2);
+#if EA_FOLD
+    model->related = (uint8_t)related;
+    model->fold_steps = (uint8_t)fold_steps;
+    model->n_ancestors = (uint16_t)n_ancestors;
+    if (c->status == EA_OK) take_related(c, model, lists, n);
+#else
+    require(c, n_ancestors == 0);
+    (void)related, (void)fold_steps, (void)lists;
+#endif
+}
+
 static void take_front_end(cursor *c, ea_model *model) {
     uint32_t n_bins = model->fft_size / 2 + 1, i;
     model->window_half = take_floats(c, model->window / 2 + 1);
@@ -325,6 +374,7 @@ static ea_status read_image(cursor *c, ea_model *model, uint32_t version) {
     if (c->status != EA_OK) return c->status;
     take_labels(c, model);
     take_thresholds(c, model);
+    take_relations(c, model, version);
     take_front_end(c, model);
     take_stem(c, model);
     for (i = 0; i < model->n_blocks && c->status == EA_OK; i++)
@@ -370,8 +420,6 @@ EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
 #else
     (void)crc32;
 #endif
-    model->image = image;
-    model->n_bytes = (uint32_t)n_bytes;
     model->crc32 = header[3];
     return read_image(&c, model, header[1]);
 }

@@ -2,26 +2,8 @@
  *
  * A stream: samples to frames to scores to events.
  */
-#include "engine.h"
+#include "events.h"
 #include "frontend.h"
-#include "numbers.h"
-
-struct ea_stream {
-    const ea_model *model;
-    uint64_t n_samples, n_steps;
-    uint32_t n_waiting, is_ending; /* samples in pcm; whether ea_flush has begun */
-    void *network, *scratch;
-    int16_t *pcm;                               /* of `batch` windows */
-    float *scores, *smoothed, *peak, *on, *off; /* [n_labels] */
-    uint32_t *crossed;  /* [n_labels]: steps since the threshold was crossed, plus 1; or 0 */
-    uint8_t *is_active; /* [n_labels]: between start and end */
-};
-
-typedef struct {
-    ea_event *events;
-    size_t capacity, n;
-    int is_full;
-} ea_list;
 
 static uint32_t pcm_samples(const ea_model *model) {
     return model->window + (model->batch - 1) * model->hop;
@@ -40,12 +22,8 @@ static size_t place(ea_stream *stream, const ea_model *model, uint8_t *memory) {
     stream->network = carve(memory, &end, model->network_bytes);
     stream->pcm = carve(memory, &end, sizeof(int16_t) * pcm_samples(model));
     stream->scores = carve(memory, &end, sizeof(float) * n);
-    stream->smoothed = carve(memory, &end, sizeof(float) * n);
-    stream->peak = carve(memory, &end, sizeof(float) * n);
-    stream->on = carve(memory, &end, sizeof(float) * n);
-    stream->off = carve(memory, &end, sizeof(float) * n);
-    stream->crossed = carve(memory, &end, sizeof(uint32_t) * n);
-    stream->is_active = carve(memory, &end, n);
+    stream->labels = carve(memory, &end, sizeof *stream->labels * n);
+    stream->starts = carve(memory, &end, sizeof *stream->starts * EA_N_ANCESTORS(model));
     stream->scratch = carve(memory, &end, model->scratch_bytes);
     return end;
 }
@@ -63,9 +41,10 @@ EA_COLD ea_status ea_init(ea_stream **stream, const ea_model *model, void *memor
     if (n_bytes < ea_state_size(model)) return EA_TOO_SMALL;
     begin->model = model;
     (void)place(begin, model, memory);
+    begin->related = EA_DEFAULT_RELATED(model);
     for (i = 0; i < model->n_labels; i++) {
-        begin->on[i] = model->on[i];
-        begin->off[i] = model->off[i];
+        begin->labels[i].on = model->on[i];
+        begin->labels[i].off = model->off[i];
     }
     ea_reset(begin);
     *stream = begin;
@@ -77,92 +56,11 @@ EA_COLD void ea_reset(ea_stream *stream) {
     uint32_t i;
     ea_begin(model, stream->network, stream->scores, stream->scratch);
     for (i = 0; i < model->n_labels; i++) {
-        stream->scores[i] = stream->smoothed[i] = stream->peak[i] = 0.0f;
-        stream->crossed[i] = 0;
-        stream->is_active[i] = 0;
+        stream->scores[i] = 0.0f;
+        ea_forget_label(&stream->labels[i]);
     }
     stream->n_samples = stream->n_steps = 0;
     stream->n_waiting = stream->is_ending = 0;
-}
-
-/* Events */
-
-/* End of the last window of step n_steps; never beyond what was heard, though a flush pads. */
-static uint64_t step_end(const ea_stream *stream, uint64_t n_steps) {
-    const ea_model *model = stream->model;
-    uint64_t end = model->window - model->hop + n_steps * ea_step_samples(model);
-    return end < stream->n_samples ? end : stream->n_samples;
-}
-
-/* Of the step in which the label crossed its threshold. */
-static uint64_t crossing(const ea_stream *stream, uint32_t label) {
-    return step_end(stream, stream->n_steps + 1 - stream->crossed[label]);
-}
-
-static uint32_t wait_steps(const ea_stream *stream, uint32_t label) {
-    return stream->is_active[label] ? stream->model->min_off_steps : stream->model->min_on_steps;
-}
-
-/* Whether the label has been beyond its threshold for long enough. A step that a flush pads only
- * counts for what was heard of it. */
-static int is_due(const ea_stream *stream, uint32_t label) {
-    uint32_t crossed = stream->crossed[label], wait = wait_steps(stream, label);
-    uint64_t heard;
-    if (crossed == 0 || crossed > wait + 1) return crossed > 0;
-    heard = step_end(stream, stream->n_steps) - crossing(stream, label);
-    return heard >= (uint64_t)wait * ea_step_samples(stream->model);
-}
-
-/* Keeps the events from `first` on in the order of their times. */
-static void insert(ea_list *list, size_t first, ea_event event) {
-    size_t i = list->n++;
-    for (; i > first && list->events[i - 1].sample > event.sample; i--)
-        list->events[i] = list->events[i - 1];
-    list->events[i] = event;
-}
-
-/* Starts a label that is inactive, ends one that is active; unless there is no room. */
-static void toggle(ea_stream *stream, uint32_t label, uint64_t sample, ea_list *list,
-                   size_t first) {
-    int was_active = stream->is_active[label];
-    ea_event event;
-    if (list->n == list->capacity) {
-        list->is_full = 1;
-        return;
-    }
-    event.sample = sample;
-    event.label = label;
-    event.kind = was_active ? EA_END : EA_START;
-    event.score = was_active ? stream->peak[label] : stream->smoothed[label];
-    insert(list, first, event);
-    stream->is_active[label] = (uint8_t)!was_active;
-    stream->peak[label] = stream->smoothed[label];
-    stream->crossed[label] = 0;
-}
-
-/* Smoothing, quicker where scores rise, then hysteresis with least durations. */
-static void detect(ea_stream *stream, uint32_t label, ea_list *list, size_t first) {
-    const ea_model *model = stream->model;
-    int is_active = stream->is_active[label];
-    float limit = is_active ? stream->off[label] : stream->on[label];
-    float *smoothed = &stream->smoothed[label];
-    float change = stream->scores[label] - *smoothed;
-    *smoothed += change * (change > 0.0f ? model->attack : model->smoothing);
-    stream->peak[label] = ea_max(stream->peak[label], *smoothed);
-    /* What is due and found no room stays due, whatever is heard meanwhile. */
-    if ((*smoothed >= limit) == is_active && stream->crossed[label] <= wait_steps(stream, label)) {
-        stream->crossed[label] = 0;
-        return;
-    }
-    if (stream->crossed[label] < UINT32_MAX) stream->crossed[label]++;
-    if (is_due(stream, label)) toggle(stream, label, crossing(stream, label), list, first);
-}
-
-static void detect_all(ea_stream *stream, ea_list *list) {
-    size_t first = list->n;
-    uint32_t label;
-    for (label = 0; label < stream->model->n_labels; label++)
-        if (stream->on[label] > 0.0f) detect(stream, label, list, first);
 }
 
 /* Samples */
@@ -179,7 +77,7 @@ static void hear_batch(ea_stream *stream, ea_list *list) {
                            stream->scratch))
             continue;
         stream->n_steps++;
-        detect_all(stream, list);
+        ea_detect(stream, list);
     }
 }
 
@@ -240,18 +138,10 @@ static void complete_step(ea_stream *stream, ea_list *list) {
 
 EA_COLD ea_status ea_flush(ea_stream *stream, ea_event *events, size_t capacity, size_t *n_events) {
     ea_list list = {events, capacity, 0, 0};
-    size_t first;
-    uint32_t label;
     if (!stream || !n_events || (capacity > 0 && !events)) return EA_BAD_ARGUMENT;
     if (!stream->is_ending) complete_step(stream, &list);
     stream->is_ending = 1;
-    first = list.n;
-    for (label = 0; label < stream->model->n_labels; label++) {
-        uint64_t end;
-        if (is_due(stream, label)) toggle(stream, label, crossing(stream, label), &list, first);
-        end = stream->crossed[label] ? crossing(stream, label) : stream->n_samples;
-        if (stream->is_active[label]) toggle(stream, label, end, &list, first);
-    }
+    ea_end_all(stream, &list);
     return finish(&list, n_events);
 }
 
@@ -272,19 +162,25 @@ EA_COLD ea_status ea_set_threshold(ea_stream *stream, uint32_t label, float on, 
     int is_off = on <= 0.0f && on >= 0.0f && off <= 0.0f && off >= 0.0f;
     if (!stream || label >= stream->model->n_labels) return EA_BAD_ARGUMENT;
     if (!is_off && !(off > 0.0f && off <= on && on <= 1.0f)) return EA_BAD_ARGUMENT;
-    stream->on[label] = on;
-    stream->off[label] = off;
-    if (is_off) {
-        stream->smoothed[label] = stream->peak[label] = 0.0f;
-        stream->crossed[label] = 0;
-        stream->is_active[label] = 0;
-    }
+    stream->labels[label].on = on;
+    stream->labels[label].off = off;
+    if (is_off)
+        ea_forget_label(&stream->labels[label]);
+    else
+        (void)ea_is_beyond(stream, &stream->labels[label]);
     return EA_OK;
 }
 
 EA_COLD ea_status ea_threshold(const ea_stream *stream, uint32_t label, float *on, float *off) {
     if (!stream || !on || !off || label >= stream->model->n_labels) return EA_BAD_ARGUMENT;
-    *on = stream->on[label];
-    *off = stream->off[label];
+    *on = stream->labels[label].on;
+    *off = stream->labels[label].off;
+    return EA_OK;
+}
+
+EA_COLD ea_status ea_set_related(ea_stream *stream, ea_related related) {
+    if (!stream || (uint32_t)related > EA_FIRST) return EA_BAD_ARGUMENT;
+    if (related != EA_ALL && EA_DEFAULT_RELATED(stream->model) == EA_ALL) return EA_BAD_ARGUMENT;
+    stream->related = (uint8_t)related;
     return EA_OK;
 }

@@ -349,3 +349,12 @@ NATIVE(jint, SetThreshold)(JNIEnv *env, jobject self, jobject stream, jint label
     if (status != EA_OK) return failure(status);
     return failure((int)ea_set_threshold(memory->stream, (uint32_t)label, on, off));
 }
+
+/* related: an ea_related. */
+NATIVE(jint, SetRelated)(JNIEnv *env, jobject self, jobject stream, jint related) {
+    stream_memory *memory;
+    int status = find_stream(env, stream, &memory);
+    (void)self;
+    if (status != EA_OK) return failure(status);
+    return failure((int)ea_set_related(memory->stream, (ea_related)related));
+}

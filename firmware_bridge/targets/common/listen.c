@@ -74,7 +74,8 @@ int listen_to_end(int with_steps) {
         uint32_t start = port_ticks();
         status = ea_push(stream, block, n, events, EA_LABELS, &n_events);
         ticks += (port_ticks() - start) & 0xffffffu;
-        if (status != EA_OK) break;
+        if (status != EA_OK && status != EA_EVENTS_FULL) break; /* the next push brings the rest */
+        status = EA_OK;
         report_events(model, n_events);
         if (ea_n_steps(stream) != n_steps) {
             n_steps = ea_n_steps(stream);

@@ -41,6 +41,13 @@ static unsigned map_channels(void) {
     return most;
 }
 
+static unsigned related_bytes(void) {
+    unsigned n = 0, i;
+    for (i = 0; i < model.n_ancestors; i++) n += 2u + model.ancestors[n + 1];
+    n += 2u * model.n_synonyms;
+    return n > 0 ? 16 + (2 * n + 3) / 4 * 4 : 0;
+}
+
 static void print(const char *name, size_t value, const char *end) {
     printf("\"%s\": %lu%s", name, (unsigned long)value, end);
 }
@@ -67,6 +74,7 @@ int main(int argc, char **argv) {
     print("scratch_bytes", ea_scratch_size(&model), ", ");
     print("front_end_bytes", front_end_bytes(), ", ");
     print("label_bytes", label_bytes(), ", ");
-    print("threshold_bytes", 8 * model.n_labels, "}\n");
+    print("threshold_bytes", 8 * model.n_labels, ", ");
+    print("related_bytes", related_bytes(), "}\n");
     return 0;
 }

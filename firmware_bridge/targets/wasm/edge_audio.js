@@ -17,6 +17,7 @@ const STATUS = [
 ];
 const EVENT_BYTES = 24; // uint64 sample, uint32 label, uint32 kind, float score, padding
 const KINDS = ["start", "end"];
+const RELATED = ["all", "most-specific", "first"];
 
 export class EdgeAudioError extends Error {}
 
@@ -100,6 +101,15 @@ export class EdgeAudio {
     const index = this.labels.indexOf(label);
     if (index < 0) throw new EdgeAudioError(`unknown label ${JSON.stringify(label)}`);
     check(this.#wasm.edge_audio_set_threshold(index, on, off));
+  }
+
+  /** What is reported of labels that name one sound: "most-specific" (Bark, and neither Dog nor
+   * Animal beside it), "first" or "all"; at first what the image was built for. */
+  setRelated(related) {
+    const index = RELATED.indexOf(related);
+    if (index < 0) throw new EdgeAudioError(`related is one of ${RELATED.join(", ")}`);
+    if (this.#wasm.edge_audio_set_related(index) !== 0)
+      throw new EdgeAudioError("the image has no related labels: build it with --related");
   }
 
   /** [labels]: scores at which events start, 0 for labels that are switched off. */

@@ -149,6 +149,11 @@ EXPORT(int32_t, edge_audio_set_threshold)(uint32_t label, float on, float off) {
     return ea_set_threshold(stream, label, on, off);
 }
 
+/* What is reported of related labels, an ea_related; returns an ea_status. */
+EXPORT(int32_t, edge_audio_set_related)(uint32_t related) {
+    return ea_set_related(stream, (ea_related)related);
+}
+
 /* The threshold at which an event of `label` starts; 0 if it is switched off. */
 EXPORT(float, edge_audio_threshold)(uint32_t label) {
     float on = 0.0f, off = 0.0f;

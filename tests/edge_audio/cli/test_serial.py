@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_audio.events.policy import PolicySpec
 from edge_audio.tagging.tagger import Tagger
-from tests.support.command_line import error_line, listening, reports, run
+from tests.support.command_line import Record, error_line, listening, reports, run
 from tests.support.serial_cable import Cable, Device
 from tests.support.serial_parts import WAIT_S
 from tests.support.serial_reports import (
@@ -49,6 +50,28 @@ def test_a_device_reports_what_the_tagger_hears(
         f"edge-audio: {len(samples) / 16_000:.1f} s of audio on the device, "
         f"{len(starts_of(expected))} events, {QUIET}; on the device nothing lost, 0 frames "
     )
+
+
+def test_a_device_that_folds_related_labels_is_not_folded_again(
+    cable: Cable, device: Callable[[int], Device], samples: np.ndarray
+) -> None:
+    """What the tagger reports by the report policy, to the step; all of it where all is wanted."""
+    device(0)
+    source = ("listen", "--source", f"serial:{cable.path}", "--format", "jsonl")
+    found = {}
+    for related in ("most-specific", "first", "all"):
+        done = run(*source, "--threshold", 0.05, "--related", related)
+        policy = PolicySpec(related=related)  # type: ignore[arg-type]
+        tagger = Tagger.open("micro-int8", "native", threshold=0.05, policy=policy)
+        found[related] = reports(done.stdout)
+        expected = rounded(tagger.push(samples) + tagger.flush())
+        assert in_order(found[related]) == in_order(expected)
+    assert len(found["most-specific"]) < len(found["all"])
+    assert found["first"] != found["most-specific"]
+
+
+def in_order(found: list[Record]) -> list[Record]:
+    return sorted(found, key=lambda row: (row["time_s"], row["label"], row["kind"]))
 
 
 def test_a_device_reports_what_other_runtimes_hear(

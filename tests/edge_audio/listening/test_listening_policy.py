@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ import pytest
 import soundfile
 
 from edge_audio import Event, Tagger, load_bundle, select_events
-from edge_audio.events.policy import REPORT_ALL, EventPolicy, PolicySpec
+from edge_audio.events.policy import ONE_SOUND, REPORT_ALL, EventPolicy, PolicySpec
 from edge_audio.features.gate import HOLD_S
 from edge_audio.labels.ontology import descendant_labels
 from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.config import EventsConfig
 from edge_audio.listening.fan_out import FanOut
-from edge_audio.listening.hearing import Wanted
+from edge_audio.listening.hearing import HeardStep, Wanted
 from edge_audio.listening.listener import Listener
 from edge_audio.listening.settings_file import load_config
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.base import Block
 from edge_audio.sources.demo import DemoScene
+from edge_audio.sources.stream import Stream
 from tests.support import toy
 from tests.support.command_line import error_line, records, run
 from tests.support.hearing import hearing_with
@@ -203,3 +205,29 @@ def test_a_tagger_with_a_policy_reports_what_the_policy_lets_pass() -> None:
     for _ in range(2):  # the second time as a new stream
         assert tagger.push(samples) + tagger.flush() == expected
     assert expected != plain.push(samples) + plain.flush()
+
+
+def test_related_labels_are_left_to_a_device_that_sees_to_them(tmp_path: Path) -> None:
+    """Once it has said so; what it ends or holds back by itself is not judged again."""
+    stream = listening(tmp_path)[0].stream
+    dog, bark = Event("start", "Dog", 1.0, 0.5), Event("start", "Bark", 1.2, 0.6)
+    steps = [HeardStep(1.0, [dog]), HeardStep(1.0, [bark])]
+    for is_folding, expected in ((False, [bark]), (True, [dog, bark])):
+        hearing, heard = Told(stream), Heard()
+        listener = Listener(hearing, FanOut([heard]), ONE_SOUND, ["Dog", "Bark"])  # type: ignore[arg-type]
+        hearing.is_folding = is_folding  # it was not known before
+        listener.hear(steps)
+        assert heard.events == expected
+
+
+class Told:
+    """A hearing of given steps."""
+
+    default_events = toy.EVENTS
+    is_folding = False
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def hear(self, piece: list[HeardStep]) -> Iterator[HeardStep]:
+        yield from piece

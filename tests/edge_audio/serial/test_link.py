@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edge_audio.bundle.store import load_bundle
 from edge_audio.engine.image import build_image
+from edge_audio.events.policy import RELATED
 from edge_audio.serial.protocol import (
     ALL_LABELS,
     MAX_TOP,
@@ -34,6 +35,7 @@ from edge_audio.serial.protocol import (
     Query,
     Reset,
     Scores,
+    SetRelated,
     SetStream,
     SetThresholds,
     parse_message,
@@ -126,6 +128,7 @@ REFUSED = (
     (SetThresholds(((0, float("nan"), 0.5),)), 1),
     (SetStream(0, 1, MAX_TOP + 1), 1),
     (Query(17), 1),
+    (SetRelated(3), 1),
 )
 
 
@@ -136,7 +139,9 @@ def test_impossible_commands_are_refused(probe: LinkProbe, command: Message, sta
     assert [probe.threshold(label) for label in range(len(LABELS))] == before
 
 
-@pytest.mark.parametrize("kind", [Query.TYPE, SetThresholds.TYPE, SetStream.TYPE, 0x99])
+@pytest.mark.parametrize(
+    "kind", [Query.TYPE, SetThresholds.TYPE, SetStream.TYPE, SetRelated.TYPE, 0x99]
+)
 def test_bodies_of_a_wrong_length_are_refused(probe: LinkProbe, kind: int) -> None:
     probe.receive(Frame(1, kind, 5, b"\1\2\3").encoded())
     assert probe.messages() == [Ack(5, kind, 2 if kind == 0x99 else 3)]
@@ -194,6 +199,7 @@ def test_a_device_that_listens_says_so_every_second(probe: LinkProbe) -> None:
 def test_events_are_numbered_and_can_be_switched_off(probe: LinkProbe) -> None:
     everything = SetThresholds(((ALL_LABELS, 1e-6, 1e-6),))
     probe.say(everything)
+    probe.say(SetRelated(RELATED.index("all")))
     probe.push(np.zeros(16_000, np.int16))
     events = [message for message in probe.messages() if isinstance(message, DeviceEvent)]
     assert {event.label for event in events} == set(range(len(LABELS)))
@@ -202,6 +208,24 @@ def test_events_are_numbered_and_can_be_switched_off(probe: LinkProbe) -> None:
     probe.say(Reset())
     probe.push(np.zeros(16_000, np.int16))
     assert not [message for message in probe.messages() if isinstance(message, DeviceEvent)]
+
+
+def test_of_related_labels_what_was_asked_for_is_reported(probe: LinkProbe) -> None:
+    """At first the most specific one, which every label of the model that has kinds waits for."""
+    probe.say(SetThresholds(((ALL_LABELS, 1e-6, 1e-6),)))
+    started = {}
+    for related in (None, "all", "first", "most-specific"):
+        if related is not None:
+            assert probe.say(SetRelated(RELATED.index(related)), 3) == [Ack(3, SetRelated.TYPE, 0)]
+            probe.say(Reset())
+        probe.push(np.zeros(16_000, np.int16))
+        events = [message for message in probe.messages() if isinstance(message, DeviceEvent)]
+        started[related] = {LABELS[event.label] for event in events}
+    assert started[None] == started["most-specific"]
+    assert "Bark" in started[None]
+    assert not started[None] & {"Dog", "Animal"}
+    assert started["first"] != started[None]
+    assert started["all"] == set(LABELS)
 
 
 def test_frames_without_room_are_counted_and_leave_a_gap(probe: LinkProbe) -> None:

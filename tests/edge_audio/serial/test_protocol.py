@@ -31,6 +31,7 @@ from edge_audio.serial.protocol import (
     Query,
     Reset,
     Scores,
+    SetRelated,
     SetStream,
     SetThresholds,
     cobs_decode,
@@ -81,6 +82,7 @@ MESSAGES = (
     SetThresholds(((ALL_LABELS, 0.0, 0.0), (5, 0.5, 0.25))),
     Reset(),
     SetStream(WITH_EVENTS | WITH_PCM, 1, 8),
+    SetRelated(2),
 )
 
 

@@ -7,6 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 
+from edge_audio.engine.image import build_image
 from tests.firmware_bridge.engine_images import HEADER_BYTES, Layout, edited, status, with_word
 from tests.firmware_bridge.engine_library import (
     BAD_HASH,
@@ -14,8 +15,12 @@ from tests.firmware_bridge.engine_library import (
     BAD_VERSION,
     OK,
     TOO_LARGE,
+    Stream,
     compile_library,
+    noise,
+    open_model,
     sealed,
+    zoo_bundle,
     zoo_image,
 )
 
@@ -57,7 +62,7 @@ def test_an_altered_image_is_refused_wherever_it_is(library: ctypes.CDLL) -> Non
 def test_other_magic_and_versions_are_refused(library: ctypes.CDLL) -> None:
     image = zoo_image("mixed")
     assert status(library, b"TFL3" + image[4:]) == BAD_IMAGE
-    for version in (0, 4, 2**32 - 1):
+    for version in (0, 5, 2**32 - 1):
         assert status(library, sealed(image[HEADER_BYTES:], version)) == BAD_VERSION
 
 
@@ -88,6 +93,11 @@ CONTRADICTIONS: dict[str, dict[int, tuple[int, ...]]] = {
     },
     "labels": {0: (0, 1, 2**31)},
     "thresholds": {0: (0x40000000, 0xBF800000, 0x7FC00000), 20: (0x3F800000, 0xBF800000)},
+    "related": {
+        0: (3, 2**32 - 1),  # what is reported
+        1: (255,),  # steps to wait
+        2: (1, 21),  # lists, which are not there
+    },
     "window": {0: (0x7F800000,)},
     "sine": {1: (0xFFC00000,)},
     "mel": {0: (65, 255 << 24), 63: (65 << 16,), 65: (0x7FC00000,)},
@@ -109,6 +119,33 @@ def test_sizes_that_contradict_each_other_are_refused(library: ctypes.CDLL, part
             found = status(library, with_word(image, start + 4 * word, value))
             expected = (BAD_IMAGE, TOO_LARGE) if word in COUNTS.get(part, ()) else (BAD_IMAGE,)
             assert found in expected, f"{part}, word {word}: {value:#x}"
+
+
+def test_lists_of_related_labels_that_lead_beyond_are_refused(library: ctypes.CDLL) -> None:
+    names = ("Dog", "Bark", "Applause", "Clapping", *(f"Label {i}" for i in range(4, 20)))
+    image = build_image(zoo_bundle("mixed", names))
+    start = Layout(image).starts["related"]
+    lists = start + 16
+    assert np.frombuffer(image, "<u2", 5, lists).tolist() == [0, 1, 1, 2, 3]
+    assert status(library, image) == OK
+    for at, value in ((0, 20), (1, 5), (1, 0xFFFF), (2, 20), (3, 20), (4, 0xFFFF)):
+        body = bytearray(image)
+        body[lists + 2 * at : lists + 2 * at + 2] = value.to_bytes(2, "little")
+        assert status(library, sealed(bytes(body[HEADER_BYTES:]))) == BAD_IMAGE, (at, value)
+    odd = with_word(image, start + 12, 6)  # with the zeros that they are padded with
+    assert status(library, odd) == BAD_IMAGE
+    assert status(library, with_word(image, start + 8, 2)) == BAD_IMAGE  # a list too few
+    assert status(library, with_word(image, start + 12, 0)) == BAD_IMAGE
+
+
+def test_images_of_version_3_report_every_label(library: ctypes.CDLL) -> None:
+    image = build_image(zoo_bundle("mixed", ("Dog", "Bark", *(f"Label {i}" for i in range(18)))))
+    starts = Layout(image).starts
+    body = image[HEADER_BYTES : starts["related"]] + image[starts["window"] :]
+    old = open_model(library, sealed(body, version=3))
+    every, samples = Stream(open_model(library, image)), noise(40 * 1280)
+    assert every.set_related("all") == OK
+    assert Stream(old).push(samples) == every.push(samples)
 
 
 def test_weights_whose_sums_would_overflow_are_refused(library: ctypes.CDLL) -> None:

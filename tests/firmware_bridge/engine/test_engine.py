@@ -18,9 +18,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_audio.bundle.store import load_bundle
-from edge_audio.engine.image import build_image
+from edge_audio.engine.image import StateType, build_image
 from edge_audio.events.choice import select_events
 from edge_audio.events.detector import Event as TaggerEvent
+from edge_audio.events.policy import ONE_SOUND, RELATED, PolicySpec, Related
 from edge_audio.tagging.tagger import Tagger
 from firmware_bridge.toolchains import engine_sources
 from tests.firmware_bridge.engine_library import (
@@ -193,13 +194,14 @@ def test_streams_run_on_threads_of_their_own(mixed: Model) -> None:
         assert_equal(found[index], hear(Stream(mixed), sound, itertools.repeat(5000)))
 
 
+@pytest.mark.parametrize("related", RELATED)
 @pytest.mark.parametrize("name", ["micro-int8", "tiny-xlstm-int8"])
 def test_events_are_those_of_the_tagger_on_the_same_engine(
-    library: ctypes.CDLL, recording: Samples, name: str
+    library: ctypes.CDLL, recording: Samples, name: str, related: Related
 ) -> None:
-    """To the bit: scores, smoothing, and what the flush ends."""
-    model = open_model(library, build_image(load_bundle(name)))
-    tagger = Tagger.open(name, "native")
+    """To the bit: scores, smoothing, related labels, and what the flush ends."""
+    model = open_model(library, build_image(load_bundle(name), related=related))
+    tagger = Tagger.open(name, "native", policy=PolicySpec(related=related))
     stream = Stream(model)
     n = len(recording) - 777  # within a step
     expected = [*tagger.push(recording[:n]), *tagger.flush()]
@@ -207,7 +209,7 @@ def test_events_are_those_of_the_tagger_on_the_same_engine(
     assert seconds(events, model.labels) == fields(expected)
     assert [e.score for e in events] == [e.score for e in expected]
     np.testing.assert_array_equal(scores, tagger.scores)
-    assert len(events) >= 10
+    assert len(events) >= (10 if related == "all" else 2)
 
 
 @pytest.mark.parametrize("name", ["micro-int8", "tiny-int8", "small-int8"])
@@ -215,7 +217,7 @@ def test_events_are_those_of_litert(library: ctypes.CDLL, recording: Samples, na
     """Of each label in the same order, all but a few in the same step: their scores are up to
     2e-3 apart, which moves an event where a score comes that close to its threshold."""
     pytest.importorskip("ai_edge_litert", reason="needs the extra tflite")
-    model = open_model(library, build_image(load_bundle(name)))
+    model = open_model(library, build_image(load_bundle(name), related="all"))
     tagger = Tagger.open(name, "litert")
     expected = [*tagger.push(recording), *tagger.flush()]
     events, _ = hear(Stream(model), recording, itertools.repeat(16_000))
@@ -235,8 +237,12 @@ def test_a_flush_ends_what_the_taggers_ends_wherever_the_audio_stops(
     """Also within a step, where an event may have lasted long enough only with its padding."""
     labels = micro.labels
     sounds = recording[: 20 * RATE_HZ]
-    tagger, stream = Tagger.open("micro-int8", "native"), Stream(micro)
-    before = [e for e in Tagger.open("micro-int8", "native").push(sounds) if e.kind == "start"]
+    tagger, stream = Tagger.open("micro-int8", "native", policy=ONE_SOUND), Stream(micro)
+    before = [
+        e
+        for e in Tagger.open("micro-int8", "native", policy=ONE_SOUND).push(sounds)
+        if e.kind == "start"
+    ]
     starts = [round(event.time_s * RATE_HZ) for event in before]
     assert len(starts) >= 2
     stops = [at + more for at in starts for more in (1, 400, STEP - 1, STEP, STEP + 1, 2000)]
@@ -274,7 +280,7 @@ def test_thresholds_can_be_set_while_it_hears(library: ctypes.CDLL, recording: S
     for index, label in enumerate(labels):
         given = spec.thresholds.get(label)
         assert stream.set_threshold(index, given.on if given else 0, given.off if given else 0) == 0
-    expected = Tagger.open("micro-int8", "native", events=spec).push(recording)
+    expected = Tagger.open("micro-int8", "native", events=spec, policy=ONE_SOUND).push(recording)
     for _ in range(2):
         assert seconds(stream.push(recording), list(labels)) == fields(expected)
         stream.reset()
@@ -292,11 +298,16 @@ def test_rising_scores_have_a_smoothing_of_their_own(
     changed = replace(bundle, manifest=manifest)
     model = open_model(library, build_image(changed))
     events, _ = hear(Stream(model), recording, itertools.repeat(1111))
-    tagger = Tagger.open("micro-int8", "native", events=apart)
+    tagger = Tagger.open("micro-int8", "native", events=apart, policy=ONE_SOUND)
     expected = [*tagger.push(recording), *tagger.flush()]
     assert seconds(events, model.labels) == fields(expected)
     assert [e.score for e in events] == [e.score for e in expected]
-    both = Tagger.open("micro-int8", "native", events=msgspec.structs.replace(apart, attack_s=None))
+    both = Tagger.open(
+        "micro-int8",
+        "native",
+        events=msgspec.structs.replace(apart, attack_s=None),
+        policy=ONE_SOUND,
+    )
     assert expected != [*both.push(recording), *both.flush()]
 
 
@@ -339,7 +350,9 @@ def test_scores_are_probabilities_whatever_is_computed(tmp_path: Path, flags: li
 
 
 @pytest.mark.parametrize("state", ["float", "int16"])
-def test_an_hour_of_noise_and_silence_leaves_it_sound(library: ctypes.CDLL, state: str) -> None:
+def test_an_hour_of_noise_and_silence_leaves_it_sound(
+    library: ctypes.CDLL, state: StateType
+) -> None:
     """In minutes: noise up to full scale, digital silence, and single clicks."""
     model = open_model(library, zoo_image("mixed", state))
     stream = Stream(model)

@@ -35,11 +35,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def version_1(image: bytes) -> bytes:
-    """The same as an image that knows of no silence, nor of an attack."""
+    """The same as an image that knows of no silence, nor of an attack or related labels."""
     starts = Layout(image).starts
     quiet, attack = starts["sizes"] + QUIET_STEPS_AT, starts["settings"] + ATTACK_AT
-    body = image[HEADER_BYTES:quiet] + image[quiet + 4 : attack] + image[attack + 4 :]
-    return sealed(body, version=1)
+    related, window = starts["related"], starts["window"]
+    body = image[HEADER_BYTES:quiet] + image[quiet + 4 : attack] + image[attack + 4 : related]
+    return sealed(body + image[window:], version=1)
 
 
 def first_scores(model: Model) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -89,3 +90,44 @@ def test_a_threshold_of_a_label_that_is_left_out_is_refused(bundle: Bundle, tmp_
     assert "--labels" in error_line(refused, 2)
     with pytest.raises(UsageError, match="unknown label"):
         with_thresholds(bundle, None, ("Dgo=0.3",), ())
+
+
+@pytest.mark.parametrize(
+    ("kept", "options", "expected"),
+    [
+        (("Dog", "Bark", "Siren"), (), (1, 1)),  # the most specific; one label that has kinds
+        (("Dog", "Bark", "Siren"), ("--related", "first"), (2, 1)),
+        (("Dog", "Bark", "Siren"), ("--related", "all"), (0, 0)),
+        (("Dog", "Cat", "Siren"), (), (1, 0)),
+    ],
+)
+def test_a_build_has_the_related_labels_that_it_was_asked_for(
+    bundle: Bundle,
+    tmp_path: Path,
+    kept: tuple[str, ...],
+    options: tuple[str, ...],
+    expected: tuple[int, int],
+) -> None:
+    """And the code for them only where it has some."""
+    related, n_ancestors = expected
+    labels, out = tmp_path / "labels.txt", tmp_path / "out"
+    labels.write_text("\n".join(kept))
+    run(
+        "firmware",
+        "build",
+        bundle.path,
+        "--target",
+        "c",
+        "--labels",
+        labels,
+        *options,
+        "--out",
+        out,
+    )
+    numbers = re.findall(r"\d+", (out / SOURCE).read_text().partition("= {")[2])
+    image = bytes(map(int, numbers))
+    start = Layout(image).starts["related"]
+    words = np.frombuffer(image, "<u4", 3, start).tolist()
+    assert (words[0], words[2]) == (related, n_ancestors)
+    config = (out / "src" / "edge_audio_config.h").read_text()
+    assert f"#define EA_FOLD {int(n_ancestors > 0)}\n" in config

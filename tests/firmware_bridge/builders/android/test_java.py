@@ -13,6 +13,7 @@ import pytest
 
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.events.detector import Event
+from edge_audio.events.policy import ONE_SOUND
 from edge_audio.tagging.tagger import Tagger
 from tests.firmware_bridge.builders.android.android_build import (
     DIRECT_MEMORY_MB,
@@ -39,7 +40,7 @@ def test_events_are_those_of_the_python_tagger(
 ) -> None:
     """With LiteRT: where a score nearly touches its threshold, an event may be a step off."""
     pytest.importorskip("ai_edge_litert", reason="needs the extra tflite")
-    tagger = Tagger.open(model, "litert")
+    tagger = Tagger.open(model, "litert", policy=ONE_SOUND)
     pushed, last_scores = tagger.push(samples), tagger.scores.copy()
     rows, scores = expected(tagger.bundle, [*pushed, *tagger.flush()])
     text = check("events", work_dir / f"{model}.bin", pcm, "array:1000")
@@ -58,7 +59,7 @@ def test_events_are_those_of_the_python_tagger(
 def test_events_are_exactly_those_of_the_python_tagger_with_this_engine(
     check: Run, work_dir: Path, pcm: Path, samples: np.ndarray
 ) -> None:
-    tagger = Tagger.open(MODEL, "native")
+    tagger = Tagger.open(MODEL, "native", policy=ONE_SOUND)
     pushed, last_scores = tagger.push(samples), tagger.scores.copy()
     events = [*pushed, *tagger.flush()]
     text = check("events", work_dir / f"{MODEL}.bin", pcm, "array:1000")

@@ -53,6 +53,16 @@ public final class EdgeAudioNative implements AutoCloseable {
         }
     }
 
+    /** What is reported of labels that name one sound; in the order of ea_related. */
+    public enum Related {
+        /** Every label. */
+        ALL,
+        /** Bark, and neither Dog nor Animal beside it. */
+        MOST_SPECIFIC,
+        /** Whichever of them starts first. */
+        FIRST
+    }
+
     /** A sound began or ended. */
     public static final class Event {
         /** Position in the stream, in samples since it began or was reset. */
@@ -148,7 +158,7 @@ public final class EdgeAudioNative implements AutoCloseable {
     public EdgeAudioNative(Model model) {
         this.model = model;
         memory = allocateAligned(model.streamBytes());
-        events = allocateAligned(Math.max(1, model.labels().size()) * EVENT_BYTES);
+        events = allocateAligned(2 * Math.max(1, model.labels().size()) * EVENT_BYTES);
         checked(nativeCreate(memory, model.memory));
     }
 
@@ -242,6 +252,19 @@ public final class EdgeAudioNative implements AutoCloseable {
         if (status == BAD_ARGUMENT) {
             throw new IllegalArgumentException("no label " + label + ", or not 0 < off <= on <= 1: "
                     + "on " + on + ", off " + off + "; use 0 and 0 to switch a label off");
+        }
+        checked(-status);
+    }
+
+    /**
+     * What is reported of labels that name one sound; at first what the image was built for. Throws
+     * IllegalStateException where the image has no related labels.
+     */
+    public synchronized void setRelated(Related related) {
+        int status = -nativeSetRelated(memory, related.ordinal());
+        if (status == BAD_ARGUMENT) {
+            throw new IllegalStateException(
+                    "the image has no related labels: build it with --related");
         }
         checked(-status);
     }
@@ -354,4 +377,6 @@ public final class EdgeAudioNative implements AutoCloseable {
     native int nativeThreshold(ByteBuffer stream, int label, float[] into);
 
     native int nativeSetThreshold(ByteBuffer stream, int label, float on, float off);
+
+    native int nativeSetRelated(ByteBuffer stream, int related);
 }

@@ -70,6 +70,9 @@ class Tagger(private val model: EdgeAudioNative.Model) : AutoCloseable {
     fun setThreshold(label: String, on: Float, off: Float) =
         stream.setThreshold(index(label), on, off)
 
+    /** What is reported of labels that name one sound; at first what the image was built for. */
+    fun setRelated(related: EdgeAudioNative.Related) = stream.setRelated(related)
+
     override fun close() = stream.close()
 
     private fun index(label: String): Int {
