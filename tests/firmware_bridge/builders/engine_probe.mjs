@@ -70,6 +70,23 @@ function thresholds() {
   tell({ heard, dog, unknown, outside });
 }
 
+/** The number of starts of related labels that are all on, and what is said of a wrong choice. */
+function related() {
+  const tagger = EdgeAudio.open(module(), image());
+  for (const label of ["Animal", "Dog", "Bark"]) tagger.setThreshold(label, 0.1);
+  const names = new Set(["Animal", "Dog", "Bark"]);
+  const nStarts = () =>
+    [...tagger.push(recorded), ...tagger.flush()].filter(
+      ({ kind, label }) => kind === "start" && names.has(label),
+    ).length;
+  const recorded = recording();
+  const usual = nStarts();
+  tagger.setRelated("all");
+  const all = nStarts();
+  tagger.setRelated("most-specific");
+  tell({ usual, all, again: nStarts(), unknown: messageOf(() => tagger.setRelated("none")) });
+}
+
 /** What is said of no image, an empty, a short, an altered and a huge one. */
 function images() {
   const altered = Uint8Array.from(image());
@@ -124,4 +141,4 @@ function drops() {
   }
 }
 
-await { chunks, memory, thresholds, images, logMel, resampler, drops }[probe]();
+await { chunks, memory, thresholds, related, images, logMel, resampler, drops }[probe]();

@@ -142,6 +142,13 @@ def test_thresholds_can_be_changed(web_folder: Path, data_dir: Path) -> None:
     assert "out of range" in found["outside"]
 
 
+def test_what_is_reported_of_related_labels_can_be_chosen(web_folder: Path, data_dir: Path) -> None:
+    (found,) = probe("related", web_folder, clips(data_dir))
+    assert 0 < found["usual"] < found["all"]
+    assert found["again"] == found["usual"]
+    assert "most-specific" in found["unknown"]
+
+
 def test_bad_images_are_refused_with_advice(web_folder: Path) -> None:
     none, empty, short, altered, huge = probe("images", web_folder)
     assert "give one" in none

@@ -264,6 +264,8 @@ public final class EngineCheck {
                 throw new IllegalStateException("it was not kept");
             }
         });
+        attempt("all related labels", () -> stream.setRelated(EdgeAudioNative.Related.ALL));
+        attempt("null related", () -> stream.setRelated(null));
         attempt("still works", () -> stream.push(new short[16_000], 0, 16_000));
 
         stream.close();
@@ -272,6 +274,7 @@ public final class EngineCheck {
         attempt("buffer when closed", () -> stream.push(direct(1)));
         attempt("flush when closed", stream::flush);
         attempt("reset when closed", stream::reset);
+        attempt("related when closed", () -> stream.setRelated(EdgeAudioNative.Related.FIRST));
         attempt("scores when closed", () -> stream.scores(new float[nLabels]));
         attempt("steps when closed", stream::nSteps);
         attempt("samples when closed", stream::nSamples);
