@@ -51,7 +51,7 @@ Watch = Callable[[Student], Mapping[str, float]]
 def open_accelerator(config: TrainingConfig) -> Accelerator:
     """One process, or one of those that `torchrun` or `accelerate launch` started."""
     ddp = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may skip the head
-    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))  # while the first makes targets
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=7))  # while the first makes targets
     return Accelerator(
         cpu=not torch.cuda.is_available(),  # asked for by name, or torchrun's ranks are ignored
         mixed_precision=config.precision,

@@ -148,3 +148,14 @@ def test_strong_loss_counts_listed_labels_alone_and_by_the_teachers_belief() -> 
     assert strong_loss(logits, torch.full_like(strong, -1.0), sure).item() == 0.0
     right = torch.tensor([[[9.0, 9.0, 9.0], [-9.0, 9.0, -9.0]]])
     assert strong_loss(right, strong, sure).item() < 1e-3
+
+
+def test_several_teachers_teach_the_mean_of_their_probabilities() -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(3, 4, 6, generator=generator)
+    said = torch.rand(2, 3, 4, 6, generator=generator)  # by two teachers
+    clips = torch.stack([clip_loss(logits, one[:, 0]) for one in said]).mean()
+    assert clips.item() == pytest.approx(clip_loss(logits, said.mean(0)[:, 0]).item(), rel=1e-5)
+    frames = torch.stack([frame_loss(logits, torch.logit(one)) for one in said]).mean()
+    mean = frame_loss(logits, torch.logit(said.mean(0)))
+    assert frames.item() == pytest.approx(mean.item(), rel=1e-5)
