@@ -81,4 +81,10 @@ int ea_hear_frame(const ea_model *model, void *network, const float *frame, floa
 /* Sets network_bytes, scratch_bytes, batch and the offsets of states. */
 ea_status ea_lay_out(ea_model *model);
 
+#if EA_FOLD
+/* fold.c: n numbers, lists of labels: for each of n_ancestors its own, how many are a kind of it, and
+ * those; then pairs of near-synonyms. Whether they are sound. */
+int ea_read_related(ea_model *model, const uint16_t *lists, uint32_t n);
+#endif
+
 #endif

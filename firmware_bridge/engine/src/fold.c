@@ -6,6 +6,23 @@
 
 #if EA_FOLD
 
+EA_COLD int ea_read_related(ea_model *model, const uint16_t *lists, uint32_t n) {
+    uint32_t at = 0, end = 0, i;
+    model->ancestors = lists;
+    for (i = 0; i < model->n_ancestors; i++) {
+        if (n - at < 2 || n - at - 2 < lists[at + 1] || lists[at] >= model->n_labels) return 0;
+        end = at + 2 + lists[at + 1];
+        for (at += 2; at < end; at++)
+            if (lists[at] >= model->n_labels) return 0;
+    }
+    model->synonyms = lists + at;
+    model->n_synonyms = (uint16_t)((n - at) / 2);
+    if ((n - at) % 2 != 0) return 0;
+    for (; at < n; at++)
+        if (lists[at] >= model->n_labels) return 0;
+    return 1;
+}
+
 /* An entry of model->ancestors: a label, and what is a kind of it. */
 static int has_kind(const uint16_t *ancestor, uint32_t label) {
     uint32_t i;

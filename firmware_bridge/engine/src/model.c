@@ -132,34 +132,6 @@ static void take_thresholds(cursor *c, ea_model *model) {
         require(c, model->off[i] >= 0.0f && model->off[i] <= model->on[i] && model->on[i] <= 1.0f);
 }
 
-#if EA_FOLD
-/* How many of the n numbers are a list of `size` labels behind `at`; none where it is refused. */
-EA_COLD static uint32_t take_list(cursor *c, const ea_model *model, const uint16_t *lists,
-                                  uint32_t at, uint32_t size, uint32_t n) {
-    uint32_t i;
-    require(c, size <= n - at);
-    for (i = 0; i < size && c->status == EA_OK; i++) require(c, lists[at + i] < model->n_labels);
-    return size;
-}
-
-/* Lists of labels: for each ancestor its own, how many are a kind of it, and those; then pairs of
- * near-synonyms. */
-EA_COLD static void take_related(cursor *c, ea_model *model, const uint16_t *lists, uint32_t n) {
-    uint32_t at = 0, i;
-    model->ancestors = lists;
-    for (i = 0; i < model->n_ancestors && c->status == EA_OK; i++) {
-        require(c, n - at >= 2);
-        if (c->status == EA_OK) at += 1 + take_list(c, model, lists, at, 1, n);
-        if (c->status == EA_OK) at += take_list(c, model, lists, at, lists[at - 1], n);
-    }
-    if (c->status != EA_OK) return;
-    model->synonyms = lists + at;
-    model->n_synonyms = (uint16_t)((n - at) / 2);
-    require(c, (n - at) % 2 == 0);
-    (void)take_list(c, model, lists, at, n - at, n);
-}
-#endif
-
 EA_COLD static void take_relations(cursor *c, ea_model *model, uint32_t version) {
     uint32_t related = 0, fold_steps = 0, n_ancestors = 0, n = 0;
     const uint16_t *lists;
@@ -174,7 +146,7 @@ EA_COLD static void take_relations(cursor *c, ea_model *model, uint32_t version)
     model->related = (uint8_t)related;
     model->fold_steps = (uint8_t)fold_steps;
     model->n_ancestors = (uint16_t)n_ancestors;
-    if (c->status == EA_OK) take_related(c, model, lists, n);
+    if (c->status == EA_OK) require(c, ea_read_related(model, lists, n));
 #else
     require(c, n_ancestors == 0);
     (void)related, (void)fold_steps, (void)lists;
@@ -422,17 +394,4 @@ EA_COLD ea_status ea_open(ea_model *model, const void *image, size_t n_bytes) {
 #endif
     model->crc32 = header[3];
     return read_image(&c, model, header[1]);
-}
-
-uint32_t ea_n_labels(const ea_model *model) { return model->n_labels; }
-uint32_t ea_embedding_dim(const ea_model *model) { return model->embedding_dim; }
-uint32_t ea_sample_rate_hz(const ea_model *model) { return model->sample_rate_hz; }
-uint32_t ea_step_samples(const ea_model *model) { return model->frames_per_step * model->hop; }
-uint32_t ea_image_crc32(const ea_model *model) { return model->crc32; }
-
-const char *ea_label(const ea_model *model, uint32_t label) {
-    const char *text = model->labels;
-    if (label >= model->n_labels) return 0;
-    while (label > 0) label -= *text++ == '\0';
-    return text;
 }

@@ -82,3 +82,16 @@ const float *ea_step_embedding(const ea_model *model, const void *scratch) {
 size_t ea_network_size(const ea_model *model) { return model ? model->network_bytes : 0; }
 size_t ea_scratch_size(const ea_model *model) { return model ? model->scratch_bytes : 0; }
 size_t ea_model_size(void) { return sizeof(ea_model); }
+
+uint32_t ea_n_labels(const ea_model *model) { return model->n_labels; }
+uint32_t ea_embedding_dim(const ea_model *model) { return model->embedding_dim; }
+uint32_t ea_sample_rate_hz(const ea_model *model) { return model->sample_rate_hz; }
+uint32_t ea_step_samples(const ea_model *model) { return model->frames_per_step * model->hop; }
+uint32_t ea_image_crc32(const ea_model *model) { return model->crc32; }
+
+const char *ea_label(const ea_model *model, uint32_t label) {
+    const char *text = model->labels;
+    if (label >= model->n_labels) return 0;
+    while (label > 0) label -= *text++ == '\0';
+    return text;
+}
