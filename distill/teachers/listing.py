@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from distill.teachers.published.cost import Cost, cost_of
 from distill.teachers.published.registry import kinds, system_of
-from distill.teachers.published.system import Card
 
 Row = tuple[str, ...]
 
@@ -39,11 +38,6 @@ OTHERS: tuple[Row, ...] = (
     ("ssl", "your own", "what `edge-audio pretrain` made", "", "your own"),
     ("yamnet", "YAMNet", "yamnet.tflite", "0.306 (its page)", "Apache-2.0"),
 )
-
-
-def weights_of(card: Card) -> str:
-    """See `Card.weights`."""
-    return card.weights
 
 
 def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig
-from distill.teachers.listing import weights_of
 from distill.teachers.published.registry import kinds, system_of
 from distill.training.recipe import Recipe
 from edge_audio.bundle.manifest import Manifest
@@ -81,7 +80,7 @@ def _teacher(teacher: dict[str, Any]) -> str:
         return f"EfficientAT {teacher['checkpoint']} (MIT licence, F. Schmid), labels and {layers}"
     if teacher["kind"] in kinds():
         card = system_of(teacher["kind"]).card
-        return f"{card.title} {teacher['checkpoint']} ({weights_of(card)}), hidden layers"
+        return f"{card.title} {teacher['checkpoint']} ({card.weights}), hidden layers"
     source = teacher.get("model") or teacher.get("checkpoint") or "YAMNet (Apache-2.0, Google)"
     return f"{source}, {layers}"
 
