@@ -138,7 +138,7 @@ def test_page_opened_as_a_file_names_what_the_microphone_hears(
         visit = WebVisit(browser, url, viewport={"width": 1100, "height": 800}, color_scheme="dark")
         visit.page.context.set_offline(True)
         visit.listen()
-        visit.wait_for_event("Dog")
+        visit.wait_for_event("Bark")
         visit.wait_for_event("Crowing")
         assert "Dog" in visit.page.locator("#tags").inner_text()
         assert "527 labels" in visit.page.locator("#model").inner_text()
@@ -208,7 +208,7 @@ def test_hosted_page_asks_for_its_own_files_only(
         origin = f"http://127.0.0.1:{server.port}/"
         visit = WebVisit(browser, f"{origin}hosted.html")
         visit.listen()
-        visit.wait_for_event("Dog")
+        visit.wait_for_event("Bark")
         assert [url for url in visit.requests if not url.startswith(origin)] == []
         assert server.paths == {
             "/hosted.html",
@@ -271,7 +271,7 @@ def test_browser_that_does_not_resample_microphones_is_helped(
         visit.page.add_init_script(refuse)
         visit.page.goto((web_folder / "index.html").as_uri())
         visit.listen()
-        visit.wait_for_event("Dog")
+        visit.wait_for_event("Bark")
         assert visit.page.evaluate("window.rateHz") != 16_000
 
 
