@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import tomllib
 import torch
 
 from distill.data.split import Split
@@ -89,7 +88,7 @@ def test_the_command_prints_what_a_recipe_says(
     state = random_encoder(config).state_dict()
     save_atomically({"recipe": text, "step": 1, "encoder": state}, tmp_path / "run.pt")
     main(str(tmp_path / "run.pt"), "eat", str(tmp_path / "own.pt"))
-    (told,) = tomllib.loads(capsys.readouterr().out)["teachers"]
+    (told,) = msgspec.toml.decode(capsys.readouterr().out)["teachers"]
     teacher = open_teacher(msgspec.convert(told, TeacherConfig), tmp_path)
     assert teacher.name == "own"
     assert [layer.dim for layer in teacher.layers] == [32, 32, 32]

@@ -61,7 +61,7 @@ def test_a_device_that_folds_related_labels_is_not_folded_again(
     found = {}
     for related in ("most-specific", "first", "all"):
         done = run(*source, "--threshold", 0.05, "--related", related)
-        policy = PolicySpec(related=related)  # type: ignore[arg-type]
+        policy = PolicySpec(related=related)
         tagger = Tagger.open("micro-int8", "native", threshold=0.05, policy=policy)
         found[related] = reports(done.stdout)
         expected = rounded(tagger.push(samples) + tagger.flush())

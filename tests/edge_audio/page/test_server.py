@@ -142,9 +142,9 @@ def test_connections_beyond_the_most_are_closed_at_once(
 
 def test_the_page_speaks_tls_with_a_certificate_and_takes_a_renewed_one(tmp_path: Path) -> None:
     folder = make_certificates(tmp_path / "tls")
-    files = {"cert_file": str(folder / "server.pem"), "key_file": str(folder / "server.key")}
+    cert_file, key_file = str(folder / "server.pem"), str(folder / "server.key")
     trusted = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    with open_page(**files) as opened:
+    with open_page(cert_file=cert_file, key_file=key_file) as opened:
         connection = HTTPSConnection("127.0.0.1", opened.port, context=trusted, timeout=30)
         connection.request("GET", "/api/v1/session")
         assert connection.getresponse().status == 200
@@ -154,7 +154,7 @@ def test_the_page_speaks_tls_with_a_certificate_and_takes_a_renewed_one(tmp_path
         with pytest.raises(UsageError, match="certificate"):
             opened.page.refresh(ExitStack())
         with pytest.raises(UsageError, match="certificate"):
-            PageDestination.check(PageConfig(**files), ())  # type: ignore[arg-type]
+            PageDestination.check(PageConfig(cert_file=cert_file, key_file=key_file), ())
 
 
 def test_a_certificate_needs_its_key() -> None:
