@@ -227,7 +227,9 @@ class ListenRun:
         if self._file is not None:
             edit = SettingsEditor(self._file, self._models, self._check_events)
         title = bundle.manifest.name if bundle else ""
-        teach = teach_plan(self._config, self._file) if bundle else None
+        teach = None
+        if bundle:
+            teach = teach_plan(self._config, self._file, lambda: self._config.events.only)
         return ShownRun(title, self._stream_settings, edit, teach)
 
     def _stream_settings(self) -> list[StreamSettings]:

@@ -72,11 +72,13 @@ def changed(config: Config, change: Change, models: Sequence[Model]) -> Config:
     return msgspec.structs.replace(config, notify=changed_notify(config.notify, change, models))
 
 
-def teach_plan(config: Config, file: SettingsFile | None) -> TeachPlan:
+def teach_plan(
+    config: Config, file: SettingsFile | None, only: Callable[[], Sequence[str]]
+) -> TeachPlan:
     """What is taught goes into the file that settings name, or else into one beside them."""
     folder = Path() if file is None else file.path.parent
     path = Path(config.sounds) if config.sounds else folder / DEFAULT_SOUNDS
-    return TeachPlan(config.model, config.backend, path.absolute(), bool(config.sounds))
+    return TeachPlan(config.model, config.backend, path.absolute(), bool(config.sounds), only)
 
 
 def _edited(raw: bytes, before: Config, after: Config) -> bytes:

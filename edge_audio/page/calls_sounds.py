@@ -77,15 +77,19 @@ async def teach(context: Context, request: Request) -> SoundsStatus:
         hint = "say of more events that they were it"
         raise Refusal(404, f"there are no new clips of {wanted.name[:80]!r}: {hint}")
     clips = (lesson.takes, lesson.others)
-    if not context.teaching.begin(plan, lesson.name, *clips, partial(_finished, context, plan)):
+    finished = partial(_finished, context, plan, lesson.name)
+    if not context.teaching.begin(plan, lesson.name, *clips, finished):
         raise Refusal(409, f"{context.teaching.name} is being taught: wait for its end")
     told_of_change(context, request, f"teaching {lesson.name}")
     return await context.in_thread(_status, context)
 
 
-def _finished(context: Context, plan: TeachPlan) -> list[str]:
+def _finished(context: Context, plan: TeachPlan, name: str) -> list[str]:
     """Has settings name the file, where they do not, and says how it is heard."""
     again = "restart edge-audio to listen for it"
+    watched = [label.casefold() for label in plan.only()]
+    if watched and name.casefold() not in watched:
+        again += ", and switch it on here then: settings have other labels alone"
     if plan.is_listened:
         return [again]
     if context.run.edit is None:

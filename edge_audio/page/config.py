@@ -74,10 +74,15 @@ class PageConfig(Spec, frozen=True):
         force_setattr(self, "others", tuple(map(_other_page, self.others)))
 
     @property
+    def name(self) -> str:
+        """By which others in the network find this machine."""
+        return gethostname() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+
+    @property
     def address(self) -> str:
         """Where a browser finds it, without a proxy."""
         scheme = "http" if self.cert_file is None else "https"
-        host = gethostname() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        host = self.name
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}/"
 
     @property

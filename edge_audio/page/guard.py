@@ -130,7 +130,7 @@ def check_host(config: PageConfig, has_password: bool, header: str) -> None:
     host = ""
     with suppress(ValueError):
         host = parse_address(header)[0].lower()
-    allowed = {config.host.lower(), *(name.lower() for name in config.hosts)}
+    allowed = {name.lower() for name in (config.host, config.name, *config.hosts)}
     if host not in allowed and not (host and is_loopback(host)):
         raise Refusal(421, "this page has another name: add it to hosts under [page]")
 

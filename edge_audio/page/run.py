@@ -25,12 +25,14 @@ class StreamSettings:
 @dataclass(frozen=True)
 class TeachPlan:
     """How a sound is taught beside the run. model, backend: as settings name them. sounds: the file
-    that keeps what was learned. is_listened: settings name that file."""
+    that keeps what was learned. is_listened: settings name that file. only: labels that alone are
+    watched, as settings have them now; none = all."""
 
     model: str
     backend: str
     sounds: Path
     is_listened: bool
+    only: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True)

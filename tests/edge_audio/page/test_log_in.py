@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.page.answers import Login
+from edge_audio.page.answers import Login, Refusal
 from edge_audio.page.config import PASSWORD_VARIABLE, PageConfig
 from edge_audio.page.destination import PageDestination
+from edge_audio.page.guard import check_host
 from edge_audio.page.password import PasswordHash
 from edge_audio.page.routes import CALLS
 from edge_audio.page.sessions import SESSION_S, AttemptLimit, Sessions
@@ -226,6 +228,14 @@ def test_a_proxy_has_names_of_its_own(tmp_path: Path) -> None:
     with open_page(password_file=password_file(tmp_path), hosts=hosts) as opened:
         assert opened.browser.get("session", host="sounds.example.org").status == 200
         assert opened.browser.get("session", host="evil.example").status == 421
+
+
+def test_the_address_that_is_told_is_answered_beside_a_proxy(tmp_path: Path) -> None:
+    hosts, secret = ("sounds.example.org",), password_file(tmp_path)
+    config = PageConfig(host="0.0.0.0", hosts=hosts, password_file=secret)
+    check_host(config, True, urlsplit(config.address).netloc)
+    with pytest.raises(Refusal):
+        check_host(config, True, "evil.example:8470")
 
 
 def test_no_password_is_shown_by_what_holds_it(guarded: OpenPage) -> None:

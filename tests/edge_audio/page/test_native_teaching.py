@@ -60,7 +60,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def house(model: str, tmp_path: Path) -> Iterator[House]:
     changes: list[Change] = []
-    plan = TeachPlan(model, "native", tmp_path / "house.sounds", is_listened=False)
+    path, only = tmp_path / "house.sounds", lambda: ["Dog", BELLA.upper()]
+    plan = TeachPlan(model, "native", path, is_listened=False, only=only)
     config = ClipsConfig(folder=str(tmp_path / "clips"), record=True)
     with ExitStack() as stack:
         clips = stack.enter_context(closing(ClipsDestination(config)))
@@ -91,6 +92,11 @@ def test_a_sound_is_taught_from_events(house: House) -> None:
     house.hear(4, BELLA.upper())
     assert house.teach(BELLA)["state"] == "done"
     assert len(read_sounds(path).find(BELLA).takes) == 4
+
+
+def test_of_a_sound_that_settings_leave_out_it_says_so(house: House) -> None:
+    house.hear(0, "Luna")
+    assert "switch it on here" in house.teach("Luna")["lines"][-1]
 
 
 def test_what_cannot_be_learned_is_said(house: House) -> None:
