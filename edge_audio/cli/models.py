@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
@@ -126,7 +127,8 @@ def page_lines(bundle: Bundle) -> Iterator[str]:
     yield f"{len(thresholds)} of {len(manifest.labels)} labels are on, of which best found:"
     yield from (f"  {line}" for line in threshold_lines(manifest)[:MAX_SHOWN])
     yield ""
-    yield f"{n_off} labels are off: {reasons_off(manifest)}."
+    off = f"{n_off} labels are off: {reasons_off(manifest)}."
+    yield from textwrap.wrap(off, PAGE_WIDTH, subsequent_indent="  ")
     yield ""
     yield "More: a LABEL, --labels, --tensors, --provenance, --json"
 

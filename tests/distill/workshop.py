@@ -112,11 +112,14 @@ def make_data(folder: Path, n_per_fold: int = 2) -> None:
 
 
 def save_rain_detector(folder: Path) -> Bundle:
-    """tiny-int8, but of all labels only Rain is on."""
+    """tiny-int8, but of all labels only Rain is on, and clips of fold 5 alone are held out."""
     shipped = load_bundle("tiny-int8")
     threshold = Threshold(on=0.5, off=0.35)
     events = msgspec.structs.replace(shipped.manifest.events, thresholds={"Rain": threshold})
-    manifest = msgspec.structs.replace(shipped.manifest, events=events)
+    facts = shipped.manifest.provenance
+    split = msgspec.to_builtins(Split(tiers=("A", "B"), held_out_folds=(5,)))
+    provenance = {**facts, "recipe": {**facts["recipe"], "split": split}}
+    manifest = msgspec.structs.replace(shipped.manifest, events=events, provenance=provenance)
     return save_bundle(folder / "rain-detector", manifest, shipped.contents())
 
 

@@ -195,7 +195,9 @@ def test_example_of_the_docs_runs(web_folder: Path, data_dir: Path, tmp_path: Pa
         f"{example}console.log(dog);\n"
     )
     *events, dog = run_node(script, stdin=clips(data_dir).tobytes()).splitlines()
-    assert "1.05 s  start  Chicken, rooster  0.64" in events
+    tagger = Tagger.open("tiny-int8", "native", policy=ONE_SOUND)
+    first = tagger.push(clips(data_dir).astype(np.float32) / 32768.0)[0]
+    assert any(line.endswith(f"s  start  {first.label}  {first.score:.2f}") for line in events)
     assert 0 < float(dog) < 1
 
 
@@ -229,4 +231,4 @@ def test_image_may_be_inside_of_the_module(tmp_path: Path, data_dir: Path) -> No
     (folder / "edge_audio_image.bin").unlink()
     assert (folder / "edge_audio.wasm").stat().st_size <= MODULE_BYTES
     assert run_node(folder / "run.mjs", stdin=samples) == apart
-    assert "Dog" in apart
+    assert "Bark" in apart
