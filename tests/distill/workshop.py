@@ -117,7 +117,7 @@ def save_rain_detector(folder: Path) -> Bundle:
     threshold = Threshold(on=0.5, off=0.35)
     events = msgspec.structs.replace(shipped.manifest.events, thresholds={"Rain": threshold})
     facts = shipped.manifest.provenance
-    split = msgspec.to_builtins(Split(tiers=("A", "B"), held_out_folds=(5,)))
+    split = msgspec.json.decode(msgspec.json.encode(Split(("A", "B"), held_out_folds=(5,))))
     provenance = {**facts, "recipe": {**facts["recipe"], "split": split}}
     manifest = msgspec.structs.replace(shipped.manifest, events=events, provenance=provenance)
     return save_bundle(folder / "rain-detector", manifest, shipped.contents())
