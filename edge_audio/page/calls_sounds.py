@@ -18,7 +18,7 @@ from edge_audio.page.calls_run import require_controls, told_of_change
 from edge_audio.page.context import Context
 from edge_audio.page.requests import body_of
 from edge_audio.page.run import TeachPlan
-from edge_audio.page.teaching import Clip, State, source_name
+from edge_audio.page.teaching import Clip, Lesson, State, source_name
 from edge_audio.sinks.base import SoundsChange
 from edge_audio.sounds.file import Sounds, read_sounds
 from edge_audio.support.text import check_name, encodable
@@ -51,15 +51,6 @@ class TeachWish(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-class _Lesson(msgspec.Struct):
-    """Clips that a sound has not learned from yet."""
-
-    name: str
-    takes: list[Clip]
-    others: list[Clip]
-    n_taken: int
-
-
 async def sounds(context: Context, request: Request) -> SoundsStatus:
     """What can be taught, and how the latest lesson stands."""
     return await context.in_thread(_status, context)
@@ -76,9 +67,8 @@ async def teach(context: Context, request: Request) -> SoundsStatus:
     if lesson is None or not lesson.takes:
         hint = "say of more events that they were it"
         raise Refusal(404, f"there are no new clips of {wanted.name[:80]!r}: {hint}")
-    clips = (lesson.takes, lesson.others)
     finished = partial(_finished, context, plan, lesson.name)
-    if not context.teaching.begin(plan, lesson.name, *clips, finished):
+    if not context.teaching.begin(plan, lesson, finished):
         raise Refusal(409, f"{context.teaching.name} is being taught: wait for its end")
     told_of_change(context, request, f"teaching {lesson.name}")
     return await context.in_thread(_status, context)
@@ -119,12 +109,12 @@ def _status(context: Context) -> SoundsStatus:
     return SoundsStatus(_problem(context), found, teaching.state, teaching.name, teaching.lines)
 
 
-def _lesson(context: Context, plan: TeachPlan, name: str) -> _Lesson | None:
+def _lesson(context: Context, plan: TeachPlan, name: str) -> Lesson | None:
     folded = name.casefold()
     return next((x for x in _lessons(context, plan) if x.name.casefold() == folded), None)
 
 
-def _lessons(context: Context, plan: TeachPlan) -> Iterator[_Lesson]:
+def _lessons(context: Context, plan: TeachPlan) -> Iterator[Lesson]:
     """Of each name that is no label of the model, in order."""
     judged = queries.judged(context.history)
     known = _known_sounds(plan)
@@ -137,7 +127,7 @@ def _lessons(context: Context, plan: TeachPlan) -> Iterator[_Lesson]:
         takes = (x for x in judged if (x.told_label or "").casefold() == folded)
         others = (x for x in judged if _was_taken_for(x, folded))
         heard, not_it = (list(_clips(context, events, taken)) for events in (takes, others))
-        yield _Lesson(name, heard, not_it, len(taken))
+        yield Lesson(name, heard, not_it, len(taken))
 
 
 def _was_taken_for(event: HeardEvent, folded: str) -> bool:

@@ -81,7 +81,6 @@ class Context:
         self.teaching, self.others = Teaching(), Others()
         self.tests, self.test_pool = AttemptLimit(5, 20.0), ThreadPoolExecutor(2, "page test")
         self._began_s = time.monotonic()
-        self._clips: ClipIndex | None = None
         self._cpu = (time.monotonic(), time.process_time())
         self._disk, self._disk_due_s = Disk(), 0.0
         self._remarks_due_s = 0.0
@@ -114,13 +113,8 @@ class Context:
     @property
     def clips(self) -> ClipIndex | None:
         """Of the folder where clips are recorded; None where none are."""
-        found = (x.folder for x in self._destinations if isinstance(x, ClipsDestination))
-        folder = next(found, None)
-        if folder is None:
-            return None
-        if self._clips is None or self._clips.folder != folder:
-            self._clips = ClipIndex(folder)
-        return self._clips
+        found = (x.index for x in self._destinations if isinstance(x, ClipsDestination))
+        return next(found, None)
 
     @property
     def notify(self) -> NotifyDestination | None:

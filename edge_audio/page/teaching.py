@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edge_audio.page.run import TeachPlan
 from edge_audio.support.text import one_line
@@ -23,6 +23,16 @@ _PROGRAM = "edge-audio: "  # before remarks of commands
 
 State = Literal["idle", "running", "done", "failed"]
 Clip = tuple[int, Path]  # id of an event
+
+
+class Lesson(NamedTuple):
+    """Clips of a sound, and of what it is not, that it has not learned from yet. n_taken: those
+    that it has."""
+
+    name: str
+    takes: list[Clip]
+    others: list[Clip]
+    n_taken: int
 
 
 class Teaching:
@@ -39,21 +49,14 @@ class Teaching:
         self._is_closed = False
         self._lock = threading.Lock()
 
-    def begin(
-        self,
-        plan: TeachPlan,
-        name: str,
-        takes: Sequence[Clip],
-        others: Sequence[Clip],
-        finished: Callable[[], list[str]],
-    ) -> bool:
+    def begin(self, plan: TeachPlan, lesson: Lesson, finished: Callable[[], list[str]]) -> bool:
         """Whether the lesson begins: another one may be going on. finished: called in another
         thread once all is learned, gives lines to add, and raises nothing."""
         with self._lock:
             if self.state == "running" or self._is_closed:
                 return False
-            self.state, self.name, self.lines = "running", name, []
-        arguments = (plan, name, takes[:MAX_CLIPS], others[:MAX_CLIPS], finished)
+            self.state, self.name, self.lines = "running", lesson.name, []
+        arguments = (plan, lesson, finished)
         threading.Thread(target=self._teach, args=arguments, name="teach", daemon=True).start()
         return True
 
@@ -65,19 +68,11 @@ class Teaching:
                 with suppress(OSError):
                     self._process.kill()
 
-    def _teach(
-        self,
-        plan: TeachPlan,
-        name: str,
-        takes: Sequence[Clip],
-        others: Sequence[Clip],
-        finished: Callable[[], list[str]],
-    ) -> None:
+    def _teach(self, plan: TeachPlan, lesson: Lesson, finished: Callable[[], list[str]]) -> None:
         is_learned = False
         try:
             with tempfile.TemporaryDirectory(prefix="edge-audio-") as folder:
-                command = _command(plan, name, *(_copied(x, Path(folder)) for x in (takes, others)))
-                is_learned, lines = self._run(command)
+                is_learned, lines = self._run(_command(plan, lesson, Path(folder)))
             lines += finished() if is_learned else []
         except subprocess.TimeoutExpired:
             lines = [f"it took longer than {TEACH_LIMIT_S:g} s"]
@@ -112,22 +107,20 @@ class Teaching:
         return process.returncode == 0, shown[:_MAX_LINES]
 
 
-def _command(
-    plan: TeachPlan, name: str, takes: Sequence[Path], others: Sequence[Path]
-) -> list[str]:
-    """Names may begin like options."""
+def _command(plan: TeachPlan, lesson: Lesson, folder: Path) -> list[str]:
+    """Names may begin like options. folder: for copies of the clips."""
     words = [sys.executable, "-m", "edge_audio", "learn", "--model", plan.model]
     words += ["--backend", plan.backend, "--sounds", str(plan.sounds)]
-    for path in others:
+    for path in _copied(lesson.others, folder):
         words += ["--not", str(path)]
-    return [*words, "--", name, *map(str, takes)]
+    return [*words, "--", lesson.name, *map(str, _copied(lesson.takes, folder))]
 
 
 def _copied(clips: Sequence[Clip], folder: Path) -> list[Path]:
     """Copies, which nobody deletes for want of room, called by their events; those that are gone
     are left out."""
     made = []
-    for event_id, path in clips:
+    for event_id, path in clips[:MAX_CLIPS]:
         copy = folder / source_name(event_id)
         with suppress(OSError):
             shutil.copyfile(path, copy, follow_symlinks=False)

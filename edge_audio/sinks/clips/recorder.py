@@ -21,6 +21,7 @@ from edge_audio.events.detector import Event
 from edge_audio.labels.find import find_label
 from edge_audio.sinks.base import Destination, Sink
 from edge_audio.sinks.clips.files import ClipFile, ClipFolder
+from edge_audio.sinks.clips.index import ClipIndex
 from edge_audio.sinks.clips.sidecar import ClipEvent, Sidecar
 from edge_audio.sinks.records import event_record
 from edge_audio.sinks.worker import Worker
@@ -90,9 +91,9 @@ class ClipsDestination(Destination[ClipsConfig]):
             raise UsageError(f"cannot record clips in {config.folder}: {reason}") from error
 
     @property
-    def folder(self) -> Path | None:
-        """Where clips are recorded; None while none are, for `record` is off."""
-        return None if self._recorder is None else self._recorder.folder.path
+    def index(self) -> ClipIndex | None:
+        """Of the clips below its folder; None while none are recorded, for `record` is off."""
+        return None if self._recorder is None else self._recorder.index
 
     @property
     def name(self) -> str:
@@ -140,6 +141,7 @@ class _Recorder:
         self._sinks: list[_ClipSink] = []
         path = Path(config.folder)
         self.folder = ClipFolder(path, *_limits(config))
+        self.index = ClipIndex(path)
         self._pause = path / PAUSE_NAME
         self._slugs = Slugs(file_slug)
         self._worker: Worker[Callable[[], object]] = Worker("clips", lambda do: do())

@@ -67,7 +67,6 @@ class NotifyDestination(Destination[NotifyConfig]):
         self._stretches = config.stretches
         self._destinations = destinations
         self._streams: list[Stream] = []
-        self._clips: ClipIndex | None = None
         self._address_problem = ""
         self._told: list[_Told] = []
         self._testing: list[Sender] = []
@@ -267,13 +266,8 @@ class NotifyDestination(Destination[NotifyConfig]):
 
     @property
     def _clip_index(self) -> ClipIndex | None:
-        found = (x.folder for x in self._destinations if isinstance(x, ClipsDestination))
-        folder = next(found, None)
-        if folder is None:
-            return None
-        if self._clips is None or self._clips.folder != folder:
-            self._clips = ClipIndex(folder)
-        return self._clips
+        found = (x.index for x in self._destinations if isinstance(x, ClipsDestination))
+        return next(found, None)
 
     def _clip_of(self, message: Message) -> Path | None:
         """The clip that goes out with a message, if it is there."""
