@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,11 +13,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from edge_audio.page.run import TeachPlan
+from edge_audio.support.child import Child
 from edge_audio.support.text import one_line
 
 TEACH_LIMIT_S = 600.0
 MAX_CLIPS = 40  # of a sound, and of what it is not
 _MAX_LINES, _MAX_LINE_CHARS = 60, 500
+_NICENESS = 10  # listening goes first
 _PROGRAM = "edge-audio: "  # before remarks of commands
 
 State = Literal["idle", "running", "done", "failed"]
@@ -45,15 +46,14 @@ class Teaching:
         self.state: State = "idle"
         self.name = ""
         self.lines: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_closed = False
+        self._child = Child()
         self._lock = threading.Lock()
 
     def begin(self, plan: TeachPlan, lesson: Lesson, finished: Callable[[], list[str]]) -> bool:
         """Whether the lesson begins: another one may be going on. finished: called in another
         thread once all is learned, gives lines to add, and raises nothing."""
         with self._lock:
-            if self.state == "running" or self._is_closed:
+            if self.state == "running" or self._child.is_stopped:
                 return False
             self.state, self.name, self.lines = "running", lesson.name, []
         arguments = (plan, lesson, finished)
@@ -62,11 +62,7 @@ class Teaching:
 
     def close(self) -> None:
         """Ends what is going on; the file stays as it was then."""
-        with self._lock:
-            self._is_closed = True
-            if self._process is not None:
-                with suppress(OSError):
-                    self._process.kill()
+        self._child.stop()
 
     def _teach(self, plan: TeachPlan, lesson: Lesson, finished: Callable[[], list[str]]) -> None:
         is_learned = False
@@ -84,27 +80,14 @@ class Teaching:
 
     def _run(self, command: Sequence[str]) -> tuple[bool, list[str]]:
         """Whether it was learned, and what was said."""
-        with self._lock:
-            if self._is_closed:
-                return False, []
-            process = self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        with suppress(OSError, AttributeError):  # listening goes first
-            os.setpriority(os.PRIO_PROCESS, process.pid, 10)
-        with process:
-            try:
-                said, _ = process.communicate(timeout=TEACH_LIMIT_S)
-            except BaseException:
-                process.kill()
-                raise
-        lines = [line.removeprefix(_PROGRAM) for line in said.decode(errors="replace").splitlines()]
+        limit_s, stderr = TEACH_LIMIT_S, subprocess.STDOUT
+        done = self._child.run(command, limit_s, stderr=stderr, niceness=_NICENESS)
+        if done is None:
+            return False, []
+        said = done.stdout.decode(errors="replace").splitlines()
+        lines = [line.removeprefix(_PROGRAM) for line in said]
         shown = [one_line(line, _MAX_LINE_CHARS) for line in lines if line.strip()]
-        return process.returncode == 0, shown[:_MAX_LINES]
+        return done.returncode == 0, shown[:_MAX_LINES]
 
 
 def _command(plan: TeachPlan, lesson: Lesson, folder: Path) -> list[str]:

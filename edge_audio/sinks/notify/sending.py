@@ -6,9 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -18,6 +16,7 @@ from typing import Any
 from edge_audio.errors import UsageError
 from edge_audio.sinks.delivery import Outcome
 from edge_audio.sinks.notify.recipients import Recipient, require_all_known
+from edge_audio.support.child import Child
 
 SEND_LIMIT_S = 60
 _MODULE = "edge_audio.sinks.notify.sender"
@@ -44,9 +43,7 @@ class Sender:
 
     def __init__(self, recipient: Recipient, clip_of: Callable[[Message], Path | None]) -> None:
         self._recipient, self._clip_of = recipient, clip_of
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_stopped = False
-        self._lock = threading.Lock()
+        self._child = Child()
 
     def __call__(self, message: Message) -> Outcome:
         """Waits for what comes of it, SEND_LIMIT_S at most; raises nothing."""
@@ -59,10 +56,9 @@ class Sender:
                 "is_urgent": message.is_urgent,
                 "clip": None if clip is None else str(clip.absolute()),
             }
-            process = self._started()
-            if process is None:
+            answer = _answer(self._child, task)
+            if answer is None:
                 return Outcome("edge-audio ends")
-            answer = _answer(process, task)
             return Outcome(str(answer["problem"]), bool(answer["can_improve"]))
         except subprocess.TimeoutExpired:
             return Outcome(f"no answer for {SEND_LIMIT_S} s")
@@ -73,16 +69,7 @@ class Sender:
 
     def stop(self) -> None:
         """Ends what is being sent, and sends no more."""
-        with self._lock:
-            self._is_stopped = True
-            if self._process is not None:
-                with suppress(OSError):
-                    self._process.kill()
-
-    def _started(self) -> subprocess.Popen[bytes] | None:
-        with self._lock:
-            self._process = None if self._is_stopped else _start()
-            return self._process
+        self._child.stop()
 
 
 def require_apprise() -> None:
@@ -95,32 +82,19 @@ def check_addresses(recipients: Sequence[Recipient]) -> None:
     """Raises UsageError where Apprise is missing, or cannot use one of them."""
     require_apprise()
     try:
-        answer = _answer(_start(), {"urls": [each.url.reveal() for each in recipients]})
+        answer = _answer(Child(), {"urls": [each.url.reveal() for each in recipients]})
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise UsageError(f"notify: Apprise does not run ({type(error).__name__})") from error
     require_all_known(recipients, answer)
 
 
-def _start() -> subprocess.Popen[bytes]:
-    """In a session of its own, which Ctrl-C does not reach: what is on its way may arrive."""
-    return subprocess.Popen(
-        [sys.executable, "-m", _MODULE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _answer(process: subprocess.Popen[bytes], task: dict[str, object]) -> Any:
-    """No command line has the address: other users could read it there."""
+def _answer(child: Child, task: dict[str, object]) -> Any:
+    """None once the child is stopped. What is on its way when Ctrl-C is pressed may arrive. No
+    command line has the address: other users could read it there."""
     asked = json.dumps({**task, "limit_s": SEND_LIMIT_S}).encode()
-    with process:
-        try:
-            out, _ = process.communicate(asked, SEND_LIMIT_S + _GRACE_S)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode and process.returncode == _ALARM:
+    done = child.run([sys.executable, "-m", _MODULE], SEND_LIMIT_S + _GRACE_S, asked=asked)
+    if done is None:
+        return None
+    if done.returncode and done.returncode == _ALARM:
         raise subprocess.TimeoutExpired(_MODULE, SEND_LIMIT_S)
-    return json.loads(out)
+    return json.loads(done.stdout)
