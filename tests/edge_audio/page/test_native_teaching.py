@@ -117,7 +117,7 @@ def test_one_lesson_at_a_time_which_ends_with_the_page(
     refused = house.ask("POST", "sounds", {"name": "Bella"})
     assert (refused.status, "being taught" in refused.error) == (409, True)
     lessons = house.opened.context.teaching
-    eventually(lambda: lessons._process)  # noqa: SLF001
+    eventually(lambda: lessons._child._process)  # noqa: SLF001
     lessons.close()
     eventually(lambda: lessons.state == "failed")
 

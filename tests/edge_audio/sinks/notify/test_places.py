@@ -211,9 +211,9 @@ def test_closing_waits_for_nobody_long(make_notify: MakeNotify) -> None:
         room = Room(destination)
         for label in ("Dog", "Cat"):
             room.sound(label)
-        eventually(lambda: destination._told[0].sender._process)  # noqa: SLF001
+        eventually(lambda: destination._told[0].sender._child._process)  # noqa: SLF001
         destination.close()
-        process = destination._told[0].sender._process  # noqa: SLF001
+        process = destination._told[0].sender._child._process  # noqa: SLF001
         assert process is not None
         eventually(lambda: process.poll() is not None)
     assert destination.n_lost == 2
