@@ -20,27 +20,24 @@ def changed_events(
 ) -> EventsConfig:
     """The settings with one label as it is wanted. models: of all streams. Raises UsageError for a
     label that none of them knows."""
-    spec, labels = _model_with(change.label, models)
+    spec, labels = model_with(change.label, models)
     label = find_label(change.label, labels)
-    thresholds, only, exclude = dict(config.thresholds), list(config.only), list(config.exclude)
+    thresholds, only, exclude = dict(config.thresholds), config.only, config.exclude
     if change.is_normal:
         thresholds.pop(_as_written(thresholds, label), None)
     if change.threshold is not None:
         thresholds[_as_written(thresholds, label)] = change.threshold
-    if change.is_on is False and not has_label(exclude, label):
-        exclude.append(label)
+    if change.is_on is not None:
+        exclude = with_label(exclude, label, not change.is_on)
     if change.is_on:
-        exclude = [name for name in exclude if name.casefold() != label.casefold()]
-        if only and not has_label(only, label):
-            only.append(label)
+        only = with_label(only, label, True) if only else only
         own = spec.at_sensitivity(config.sensitivity).thresholds
         if not only and label not in own and not has_label(thresholds, label):
             thresholds[label] = suggested_threshold(own, label).on
-    changes = {"thresholds": thresholds, "only": tuple(only), "exclude": tuple(exclude)}
-    return msgspec.structs.replace(config, **changes)
+    return msgspec.structs.replace(config, thresholds=thresholds, only=only, exclude=exclude)
 
 
-def _model_with(name: str, models: Sequence[Model]) -> Model:
+def model_with(name: str, models: Sequence[Model]) -> Model:
     """The first that knows the label; else one of which `find_label` says what it knows."""
     for model in models:
         if has_label(model[1], name):
@@ -51,6 +48,13 @@ def _model_with(name: str, models: Sequence[Model]) -> Model:
 def has_label(names: Iterable[str], label: str) -> bool:
     """Whether it is among them, in whatever letter case."""
     return any(name.casefold() == label.casefold() for name in names)
+
+
+def with_label(labels: Sequence[str], label: str, is_wanted: bool) -> tuple[str, ...]:
+    """The same with that label, or without it; those that stay keep their place."""
+    if is_wanted:
+        return tuple(labels) if has_label(labels, label) else (*labels, label)
+    return tuple(each for each in labels if each.casefold() != label.casefold())
 
 
 def _as_written(thresholds: dict[str, float], label: str) -> str:
