@@ -73,7 +73,8 @@ def distill(
         check_start(recipe, clips)
     student = start_student(recipe)
     sample = targets.batch(np.arange(min(len(targets), SAMPLE_SIZE)))
-    objective = Objective(student, recipe.loss, targets.teachers, labels, sample)
+    behind_silence = recipe.training.behind_silence
+    objective = Objective(student, recipe.loss, targets.teachers, labels, sample, behind_silence)
     if prepare is not None:
         prepare(student)
     inputs = _inputs(recipe, student, clips, labels)

@@ -17,6 +17,7 @@ from distill.training.losses import align, clip_loss, frame_loss, layer_loss, pl
 from distill.training.recipe import LossConfig
 from distill.training.shards import Arrays
 from distill.training.targets import TeacherInfo
+from edge_audio.backends.base import silence
 from edge_audio.errors import UsageError
 
 Batch = Mapping[str, Tensor]
@@ -76,6 +77,9 @@ class Objective(nn.Module):
 
     Taps are the block outputs, the embedding in the place of the last. The heads are linear, and
     the teachers' layers are standardised by the mean and deviation of `sample`, a few targets.
+
+    behind_silence: the student hears every mixture behind the silence that streams begin behind
+    (`QUIET_S`), on which nothing counts; otherwise from zeros.
     """
 
     def __init__(
@@ -85,9 +89,15 @@ class Objective(nn.Module):
         teachers: Sequence[TeacherInfo],
         labels: Sequence[str],
         sample: Arrays,
+        behind_silence: bool = False,
     ) -> None:
         super().__init__()
         self.student, self.config = student, config
+        spec = student.model_spec()
+        n_quiet = spec.quiet_steps if behind_silence else 0
+        self.quiet: Tensor
+        quiet = torch.from_numpy(silence(spec)).tile(1, n_quiet, 1)
+        self.register_buffer("quiet", quiet, persistent=False)
         self.tagging = [teacher for teacher in teachers if teacher.labels]
         self.pairs: list[Pair] = []
         if config.layer:
@@ -123,8 +133,7 @@ class Objective(nn.Module):
         """The weighted terms, to be summed. Besides the fields of `Targets` (float32) a batch may
         have human [B, C], strong [B, T, C], heard [B, T, n_mels], the mels with masks, and
         first_token [1], the first of the tokens that count."""
-        tokens = self._tokens(batch)
-        output: StudentOutput = self.student(batch.get("heard", batch["mels"]), tokens)
+        output = self._output(batch.get("heard", batch["mels"]), self._tokens(batch))
         with torch.autocast(output.logits.device.type, enabled=False):  # losses stay float32
             floats = StudentOutput(
                 output.logits.float(),
@@ -132,6 +141,14 @@ class Objective(nn.Module):
                 tuple(hidden.float() for hidden in output.hidden),
             )
             return self._terms(floats, batch)
+
+    def _output(self, mels: Tensor, tokens: slice) -> StudentOutput:
+        """What the student says of the tokens, and its hidden layers throughout."""
+        n_quiet = self.quiet.shape[1] // self.student.frames_per_step
+        heard = torch.cat([self.quiet.expand(len(mels), -1, -1), mels], 1)
+        behind = slice(tokens.start + n_quiet, None, tokens.step)
+        output: StudentOutput = self.student(heard, behind)
+        return output._replace(hidden=tuple(layer[:, n_quiet:] for layer in output.hidden))
 
     def _tokens(self, batch: Batch) -> slice:
         """Those whose labels and layers are compared with the teachers'."""

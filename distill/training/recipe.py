@@ -87,6 +87,8 @@ class TrainingConfig(Spec, frozen=True):
     watch_every_steps: how often the student is scored on what it does not hear; 0: never.
     cache: keep the teachers' outputs on disk; else they are computed anew for every batch.
     precision: "bf16" autocasts where the device does so.
+    behind_silence: mixtures are heard behind the two seconds of silence that a stream begins
+        behind, at a fifth more computing; otherwise from zeros.
     """
 
     n_mixtures: int
@@ -105,6 +107,7 @@ class TrainingConfig(Spec, frozen=True):
     watch_every_steps: int = 0
     cache: bool = True
     precision: Literal["no", "bf16"] = "no"
+    behind_silence: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.decay_share <= 1.0:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from distill.students.blocks import BOUND
 from distill.students.cost import count_mmac_per_s, count_parameters
+from distill.students.lti import LTIConfig
 from distill.students.sizes import PRESETS, SIZES, student_config
 from distill.students.state import flatten, unflatten
 from distill.students.stem import ConvStem
@@ -236,7 +237,7 @@ def test_presets_keep_to_the_budget_of_their_size(preset: str) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_families_of_a_size_cost_the_same_and_differ_in_their_mixer_alone(size: str) -> None:
-    base = Student(SIZES[size])
+    base = Student(student_config(f"{size}-ssm-lti"))
     for preset in PRESETS:
         if preset.startswith(f"{size}-"):
             student = Student(student_config(preset))
@@ -244,6 +245,13 @@ def test_families_of_a_size_cost_the_same_and_differ_in_their_mixer_alone(size: 
             assert count_mmac_per_s(student) == pytest.approx(count_mmac_per_s(base), rel=0.07)
             same_mixer = msgspec.structs.replace(student.config, mixer=base.config.mixer)
             assert same_mixer == base.config
+
+
+def test_micro_itself_has_half_the_oscillators_of_its_family() -> None:
+    micro, family = student_config("micro"), student_config("micro-ssm-lti")
+    assert micro.mixer == LTIConfig(n_modes=4)
+    assert msgspec.structs.replace(micro, mixer=family.mixer) == family
+    assert family.mixer == LTIConfig(n_modes=8)
 
 
 def test_cost_counts_every_product_of_a_linear_student_by_hand() -> None:

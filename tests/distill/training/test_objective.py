@@ -15,6 +15,7 @@ from distill.training.losses import frame_loss
 from distill.training.objective import Objective, pair_layers
 from distill.training.recipe import LossConfig
 from distill.training.targets import TeacherInfo
+from edge_audio.backends.base import silence
 from tests.distill.workshop import TINY_STUDENT
 
 LABELS = tuple(f"label {index}" for index in range(527))
@@ -54,11 +55,13 @@ def batch_of(teachers: tuple[TeacherInfo, ...], n: int = 3, seed: int = 0) -> di
 
 
 def make(
-    config: LossConfig, teachers: tuple[TeacherInfo, ...] = (TEACHER,), **student: Any
+    config: LossConfig,
+    teachers: tuple[TeacherInfo, ...] = (TEACHER,),
+    behind_silence: bool = False,
 ) -> Objective:
     torch.manual_seed(0)
     sample = {name: value.numpy() for name, value in batch_of(teachers, 20, seed=9).items()}
-    return Objective(Student(TINY_STUDENT), config, teachers, LABELS, sample)
+    return Objective(Student(TINY_STUDENT), config, teachers, LABELS, sample, behind_silence)
 
 
 def test_layers_are_spread_over_the_taps_the_deepest_last() -> None:
@@ -189,6 +192,26 @@ def test_masked_input_leaves_the_targets_whole() -> None:
         torch.testing.assert_close(same, objective(batch))
         masked = objective(batch | {"heard": torch.zeros_like(batch["mels"])})
     assert masked["prediction"] != same["prediction"]
+
+
+def test_behind_silence_mixtures_are_heard_as_a_stream_begins() -> None:
+    """In the state that the silence leaves of zeros, which counts in no term."""
+    batch, config = batch_of((TEACHER,)), LossConfig(token_stride=3)
+    objective = make(config, behind_silence=True).eval()
+    student, outputs = objective.student, []
+    student.register_forward_hook(lambda _, __, output: outputs.append(output))
+    with torch.no_grad():
+        terms = objective(batch)
+        state, logits = student.initial_state(3), []
+        quiet = torch.from_numpy(silence(student.model_spec())).expand(3, -1, -1)
+        for frames in (*[quiet] * 25, *batch["mels"].split(8, 1)):
+            output, state = student.step(frames, state)
+            logits.append(output.logits)
+    torch.testing.assert_close(outputs[0].logits, torch.stack(logits[25::3], 1))
+    plain = make(config).eval()
+    plain.load_state_dict(objective.state_dict())
+    assert terms.keys() == plain(batch).keys()
+    assert all(terms[name] != value for name, value in plain(batch).items())
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
