@@ -1,10 +1,10 @@
 """What an app must know about a model: written from its manifest into docs/mobile.md, and a golden
-trace of the event detector into docs/mobile/detector_golden.json.
+trace of event detector and report policy into docs/mobile/detector_golden.json.
 
     python benchmarks/mobile_contract.py [--model tiny-int8] [--check]
 
-Run it after a model, the manifest or the detector has changed. With --check nothing is written;
-it fails when one of the two files is not what it would write.
+Run it after a model, the manifest, the detector or the policy has changed. With --check nothing is
+written; it fails when one of the two files is not what it would write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import numpy as np
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import load_bundle
-from edge_audio.events.detector import EventDetector
+from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.policy import RELATED, EventPolicy, PolicySpec, Related
+from quantize.publish.related import RelatedLabels, related_labels
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "mobile.md"
@@ -170,13 +172,15 @@ class GoldenEvent(msgspec.Struct, frozen=True):
 
 
 class GoldenCase(msgspec.Struct, frozen=True):
-    """A stream of scores and what the detector must say about it.
+    """A stream of scores and what must be reported about it.
 
-    scores: one row a step, one number for each label of the file, or null for NaN.
-    events: in the order in which they are returned.
+    related: what is reported of labels that may name one sound. scores: one row a step, one number
+    for each label, or null for NaN. events: in the order in which they are returned.
     """
 
     name: str
+    labels: list[str]
+    related: Related
     events_spec: EventSpec
     scores: list[list[float | None]]
     events: list[GoldenEvent]
@@ -186,7 +190,7 @@ class DetectorGolden(msgspec.Struct, frozen=True):
     """docs/mobile/detector_golden.json. Step i (from 1) ends at i * step_samples /
     sample_rate_hz, and the last step's end is the time to flush at."""
 
-    labels: list[str]
+    related_labels: RelatedLabels
     step_samples: int
     sample_rate_hz: int
     cases: list[GoldenCase]
@@ -197,6 +201,11 @@ Seconds = tuple[float, float | None, float, float]
 
 LABELS = ["Dog", "Bark", "Siren", "Wind"]  # the last has no threshold
 THRESHOLDS = {"Siren": (0.5, 0.35), "Dog": (0.25, 0.175), "Bark": (0.193, 0.1351)}
+
+RELATIVES = [  # of each other in chains, by two ways, and as near-synonyms; the last is watched not
+    *("Growling", "Bark", "Dog", "Animal", "Cat", "Music", "Guitar", "Electric guitar"),
+    *("Clapping", "Applause", "Siren"),
+]
 
 
 def detector_golden(manifest: Manifest) -> DetectorGolden:
@@ -211,25 +220,41 @@ def detector_golden(manifest: Manifest) -> DetectorGolden:
         "attack and release apart": (0.4, 0.04, 0.0, 0.24),
     }
     cases = [
-        _case(name, seconds, _scores(seed), model)
+        _case(name, _spec(seconds), _scores(seed), model)
         for seed, (name, seconds) in enumerate(durations.items(), start=1)
     ]
     broken = _broken(_scores(len(cases) + 1))
-    cases.append(_case("no probabilities", durations["as shipped"], broken, model))
+    cases.append(_case("no probabilities", _spec(durations["as shipped"]), broken, model))
+    cases += [related_case(seed, related, model) for seed, related in enumerate(RELATED)]
     rate_hz = model.frontend.sample_rate_hz
-    return DetectorGolden(LABELS, model.step_samples, rate_hz, cases)
+    return DetectorGolden(related_labels(RELATIVES), model.step_samples, rate_hz, cases)
 
 
-def _case(name: str, seconds: Seconds, scores: np.ndarray, model: ModelSpec) -> GoldenCase:
+def _spec(seconds: Seconds) -> EventSpec:
     smoothing_s, attack_s, min_on_s, min_off_s = seconds
-    spec = EventSpec(
+    return EventSpec(
         smoothing_s=smoothing_s,
         attack_s=attack_s,
         min_on_s=min_on_s,
         min_off_s=min_off_s,
         thresholds={label: _threshold(on, off) for label, (on, off) in THRESHOLDS.items()},
     )
-    return GoldenCase(name, spec, scores.tolist(), list(replay(spec, scores, model)))
+
+
+def _case(name: str, spec: EventSpec, scores: np.ndarray, model: ModelSpec) -> GoldenCase:
+    events = list(replay(LABELS, spec, "all", scores, model))
+    return GoldenCase(name, LABELS, "all", spec, scores.tolist(), events)
+
+
+def related_case(seed: int, related: Related, model: ModelSpec) -> GoldenCase:
+    """Sounds that several related labels name, within some steps of each other."""
+    rng = np.random.default_rng(seed)
+    thresholds = {label: _threshold(0.5, 0.4) for label in RELATIVES[:-1]}
+    min_on_s, min_off_s = (model.step_s * rng.integers(0, (3, 5))).tolist()
+    spec = EventSpec(min_on_s=min_on_s, min_off_s=min_off_s, thresholds=thresholds)
+    scores = _relatives_scores(rng)
+    events = list(replay(RELATIVES, spec, related, scores, model))
+    return GoldenCase(f"related: {related}", RELATIVES, related, spec, scores.tolist(), events)
 
 
 def _threshold(on: float, off: float) -> Threshold:
@@ -258,16 +283,39 @@ def _broken(scores: np.ndarray) -> np.ndarray:
     return np.where(rng.random(scores.shape) < 0.1, numbers, scores)
 
 
-def replay(spec: EventSpec, scores: np.ndarray, model: ModelSpec) -> Iterator[GoldenEvent]:
-    detector = EventDetector(LABELS, spec, model.step_s)
-    n_steps = len(scores)
+def _relatives_scores(rng: np.random.Generator, n_steps: int = 60) -> np.ndarray:
+    """f64[n_steps, n_labels] of two decimals: sounds, each of some labels that begin and end a few
+    steps apart."""
+    n_labels = len(RELATIVES)
+    scores = rng.uniform(0.0, 0.3, (n_steps, n_labels))
+    for _ in range(10):
+        begin, length = int(rng.integers(n_steps)), int(rng.integers(2, 14))
+        for label in rng.choice(n_labels, int(rng.integers(2, 7)), replace=False):
+            first = begin + int(rng.integers(0, 4))
+            last = first + length + int(rng.integers(0, 4))
+            scores[first:last, label] = rng.uniform(0.5, 1.0)
+    rounded: np.ndarray = scores.round(2)
+    return rounded
+
+
+def replay(
+    labels: Sequence[str], spec: EventSpec, related: Related, scores: np.ndarray, model: ModelSpec
+) -> Iterator[GoldenEvent]:
+    """What is reported of these scores, f64[n_steps, n_labels]."""
+    detector = EventDetector(labels, spec, model.step_s)
+    policy = EventPolicy(PolicySpec(related=related), watched=spec.thresholds)
+    end_s = _end_s(len(scores), model)
     with np.errstate(over="ignore"):
         rows = scores.astype(np.float32)
     for step, row in enumerate(rows, start=1):
-        for event in detector.push(row, _end_s(step, model)):
-            yield GoldenEvent(step, event.kind, event.label, event.time_s, event.score)
-    for event in detector.flush(_end_s(n_steps, model)):
-        yield GoldenEvent(n_steps + 1, event.kind, event.label, event.time_s, event.score)
+        time_s = _end_s(step, model)
+        yield from _golden(step, policy.push(detector.push(row, time_s), time_s))
+    yield from _golden(len(rows) + 1, policy.flush(detector.flush(end_s), end_s))
+
+
+def _golden(step: int, events: Sequence[Event]) -> Iterator[GoldenEvent]:
+    for event in events:
+        yield GoldenEvent(step, event.kind, event.label, event.time_s, event.score)
 
 
 def _end_s(step: int, model: ModelSpec) -> float:

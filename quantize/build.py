@@ -53,6 +53,7 @@ from quantize.graph.parity import (
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.publish.card import CARD_NAME, model_card
+from quantize.publish.related import RELATED_NAME, related_labels
 from quantize.publish.thresholds import choose_thresholds, events_of, facts_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 
@@ -111,6 +112,8 @@ def build_bundle(
     files = _model_files(graph, config, report)
     _report_sizes(student, files, report)
     files[GOLDEN_NAME] = make_golden(graph).to_bytes()
+    if config.model_input == "samples":  # as apps take it that have no other part of this package
+        files[RELATED_NAME] = related_labels(labels).to_bytes()
     manifest = _manifest(graph, recipe, labels, config)
     with tempfile.TemporaryDirectory() as scratch:
         draft = save_bundle(Path(scratch) / config.name, manifest, files)

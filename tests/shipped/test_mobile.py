@@ -1,5 +1,5 @@
 """The phone samples: nothing here can build them, so all that they share with the package is
-compared, and the rest is checked by compilers where there are any."""
+compared; test_mobile_kotlin.py compiles and runs what can be."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from edge_audio.bundle import spec
 from edge_audio.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, FileEntry, Manifest
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events import detector as events
+from edge_audio.events import policy
+from quantize.publish.related import RELATED_NAME, RelatedLabels
 from tests.support.paths import REPOSITORY
 from tests.support.scripts import load_script
 
@@ -32,7 +34,7 @@ MOBILE = REPOSITORY / "docs" / "mobile"
 ANDROID, IOS = MOBILE / "android", MOBILE / "ios"
 KOTLIN = sorted(ANDROID.rglob("*.kt"))
 SWIFT = sorted(IOS.rglob("*.swift"))
-PURE = ("BundleManifest", "EventDetector", "StepModel", "Tagger")  # need no phone to compile
+PURE = ("BundleManifest", "EventDetector", "EventPolicy", "StepModel", "Tagger")  # need no phone
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TensorSpec": spec.TensorSpec,
@@ -43,32 +45,9 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "FileEntry": FileEntry,
     "Manifest": Manifest,
     "Schema": Manifest,  # of which Swift reads one key first
+    "RelatedLabels": RelatedLabels,
 }
 """Types of the samples -> what they read. They bear the names of the package's own."""
-
-ORG_JSON_OUTLINE = """
-package org.json
-
-class JSONArray {
-    fun length(): Int = 0
-    fun getInt(index: Int): Int = index
-    fun getString(index: Int): String = ""
-    fun getJSONObject(index: Int): JSONObject = JSONObject("")
-}
-
-class JSONObject(text: String) {
-    fun keys(): Iterator<String> = emptyList<String>().iterator()
-    fun getInt(key: String): Int = 0
-    fun getLong(key: String): Long = 0
-    fun getDouble(key: String): Double = 0.0
-    fun optDouble(key: String, fallback: Double): Double = fallback
-    fun getString(key: String): String = ""
-    fun optString(key: String): String = ""
-    fun optInt(key: String): Int = 0
-    fun getJSONArray(key: String): JSONArray = JSONArray()
-    fun getJSONObject(key: String): JSONObject = JSONObject("")
-}
-"""
 
 
 def read(name: str) -> str:
@@ -123,10 +102,10 @@ def test_the_detector_golden_covers_what_a_port_may_get_wrong() -> None:
     is_time_before_label = False
     for case in golden.cases:
         assert {event.kind for event in case.events} == {"start", "end"}
-        assert set(case.events_spec.thresholds) < set(golden.labels)
+        assert set(case.events_spec.thresholds) < set(case.labels)
         flushed = [event for event in case.events if event.step > len(case.scores)]
         assert flushed
-        order = [golden.labels.index(event.label) for event in flushed]
+        order = [case.labels.index(event.label) for event in flushed]
         is_time_before_label |= order != sorted(order)
     assert is_time_before_label
     shared = Counter((case.name, event.step) for case in golden.cases for event in case.events)
@@ -138,10 +117,39 @@ def test_the_detector_golden_notices_a_detector_that_differs() -> None:
     model = load_bundle(contract.DEFAULT_MODEL).manifest.model
     for change in (_smooth_more, _attack_as_release, _swap_durations, _without_hysteresis):
         assert any(
-            list(contract.replay(change(case.events_spec), np.array(case.scores), model))
-            != case.events
+            replayed(case, model, spec=change(case.events_spec)) != case.events
             for case in golden.cases
         )
+
+
+def replayed(
+    case: Any,
+    model: spec.ModelSpec,
+    *,
+    spec: spec.EventSpec | None = None,
+    related: policy.Related | None = None,
+) -> list[Any]:
+    """What is reported of the scores of a case, with these settings in place of its own."""
+    settings = (spec or case.events_spec, related or case.related)
+    return list(contract.replay(case.labels, *settings, np.array(case.scores), model))
+
+
+def test_the_detector_golden_notices_a_policy_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = msgspec.json.decode(contract.GOLDEN.read_bytes(), type=contract.DetectorGolden)
+    model = load_bundle(contract.DEFAULT_MODEL).manifest.model
+    cases = golden.cases[-len(policy.RELATED) :]
+    assert [case.related for case in cases] == list(policy.RELATED)
+    for case in cases:
+        assert replayed(case, model) == case.events
+        for related in set(policy.RELATED) - {case.related}:
+            assert replayed(case, model, related=related) != case.events
+    (most_specific,) = (case for case in cases if case.related == "most-specific")
+    for name, value in (("ancestors", frozenset()), ("synonyms", frozenset())):
+        with monkeypatch.context() as patch:
+            patch.setattr(policy.Family, name, lambda *_, value=value: value)
+            assert replayed(most_specific, model) != most_specific.events
+    monkeypatch.setattr(policy, "FOLD_S", 0.08)
+    assert replayed(most_specific, model) != most_specific.events
 
 
 def _smooth_more(right: spec.EventSpec) -> spec.EventSpec:
@@ -248,6 +256,7 @@ def test_constants_are_those_of_the_package() -> None:
     for source in (kotlin, swift):
         assert f'"{MANIFEST_NAME}"' in source
         assert '"samples"' in source
+        assert f'"{RELATED_NAME}"' in source
     assert "samples" in get_args(get_type_hints(spec.ModelSpec)["input"])
     for name in ("LitertStepModel.kt", "LitertStepModel.swift"):
         assert f'"{LITERT.file}"' in read(name)
@@ -277,6 +286,14 @@ def test_the_detectors_tolerate_the_same_rounding_of_times() -> None:
     for name in ("EventDetector.kt", "EventDetector.swift"):
         (found,) = re.findall(r"[Ee](?:PSILON_S|psilonS) = (\S+)", read(name))
         assert float(found) == events._EPSILON_S  # noqa: SLF001
+
+
+def test_the_policies_wait_as_long_for_a_more_specific_label() -> None:
+    for name in ("EventPolicy.kt", "EventPolicy.swift"):
+        (fold_s,) = re.findall(r"[Ff](?:OLD_S|oldS) = (\S+)", read(name))
+        (epsilon_s,) = re.findall(r"[Ee](?:PSILON_S|psilonS) = (\S+)", read(name))
+        assert float(fold_s) == policy.FOLD_S
+        assert float(epsilon_s) == policy._EPSILON_S  # noqa: SLF001
 
 
 # What the page says of the samples
@@ -348,16 +365,6 @@ def test_a_source_is_whole(path: Path) -> None:
         assert code.count(opening) == code.count(closing)
     assert "TODO" not in source
     assert max(map(len, source.splitlines())) <= 100
-
-
-@pytest.mark.skipif(shutil.which("kotlinc") is None, reason="kotlinc is not installed")
-def test_kotlin_compiles_what_needs_no_phone(tmp_path: Path) -> None:
-    outline = tmp_path / "OrgJson.kt"
-    outline.write_text(ORG_JSON_OUTLINE, encoding="utf-8")
-    sources = [path for path in KOTLIN if path.stem in PURE]
-    assert len(sources) == len(PURE)
-    command = ["kotlinc", *map(str, [*sources, outline]), "-d", str(tmp_path / "out.jar")]
-    subprocess.run(command, check=True)
 
 
 @pytest.mark.skipif(shutil.which("swiftc") is None, reason="swiftc is not installed")

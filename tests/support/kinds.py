@@ -44,6 +44,7 @@ BY_PLACE = {
     "tests/firmware_bridge/engine/test_fuzz.py::*": ("soak",),
     "tests/shipped/test_shipped_models.py::*": ("train", "real_audio"),
     "tests/shipped/test_arm64.py::*": ("arm64",),
+    "tests/shipped/test_mobile_kotlin.py::*": ("android",),
     "tests/edge_audio/cli/test_report.py::test_a_browser*": ("browser",),
     "tests/edge_audio/page/browser/*": ("browser",),
     "tests/edge_audio/*native*": ("firmware",),

@@ -11,6 +11,7 @@ from edge_audio.backends import open_backend
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.compare import ScoreTrace, difference, trace
+from quantize.publish.related import RELATED_NAME, related_labels
 from tests.support.command_line import error_line, run
 from tests.support.paths import REPOSITORY
 
@@ -43,6 +44,7 @@ def test_only_the_wanted_labels_and_runtime_are_kept_with_their_thresholds(
     shipped = load_bundle("micro-int8").manifest
     assert set(manifest.labels) == set(KEPT)
     assert {name for name in manifest.files if name.startswith("model.")} == {"model.onnx"}
+    assert RELATED_NAME not in manifest.files
     wanted = {label: t for label, t in shipped.events.thresholds.items() if label in KEPT}
     assert manifest.events.thresholds == wanted != {}
     assert manifest.files["model.onnx"].n_bytes < 0.75 * shipped.files["model.onnx"].n_bytes
@@ -64,6 +66,7 @@ def test_the_graph_that_is_fed_samples_says_what_the_other_says(tmp_path: Path) 
     """Its first step hears 240 samples of silence before the stream."""
     bundle = export(tmp_path / "samples", "--to", "onnx", "--input", "samples")
     assert bundle.manifest.model.input == "samples"
+    assert bundle.read(RELATED_NAME) == related_labels(bundle.manifest.labels).to_bytes()
     overlap = bundle.manifest.model.frontend.overlap_samples
     fed_frames = heard(load_bundle("micro-int8"), lead_in=overlap)
     fed_samples = heard(bundle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,9 @@ from firmware_bridge.builders.android import (
     ANDROID_DIR,
 )
 from tests.firmware_bridge.builders.android.android_build import HERE, MODEL, Run, parsed, run
-from tests.support.paths import REPOSITORY
+from tests.support.kotlin import kotlinc
 
 KOTLIN_SOURCES = [*sorted((ANDROID_DIR / "kotlin").rglob("*.kt")), HERE / "java" / "TaggerCheck.kt"]
-KOTLIN_PACKAGE = "kotlin-compiler@2.2.20"
-KOTLIN_DIR = REPOSITORY / "build" / "kotlin" / "node_modules" / "kotlin-compiler"
 
 # Just what Listener.kt uses of Android: types that fit together, not a proof that Android has them.
 ANDROID_OUTLINE = {
@@ -56,10 +53,7 @@ ANDROID_OUTLINE = {
 @pytest.fixture(scope="session")
 def kotlin_jar(work_dir: Path, classes: Path) -> Path:
     """All Kotlin, compiled; Listener.kt against an outline of Android."""
-    compiler = shutil.which("kotlinc") or KOTLIN_DIR / "bin" / "kotlinc"
-    if not Path(compiler).is_file():
-        folder = KOTLIN_DIR.parents[1].relative_to(REPOSITORY)
-        pytest.skip(f"needs kotlinc: npm install --prefix {folder} {KOTLIN_PACKAGE}")
+    compiler = kotlinc()
     outline = work_dir / "outline"
     outline.mkdir()
     for name, text in ANDROID_OUTLINE.items():

@@ -26,6 +26,14 @@ public struct BundleFiles {
         return url
     }
 
+    /// None in bundles that are older than the file. Throws BundleError, or DecodingError for a
+    /// damaged file.
+    public func relatedLabels() throws -> RelatedLabels {
+        let name = RelatedLabels.fileName
+        guard manifest.files[name] != nil else { return .none }
+        return try JSONDecoder().decode(RelatedLabels.self, from: Data(contentsOf: file(name)))
+    }
+
     private static func sha256(_ content: Data) -> String {
         SHA256.hash(data: content).map { String(format: "%02x", $0) }.joined()
     }

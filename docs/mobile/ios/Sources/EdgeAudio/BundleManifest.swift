@@ -9,9 +9,9 @@ public struct BundleError: Error, CustomStringConvertible {
     }
 }
 
-// The structs below have the names, and read the keys, of those in edge_audio/bundle/spec.py and
-// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in
-// full when the bundle was exported.
+// The structs below have the names, and read the keys, of those in edge_audio/bundle/spec.py,
+// edge_audio/bundle/manifest.py and quantize/publish/related.py. They read what an app needs and
+// ignore the rest, which was checked in full when the bundle was exported.
 
 /// One tensor of the graph; the shape includes the batch of one.
 public struct TensorSpec: Decodable, Equatable {
@@ -169,6 +169,22 @@ public struct Manifest: Decodable {
         else {
             throw BundleError("\(Self.fileName) contradicts itself: export the bundle again")
         }
+    }
+}
+
+/// Labels that may name one sound: what each is a kind of, at any distance, and near-synonyms.
+public struct RelatedLabels: Decodable {
+    static let fileName = "related_labels.json"
+
+    /// Of bundles that are older than that file: every label is reported.
+    static let none = RelatedLabels(ancestors: [:], synonyms: [:])
+
+    public let ancestors: [String: [String]]
+    public let synonyms: [String: [String]]
+
+    enum CodingKeys: String, CodingKey {
+        case ancestors = "ancestors"
+        case synonyms = "synonyms"
     }
 }
 

@@ -134,7 +134,7 @@ public final class EventDetector {
     }
 
     /// Events of the same time stay in the order of the labels, which `sort` does not promise.
-    private static func sortedByTime(_ events: [Event]) -> [Event] {
+    static func sortedByTime(_ events: [Event]) -> [Event] {
         guard events.count > 1 else { return events }
         let inOrder = events.enumerated().sorted {
             ($0.element.timeS, $0.offset) < ($1.element.timeS, $1.offset)

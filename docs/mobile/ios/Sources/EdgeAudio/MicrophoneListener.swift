@@ -22,13 +22,20 @@ public final class MicrophoneListener {
     private var observers: [NSObjectProtocol] = []
     private var isWanted = false
 
-    public init(manifest: Manifest, model: StepModel) throws {
+    public init(
+        manifest: Manifest,
+        model: StepModel,
+        relatedLabels: RelatedLabels,
+        related: Related = .mostSpecific
+    ) throws {
         let rateHz = Double(manifest.model.frontend.sampleRateHz)
         guard let format = AVAudioFormat(standardFormatWithSampleRate: rateHz, channels: 1) else {
             throw BundleError("no audio format of \(rateHz) Hz")
         }
         self.format = format
-        tagger = Tagger(manifest: manifest, model: model)
+        tagger = Tagger(
+            manifest: manifest, model: model, relatedLabels: relatedLabels, related: related
+        )
     }
 
     deinit {

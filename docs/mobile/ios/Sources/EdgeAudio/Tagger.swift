@@ -3,6 +3,7 @@
 public final class Tagger {
     private let model: StepModel
     private let detector: EventDetector
+    private let policy: EventPolicy
     private let sampleRateHz: Int
     private let quietStepCount: Int
     private var step: [Float]
@@ -13,12 +14,20 @@ public final class Tagger {
     /// Probabilities after the latest step, in the order of the manifest's labels.
     public private(set) var scores: [Float]
 
-    public init(manifest: Manifest, model: StepModel) {
+    public init(
+        manifest: Manifest,
+        model: StepModel,
+        relatedLabels: RelatedLabels,
+        related: Related = .mostSpecific
+    ) {
         self.model = model
         sampleRateHz = manifest.model.frontend.sampleRateHz
         quietStepCount = manifest.model.quietSteps ?? 0
         detector = EventDetector(
             labels: manifest.labels, spec: manifest.events, stepS: manifest.model.stepS
+        )
+        policy = EventPolicy(
+            watched: Array(manifest.events.thresholds.keys), family: relatedLabels, related: related
         )
         step = [Float](repeating: 0, count: manifest.model.stepSamples)
         scores = [Float](repeating: 0, count: manifest.labels.count)
@@ -45,13 +54,15 @@ public final class Tagger {
             for i in waitingCount..<step.count { step[i] = 0 }
             events += try runStep()
         }
-        return events + detector.flush(timeS: Double(sampleCount) / Double(sampleRateHz))
+        let timeS = Double(sampleCount) / Double(sampleRateHz)
+        return events + policy.flush(detector.flush(timeS: timeS))
     }
 
     /// What follows is as from a new tagger.
     public func reset() {
         model.reset()
         detector.reset()
+        policy.reset()
         for i in scores.indices { scores[i] = 0 }
         waitingCount = 0
         sampleCount = 0
@@ -63,7 +74,8 @@ public final class Tagger {
         if stepCount == 0 { try hearSilence() }
         try model.step(samples: step, scores: &scores)
         stepCount += 1
-        return detector.push(scores, timeS: stepEndS)
+        let timeS = stepEndS
+        return policy.push(detector.push(scores, timeS: timeS), timeS: timeS)
     }
 
     /// A stream begins with the state that some steps of silence leave.

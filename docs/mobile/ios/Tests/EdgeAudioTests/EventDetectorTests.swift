@@ -3,10 +3,11 @@ import XCTest
 
 @testable import EdgeAudio
 
-/// Replays what the Python detector said about the same scores: docs/mobile/detector_golden.json.
+/// Replays what detector and report policy of Python said about the same scores:
+/// docs/mobile/detector_golden.json.
 final class EventDetectorTests: XCTestCase {
     private struct Golden: Decodable {
-        let labels: [String]
+        let related_labels: RelatedLabels
         let step_samples: Int
         let sample_rate_hz: Int
         let cases: [Case]
@@ -14,6 +15,8 @@ final class EventDetectorTests: XCTestCase {
 
     private struct Case: Decodable {
         let name: String
+        let labels: [String]
+        let related: String
         let events_spec: EventSpec
         let scores: [[Double?]]  // JSON has no NaN: null stands for it
         let events: [Expected]
@@ -27,11 +30,11 @@ final class EventDetectorTests: XCTestCase {
         let score: Double
     }
 
-    func testSaysWhatThePythonDetectorSaid() throws {
+    func testSaysWhatPythonSaid() throws {
         let golden = try readGolden()
         XCTAssertFalse(golden.cases.isEmpty)
         for goldenCase in golden.cases {
-            let found = replay(goldenCase, of: golden)
+            let found = try replay(goldenCase, of: golden)
             XCTAssertEqual(found.count, goldenCase.events.count, goldenCase.name)
             for (want, have) in zip(goldenCase.events, found) {
                 XCTAssertEqual(want.step, have.step, goldenCase.name)
@@ -45,10 +48,17 @@ final class EventDetectorTests: XCTestCase {
         }
     }
 
-    private func replay(_ goldenCase: Case, of golden: Golden) -> [(step: Int, event: Event)] {
+    private func replay(
+        _ goldenCase: Case, of golden: Golden
+    ) throws -> [(step: Int, event: Event)] {
         let stepS = Double(golden.step_samples) / Double(golden.sample_rate_hz)
         let detector = EventDetector(
-            labels: golden.labels, spec: goldenCase.events_spec, stepS: stepS
+            labels: goldenCase.labels, spec: goldenCase.events_spec, stepS: stepS
+        )
+        let policy = EventPolicy(
+            watched: Array(goldenCase.events_spec.thresholds.keys),
+            family: golden.related_labels,
+            related: try XCTUnwrap(Related(rawValue: goldenCase.related))
         )
         let endS = { (step: Int) in
             Double(step * golden.step_samples) / Double(golden.sample_rate_hz)
@@ -56,11 +66,13 @@ final class EventDetectorTests: XCTestCase {
         var reported: [(step: Int, event: Event)] = []
         for (i, row) in goldenCase.scores.enumerated() {
             let step = i + 1
-            let events = detector.push(row.map { Float($0 ?? .nan) }, timeS: endS(step))
+            let detected = detector.push(row.map { Float($0 ?? .nan) }, timeS: endS(step))
+            let events = policy.push(detected, timeS: endS(step))
             reported += events.map { (step: step, event: $0) }
         }
         let last = goldenCase.scores.count
-        return reported + detector.flush(timeS: endS(last)).map { (step: last + 1, event: $0) }
+        let events = policy.flush(detector.flush(timeS: endS(last)))
+        return reported + events.map { (step: last + 1, event: $0) }
     }
 
     /// Beside this package, so that the apps of both systems replay the same file.

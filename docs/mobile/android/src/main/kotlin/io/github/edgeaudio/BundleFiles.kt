@@ -11,18 +11,30 @@ import java.security.MessageDigest
 class BundleFiles(private val assets: AssetManager, private val folder: String) {
     val manifest: Manifest = Manifest.parse(read(Manifest.FILE_NAME).decodeToString())
 
+    /** None in bundles that are older than the file. */
+    val relatedLabels: RelatedLabels = RelatedLabels.FILE_NAME.let { name ->
+        if (name !in manifest.files) RelatedLabels.NONE
+        else RelatedLabels.parse(readChecked(name).decodeToString())
+    }
+
     /** The model file below `target`, with the size and SHA-256 of the manifest. */
     fun install(fileName: String, target: File): File {
-        val entry = manifest.files[fileName]
-            ?: throw BundleException("the bundle has no $fileName: export it with that part")
+        val entry = entry(fileName)
         val file = File(target, "${entry.sha256}-$fileName")
         if (file.isFile && file.readBytes().fits(entry)) return file
+        writeWhole(file, readChecked(fileName))
+        return file
+    }
+
+    private fun entry(fileName: String): FileEntry = manifest.files[fileName]
+        ?: throw BundleException("the bundle has no $fileName: export it with that part")
+
+    private fun readChecked(fileName: String): ByteArray {
         val content = read(fileName)
-        if (!content.fits(entry)) {
+        if (!content.fits(entry(fileName))) {
             throw BundleException("$fileName was altered: restore the original bundle")
         }
-        writeWhole(file, content)
-        return file
+        return content
     }
 
     private fun read(fileName: String): ByteArray =

@@ -13,9 +13,9 @@ enum class DType(val nBytes: Int) {
     INT8(1),
 }
 
-// The classes below have the names, and read the keys, of those in edge_audio/bundle/spec.py and
-// edge_audio/bundle/store.py. They read what an app needs and ignore the rest, which was checked in
-// full when the bundle was exported.
+// The classes below have the names, and read the keys, of those in edge_audio/bundle/spec.py,
+// edge_audio/bundle/manifest.py and quantize/publish/related.py. They read what an app needs and
+// ignore the rest, which was checked in full when the bundle was exported.
 
 /** One tensor of the graph; the shape includes the batch of one. */
 data class TensorSpec(val name: String, val shape: List<Int>, val dtype: DType) {
@@ -170,6 +170,27 @@ data class Manifest(
     }
 }
 
+/** Labels that may name one sound: what each is a kind of, at any distance, and near-synonyms. */
+data class RelatedLabels(
+    val ancestors: Map<String, List<String>>,
+    val synonyms: Map<String, List<String>>,
+) {
+    companion object {
+        const val FILE_NAME = "related_labels.json"
+
+        /** Of bundles that are older than that file: every label is reported. */
+        val NONE = RelatedLabels(emptyMap(), emptyMap())
+
+        fun from(json: JSONObject) = RelatedLabels(
+            ancestors = json.getJSONObject("ancestors").mapLists(),
+            synonyms = json.getJSONObject("synonyms").mapLists(),
+        )
+
+        /** Throws org.json.JSONException for a damaged file. */
+        fun parse(text: String): RelatedLabels = from(JSONObject(text))
+    }
+}
+
 private fun JSONArray.toInts(): List<Int> = List(length()) { getInt(it) }
 
 private fun JSONArray.toStrings(): List<String> = List(length()) { getString(it) }
@@ -178,3 +199,6 @@ private fun JSONArray.toObjects(): List<JSONObject> = List(length()) { getJSONOb
 
 private fun <T> JSONObject.mapObjects(read: (JSONObject) -> T): Map<String, T> =
     keys().asSequence().associateWith { read(getJSONObject(it)) }
+
+private fun JSONObject.mapLists(): Map<String, List<String>> =
+    keys().asSequence().associateWith { getJSONArray(it).toStrings() }

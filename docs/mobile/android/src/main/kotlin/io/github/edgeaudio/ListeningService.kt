@@ -107,7 +107,7 @@ class ListeningService : Service() {
             val bundle = BundleFiles(assets, BUNDLE_FOLDER)
             val file = bundle.install(MODEL_FILE_NAME, noBackupFilesDir)
             openStepModel(bundle.manifest.model, file).use { model ->
-                tagger = Tagger(bundle.manifest, model)
+                tagger = Tagger(bundle.manifest, model, bundle.relatedLabels)
                 val sampleRateHz = bundle.manifest.model.frontend.sampleRateHz
                 val opened = Microphone(this@ListeningService, sampleRateHz, this)
                 microphone = opened

@@ -6,9 +6,15 @@ import kotlin.math.min
  * Samples of any length in, events out, as edge_audio/tagging/tagger.py does it for models that
  * take samples. To be used by one thread at a time.
  */
-class Tagger(manifest: Manifest, private val model: StepModel) {
+class Tagger(
+    manifest: Manifest,
+    private val model: StepModel,
+    relatedLabels: RelatedLabels,
+    related: Related = Related.MOST_SPECIFIC,
+) {
     private val sampleRateHz = manifest.model.frontend.sampleRateHz
     private val detector = EventDetector(manifest.labels, manifest.events, manifest.model.stepS)
+    private val policy = EventPolicy(manifest.events.thresholds.keys, relatedLabels, related)
     private val step = FloatArray(manifest.model.stepSamples)
     private val quietSteps = manifest.model.quietSteps
     private var nWaiting = 0 // samples of the next step that are already in `step`
@@ -36,7 +42,7 @@ class Tagger(manifest: Manifest, private val model: StepModel) {
             step.fill(0f, fromIndex = nWaiting)
             events += runStep()
         }
-        events += detector.flush(nSamples.toDouble() / sampleRateHz)
+        events += policy.flush(detector.flush(nSamples.toDouble() / sampleRateHz))
         reset()
         return events
     }
@@ -45,6 +51,7 @@ class Tagger(manifest: Manifest, private val model: StepModel) {
     fun reset() {
         model.reset()
         detector.reset()
+        policy.reset()
         scores.fill(0f)
         nWaiting = 0
         nSamples = 0
@@ -56,7 +63,8 @@ class Tagger(manifest: Manifest, private val model: StepModel) {
         if (nSteps == 0L) hearSilence()
         model.step(step, scores)
         nSteps++
-        return detector.push(scores, stepEndS())
+        val timeS = stepEndS()
+        return policy.push(detector.push(scores, timeS), timeS)
     }
 
     /** A stream begins with the state that some steps of silence leave. */

@@ -6,19 +6,35 @@ import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Test
 
-/** Replays what the Python detector said of the same scores: docs/mobile/detector_golden.json. */
+/**
+ * Replays what detector and report policy of Python said of the same scores:
+ * docs/mobile/detector_golden.json.
+ */
 class EventDetectorTest {
     private val golden = JSONObject(File(System.getProperty("detector_golden")!!).readText())
-    private val labels = golden.getJSONArray("labels").let { list ->
-        List(list.length()) { list.getString(it) }
-    }
+    private val family = RelatedLabels.from(golden.getJSONObject("related_labels"))
     private val stepSamples = golden.getInt("step_samples")
     private val sampleRateHz = golden.getInt("sample_rate_hz")
 
     private data class Reported(val step: Int, val event: Event)
 
+    /** Gives the scores of a case, whatever it hears. */
+    private class Player(private val rows: List<FloatArray>) : StepModel {
+        private var nSteps = 0
+
+        override fun reset() {
+            nSteps = 0
+        }
+
+        override fun step(samples: FloatArray, scores: FloatArray) {
+            rows[nSteps++].copyInto(scores)
+        }
+
+        override fun close() {}
+    }
+
     @Test
-    fun saysWhatThePythonDetectorSaid() {
+    fun saysWhatPythonSaid() {
         val cases = golden.getJSONArray("cases")
         for (i in 0 until cases.length()) {
             val case = cases.getJSONObject(i)
@@ -27,21 +43,35 @@ class EventDetectorTest {
     }
 
     private fun replay(case: JSONObject): List<Reported> {
-        val spec = EventSpec.from(case.getJSONObject("events_spec"))
-        val stepS = stepSamples.toDouble() / sampleRateHz
-        val detector = EventDetector(labels, spec, stepS)
-        val rows = case.getJSONArray("scores")
-        val reported = mutableListOf<Reported>()
-        for (step in 1..rows.length()) {
-            val events = detector.push(rows.getJSONArray(step - 1).toFloats(), endS(step))
-            events.mapTo(reported) { Reported(step, it) }
+        val rows = case.getJSONArray("scores").let { rows ->
+            List(rows.length()) { rows.getJSONArray(it).toFloats() }
         }
-        val last = rows.length()
-        detector.flush(endS(last)).mapTo(reported) { Reported(last + 1, it) }
-        return reported
+        val related = Related.valueOf(case.getString("related").uppercase().replace('-', '_'))
+        val tagger = Tagger(manifest(case), Player(rows), family, related)
+        val reported = mutableListOf<Reported>()
+        for (step in 1..rows.size) {
+            tagger.push(ShortArray(stepSamples)).mapTo(reported) { Reported(step, it) }
+        }
+        return reported + tagger.flush().map { Reported(rows.size + 1, it) }
     }
 
-    private fun endS(step: Int): Double = (step * stepSamples).toDouble() / sampleRateHz
+    private fun manifest(case: JSONObject): Manifest {
+        val labels = case.getJSONArray("labels")
+        val tensor = { name: String, size: Int -> TensorSpec(name, listOf(1, size), DType.FLOAT32) }
+        val model = ModelSpec(
+            frontend = FrontendSpec(sampleRateHz, stepSamples),
+            framesPerStep = 1,
+            latencyMs = 0.0,
+            input = tensor("samples", stepSamples),
+            scores = tensor("scores", labels.length()),
+            state = emptyList(),
+            embedding = null,
+            quietSteps = 0,
+        )
+        val names = List(labels.length()) { labels.getString(it) }
+        val spec = EventSpec.from(case.getJSONObject("events_spec"))
+        return Manifest(case.getString("name"), names, model, spec, emptyMap())
+    }
 
     private fun expected(case: JSONObject): List<Reported> {
         val events = case.getJSONArray("events")
