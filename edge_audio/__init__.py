@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from edge_audio.learning.learn import Learned, learn
     from edge_audio.listening.listen import Listening, listen
     from edge_audio.sinks.segments import Segment
+    from edge_audio.tagging.step_reporter import Step
     from edge_audio.tagging.tag import tag
-    from edge_audio.tagging.tagger import Step, Tagger
+    from edge_audio.tagging.tagger import Tagger
     from edge_audio.tagging.tags import Tags
     from edge_audio.tagging.verify import verify_bundle
 
@@ -92,7 +93,7 @@ _MODULES = {
     "listen": "listening.listen",
     "tag": "tagging.tag",
     "tag_files": "archive.tag_files",
-    "Step": "tagging.tagger",
+    "Step": "tagging.step_reporter",
     "Tagger": "tagging.tagger",
     "verify_bundle": "tagging.verify",
 }

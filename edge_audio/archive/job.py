@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from edge_audio.backends import backends_for, open_backend
+from edge_audio.backends.stream import open_watch_of
 from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle
 from edge_audio.errors import BundleError, EdgeAudioError, SourceError
@@ -150,11 +151,9 @@ def tag_file(job: bytes, path: str, on_progress: OnProgress | None = None) -> Fi
     if getattr(_opened, "job", None) != job:
         decoded = msgspec.msgpack.decode(job, type=Job)
         tagger = decoded.open()
-        top = TopLabels(tagger.labels, decoded.n_top, frozenset(decoded.ranked))
-        _opened.job, _opened.tagger, _opened.top = job, tagger, top
-        _opened.settings = decoded
+        _opened.job, _opened.worker = job, _Worker(decoded, tagger)
     try:
-        return _tag(path, _opened.settings, _opened.tagger, _opened.top, on_progress)
+        return _tag(path, _opened.worker, on_progress)
     except Exception as error:  # no decoder says which errors it has; the next file may be fine
         return failed(path, problem_of(path, error))
 
@@ -172,21 +171,29 @@ def failed(path: str, problem: str) -> FileTags:
     return FileTags(path=encodable(path), error=printable(problem))
 
 
-def _tag(
-    path: str, job: Job, tagger: Tagger, top: TopLabels, on_progress: OnProgress | None
-) -> FileTags:
+class _Worker:
+    """What files of one job share."""
+
+    def __init__(self, job: Job, tagger: Tagger) -> None:
+        self.tagger, self.channel = tagger, job.channel
+        self.top = TopLabels(tagger.labels, job.n_top, frozenset(job.ranked))
+        step_s, open_watch = tagger.bundle.manifest.model.step_s, open_watch_of(tagger.backend)
+        self.unwatched = UnwatchedSounds(tagger.labels, job.events, step_s, job.ranked, open_watch)
+
+
+def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags:
+    tagger, unwatched = worker.tagger, worker.unwatched
     tagger.reset()
+    unwatched.reset()
     highest = np.zeros(len(tagger.labels), np.float32)
-    step_s = tagger.bundle.manifest.model.step_s
-    unwatched = UnwatchedSounds(tagger.labels, job.events, step_s, job.ranked)
     sink, problem = SegmentSink(), ""
     try:
-        for samples in _samples(path, tagger.sample_rate_hz, job.channel):
-            for time_s, scores, events in tagger.steps(samples):
-                np.maximum(highest, scores, out=highest)
-                for event in events:
+        for samples in _samples(path, tagger.sample_rate_hz, worker.channel):
+            for steps in tagger.push_steps(samples):
+                np.maximum(highest, steps.scores.max(axis=0), out=highest)
+                for event in steps.events:
                     sink.on_event(event)
-                unwatched.push(scores, time_s, sink.open_labels)
+                unwatched.push_steps(steps.scores, steps.times_s, sink.open_labels)
             if on_progress:
                 on_progress(len(samples) / tagger.sample_rate_hz)
     except SourceError as error:
@@ -199,7 +206,7 @@ def _tag(
     return FileTags(
         path=encodable(path),
         duration_s=tagger.time_s,
-        top=top(highest),
+        top=worker.top(highest),
         segments=sink.segments,
         heard_off=unwatched.lines(),
         error=problem,

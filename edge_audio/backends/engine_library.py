@@ -146,7 +146,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ea_block_begin": (pointer, (pointer, pointer, pointer)),
         "ea_block_forget": (None, (pointer,)),
         "ea_block_push": (size, (pointer, pointer, size, pointer, pointer, size, pointer)),
-        "ea_watch": (ctypes.c_int, (ctypes.POINTER(WatchedLabels), pointer)),
+        "ea_watch": (size, (pointer, pointer, size, size)),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

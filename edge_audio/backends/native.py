@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -31,6 +30,7 @@ _STATUS = {
     7: "the model is larger than the engine's limits: use another runtime",
 }
 _ALIGNMENT = 64
+_Byte = ctypes.c_char
 
 
 def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
@@ -132,6 +132,8 @@ class NativeBackend:
 class NativeStream:
     """One stream of a NativeBackend: a block is one call. See `ScoreStream`."""
 
+    max_steps = 32  # more save hardly any calls, and their scores leave the CPU's cache
+
     def __init__(self, backend: NativeBackend) -> None:
         self._backend = backend
         spec = backend.spec
@@ -147,9 +149,10 @@ class NativeStream:
 
     def embed(
         self, samples: NDArray[np.float32]
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         embeddings = np.empty((self._most_steps(samples), self._embedding_dim), np.float32)
-        return zip(self._push(samples, embeddings), embeddings, strict=False)
+        scores = self._push(samples, embeddings)
+        return scores, embeddings[: len(scores)]
 
     def _most_steps(self, samples: NDArray[np.float32]) -> int:
         return len(samples) // self._step_samples + 1  # some samples may wait
@@ -158,14 +161,15 @@ class NativeStream:
         self, samples: NDArray[np.float32], embeddings: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         samples = np.ascontiguousarray(samples, np.float32)
-        n_most = self._most_steps(samples)
+        n_samples, n_most = len(samples), self._most_steps(samples)
         scores = np.empty((n_most, self._n_labels), np.float32)
-        audio, n_samples = samples.ctypes.data, len(samples)
-        found = (scores.ctypes.data, None if embeddings is None else embeddings.ctypes.data)
+        if not n_samples:
+            return scores[:0]
+        found = (_address(scores), None if embeddings is None else _address(embeddings))
         backend = self._backend
         with backend.lock:
             n_steps = backend.library.ea_block_push(
-                self._address, audio, n_samples, *found, n_most, backend.scratch
+                self._address, _address(samples), n_samples, *found, n_most, backend.scratch
             )
         return scores[:n_steps]
 
@@ -184,12 +188,21 @@ def _watch(library: ctypes.CDLL, labels: Watched) -> Watch:
     arrays = (index, labels.smoothed, labels.peak, labels.limit, labels.is_active)
     addresses = [array.ctypes.data for array in arrays]
     watched = WatchedLabels(len(index), float(labels.rise), float(labels.fall), *addresses)
-    reference, follow = ctypes.byref(watched), library.ea_watch
+    where, follow = ctypes.addressof(watched), library.ea_watch
 
-    def watch(scores: NDArray[np.float32], _kept: object = (watched, arrays)) -> bool:
-        return bool(follow(reference, scores.ctypes.data))
+    def watch(scores: NDArray[np.float32], _kept: object = (watched, arrays)) -> int:
+        return int(follow(where, _address(scores), *scores.shape))
 
     return watch
+
+
+def _address(array: np.ndarray) -> int:
+    """Of a contiguous array with items, at a fraction of the cost of `array.ctypes.data` where it
+    may be written to."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except TypeError:  # is read-only
+        return array.ctypes.data
 
 
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:

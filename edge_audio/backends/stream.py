@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from edge_audio.backends.base import Backend, step_blocks
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.events.detector import OpenWatch, Watch, Watched, watch_in_numpy
-from edge_audio.features.frontend import open_frontend
+from edge_audio.features.frontend import BLOCK_FRAMES, open_frontend
+
+_NOTHING = np.zeros(0, np.float32)
 
 
 class ScoreStream(Protocol):
@@ -19,17 +21,21 @@ class ScoreStream(Protocol):
 
     A NaN, which a broken model or runtime may give, does not stick: it counts as 0, and the state,
     which may hold it for ever, is that of a new stream.
+
+    max_steps: how many are best pushed at once.
     """
 
-    def push(self, samples: NDArray[np.float32]) -> Iterable[NDArray[np.float32]]:
-        """f32[n] of whole steps, the first of a stream with the overlap before them -> scores
-        f32[n_labels] of each step, which belong to the caller. Iterate to the end."""
+    max_steps: int
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """f32[n >= 0], of which the first of a stream fill the overlap -> scores
+        f32[n_steps, n_labels] of the steps that they complete, which belong to the caller."""
         ...
 
     def embed(
         self, samples: NDArray[np.float32]
-    ) -> Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """The same with the embedding f32[embedding_dim] of each step, see `Backend.embed`."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same with embeddings f32[n_steps, embedding_dim], see `Backend.embed`."""
         ...
 
     def forget_samples(self) -> None:
@@ -58,25 +64,42 @@ class SteppedStream:
     """A `ScoreStream` of any backend, by front end and steps."""
 
     def __init__(self, backend: Backend, spec: ModelSpec) -> None:
+        self._step_samples, self._overlap_samples = spec.step_samples, spec.overlap_samples
         self._backend, self._spec = backend, spec
         self._frontend = open_frontend(spec, backend.log_mel)
+        self._waiting, self._n_missing = _NOTHING, self._overlap_samples
         self._state = backend.initial_state()
+        self.max_steps = max(1, BLOCK_FRAMES // spec.frames_per_step)
+        self._n_labels = spec.scores.shape[1]
 
-    def push(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = []
         for frames in self._frames(samples):
             scores, self._state = self._backend.step(frames, self._state)
-            yield self._without_nan(scores)
+            found.append(self._without_nan(scores))
+        return _rows(found, self._n_labels)
 
     def embed(
         self, samples: NDArray[np.float32]
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        found, embeddings = [], []
         for frames in self._frames(samples):
             scores, embedding, self._state = self._backend.embed(frames, self._state)
-            yield self._without_nan(scores), np.nan_to_num(embedding, nan=0.0)
+            found.append(self._without_nan(scores))
+            embeddings.append(np.nan_to_num(embedding, nan=0.0))
+        embedding_dim = self._backend.spec.embedding_dim
+        return _rows(found, self._n_labels), _rows(embeddings, embedding_dim)
 
     def _frames(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """What the steps take, one after the other."""
-        return step_blocks(self._spec, self._frontend.push(samples))
+        """What the steps take, one after the other. The front end gets whole steps only, so that
+        every one is computed by calls of the same shapes."""
+        samples = np.concatenate([self._waiting, samples])
+        n_beyond = len(samples) - self._n_missing - self._step_samples
+        n_ready = len(samples) - n_beyond % self._step_samples if n_beyond >= 0 else 0
+        self._waiting = samples[n_ready:]
+        if n_ready:
+            self._n_missing = 0
+        return step_blocks(self._spec, self._frontend.push(samples[:n_ready]))
 
     def _without_nan(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if np.isnan(scores).any():
@@ -86,10 +109,15 @@ class SteppedStream:
 
     def forget_samples(self) -> None:
         self._frontend.reset()
+        self._waiting, self._n_missing = _NOTHING, self._overlap_samples
 
     def reset(self) -> None:
-        self._frontend.reset()
+        self.forget_samples()
         self._state = self._backend.initial_state()
+
+
+def _rows(found: list[NDArray[np.float32]], n_columns: int) -> NDArray[np.float32]:
+    return np.array(found, np.float32).reshape(-1, n_columns)
 
 
 def open_stream(backend: Backend, spec: ModelSpec) -> ScoreStream:

@@ -19,7 +19,8 @@ their turn; the tables have medians over the rounds. All hear the same recording
 - **CPU ms per second of audio**: user and system time of the whole process, reading the recording
   included, once it has started. *A file* comes in blocks of 1 s and *live* audio in blocks of
   80 ms, both as fast as they are heard. *In real time* the same blocks come when a microphone would
-  deliver them: most of that is waking up twelve times a second, with cold caches, whoever listens.
+  deliver them, for 10 s behind 2 s that do not count: part of that is waking up twelve times a
+  second, with cold caches; the last row is a process that does nothing else.
 - **Peak RSS**: resident memory after both passes. **First score**: wall time from starting the
   process to its first score. Both are of a Python process that has the model and the reader of
   recordings, not the command line.

@@ -67,7 +67,9 @@ class Scaling(Spec, frozen=True):
 
 
 class BenchResults(Spec, frozen=True):
-    """missing: candidates that could not take part, and why. failed: those that were to take
+    """waking_ms_per_s: see `Waking`; None in older results.
+
+    missing: candidates that could not take part, and why. failed: those that were to take
     part and broke, name -> reason."""
 
     command: str
@@ -75,6 +77,7 @@ class BenchResults(Spec, frozen=True):
     seconds: float
     n_rounds: int
     rows: tuple[Row, ...]
+    waking_ms_per_s: Spread | None = None
     scaling: tuple[Scaling, ...] = ()
     quality: tuple[Quality, ...] = ()
     missing: tuple[str, ...] = ()

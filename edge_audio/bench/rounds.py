@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from edge_audio.bench.candidates import Candidate, Facts, OpenCandidate
 from edge_audio.bench.machine import peak_resident_mb
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.sources.base import paced
+from edge_audio.sources.base import Block, paced
 from edge_audio.support.arrays import FloatArray
 
 FILE_BLOCK_MS, LIVE_BLOCK_MS = 1000.0, 80.0  # as `edge-audio listen` reads files and microphones
@@ -19,7 +21,9 @@ MAX_PASS_S = 4.0
 """Wall time after which a slow candidate has heard enough of the recording."""
 
 MAX_PART_S = 40.0  # of audio, which is kept in memory
-PACED_SHARE = 1.0 / 40.0
+WARM_S, PACED_S = 2.0, 10.0
+"""In real time: what is heard before counting, and what is counted, of recordings that are as long.
+What is done for the first time, such as to touch memory, would be most of a shorter stretch."""
 MIN_PACED_STEPS = 4
 
 
@@ -35,7 +39,8 @@ class OpenJob(Spec, frozen=True, tag="open"):
 
 class Round(Spec, frozen=True, tag="round"):
     """CPU times are of the whole process, in ms per second of audio: a file in blocks of
-    1 s, live ones in blocks of 80 ms, as fast as possible; paced: the same in real time.
+    1 s, live ones in blocks of 80 ms, as fast as possible; paced: the same in real time, once
+    that has run for a while.
 
     parts_ms_per_s: each part alone, 80 ms at a time. peak_rss_mb: after file and live pass.
     step_times_ms: wall time of every block that completed a score, in real time.
@@ -47,6 +52,27 @@ class Round(Spec, frozen=True, tag="round"):
     parts_ms_per_s: dict[str, float]
     peak_rss_mb: float
     step_times_ms: tuple[float, ...]
+
+
+class Waking(Spec, frozen=True, tag="waking"):
+    """CPU ms per second of a process that does nothing but wake once for each live block."""
+
+    ms_per_s: float
+
+
+class WakingJob(Spec, frozen=True, tag="waking"):
+    """Measures the floor of all that listens in real time on this machine."""
+
+    seconds: float
+
+    def run(self, heard_first: Callable[[], None]) -> Waking:
+        samples, block_s = np.zeros(1, np.float32), LIVE_BLOCK_MS / 1e3
+        n_blocks = max(1, round(self.seconds / block_s))
+        blocks = (Block(samples, i * block_s) for i in range(n_blocks))
+        cpu_start_s = time.process_time()
+        for _ in paced(blocks, round(1.0 / block_s)):
+            pass
+        return Waking(ms_per_s=1e3 * (time.process_time() - cpu_start_s) / (n_blocks * block_s))
 
 
 class RoundJob(Spec, frozen=True, tag="round"):
@@ -71,8 +97,9 @@ class RoundJob(Spec, frozen=True, tag="round"):
         file_ms_per_s = _pass_ms_per_s(opened, path, FILE_BLOCK_MS)
         live_ms_per_s = _pass_ms_per_s(opened, path, LIVE_BLOCK_MS)
         peak_rss_mb = peak_resident_mb()
-        paced_s = max(PACED_SHARE * self.seconds, MIN_PACED_STEPS * opened.facts.step_ms / 1e3)
-        paced_ms_per_s, step_times_ms = _pace(opened, path, paced_s)
+        warm_s = min(WARM_S, max(0.0, self.seconds - PACED_S))
+        paced_s = max(PACED_S, MIN_PACED_STEPS * opened.facts.step_ms / 1e3)
+        paced_ms_per_s, step_times_ms = pace(opened, path, warm_s, paced_s)
         return Round(
             file_ms_per_s=file_ms_per_s,
             live_ms_per_s=live_ms_per_s,
@@ -102,20 +129,27 @@ def _pass_ms_per_s(opened: OpenCandidate, path: Path, block_ms: float) -> float:
     return 1e3 * cpu_s * opened.sample_rate_hz / n_samples
 
 
-def _pace(opened: OpenCandidate, path: Path, seconds: float) -> tuple[float, tuple[float, ...]]:
-    """CPU ms per second in real time, and the wall times of the blocks that completed a score."""
-    step_times_ms, heard_s = [], 0.0
+def pace(
+    opened: OpenCandidate, path: Path, warm_s: float, seconds: float
+) -> tuple[float, tuple[float, ...]]:
+    """CPU ms per second in real time, and the wall times of the blocks that completed a score;
+    neither of the first warm_s."""
+    step_times_ms: list[float] = []
+    cpu_start_s = begun_s = heard_s = 0.0
     with AudioFile(path, opened.sample_rate_hz, LIVE_BLOCK_MS) as source:
-        cpu_start_s = time.process_time()
         for block in paced(source.blocks(), opened.sample_rate_hz):
             n_before, start_s = opened.n_steps, time.perf_counter()
             opened.push(block.samples)
+            heard_s = block.time_s + len(block.samples) / opened.sample_rate_hz
+            if heard_s <= warm_s:
+                cpu_start_s, begun_s = time.process_time(), heard_s
+                continue
             if opened.n_steps > n_before:
                 step_times_ms.append(1e3 * (time.perf_counter() - start_s))
-            heard_s = block.time_s + len(block.samples) / opened.sample_rate_hz
-            if heard_s >= seconds:
+            if heard_s >= warm_s + seconds:
                 break
-    return 1e3 * (time.process_time() - cpu_start_s) / heard_s, tuple(step_times_ms)
+    cpu_s = time.process_time() - cpu_start_s
+    return 1e3 * cpu_s / (heard_s - begun_s), tuple(step_times_ms)
 
 
 def _parts(opened: OpenCandidate, path: Path) -> dict[str, float]:

@@ -18,7 +18,7 @@ import soundfile
 
 from edge_audio.bench.candidates import BundleCandidate, Candidate, Facts, PeerPlugin
 from edge_audio.bench.result import Row, Scaling, to_row
-from edge_audio.bench.rounds import OpenJob, Round, RoundJob
+from edge_audio.bench.rounds import PACED_S, OpenJob, Round, RoundJob, Waking, WakingJob
 from edge_audio.bench.scaling import KINDS, Capacity, CapacityJob, Curve, CurveJob, Kind
 from edge_audio.bench.worker import Answer, Failure, Job, Result, Scored
 from edge_audio.errors import EdgeAudioError
@@ -39,11 +39,12 @@ class BenchError(EdgeAudioError):
 
 
 class Measured(NamedTuple):
-    """missing, failed: as in `BenchResults`."""
+    """missing, failed: as in `BenchResults`. waking_ms_per_s: of each round, see `Waking`."""
 
     rows: list[Row]
     missing: list[str]
     failed: dict[str, str]
+    waking_ms_per_s: list[float]
 
 
 def measure(candidates: Sequence[Candidate], seconds: float, n_rounds: int, tell: Tell) -> Measured:
@@ -54,9 +55,16 @@ def measure(candidates: Sequence[Candidate], seconds: float, n_rounds: int, tell
     """
     facts, missing, failed = _open_all(candidates, tell)
     rounds: dict[str, list[tuple[Round, float]]] = {name: [] for name in facts}
+    waking_ms_per_s = []
     with tempfile.TemporaryDirectory() as folder:
         recording = str(_record(Path(folder), seconds))
-        for number, one in product(range(n_rounds), candidates):
+        for number, one in product(range(n_rounds), [None, *candidates]):
+            if one is None:
+                tell(f"round {number + 1} of {n_rounds}: waking alone")
+                waking_ms_per_s.append(
+                    _run(WakingJob(seconds=min(PACED_S, seconds)), Waking)[0].ms_per_s
+                )
+                continue
             if one.name not in facts or one.name in failed:
                 continue
             tell(f"round {number + 1} of {n_rounds}: {one.name}")
@@ -70,7 +78,7 @@ def measure(candidates: Sequence[Candidate], seconds: float, n_rounds: int, tell
         for one in candidates
         if one.name in facts and one.name not in failed
     ]
-    return Measured(rows, missing, failed)
+    return Measured(rows, missing, failed, waking_ms_per_s)
 
 
 def _open_all(

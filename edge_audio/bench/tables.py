@@ -13,6 +13,7 @@ from edge_audio.bench.scaling import Point
 from edge_audio.support.text import printable
 
 REFERENCE = "YAMNet"
+WAKING = "waking every 80 ms, nothing else"
 
 
 class Grid(NamedTuple):
@@ -57,21 +58,30 @@ def cost(results: BenchResults) -> Grid:
     """What listening costs, and as a share of YAMNet's."""
     reference = next((row for row in results.rows if row.name == REFERENCE), None)
     share = [f"of {REFERENCE}"] if reference else []
-    columns = ["", "a file", *share, "live", *share, "in real time"]
+    columns = ["", "a file", *share, "live", *share, "in real time", *share]
     columns += ["peak RSS, MB", "first score, s", "model, KB"]
     rows = [
         [
             row.name,
             *_with_share("file_ms_per_s", row, reference),
             *_with_share("live_ms_per_s", row, reference),
-            f"{row.paced_ms_per_s.median:.2f}",
+            *_with_share("paced_ms_per_s", row, reference),
             f"{row.peak_rss_mb:.0f}",
             f"{row.first_score_s:.2f}",
             f"{row.facts.n_model_bytes / 1e3:,.0f}",
         ]
         for row in results.rows
     ]
+    if results.waking_ms_per_s is not None:
+        rows.append(_waking(results.waking_ms_per_s.median, reference))
     return Grid("CPU ms per second of audio", columns, rows)
+
+
+def _waking(ms_per_s: float, reference: Row | None) -> list[str]:
+    """The row of a process that wakes and does nothing."""
+    shares = [f"{ms_per_s / reference.paced_ms_per_s.median:.2f}"] if reference else []
+    n_before = 4 if reference else 2
+    return [WAKING, *["-"] * n_before, f"{ms_per_s:.2f}", *shares, "-", "-", "-"]
 
 
 def _with_share(field: str, row: Row, reference: Row | None) -> list[str]:

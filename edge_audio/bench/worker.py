@@ -8,12 +8,12 @@ import sys
 import msgspec
 
 from edge_audio.bench.candidates import Facts
-from edge_audio.bench.rounds import OpenJob, Round, RoundJob
+from edge_audio.bench.rounds import OpenJob, Round, RoundJob, Waking, WakingJob
 from edge_audio.bench.scaling import Capacity, CapacityJob, Curve, CurveJob
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import EdgeAudioError
 
-Job = OpenJob | RoundJob | CurveJob | CapacityJob
+Job = OpenJob | RoundJob | WakingJob | CurveJob | CapacityJob
 
 
 class Scored(Spec, frozen=True, tag="scored"):
@@ -24,7 +24,7 @@ class Scored(Spec, frozen=True, tag="scored"):
 class Result(Spec, frozen=True, tag="result"):
     """The result of the job."""
 
-    value: Facts | Round | Curve | Capacity
+    value: Facts | Round | Waking | Curve | Capacity
 
 
 class Failure(Spec, frozen=True, tag="failure"):

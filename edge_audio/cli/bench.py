@@ -24,7 +24,7 @@ from edge_audio.bench.candidates import (
 )
 from edge_audio.bench.machine import this_machine
 from edge_audio.bench.quality import read_quality
-from edge_audio.bench.result import BenchResults, Scaling, load_results, save_results
+from edge_audio.bench.result import BenchResults, Scaling, Spread, load_results, save_results
 from edge_audio.bench.runner import BenchError, measure, scale
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.cli.console import plain_console, remark
@@ -225,7 +225,7 @@ def run(candidates: Candidates, seconds: float, n_rounds: int, with_scaling: boo
     remark(f"measuring {n_models} models, rounds: {n_rounds}")
     with ProgressBar("") as progress:
         tell = progress.describe
-        rows, missing, failed = measure(candidates.present, seconds, n_rounds, tell)
+        rows, missing, failed, waking = measure(candidates.present, seconds, n_rounds, tell)
         scaling, broken = grown(candidates, failed, seconds, tell) if with_scaling else ([], {})
     for line in missing:
         remark(f"left out: {line}")
@@ -235,6 +235,7 @@ def run(candidates: Candidates, seconds: float, n_rounds: int, with_scaling: boo
         seconds=seconds,
         n_rounds=n_rounds,
         rows=tuple(rows),
+        waking_ms_per_s=Spread.of(waking),
         scaling=tuple(scaling),
         missing=(*candidates.missing, *missing),
         failed={**failed, **broken},

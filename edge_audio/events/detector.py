@@ -68,8 +68,9 @@ class Watched:
     fall: np.float32
 
 
-Watch = Callable[[NDArray[np.float32]], bool]
-"""Takes scores f32[n_labels] of a step; whether any label is beyond its limit."""
+Watch = Callable[[NDArray[np.float32]], int]
+"""Takes scores f32[n_steps, n_labels] of consecutive steps, up to the first after which any label
+is beyond its limit; the number of that step, n_steps if there is none."""
 OpenWatch = Callable[[Watched], Watch]
 
 
@@ -82,7 +83,7 @@ def watch_in_numpy(labels: Watched) -> Watch:
     """The operations that every other `Watch` has to do in the same order, for the same bits."""
     is_even = labels.rise == labels.fall
 
-    def watch(scores: NDArray[np.float32]) -> bool:
+    def is_any_beyond(scores: NDArray[np.float32]) -> bool:
         change = scores[labels.index]
         np.fmax(change, _SILENT, out=change)  # unlike maximum, it drops NaN
         np.fmin(change, _CERTAIN, out=change)
@@ -91,6 +92,9 @@ def watch_in_numpy(labels: Watched) -> Watch:
         np.add(labels.smoothed, change, out=labels.smoothed)
         np.maximum(labels.peak, labels.smoothed, out=labels.peak)
         return bool(((labels.smoothed >= labels.limit) != labels.is_active).any())
+
+    def watch(scores: NDArray[np.float32]) -> int:
+        return next((i for i, row in enumerate(scores) if is_any_beyond(row)), len(scores))
 
     return watch
 
@@ -138,9 +142,7 @@ class EventDetector:
         self._peak = np.zeros(n, np.float32)  # since the latest start or end
         self._active = np.zeros(n, bool)  # between a reported start and its end
         self._limit = self._on.copy()  # `off` where active
-        self._wait_s = np.full(n, self.spec.min_on_s)  # min_off_s where active
-        self._crossed_s = np.full(n, np.inf)  # when `limit` was crossed; inf = it is not
-        self._is_waiting = False  # whether any is
+        self._crossed_s: dict[int, float] = {}  # labels beyond their limit, and since when
         self._time_s = 0.0  # of the latest push
         smoothed, peak, limit = self._smoothed, self._peak, self._limit
         factors = self._rise, self._fall
@@ -151,40 +153,60 @@ class EventDetector:
         """After the latest push, of a label that is watched or explained. Raises ValueError for
         any other."""
         i = self.labels.index(label)
-        crossed_s = self._crossed_s.item(i)
         return LabelState(
             threshold=self.spec.thresholds.get(label),
             smoothed=self._smoothed.item(i),
             is_active=self._active.item(i),
             limit=self._limit.item(i),
-            beyond_s=self._time_s - crossed_s if math.isfinite(crossed_s) else 0.0,
-            wait_s=self._wait_s.item(i),
+            beyond_s=self._time_s - self._crossed_s.get(i, self._time_s),
+            wait_s=self._wait_s(i),
         )
 
     @property
     def is_idle(self) -> bool:
         """Whether no event is open or about to be reported."""
-        return not (self._is_waiting or self._active.any())
+        return not (self._crossed_s or self._active.any())
+
+    def _wait_s(self, i: int) -> float:
+        return self.spec.min_off_s if self._active[i] else self.spec.min_on_s
 
     def push(self, scores: NDArray[np.float32], time_s: float) -> list[Event]:
         """scores f32[n_labels] of the step that ends at time_s -> events, sorted by time."""
-        self._time_s = time_s
-        is_any_beyond = self._watch(scores)
-        if not self._is_waiting and not is_any_beyond:  # nearly all steps
-            return []
-        has_crossed = (self._smoothed >= self._limit) != self._active
-        self._crossed_s[~has_crossed] = np.inf
-        self._crossed_s[has_crossed & np.isinf(self._crossed_s)] = time_s
-        is_due = time_s - self._crossed_s >= self._wait_s - _EPSILON_S
-        events = self._toggle(np.flatnonzero(is_due))
-        self._is_waiting = bool(np.isfinite(self._crossed_s).any())
-        return events
+        found = self.push_steps(scores[None], lambda _: time_s)
+        return [event for _, events in found for event in events]
+
+    def push_steps(
+        self, scores: NDArray[np.float32], end_s: Callable[[int], float]
+    ) -> list[tuple[int, list[Event]]]:
+        """The same for consecutive steps, f32[n_steps, n_labels], number i of which ends at
+        end_s(i) -> (number, events) of those that bring events."""
+        found, i, n_steps = [], 0, len(scores)
+        while i < n_steps:
+            if self._crossed_s:
+                self._watch(scores[i : i + 1])
+            else:  # nearly all steps
+                i += self._watch(scores[i:])
+                if i == n_steps:
+                    break
+            if events := self._after_crossing(end_s(i)):
+                found.append((i, events))
+            i += 1
+        if n_steps:
+            self._time_s = end_s(n_steps - 1)
+        return found
+
+    def _after_crossing(self, time_s: float) -> list[Event]:
+        """Events of a step after which a label is beyond its limit, or was before."""
+        beyond = np.flatnonzero((self._smoothed >= self._limit) != self._active).tolist()
+        self._crossed_s = {i: self._crossed_s.get(i, time_s) for i in beyond}
+        since_s = self._crossed_s.items()
+        due = [i for i, crossed_s in since_s if time_s - crossed_s >= self._wait_s(i) - _EPSILON_S]
+        return self._toggle(due, time_s) if due else []
 
     def flush(self, time_s: float) -> list[Event]:
         """Ends what still sounds, at time_s unless it had already fallen below `off`; then
         resets."""
-        self._crossed_s[np.isinf(self._crossed_s)] = time_s
-        events = self._toggle(np.flatnonzero(self._active))
+        events = self._toggle(np.flatnonzero(self._active).tolist(), time_s)
         self.reset()
         return events
 
@@ -193,12 +215,11 @@ class EventDetector:
         those that sound end, at time_s. A label that is watched from now on starts from 0,
         whether it was explained before or not."""
         is_gone = np.array([label not in spec.thresholds for label in self.labels], bool)
-        crossed_s = self._crossed_s.copy()
-        self._crossed_s[np.isinf(self._crossed_s)] = time_s
-        events = self._toggle(np.flatnonzero(is_gone & self._active))
+        crossed_s = dict(self._crossed_s)
+        events = self._toggle(np.flatnonzero(is_gone & self._active).tolist(), time_s)
         before = {label: i for i, label in enumerate(self.labels)}
         was_watched = self.spec.thresholds.keys()
-        old = (self._smoothed, self._peak, self._active, crossed_s)
+        old = (self._smoothed, self._peak, self._active)
         self._configure(spec)
         self.reset()
         new_labels = spec.thresholds.keys() - was_watched
@@ -208,28 +229,28 @@ class EventDetector:
             if label in before and label not in new_labels
         ]
         source, target = np.array(kept, np.intp).reshape(-1, 2).T
-        new = (self._smoothed, self._peak, self._active, self._crossed_s)
+        new = (self._smoothed, self._peak, self._active)
         for values, array in zip(old, new, strict=True):
             array[target] = values[source]
         self._limit[:] = np.where(self._active, self._off, self._on)
-        self._wait_s = np.where(self._active, spec.min_off_s, spec.min_on_s)
-        self._crossed_s[(self._smoothed >= self._limit) == self._active] = np.inf
-        self._is_waiting, self._time_s = bool(np.isfinite(self._crossed_s).any()), time_s
+        is_beyond = (self._smoothed >= self._limit) != self._active
+        self._crossed_s = {
+            i: crossed_s[old_i] for old_i, i in kept if old_i in crossed_s and is_beyond[i]
+        }
+        self._time_s = time_s
         return events
 
-    def _toggle(self, indices: NDArray[np.intp]) -> list[Event]:
-        """Starts those labels that are inactive and ends those that are active."""
-        events = [self._event(i) for i in indices.tolist()]
+    def _toggle(self, indices: list[int], time_s: float) -> list[Event]:
+        """Starts those labels that are inactive and ends those that are active: when they were
+        beyond their limit, or else at time_s."""
+        events = [self._event(i, self._crossed_s.pop(i, time_s)) for i in indices]
         active = ~self._active[indices]
         self._active[indices] = active
         self._limit[indices] = np.where(active, self._off[indices], self._on[indices])
-        self._wait_s[indices] = np.where(active, self.spec.min_off_s, self.spec.min_on_s)
-        self._crossed_s[indices] = np.inf
         self._peak[indices] = self._smoothed[indices]
         return sorted(events, key=_by_time)
 
-    def _event(self, i: int) -> Event:
-        time_s = self._crossed_s.item(i)
+    def _event(self, i: int, time_s: float) -> Event:
         if self._active[i]:
             return Event("end", self.labels[i], time_s, self._peak.item(i))
         return Event("start", self.labels[i], time_s, self._smoothed.item(i))

@@ -108,6 +108,11 @@ class EventPolicy:
         self._general = {ancestor for label in labels for ancestor in self._family.ancestors(label)}
         self._held = {label: held for label, held in self._held.items() if label in labels}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a step without events may bring some."""
+        return bool(self._held) or self._due_s < math.inf
+
     def push(self, events: Sequence[Event], time_s: float) -> list[Event]:
         """Events of the step that ends at time_s -> those that are reported, sorted by time if the
         events are. To be called for every step, for events become too long between others."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.events.detector import EventDetector
+from edge_audio.events.detector import Event, EventDetector, OpenWatch, watch_in_numpy
 from edge_audio.events.suggestion import HYSTERESIS, SUGGESTED_ON, suggested_threshold, why_off
 from edge_audio.labels.ontology import related_labels
 
@@ -31,9 +31,11 @@ class UnwatchedSounds:
         spec: EventSpec,
         step_s: float,
         wanted: Collection[str] | None = None,
+        open_watch: OpenWatch = watch_in_numpy,
     ) -> None:
-        """spec: what the stream is watched by. wanted: labels that may be told of; None = all."""
-        self._labels, self._step_s = labels, step_s
+        """spec: what the stream is watched by. wanted: labels that may be told of; None = all.
+        open_watch: see `EventDetector`."""
+        self._labels, self._step_s, self._open_watch = labels, step_s, open_watch
         self.heard: dict[str, float] = {}
         self.change(spec, wanted)
 
@@ -46,20 +48,48 @@ class UnwatchedSounds:
             if label in allowed
         }
         self._spec = spec
+        assumed = msgspec.structs.replace(spec, thresholds=off)
         self._detector = EventDetector(
-            self._labels, msgspec.structs.replace(spec, thresholds=off), self._step_s
+            self._labels, assumed, self._step_s, open_watch=self._open_watch
         )
         self._index = {label: i for i, label in enumerate(self._labels)}
         self._sounding: set[str] = set()
         self.heard = {label: score for label, score in self.heard.items() if label in off}
+
+    def reset(self) -> None:
+        """Starts a new stream: nothing was heard."""
+        self._detector.reset()
+        self._sounding.clear()
+        self.heard = {}
 
     def push(
         self, scores: NDArray[np.float32], time_s: float, sounding: Collection[str] = ()
     ) -> list[str]:
         """scores f32[n_labels] of the step that ends at time_s -> labels that are heard for the
         first time. sounding: labels whose events are open."""
+        return self.push_steps(scores[None], [time_s], sounding)
+
+    def push_steps(
+        self, scores: NDArray[np.float32], times_s: Sequence[float], sounding: Collection[str] = ()
+    ) -> list[str]:
+        """The same for consecutive steps, f32[n_steps, n_labels]."""
+        new, start = [], 0
+        for i, events in self._detector.push_steps(scores, times_s.__getitem__):
+            self._note(scores[start:i])
+            new += self._new_of(events, sounding)
+            start = i
+        self._note(scores[start:])
+        return new
+
+    def _note(self, scores: NDArray[np.float32]) -> None:
+        """What the labels that sound score meanwhile."""
+        for label in self._sounding if len(scores) else ():
+            highest = scores[:, self._index[label]].max().item()
+            self.heard[label] = max(self.heard[label], highest)
+
+    def _new_of(self, events: Sequence[Event], sounding: Collection[str]) -> list[str]:
         new = []
-        for event in self._detector.push(scores, time_s):
+        for event in events:
             if event.kind == "end":
                 self._sounding.discard(event.label)
             elif not related_labels(event.label) & {*sounding, *self._sounding}:
@@ -67,8 +97,6 @@ class UnwatchedSounds:
                 if event.label not in self.heard:
                     self.heard[event.label] = 0.0
                     new.append(event.label)
-        for label in self._sounding:
-            self.heard[label] = max(self.heard[label], scores.item(self._index[label]))
         return new
 
     def highest(self) -> list[tuple[str, float]]:

@@ -78,6 +78,15 @@ class LevelGate:
         self._n_skipped_steps = 0  # since it closed
         self._past = _Past(self._overlap_samples + self._replay_steps * self._step_samples)
 
+    @property
+    def is_off(self) -> bool:
+        """Whether it lets all steps pass, and skipped none that are to be heard after all."""
+        return self._dbfs is None and self._n_skipped_steps == 0
+
+    def pass_by(self) -> None:
+        """Samples are heard that it is not shown, since it is off."""
+        self._has_begun, self._is_open, self._n_quiet_steps = True, True, 0
+
     def stretches(self, samples: FloatArray, is_idle: Callable[[], bool]) -> Iterator[Stretch]:
         """f32[n] of whole steps, the first of a stream with the overlap before them -> the same
         in stretches. is_idle: tells whether no event is open or about to be; asked between two

@@ -55,6 +55,7 @@ def synonymous_labels(label: str) -> frozenset[str]:
     return frozenset().union(*(group for group in _SYNONYMS if label in group)) - {label}
 
 
+@lru_cache(maxsize=1024)
 def nearby_labels(label: str) -> frozenset[str]:
     """Related labels, and those that are a kind of the same label, as Growling is beside Bark;
     none for labels of others."""

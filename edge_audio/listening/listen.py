@@ -23,7 +23,8 @@ from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.interleave import interleaved
 from edge_audio.sources.opening import make_source
 from edge_audio.tagging.settings import TaggerSettings
-from edge_audio.tagging.tagger import Step, Tagger
+from edge_audio.tagging.step_reporter import Step
+from edge_audio.tagging.tagger import Tagger
 from edge_audio.tagging.turns import Turns
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
-_MAX_BLOCK_VALUES = 1 << 21  # of all channels: 8 MB
 
 
 class AudioFile:
@@ -74,11 +73,12 @@ class AudioFile:
         """Does nothing: reading a file never waits."""
 
     def blocks(self) -> Iterator[Block]:
-        """The file to its end, about block_ms at a time."""
+        """The file to its end, block_ms at a time."""
         problems: list[str] = []
         has_heard = False
-        frames = self._blocks_of_frames(problems)
-        for block in timed(frames, self.sample_rate_hz, self._channel):
+        heard = timed(self._stretches(problems), self.sample_rate_hz, self._channel)
+        n_block = max(1, round(self.sample_rate_hz * self._block_ms / 1000.0))
+        for block in _cut(heard, n_block, self.sample_rate_hz):
             has_heard = True
             yield block
         if problems:
@@ -138,12 +138,12 @@ class AudioFile:
         if self._decoder is not None:
             self._decoder.close()
 
-    def _blocks_of_frames(self, problems: list[str]) -> Iterator[tuple[int, FloatArray]]:
+    def _stretches(self, problems: list[str]) -> Iterator[tuple[int, FloatArray]]:
         """(rate in Hz, f32[n, n_channels]) of all pieces. problems: gets what is wrong with
         them."""
         while self._decoder is not None:
             try:
-                yield from _in_blocks(self._decoder.stretches(), self._block_ms)
+                yield from self._decoder.stretches()
             except SourceError as error:
                 problems.append(str(error))
             self._close()
@@ -175,47 +175,19 @@ def check_is_file(path: Path) -> None:
         raise UsageError(f"{path} is a pipe or device, no audio file: `--source -` reads pipes")
 
 
-def _in_blocks(
-    stretches: Iterator[tuple[int, FloatArray]], block_ms: float
-) -> Iterator[tuple[int, FloatArray]]:
-    """The same frames, block_ms at a time; before an error, all that came."""
-    held = _Held(block_ms)
-    try:
-        for rate_hz, frames in stretches:
-            yield from held.add(rate_hz, frames)
-    except SourceError:
-        yield from held.rest()
-        raise
-    yield from held.rest()
-
-
-class _Held:
-    """Frames that do not fill a block yet."""
-
-    def __init__(self, block_ms: float) -> None:
-        self._block_ms = block_ms
-        self._rate_hz, self._n_frames = 0, 0
-        self._parts: list[FloatArray] = []
-
-    def add(self, rate_hz: int, frames: FloatArray) -> Iterator[tuple[int, FloatArray]]:
-        """The blocks that are full by these frames."""
-        n_channels = frames.shape[1]
-        if self._parts and (rate_hz, n_channels) != (self._rate_hz, self._parts[0].shape[1]):
-            yield from self.rest()
-        self._rate_hz = rate_hz
-        n_block = round(rate_hz * self._block_ms / 1000.0)
-        n_block = max(1, min(n_block, _MAX_BLOCK_VALUES // n_channels))
-        self._parts.append(frames)
-        self._n_frames += len(frames)
-        if self._n_frames >= n_block:
-            joined = np.concatenate(self._parts)
-            n_whole = len(joined) - len(joined) % n_block
-            for start in range(0, n_whole, n_block):
-                yield rate_hz, joined[start : start + n_block]
-            self._parts = [joined[n_whole:]] if n_whole < len(joined) else []
-            self._n_frames = len(joined) - n_whole
-
-    def rest(self) -> Iterator[tuple[int, FloatArray]]:
-        if self._parts:
-            yield self._rate_hz, np.concatenate(self._parts)
-        self._parts, self._n_frames = [], 0
+def _cut(blocks: Iterator[Block], n_block: int, sample_rate_hz: int) -> Iterator[Block]:
+    """The same samples, between which there are no gaps, n_block at a time and then the rest."""
+    held: list[FloatArray] = []
+    n_held = n_cut = 0
+    for block in blocks:
+        held.append(block.samples)
+        n_held += len(block.samples)
+        if n_held < n_block:
+            continue
+        samples = np.concatenate(held) if len(held) > 1 else held[0]
+        n_whole = n_held - n_held % n_block
+        for start in range(0, n_whole, n_block):
+            yield Block(samples[start : start + n_block], (n_cut + start) / sample_rate_hz)
+        held, n_held, n_cut = [samples[n_whole:]], n_held - n_whole, n_cut + n_whole
+    if n_held:
+        yield Block(np.concatenate(held), n_cut / sample_rate_hz)

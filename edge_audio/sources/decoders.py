@@ -20,8 +20,10 @@ from edge_audio.support.text import one_line
 _MAX_REASON_CHARS = 200
 _MAX_BLOCK_VALUES = 1 << 20  # of all channels: 4 MB
 _READ_FRAMES = 4_096  # at once: what is lost where a decoder gives up
+_PLAIN_READ_FRAMES = 32_768  # where there is nothing to decode: fewer calls
 _MAX_FRAMES = 1 << 48  # above it, a length is no length
 _FLOATS = ("FLOAT", "DOUBLE")
+_PLAIN, _COMPRESSED = ("PCM_", *_FLOATS), ("FLAC", "OGG", "MP3")
 _N_EXPONENTS = 200  # f32 has 128
 _MAX_LOUD_SHARE = 1e-4  # of samples: more of them beyond full scale are no clicks
 
@@ -86,9 +88,15 @@ class SndfileDecoder:
         return self._file.frames if stated is None else stated
 
     def _read(self) -> FloatArray:
-        n_frames = max(1, min(_READ_FRAMES, _MAX_BLOCK_VALUES // self.n_channels))
+        n_most = _PLAIN_READ_FRAMES if self._is_plain else _READ_FRAMES
+        n_frames = max(1, min(n_most, _MAX_BLOCK_VALUES // self.n_channels))
         frames: FloatArray = self._file.read(n_frames, dtype="float32", always_2d=True)
         return frames
+
+    @property
+    def _is_plain(self) -> bool:
+        is_plain: bool = self._file.subtype.startswith(_PLAIN)
+        return is_plain and self._file.format not in _COMPRESSED
 
     def _scale(self) -> float:
         """By what to multiply floats of which many are beyond full scale: a power of two."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from edge_audio.events.policy import ONE_SOUND
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.support.text import printable
 from edge_audio.tagging.settings import TaggerSettings
-from edge_audio.tagging.tagger import Step, Tagger
+from edge_audio.tagging.step_reporter import Steps
+from edge_audio.tagging.tagger import Tagger
 from edge_audio.tagging.tags import Tags
 
 if TYPE_CHECKING:
@@ -71,19 +72,19 @@ class _Heard:
         self._embeds = tagger.has_embedding
         self._times_s: list[float] = []
         self._scores: list[NDArray[np.float32]] = []
-        self._embedding: list[NDArray[np.float32]] = []
+        self._embeddings: list[NDArray[np.float32]] = []
         self._events: list[Event] = []
 
     def tags(self, source: str, blocks: Iterable[NDArray[Any]]) -> Tags:
         tagger, problem = self._tagger, ""
         try:
             for samples in blocks:
-                self._add(tagger.steps(samples))
+                self._add(tagger.push_steps(samples))
         except SourceError as error:
             if not tagger.time_s:
                 raise
             problem = printable(str(error))  # what was heard before it counts
-        self._add(tagger.last_steps())
+        self._add(tagger.push_last_steps())
         self._events += tagger.flush()
         n_labels = len(tagger.labels)
         return Tags(
@@ -91,16 +92,25 @@ class _Heard:
             duration_s=tagger.time_s,
             labels=tagger.labels,
             times_s=np.array(self._times_s),
-            scores=np.array(self._scores, np.float32).reshape(-1, n_labels),
+            scores=_joined(self._scores, n_labels),
             events=tuple(self._events),
-            embedding=np.array(self._embedding, np.float32) if self._embeds else None,
+            embedding=self._embedding(),
             error=problem,
         )
 
-    def _add(self, steps: Iterator[Step]) -> None:
-        for time_s, scores, events in steps:
-            self._times_s.append(time_s)
-            self._scores.append(scores)
-            self._events += events
-            if self._embeds:
-                self._embedding.append(self._tagger.embedding)
+    def _embedding(self) -> NDArray[np.float32] | None:
+        if not self._embeds:
+            return None
+        return _joined(self._embeddings, len(self._tagger.embedding))
+
+    def _add(self, parts: list[Steps]) -> None:
+        for steps in parts:
+            self._times_s += steps.times_s
+            self._scores.append(steps.scores)
+            self._events += steps.events
+            if steps.embeddings is not None:
+                self._embeddings.append(steps.embeddings)
+
+
+def _joined(parts: list[NDArray[np.float32]], n_columns: int) -> NDArray[np.float32]:
+    return np.concatenate([np.zeros((0, n_columns), np.float32), *parts])

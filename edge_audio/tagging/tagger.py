@@ -5,39 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends import Backend, open_backend
 from edge_audio.backends.base import require_embedding
-from edge_audio.backends.stream import open_stream, open_watch_of
+from edge_audio.backends.stream import open_watch_of
 from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.events.policy import EventPolicy, PolicySpec
-from edge_audio.features.frontend import BLOCK_FRAMES
-from edge_audio.features.gate import LevelGate, Stretch
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
-from edge_audio.tagging.samples import SampleInput
+from edge_audio.tagging.scorer import ScoredSteps, Scorer
 from edge_audio.tagging.settings import choose_events
+from edge_audio.tagging.step_reporter import Step, StepReporter, Steps
 from edge_audio.tagging.turns import Turns
-
-
-class Step(NamedTuple):
-    """What one step brought.
-
-    time_s: audio seconds from the start of the stream to the end of the step.
-    scores: f32[n_labels], probabilities in the order of `Tagger.labels`.
-    events: starts and ends that the step brought to light, at its time or a little earlier.
-    """
-
-    time_s: float
-    scores: NDArray[np.float32]
-    events: list[Event]
 
 
 class Tagger:
@@ -90,26 +76,21 @@ class Tagger:
         if sensitivity is not None and events is not None:
             raise UsageError("sensitivity chooses among a manifest's thresholds: leave out events")
         manifest = bundle.manifest
-        frontend = manifest.model.frontend
         self.bundle = bundle
         self.backend = backend
         self.labels = manifest.labels
         if embedding:
             require_embedding(backend.spec)
-        self._embeds, self._rate_hz = embedding, frontend.sample_rate_hz
-        self._given_rate_hz, self._input = rate_hz, SampleInput(self._rate_hz, rate_hz)
-        self.sample_rate_hz = self._input.rate_hz
-        self._step_samples = manifest.model.step_samples
-        self._overlap_samples = manifest.model.overlap_samples
-        n_block_steps = max(1, BLOCK_FRAMES // manifest.model.frames_per_step)
-        self._max_samples = n_block_steps * self._step_samples
-        self._stream = open_stream(backend, manifest.model)
+        self._embeds, self._given_rate_hz = embedding, rate_hz
+        self._scorer = Scorer(manifest.model, backend, gate_dbfs, rate_hz, embedding)
+        self.sample_rate_hz = self._scorer.input.rate_hz
         event_spec = manifest.events.at_sensitivity(sensitivity) if events is None else events
         step_s, open_watch = manifest.model.step_s, open_watch_of(backend)
-        self._detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
-        self._gate = LevelGate(manifest.model, gate_dbfs)
+        detector = EventDetector(self.labels, event_spec, step_s, explained, open_watch)
         parents, watched = bundle.parents, event_spec.thresholds
-        self._policy = None if policy is None else EventPolicy(policy, parents, watched)
+        sieve = None if policy is None else EventPolicy(policy, parents, watched)
+        sizes = len(self.labels), backend.spec.embedding_dim
+        self._reporter = StepReporter(detector, sieve, self._scorer.end_s, *sizes)
         self._open_another = partial(
             type(self), bundle, backend, event_spec, gate_dbfs, explained, None, policy
         )
@@ -180,16 +161,16 @@ class Tagger:
     @property
     def scores(self) -> NDArray[np.float32]:
         """f32[n_labels]: probabilities after the latest step, zeros before the first."""
-        return self._scores
+        return self._reporter.scores
 
     @property
     def by_label(self) -> dict[str, float]:
         """`scores` by label: `tagger.by_label["Dog"]`."""
-        return dict(zip(self.labels, self._scores.tolist(), strict=True))
+        return dict(zip(self.labels, self._reporter.scores.tolist(), strict=True))
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k labels with the highest scores after the latest step, highest first."""
-        return TopLabels(self.labels, k)(self._scores)
+        return TopLabels(self.labels, k)(self._reporter.scores)
 
     @property
     def embedding(self) -> NDArray[np.float32]:
@@ -197,7 +178,7 @@ class Tagger:
         before the first. Raises UsageError unless the tagger was opened with embedding=True."""
         if not self._embeds:
             raise UsageError("open the tagger with embedding=True: it costs a little in each step")
-        return self._embedding
+        return self._reporter.embedding
 
     @property
     def has_embedding(self) -> bool:
@@ -207,37 +188,37 @@ class Tagger:
     @property
     def time_s(self) -> float:
         """Audio seconds heard so far."""
-        return self._n_samples / self._rate_hz
+        return self._scorer.time_s
 
     @property
     def n_steps(self) -> int:
         """Steps so far, those that the gate skipped included."""
-        return self._n_steps
+        return self._reporter.n_steps
 
     @property
     def n_skipped_steps(self) -> int:
         """Steps that were not computed, because the gate was closed."""
-        return self._n_skipped_steps
+        return self._reporter.n_skipped_steps
 
     @property
     def gate_dbfs(self) -> float | None:
         """Level of the gate in dB relative to full scale, None = always open. It may be set at any
         time and counts from the next step on. Raises UsageError for a level out of range."""
-        return self._gate.dbfs
+        return self._scorer.gate.dbfs
 
     @gate_dbfs.setter
     def gate_dbfs(self, gate_dbfs: float | None) -> None:
-        self._gate.dbfs = gate_dbfs
+        self._scorer.gate.dbfs = gate_dbfs
 
     @property
     def is_idle(self) -> bool:
         """Whether no event is open or about to be reported."""
-        return self._detector.is_idle
+        return self._reporter.is_idle()
 
     def label_state(self, label: str) -> LabelState:
         """What the event detector knows of a label that is watched or explained, after the
         latest step that the model heard. Raises ValueError for any other label."""
-        return self._detector.state(label)
+        return self._reporter.detector.state(label)
 
     def push(self, pcm: NDArray[Any]) -> list[Event]:
         """int16[n], or float32[n] / float64[n] in [-1, 1], any n >= 0, at sample_rate_hz, mono
@@ -247,22 +228,38 @@ class Tagger:
         plainly on the scale of int16. Raises UsageError for any other dtype or shape, from a
         second thread at the same time, and once it is closed.
         """
-        return [event for _, _, events in self.steps(pcm) for event in events]
+        pcm = self._scorer.input.checked(pcm)
+        with self._turns:
+            self._begin()
+            return self._events_of(self._scorer.push(pcm, self._reporter.is_idle))
+
+    def push_steps(self, pcm: NDArray[Any]) -> list[Steps]:
+        """Like `push`, but returns all steps that these samples complete, sooner than `steps` can:
+        nothing can be asked or changed between them."""
+        pcm = self._scorer.input.checked(pcm)
+        with self._turns:
+            self._begin()
+            scored = self._scorer.push(pcm, self._reporter.is_idle)
+            return [steps for part in scored for steps in self._reporter.cut(part)]
 
     def steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
         """Like `push`, but yields a `Step` for every step that these samples complete. Iterate to
         the end: the work is done on the way, and samples that are not reached are lost. Raises
         UsageError at once for a wrong dtype or shape."""
-        pcm = self._input.checked(pcm)
+        pcm = self._scorer.input.checked(pcm)
         with self._turns:
-            if self._has_ended:
-                self._reset()
-        return self._in_turn(self._reported(self._steps(pcm)))
+            self._begin()
+        return self._in_turn(self._reporter.one_by_one(self._scored(pcm)))
 
     def last_steps(self) -> Iterator[Step]:
         """The steps that `flush` computes before it ends all events: of what was held back, and the
         last incomplete one, padded with zeros. Nothing but `flush` may follow."""
-        return self._in_turn(self._reported(self._rest()))
+        return self._in_turn(self._reporter.one_by_one(self._rest()))
+
+    def push_last_steps(self) -> list[Steps]:
+        """`last_steps` as `push_steps` has them."""
+        with self._turns:
+            return [steps for part in self._rest() for steps in self._reporter.cut(part)]
 
     def flush(self) -> list[Event]:
         """Ends the stream: computes the last incomplete step, padded with zeros, and ends every
@@ -271,26 +268,20 @@ class Tagger:
         with self._turns:
             if self._has_ended:
                 return []
-            events = [event for *_, found in self._reported(self._rest()) for event in found]
+            events = self._events_of(self._rest())
             self._has_ended = True
-            ended = self._detector.flush(self.time_s)
-            return events + (self._policy.flush(ended, self.time_s) if self._policy else ended)
+            return events + self._reporter.flush(self.time_s)
 
     @property
     def watched(self) -> frozenset[str]:
         """Labels that may become events."""
-        return frozenset(self._detector.spec.thresholds)
+        return frozenset(self._reporter.detector.spec.thresholds)
 
     def change_events(self, events: EventSpec) -> list[Event]:
         """Reports by other settings from the next step on; the model's state stays. Returns the
         ends of open events whose labels are no longer watched."""
         with self._turns:
-            time_s = self._step_end_s()
-            ended = self._detector.change(events, time_s)
-            if self._policy is not None:
-                self._policy.watch(events.thresholds)
-                ended = self._policy.push(ended, time_s)
-            return ended
+            return self._reporter.change(events)
 
     def reset(self) -> None:
         """Starts a new stream: what follows is as from a new Tagger."""
@@ -298,16 +289,8 @@ class Tagger:
             self._reset()
 
     def _reset(self) -> None:
-        self._input.reset()
-        self._stream.reset()
-        self._detector.reset()
-        self._gate.reset()
-        if self._policy:
-            self._policy.reset()
-        self._scores = np.zeros(len(self.labels), np.float32)
-        self._embedding = np.zeros(self.backend.spec.embedding_dim, np.float32)
-        self._waiting = np.zeros(0, np.float32)  # not yet enough for a step
-        self._n_samples = self._n_steps = self._n_skipped_steps = 0
+        self._scorer.reset()
+        self._reporter.reset()
         self._has_ended = False
 
     def _in_turn(self, steps: Iterator[Step]) -> Iterator[Step]:
@@ -319,82 +302,17 @@ class Tagger:
                 return
             yield step
 
-    def _steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
-        for start in range(0, len(pcm), self._max_samples):  # a long file is not copied whole
-            yield from self._take(self._input.take(pcm[start : start + self._max_samples]))
+    def _begin(self) -> None:
+        if self._has_ended:
+            self._reset()
 
-    def _take(self, block: NDArray[np.float32]) -> Iterator[Step]:
-        """Samples at the model's rate -> the steps that they complete."""
-        self._n_samples += len(block)
-        samples = np.concatenate([self._waiting, block])
-        n_missing = self._missing_samples()
-        n_ready = 0
-        if len(samples) >= n_missing:
-            n_ready = len(samples) - (len(samples) - n_missing) % self._step_samples
-        self._waiting = samples[n_ready:]
-        if n_ready:
-            yield from self._run(samples[:n_ready])
+    def _scored(self, pcm: NDArray[Any]) -> Iterator[ScoredSteps]:
+        """Begins when it is iterated."""
+        yield from self._scorer.push(pcm, self._reporter.is_idle)
 
-    def _rest(self) -> Iterator[Step]:
-        """What was held back, and the step that has begun, padded with zeros."""
-        yield from self._take(self._input.flush())
-        if n_waiting := len(self._waiting):
-            padding = np.zeros(self._missing_samples() - n_waiting, np.float32)
-            last, self._waiting = np.concatenate([self._waiting, padding]), padding[:0]
-            yield from self._run(last)
+    def _rest(self) -> Iterator[ScoredSteps]:
+        return self._scorer.rest(self._reporter.is_idle)
 
-    def _reported(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """The steps with those of their events that the policy lets pass."""
-        if self._policy is None:
-            yield from steps
-            return
-        for step in steps:
-            yield step._replace(events=self._policy.push(step.events, step.time_s))
-
-    def _missing_samples(self) -> int:
-        """How many samples the next step needs; the first fills the window as well."""
-        return self._step_samples + (self._overlap_samples if self._n_steps == 0 else 0)
-
-    def _run(self, samples: NDArray[np.float32]) -> Iterator[Step]:
-        """Samples of whole steps -> one item per step."""
-        for stretch in self._gate.stretches(samples, lambda: self._detector.is_idle):
-            yield from self._hear(stretch) if stretch.is_heard else self._skip(stretch)
-
-    def _hear(self, stretch: Stretch) -> Iterator[Step]:
-        """Steps that come late were yielded when they were skipped: the first item after them
-        has their events."""
-        if stretch.n_late:
-            self._stream.forget_samples()
-            self._n_steps -= stretch.n_late
-            self._n_skipped_steps -= stretch.n_late
-        n_late, events = stretch.n_late, []
-        for scores in self._computed(stretch.samples):
-            self._scores = scores
-            self._n_steps += 1
-            time_s = self._step_end_s()
-            events += self._detector.push(scores, time_s)
-            if n_late:
-                n_late -= 1
-                continue
-            yield Step(time_s, scores, events)
-            events = []
-
-    def _computed(self, samples: NDArray[np.float32]) -> Iterable[NDArray[np.float32]]:
-        """Scores of each step, whose embedding is kept meanwhile where it is wanted."""
-        return self._embedded(samples) if self._embeds else self._stream.push(samples)
-
-    def _embedded(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        for scores, embedding in self._stream.embed(samples):
-            self._embedding = embedding
-            yield scores
-
-    def _skip(self, stretch: Stretch) -> Iterator[Step]:
-        for _ in range(len(stretch.samples) // self._step_samples):
-            self._n_steps += 1
-            self._n_skipped_steps += 1
-            yield Step(self._step_end_s(), self._scores, [])
-
-    def _step_end_s(self) -> float:
-        """End of the latest step's last window; never beyond the audio, though flush pads."""
-        n_heard = self._overlap_samples + self._n_steps * self._step_samples
-        return min(n_heard, self._n_samples) / self._rate_hz
+    def _events_of(self, scored: Iterable[ScoredSteps]) -> list[Event]:
+        at_once = self._reporter.at_once
+        return [event for part in scored for _, found in at_once(part) for event in found]

@@ -73,11 +73,11 @@ size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, fl
     const ea_model *model = stream->model;
     uint32_t n_step = overlap_samples(model) + ea_step_samples(model);
     size_t n_steps = 0;
-    while (n_steps < capacity) {
+    for (;;) {
         size_t n_taken = fill(stream, samples, n);
         samples += n_taken;
         n -= n_taken;
-        if (stream->n_kept < n_step) break;
+        if (stream->n_kept < n_step || n_steps == capacity) return n_steps;
         take_step(stream, scores + n_steps * model->n_labels, scratch);
         if (embeddings)
             __builtin_memcpy(embeddings + n_steps * model->embedding_dim,
@@ -85,10 +85,10 @@ size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, fl
                              sizeof(float) * model->embedding_dim);
         n_steps++;
     }
-    return n_steps;
 }
 
-int ea_watch(const ea_watched *labels, const float *scores) {
+/* Takes the scores of one step; returns whether any label is beyond its limit. */
+static int watch(const ea_watched *labels, const float *scores) {
     size_t i;
     int has_crossed = 0;
     for (i = 0; i < labels->n; i++) {
@@ -102,4 +102,11 @@ int ea_watch(const ea_watched *labels, const float *scores) {
         has_crossed |= (smoothed >= labels->limit[i]) != labels->is_active[i];
     }
     return has_crossed;
+}
+
+size_t ea_watch(const ea_watched *labels, const float *scores, size_t n_steps, size_t n_labels) {
+    size_t i;
+    for (i = 0; i < n_steps; i++, scores += n_labels)
+        if (watch(labels, scores)) break;
+    return i;
 }

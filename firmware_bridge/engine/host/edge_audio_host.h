@@ -31,11 +31,11 @@ ea_block_stream *ea_block_begin(const ea_model *model, const void *quiet, void *
 /* Forgets the samples, not the network: as if it had heard none since the start. */
 void ea_block_forget(ea_block_stream *stream);
 
-/* n samples within -1 and 1 (what is not counts as the nearer of them, NaN as 0) -> the scores
- * [steps][n_labels] of the steps that they complete, at most `capacity`, and how many these are. It
- * takes no samples beyond those steps but the ones that the next windows have again, so n should be
- * that of whole steps, the first of a stream with window - hop samples before them. Scores are never
- * NaN. embeddings: a null pointer, or room for [steps][ea_embedding_dim] of them. scratch: of
+/* n samples within -1 and 1 (what is not counts as the nearer of them, NaN as 0), of which the first
+ * window - hop of a stream come before its first step -> the scores [steps][n_labels] of the steps that
+ * they complete, and how many these are: at most n / ea_step_samples + 1, for which `capacity` has to
+ * have room, or else samples are lost. Those of a step that is not complete wait. Scores are never NaN.
+ * embeddings: a null pointer, or room for [capacity][ea_embedding_dim] of them. scratch: of
  * ea_scratch_size bytes, for one call at a time. */
 size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, float *scores,
                      float *embeddings, size_t capacity, void *scratch);
@@ -50,9 +50,10 @@ typedef struct {
     const uint8_t *is_active; /* between a start and its end */
 } ea_watched;
 
-/* Takes the scores of one step; returns whether any label is beyond its limit. The same operations
- * in the same order as in edge_audio/events/detector.py. */
-int ea_watch(const ea_watched *labels, const float *scores);
+/* Takes scores [n_steps][n_labels] up to the first step after which any label is beyond its limit, and
+ * returns the number of that step; n_steps where there is none. The same operations in the same order
+ * as in edge_audio/events/detector.py. */
+size_t ea_watch(const ea_watched *labels, const float *scores, size_t n_steps, size_t n_labels);
 
 /* 0 for any CPU of the architecture, and more the more vector instructions this one has. */
 int ea_cpu_level(void);

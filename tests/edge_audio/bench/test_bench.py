@@ -6,16 +6,17 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import soundfile
 
 from edge_audio.backends import installed_backends
-from edge_audio.bench import candidates, pages, tables
+from edge_audio.bench import candidates, pages, rounds, tables
 from edge_audio.bench.candidates import (
     BundleCandidate,
     Facts,
@@ -205,7 +206,10 @@ def test_each_candidate_has_its_own_process_and_what_breaks_stops_nobody_else(
     assert done.rows[0].n_steps >= 8  # of two rounds
     assert "signal 6" in done.failed["dies"]
     assert done.missing == ["needs_torch: needs the module 'no_such_torch', which is not installed"]
-    assert told[-2:] == ["round 1 of 2: good", "round 2 of 2: good"]
+    first, waking, last = told[-3:]
+    assert (first, last) == ("round 1 of 2: good", "round 2 of 2: good")
+    assert waking == "round 2 of 2: waking alone"
+    assert [0.0 < ms < 500.0 for ms in done.waking_ms_per_s] == [True, True]
     assert "bench_plugin" not in sys.modules
 
 
@@ -311,6 +315,41 @@ def test_costs_are_medians_beside_their_share_of_yamnet() -> None:
     alone = tables.cost(report(row("a|b")))
     assert "of YAMNet" not in alone.columns
     assert r"| a\|b | 1.00 |" in alone.to_markdown()
+
+
+def test_what_waking_alone_costs_is_the_last_row() -> None:
+    rows = row("tiny-int8, LiteRT"), row("YAMNet")
+    grid = tables.cost(report(*rows, waking_ms_per_s=Spread.of([2.5, 2.0, 3.0])))
+    assert grid.columns[5:7] == ["in real time", "of YAMNet"]
+    assert grid.rows[0][5:7] == ["5.00", "1.00"]
+    assert grid.rows[-1][0] == tables.WAKING
+    assert grid.rows[-1][5:7] == ["2.50", "0.50"]
+    alone = tables.cost(report(rows[0], waking_ms_per_s=Spread.of([2.5])))
+    assert {len(one) for one in alone.rows} == {len(alone.columns)} == {7}
+    assert alone.rows[-1][alone.columns.index("in real time")] == "2.50"
+
+
+def test_in_real_time_what_happens_at_the_start_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """Computes for 50 ms in each of its first blocks."""
+
+        sample_rate_hz, n_steps = 16_000, 0
+
+        def push(self, samples: np.ndarray) -> None:
+            self.n_steps += 1
+            end_s = time.process_time() + (0.05 if self.n_steps <= 5 else 0.0)
+            while time.process_time() < end_s:
+                pass
+
+    soundfile.write(tmp_path / "noise.wav", toy.noise(32_000), 16_000)
+    monkeypatch.setattr(rounds, "paced", lambda blocks, rate_hz: blocks)
+    pace = partial(rounds.pace, cast(Any, Slow()), tmp_path / "noise.wav")
+    ms_per_s, step_times_ms = pace(warm_s=0.4, seconds=1.0)
+    assert ms_per_s < 100.0
+    assert len(step_times_ms) == 13
+    assert max(step_times_ms) < 50.0
 
 
 def test_a_report_survives_its_file_and_other_files_are_refused(tmp_path: Path) -> None:

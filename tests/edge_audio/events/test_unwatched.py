@@ -33,6 +33,25 @@ def test_a_label_that_is_off_is_heard_with_its_highest_score() -> None:
     ]
 
 
+def test_many_steps_at_once_are_heard_as_one_by_one_and_a_reset_forgets_them() -> None:
+    generator = np.random.default_rng(0)
+    scores = np.repeat(generator.random((20, len(LABELS))), 3, axis=0).astype(np.float32)
+    times_s = [(i + 1) * STEP_S for i in range(len(scores))]
+    slow, sounds = (UnwatchedSounds(LABELS, SPEC, STEP_S) for _ in range(2))
+    expected = [new for i, row in enumerate(scores) for new in slow.push(row, times_s[i])]
+    for _ in range(2):
+        found = [
+            new
+            for start in range(0, len(scores), 7)
+            for new in sounds.push_steps(scores[start : start + 7], times_s[start:])
+        ]
+        assert found == expected
+        assert sounds.heard == slow.heard
+        assert len(expected) > 3
+        sounds.reset()
+        assert not sounds.heard
+
+
 @pytest.mark.parametrize(
     "steps",
     [

@@ -91,6 +91,19 @@ def test_file_samples_do_not_depend_on_the_block_length(tmp_path: Path) -> None:
         np.testing.assert_array_equal(hear(AudioFile(path, block_ms=block_ms)), whole)
 
 
+@pytest.mark.parametrize(("block_ms", "n_block"), [(80.0, 1_280), (7.3, 117), (10_000.0, 160_000)])
+def test_blocks_are_as_long_as_they_are_to_be_and_at_their_times(
+    tmp_path: Path, block_ms: float, n_block: int
+) -> None:
+    rng = np.random.default_rng(0)
+    path = write(tmp_path / "noise.wav", rng.uniform(-1, 1, (100_011, 1)).astype("f4"), 44_100)
+    with AudioFile(path, block_ms=block_ms) as source:
+        blocks = list(source.blocks())
+    assert {len(block.samples) for block in blocks[:-1]} <= {n_block}
+    assert 0 < len(blocks[-1].samples) <= n_block
+    assert [block.time_s for block in blocks] == [i * n_block / 16_000 for i in range(len(blocks))]
+
+
 def test_three_hour_file_is_streamed_in_flat_memory(tmp_path: Path) -> None:
     minute = (np.random.default_rng(0).integers(0, 256, 60 * 8_000) - 128).astype(np.int16) << 8
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 8_000, 1, "PCM_U8") as file:

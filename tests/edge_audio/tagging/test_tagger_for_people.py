@@ -18,7 +18,8 @@ from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.sources.resample import StreamResampler
-from edge_audio.tagging.tagger import Step, Tagger
+from edge_audio.tagging.step_reporter import Step
+from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 
 RATE_HZ = 44_100

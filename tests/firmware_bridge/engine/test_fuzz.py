@@ -97,6 +97,21 @@ def test_any_calls_on_a_stream_keep_its_promises(
     assert fuzz(program, corpus, "-max_len=64", EA_FUZZ_IMAGE=str(image)) > 50
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_calls_on_a_block_stream_give_the_bits_of_single_steps(
+    fuzzer: Fuzzer, tmp_path: Path, family: str
+) -> None:
+    """Whatever the samples are, with packed weights and without; fuzz_blocks.c checks that."""
+    host = [str(path) for path in sorted((ENGINE_DIR / "host").glob("*.c"))]
+    program = fuzzer("fuzz_blocks", ["-DEA_HOST", "-march=native", *host])
+    image = tmp_path / "image"
+    image.write_bytes(with_quiet_steps(zoo_image(family, "float"), 2))
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "noise").write_bytes(bytes((3, 16, 0, 1, 4, 9, 9, 0, 5, 30, 0, 2, 2, 0, 0, 7)))
+    assert fuzz(program, corpus, "-max_len=32", EA_FUZZ_IMAGE=str(image)) > 20
+
+
 @pytest.mark.parametrize(
     ("model", "state"),
     [("micro-int8", "int16"), ("micro-int8", "float"), ("tiny-xlstm-int8", "float")],

@@ -1,0 +1,164 @@
+"""From samples to scores of whole steps: what a tagger does before there are events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_audio.backends import Backend
+from edge_audio.backends.stream import open_stream
+from edge_audio.bundle.spec import ModelSpec
+from edge_audio.features.gate import LevelGate, Stretch
+from edge_audio.support.arrays import FloatArray
+from edge_audio.tagging.samples import SampleInput
+
+IsIdle = Callable[[], bool]
+
+
+class ScoredSteps(NamedTuple):
+    """Consecutive steps with one fate.
+
+    scores: f32[n_steps, n_labels]. embeddings: f32[n_steps, embedding_dim], None where nobody wants
+        them. Both are those of the latest step, again and again, where the model did not hear any.
+    is_heard, n_late: see `Stretch`.
+    """
+
+    scores: FloatArray
+    embeddings: FloatArray | None
+    is_heard: bool
+    n_late: int
+
+
+class Scorer:
+    """Front end, gate and network of one stream, for one thread. The samples may come in any
+    pieces.
+
+    n_samples: at the model's rate, so far.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        backend: Backend,
+        gate_dbfs: float | None = None,
+        rate_hz: int | None = None,
+        embeds: bool = False,
+    ) -> None:
+        """rate_hz: of the samples, see `SampleInput`. embeds: whether embeddings are wanted. Raises
+        UsageError for a gate_dbfs or rate_hz out of range."""
+        self._rate_hz = model.frontend.sample_rate_hz
+        self.input = SampleInput(self._rate_hz, rate_hz)
+        self.gate = LevelGate(model, gate_dbfs)
+        self._stream = open_stream(backend, model)
+        self._embeds = embeds
+        self._step_samples, self._overlap_samples = model.step_samples, model.overlap_samples
+        self._n_labels = model.scores.shape[1]
+        embedding_dim = backend.spec.embedding_dim
+        self._no_embedding = np.zeros((1, embedding_dim), np.float32) if embeds else None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.n_samples = self._n_taken = 0  # the latter with padding
+        self._waiting = np.zeros(0, np.float32)  # for the gate, which takes whole steps
+        self._latest = np.zeros((1, self._n_labels), np.float32), self._no_embedding
+
+    def reset(self) -> None:
+        """Starts a new stream."""
+        self.input.reset()
+        self.gate.reset()
+        self._stream.reset()
+        self._clear()
+
+    @property
+    def time_s(self) -> float:
+        """Audio seconds so far."""
+        return self.n_samples / self._rate_hz
+
+    def end_s(self, n_steps: int) -> float:
+        """End of the last window of so many steps; never beyond the audio, though the last step
+        may be padded."""
+        n_heard = self._overlap_samples + n_steps * self._step_samples
+        return min(n_heard, self.n_samples) / self._rate_hz
+
+    def push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
+        """Of what `SampleInput.checked` gave -> the steps that they complete. Iterate to the end.
+        is_idle: see `LevelGate.stretches`."""
+        n_most = self._stream.max_steps * self._step_samples
+        if len(pcm) <= n_most:
+            return self._push(pcm, is_idle)
+        pieces = (pcm[i : i + n_most] for i in range(0, len(pcm), n_most))  # not copied whole
+        return (part for piece in pieces for part in self._push(piece, is_idle))
+
+    def rest(self, is_idle: IsIdle) -> Iterator[ScoredSteps]:
+        """What was held back, and the step that has begun, padded with zeros."""
+        samples = self.input.flush()
+        self.n_samples += len(samples)
+        yield from self._take(samples, is_idle)
+        n_waiting, n_missing = self._begun()
+        if n_waiting:
+            yield from self._take(np.zeros(n_missing, np.float32), is_idle)
+
+    def _push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
+        samples = self.input.take(pcm)
+        self.n_samples += len(samples)
+        return self._take(samples, is_idle)
+
+    def _begun(self) -> tuple[int, int]:
+        """Of the step that has begun, how many samples there are and how many it lacks; the first
+        fills the window as well."""
+        n_beyond = self._n_taken - self._overlap_samples
+        if n_beyond < self._step_samples:
+            return self._n_taken, self._step_samples - n_beyond
+        n_waiting = n_beyond % self._step_samples
+        return n_waiting, self._step_samples - n_waiting
+
+    def _take(self, samples: FloatArray, is_idle: IsIdle) -> Iterable[ScoredSteps]:
+        if not self.gate.is_off:
+            return self._gated(samples, is_idle)
+        if len(samples) == 0:
+            return ()
+        self.gate.pass_by()
+        self._n_taken += len(samples)
+        if len(self._waiting):
+            samples, self._waiting = np.concatenate([self._waiting, samples]), self._waiting[:0]
+        return self._heard(samples, n_late=0)
+
+    def _gated(self, samples: FloatArray, is_idle: IsIdle) -> Iterator[ScoredSteps]:
+        """A step that began before there was a gate is in the stream, and heard."""
+        n_waiting, n_missing = self._begun()
+        self._n_taken += len(samples)
+        if n_waiting > len(self._waiting):
+            yield from self._heard(samples[:n_missing], n_late=0)
+            samples = samples[n_missing:]
+        samples = np.concatenate([self._waiting, samples])
+        n_ready = max(0, len(samples) - self._begun()[0])
+        self._waiting = samples[n_ready:]
+        if n_ready:
+            for stretch in self.gate.stretches(samples[:n_ready], is_idle):
+                yield from self._of(stretch)
+
+    def _of(self, stretch: Stretch) -> Iterable[ScoredSteps]:
+        if stretch.is_heard:
+            return self._heard(stretch.samples, stretch.n_late)
+        n_steps = len(stretch.samples) // self._step_samples
+        scores, embeddings = self._latest
+        scores = np.repeat(scores[-1:], n_steps, axis=0)
+        if embeddings is not None:
+            embeddings = np.repeat(embeddings[-1:], n_steps, axis=0)
+        return (ScoredSteps(scores, embeddings, is_heard=False, n_late=0),)
+
+    def _heard(self, samples: FloatArray, n_late: int) -> Iterable[ScoredSteps]:
+        """One part, or none where no step is complete."""
+        if n_late:
+            self._stream.forget_samples()
+        scores, embeddings = self._computed(samples)
+        if len(scores) == 0:
+            return ()
+        self._latest = scores, embeddings
+        return (ScoredSteps(scores, embeddings, is_heard=True, n_late=n_late),)
+
+    def _computed(self, samples: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+        return self._stream.embed(samples) if self._embeds else (self._stream.push(samples), None)

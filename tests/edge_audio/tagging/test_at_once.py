@@ -1,0 +1,142 @@
+"""What a tagger finds in many steps at once is what it finds in them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_audio import Event, PolicySpec, Tagger
+from edge_audio.backends import Backend, open_backend
+from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.bundle.store import Bundle, load_bundle
+from tests.support import toy
+from tests.support.runtimes import open_or_skip
+
+RATE_HZ = 16_000
+PIECES = (0, 1, 97, 1_279, 1_281, 5_003, 40_000)
+SILENCE_S = 37.77  # the gate closes, and skips more than it replays
+MAX_S = 0.5
+
+
+def scene() -> np.ndarray:
+    """Bursts that are short, long and overlapping, and a long silence; of odd lengths."""
+    generator = np.random.default_rng(0)
+    loud = np.repeat(generator.integers(0, 2, 90) * generator.integers(200, 12_000, 90), 1_913)
+    pcm = generator.normal(0.0, 1.0, len(loud)) * loud
+    silence = np.zeros(round(SILENCE_S * RATE_HZ))
+    return np.concatenate([pcm, silence, pcm[:50_003]]).clip(-32_768, 32_767).astype(np.int16)
+
+
+SCENE = scene()
+
+
+@pytest.fixture(scope="module", params=["toy", "native"])
+def loaded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, Backend]:
+    if request.param == "toy":
+        return toy.save_toy(tmp_path_factory.mktemp("bundles") / "toy"), toy.NumpyBackend()
+    bundle = load_bundle("micro-int8")
+    open_or_skip(bundle, "native")
+    return bundle, open_backend(bundle, "native")
+
+
+@pytest.fixture
+def opened(loaded: tuple[Bundle, Backend]) -> Callable[..., Tagger]:
+    """A tagger with many events, none of them in silence."""
+    bundle, backend = loaded
+    silent = Tagger(bundle, backend)
+    silent.push(np.zeros(15 * RATE_HZ, np.float32))
+    labels = [label for label, score in silent.by_label.items() if score < 0.005]
+    spec = msgspec.structs.replace(bundle.manifest.events, min_on_s=0.1, min_off_s=0.3)
+    thresholds = {label: Threshold(on=0.02, off=0.014) for label in labels}
+    events: EventSpec = msgspec.structs.replace(spec, thresholds=thresholds)
+    return lambda **settings: Tagger(bundle, backend, events, **settings)
+
+
+def pieces() -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    start = 0
+    while start < len(SCENE):
+        size = PIECES[len(found) % len(PIECES)]
+        found.append(SCENE[start : start + size])
+        start += size
+    return found
+
+
+def one_by_one(tagger: Tagger) -> list[Event]:
+    events = [e for piece in pieces() for step in tagger.steps(piece) for e in step.events]
+    return events + tagger.flush()
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"gate_dbfs": -50.0},
+    {"policy": PolicySpec(max_s=MAX_S)},
+    {"policy": PolicySpec(cooldown_s=1.0), "gate_dbfs": -50.0},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_push_has_the_events_of_steps(
+    opened: Callable[..., Tagger], settings: dict[str, Any]
+) -> None:
+    tagger, slow = opened(**settings), opened(**settings)
+    expected = one_by_one(slow)
+    found = [event for piece in pieces() for event in tagger.push(piece)] + tagger.flush()
+    assert found == expected
+    assert len(found) > 20
+    assert (tagger.n_steps, tagger.time_s) == (slow.n_steps, slow.time_s)
+    assert tagger.n_skipped_steps == slow.n_skipped_steps
+    assert (tagger.n_skipped_steps > 0) == ("gate_dbfs" in settings)
+    np.testing.assert_array_equal(tagger.scores, slow.scores)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_steps_at_once_are_the_steps(
+    opened: Callable[..., Tagger], settings: dict[str, Any]
+) -> None:
+    tagger, slow = opened(**settings), opened(**settings)
+    expected = [step for piece in pieces() for step in slow.steps(piece)]
+    expected += list(slow.last_steps())
+    parts = [part for piece in pieces() for part in tagger.push_steps(piece)]
+    parts += tagger.push_last_steps()
+    assert [time_s for part in parts for time_s in part.times_s] == [x.time_s for x in expected]
+    scores = np.concatenate([part.scores for part in parts])
+    np.testing.assert_array_equal(scores, np.array([step.scores for step in expected]))
+    assert [(p.times_s[0], p.events) for p in parts if p.events] == [
+        (step.time_s, step.events) for step in expected if step.events
+    ]
+
+
+def test_embeddings_come_with_steps_at_once(loaded: tuple[Bundle, Backend]) -> None:
+    bundle, backend = loaded
+    if backend.name != "native":
+        pytest.skip("the toy has no embedding")
+    tagger, slow = (Tagger(bundle, backend, embedding=True, gate_dbfs=-50.0) for _ in range(2))
+    expected = [slow.embedding for piece in pieces() for _ in slow.steps(piece)]
+    parts = [part.embeddings for piece in pieces() for part in tagger.push_steps(piece)]
+    found = np.concatenate([part for part in parts if part is not None])
+    np.testing.assert_array_equal(found, np.array(expected))
+    np.testing.assert_array_equal(tagger.embedding, slow.embedding)
+
+
+@pytest.mark.parametrize("n_before", [0, 100, 1_520, 30_001])
+def test_a_gate_that_comes_and_goes_loses_no_step(
+    opened: Callable[..., Tagger], n_before: int
+) -> None:
+    """A step that has begun, in the stream or in front of the gate, is not lost."""
+    whole, switched = opened(), opened()
+    expected = whole.push(SCENE) + whole.flush()
+    found = switched.push(SCENE[:n_before])
+    switched.gate_dbfs = -50.0
+    found += switched.push(SCENE[n_before : n_before + 70_001])
+    switched.gate_dbfs = None
+    found += switched.push(SCENE[n_before + 70_001 :]) + switched.flush()
+    assert found == expected
+    np.testing.assert_array_equal(switched.scores, whole.scores)
+    assert (switched.n_steps, switched.n_skipped_steps) == (whole.n_steps, 0)
