@@ -82,7 +82,7 @@ except edge_audio.EdgeAudioError as error:
     print(error, step := None)
 """
 REVEALED = {
-    "edge_audio.tagging.tagger.Step",
+    "edge_audio.tagging.step_reporter.Step",
     "float",
     "ndarray[",
     "def (",
