@@ -143,23 +143,20 @@ class NativeStream:
         (self._address,) = _addresses(self.memory)
         self.reset()
 
-    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """f32[n] -> f32[n_steps, n_labels]."""
-        return self._push(samples, None)
-
     def embed(
         self, samples: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         embeddings = np.empty((self._most_steps(samples), self._embedding_dim), np.float32)
-        scores = self._push(samples, embeddings)
+        scores = self.push(samples, embeddings)
         return scores, embeddings[: len(scores)]
 
     def _most_steps(self, samples: NDArray[np.float32]) -> int:
         return len(samples) // self._step_samples + 1  # some samples may wait
 
-    def _push(
-        self, samples: NDArray[np.float32], embeddings: NDArray[np.float32] | None
+    def push(
+        self, samples: NDArray[np.float32], embeddings: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
+        """f32[n] -> f32[n_steps, n_labels]. embeddings: where those of the steps go."""
         samples = np.ascontiguousarray(samples, np.float32)
         n_samples, n_most = len(samples), self._most_steps(samples)
         scores = np.empty((n_most, self._n_labels), np.float32)

@@ -84,7 +84,7 @@ class LevelGate:
         return self._dbfs is None and self._n_skipped_steps == 0
 
     def pass_by(self) -> None:
-        """Samples are heard that it is not shown, since it is off."""
+        """Samples were heard that it was not shown, since it was off."""
         self._has_begun, self._is_open, self._n_quiet_steps = True, True, 0
 
     def stretches(self, samples: FloatArray, is_idle: Callable[[], bool]) -> Iterator[Stretch]:

@@ -20,7 +20,7 @@ from edge_audio.support.text import one_line
 _MAX_REASON_CHARS = 200
 _MAX_BLOCK_VALUES = 1 << 20  # of all channels: 4 MB
 _READ_FRAMES = 4_096  # at once: what is lost where a decoder gives up
-_PLAIN_READ_FRAMES = 32_768  # where there is nothing to decode: fewer calls
+_PLAIN_READ_FRAMES = 16_384  # where there is nothing to decode: fewer calls, no fresh pages
 _MAX_FRAMES = 1 << 48  # above it, a length is no length
 _FLOATS = ("FLOAT", "DOUBLE")
 _PLAIN, _COMPRESSED = ("PCM_", *_FLOATS), ("FLAC", "OGG", "MP3")

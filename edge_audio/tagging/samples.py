@@ -22,6 +22,7 @@ _SCALE_HINT = (
     "pass them as int16"
 )
 _DTYPES = (np.dtype(np.float32), np.dtype(np.int16), np.dtype(np.float64))  # most usual first
+_RAW = (bytes, bytearray, memoryview)
 
 
 class SampleInput:
@@ -75,7 +76,7 @@ def checked_rate(rate_hz: Any) -> int:
 
 
 def _numbers(pcm: NDArray[Any], takes_channels: bool) -> NDArray[Any]:
-    if isinstance(pcm, bytes | bytearray | memoryview):
+    if isinstance(pcm, _RAW):
         raise UsageError(
             "samples are bytes: say what is in them, e.g. np.frombuffer(samples, np.int16)"
         )

@@ -63,6 +63,7 @@ class Scorer:
     def _clear(self) -> None:
         self.n_samples = self._n_taken = 0  # the latter with padding
         self._waiting = np.zeros(0, np.float32)  # for the gate, which takes whole steps
+        self._has_passed = False  # samples by the gate
         self._latest = np.zeros((1, self._n_labels), np.float32), self._no_embedding
 
     def reset(self) -> None:
@@ -120,14 +121,17 @@ class Scorer:
             return self._gated(samples, is_idle)
         if len(samples) == 0:
             return ()
-        self.gate.pass_by()
         self._n_taken += len(samples)
+        self._has_passed = True
         if len(self._waiting):
             samples, self._waiting = np.concatenate([self._waiting, samples]), self._waiting[:0]
         return self._heard(samples, n_late=0)
 
     def _gated(self, samples: FloatArray, is_idle: IsIdle) -> Iterator[ScoredSteps]:
         """A step that began before there was a gate is in the stream, and heard."""
+        if self._has_passed:
+            self.gate.pass_by()
+            self._has_passed = False
         n_waiting, n_missing = self._begun()
         self._n_taken += len(samples)
         if n_waiting > len(self._waiting):

@@ -108,7 +108,8 @@ class StepReporter:
 
     def at_once(self, part: ScoredSteps) -> Found:
         """All steps of a part, numbered within it, as `one_by_one` has them."""
-        self._forget_skipped(part)
+        if part.n_late:
+            self._forget_skipped(part)
         n_steps, first = len(part.scores), self.n_steps + 1
         self.n_steps += n_steps
         if not part.is_heard:
