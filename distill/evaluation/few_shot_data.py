@@ -21,7 +21,7 @@ from distill.mixing.soundscapes import (
 )
 from distill.progress import tracked
 from edge_audio.errors import UsageError
-from edge_audio.learning.network import Network
+from edge_audio.learning.network import Embedder
 from edge_audio.learning.recordings import Recording, hear
 from edge_audio.sounds.file import Take
 from edge_audio.support.arrays import FloatArray
@@ -41,15 +41,17 @@ class Stream(NamedTuple):
 
 class FewShotData(NamedTuple):
     """takes: of each class, one a recording. scenes: crowded, where events are to be found.
-    negatives: hours, where they are false alarms."""
+    negatives: hours, where they are false alarms; negative_h: how many, None where that is as long
+    as they last."""
 
     takes: dict[str, list[Take]]
     scenes: list[Stream]
     negatives: list[Stream]
+    negative_h: float | None = None
 
 
 def make_data(
-    network: Network, folder: Path, clips: Sequence[Clip], config: SoundscapeConfig, n_takes: int
+    network: Embedder, folder: Path, clips: Sequence[Clip], config: SoundscapeConfig, n_takes: int
 ) -> FewShotData:
     """Raises UsageError for a clip list without ESC-50."""
     esc = [clip for clip in clips if clip.is_esc]
@@ -67,13 +69,13 @@ def make_data(
     hours = negatives(config, sounds + [sound._replace(labels=("",)) for sound in more], (0,))
     return FewShotData(
         takes,
-        list(_heard(network, scenes, "scenes", config.n_scenes)),
-        list(_heard(network, hours, "negatives", config.n_negatives)),
+        list(heard(network, tracked(scenes, "scenes", config.n_scenes))),
+        list(heard(network, tracked(hours, "negatives", config.n_negatives))),
     )
 
 
 def takes_by_class(
-    network: Network, folder: Path, clips: Sequence[Clip], n_takes: int
+    network: Embedder, folder: Path, clips: Sequence[Clip], n_takes: int
 ) -> dict[str, list[Take]]:
     """The first take of each of n_takes recordings, no two of one group."""
     found: dict[str, list[Take]] = {}
@@ -97,6 +99,7 @@ def _sounds(folder: Path, clips: Sequence[Clip], what: str) -> list[Sound]:
     ]
 
 
-def _heard(network: Network, scenes: Iterable[Scene], what: str, n: int) -> Iterable[Stream]:
-    for scene in tracked(scenes, what, n):
+def heard(network: Embedder, scenes: Iterable[Scene]) -> Iterable[Stream]:
+    """Each scene as a stream of its own."""
+    for scene in scenes:
         yield Stream(network.hear(scene.samples)[1], scene.events)

@@ -16,7 +16,7 @@ from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.store import Bundle, is_shipped, save_bundle
 from edge_audio.errors import UsageError
 from edge_audio.learning.bank import BANK_FILE, BANKS_DIR, MAX_BANK_BYTES, Bank, encode_bank
-from edge_audio.learning.network import Network
+from edge_audio.learning.network import Embedder, Network
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.files import write_atomically
 
@@ -45,17 +45,29 @@ def bank_of(
     network: Network, split: Split, clips: Sequence[Clip], folder: Path, seed: int = 0
 ) -> bytes:
     """The content of BANK_FILE, below MAX_BANK_BYTES: recordings of training, each once."""
-    chosen = _chosen(split, clips, np.random.default_rng(seed))
-    rate_hz = network.sample_rate_hz
-    heard: list[FloatArray] = []
-    for clip in tracked(chosen, "hearing negatives"):
-        samples = read_clip(folder / clip.path, rate_hz)[: round(MAX_CLIP_S * rate_hz)]
-        heard.append(network.hear(samples)[1])
-    rows = [_telling(one) for one in heard]
+    rows = telling_rows(network, split, clips, folder, seed)
     n = len(rows)
     while len(content := _encoded(rows[:n], network)) > MAX_BANK_BYTES:
         n = int(n * _MIN_SHRINK)
     return content
+
+
+def telling_rows(
+    network: Embedder, split: Split, clips: Sequence[Clip], folder: Path, seed: int = 0
+) -> list[FloatArray]:
+    """f32[1 or 2, D] of each recording of training that is chosen."""
+    chosen = _chosen(split, clips, np.random.default_rng(seed))
+    rate_hz, rows = network.sample_rate_hz, []
+    for clip in tracked(chosen, "hearing negatives"):
+        samples = read_clip(folder / clip.path, rate_hz)[: round(MAX_CLIP_S * rate_hz)]
+        rows.append(_telling(network.hear(samples)[1]))
+    return rows
+
+
+def bank_rows(rows: Sequence[FloatArray]) -> Bank:
+    """A bank of what `telling_rows` chose."""
+    owners = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
+    return Bank(np.concatenate(rows), owners)
 
 
 def _chosen(split: Split, clips: Sequence[Clip], rng: np.random.Generator) -> list[Clip]:
@@ -87,5 +99,4 @@ def _telling(rows: FloatArray) -> FloatArray:
 
 
 def _encoded(rows: Sequence[FloatArray], network: Network) -> bytes:
-    owners = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
-    return encode_bank(Bank(np.concatenate(rows), owners), network.fingerprint)
+    return encode_bank(bank_rows(rows), network.fingerprint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,36 @@ from edge_audio.bundle.store import Bundle
 from edge_audio.learning.bank import Bank, load_bank
 from edge_audio.learning.fit import Whitening
 from edge_audio.support.arrays import FloatArray
+
+
+class Embedder(Protocol):
+    """What sounds can be learned on: embeddings of a stream, step by step, and stored negatives."""
+
+    @property
+    def bank(self) -> Bank: ...
+
+    @property
+    def whitening(self) -> Whitening: ...
+
+    @property
+    def embedding_dim(self) -> int: ...
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def step_samples(self) -> int: ...
+
+    @property
+    def step_s(self) -> float: ...
+
+    def hear(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """f32[n] -> scores f32[n_steps, n_labels], embeddings f32[n_steps, embedding_dim]."""
+        ...
+
+    def step_ends_s(self, n_steps: int) -> NDArray[np.float64]:
+        """When steps end, in seconds of the samples."""
+        ...
 
 
 class Network:
@@ -42,6 +73,21 @@ class Network:
     def sample_rate_hz(self) -> int:
         """Of all samples here."""
         return self.spec.frontend.sample_rate_hz
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values of an embedding."""
+        return len(self.fingerprint)
+
+    @property
+    def step_samples(self) -> int:
+        """By which a stream moves on in a step."""
+        return self.spec.step_samples
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step."""
+        return self.spec.step_s
 
     def begin(self) -> None:
         """Starts a new stream."""

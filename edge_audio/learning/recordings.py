@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_audio.errors import SourceError
 from edge_audio.learning.changes import changed
-from edge_audio.learning.network import Network
+from edge_audio.learning.network import Embedder
 from edge_audio.learning.takes import Found, Span, find_takes
 from edge_audio.sounds.embeddings import to_bytes
 from edge_audio.sounds.file import Take
@@ -63,7 +63,7 @@ def read_recording(path: Path, sample_rate_hz: int) -> Recording:
     return Recording(printable(path.name), in_range(np.concatenate(blocks)))
 
 
-def hear(network: Network, recording: Recording) -> Heard:
+def hear(network: Embedder, recording: Recording) -> Heard:
     """Finds the takes of a recording and embeds them, as they are and changed."""
     found = find_takes(recording.samples, network.sample_rate_hz)
     found = found._replace(spans=found.spans[:MAX_TAKES])
@@ -89,7 +89,7 @@ def hear(network: Network, recording: Recording) -> Heard:
     return Heard(recording.name, found, tuple(takes), tuple(highest), background, duration_s)
 
 
-def _changed_steps(network: Network, recording: Recording, span: Span) -> bytes:
+def _changed_steps(network: Embedder, recording: Recording, span: Span) -> bytes:
     """The rows of the take at other levels, speeds and rooms."""
     rate_hz, samples = network.sample_rate_hz, recording.samples
     n_lead = min(span.start, round(_LEAD_S * rate_hz))
@@ -97,7 +97,7 @@ def _changed_steps(network: Network, recording: Recording, span: Span) -> bytes:
     parts: list[FloatArray] = []
     for made in changed(stretch, rate_hz, seed=span.start):
         ratio = len(made) / len(stretch) / rate_hz
-        _, rows = network.hear(np.pad(made, (0, 2 * network.spec.step_samples)))
+        _, rows = network.hear(np.pad(made, (0, 2 * network.step_samples)))
         ends_s = network.step_ends_s(len(rows))
         span_s = (n_lead * ratio, (n_lead + span.stop - span.start) * ratio)
         parts.append(evenly_spread(rows[_is_in(ends_s, *span_s)], _MAX_CHANGED_STEPS))

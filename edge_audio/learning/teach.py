@@ -15,7 +15,7 @@ from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.learning.bank import Bank
 from edge_audio.learning.fit import Linear, Told, Whitening, fit
-from edge_audio.learning.network import Network
+from edge_audio.learning.network import Embedder
 from edge_audio.learning.rates import logits_at, peaks_of
 from edge_audio.sounds.embeddings import from_bytes, to_bytes
 from edge_audio.sounds.file import Evidence, Sound, Sounds, Take
@@ -51,13 +51,13 @@ class Lesson:
     @classmethod
     def of(
         cls,
-        network: Network,
+        network: Embedder,
         others: Sequence[Take],
         background: FloatArray,
         stream: FloatArray,
     ) -> Lesson:
         """stream: f32[n_steps, D]."""
-        dim = len(network.fingerprint)
+        dim = network.embedding_dim
         named = [from_bytes(take.steps + take.changed, dim) for take in others]
         return cls(
             network.bank,
@@ -65,7 +65,7 @@ class Lesson:
             np.concatenate([np.zeros((0, dim), np.float32), *named]),
             background,
             stream,
-            len(stream) * network.spec.step_s / 3600.0,
+            len(stream) * network.step_s / 3600.0,
         )
 
     @cached_property

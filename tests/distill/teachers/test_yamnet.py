@@ -13,6 +13,7 @@ from distill.scoring.clips import YamnetScorer
 from distill.teachers.config import YamnetConfig
 from distill.teachers.opening import open_teacher
 from distill.teachers.yamnet import (
+    EMBEDDING_DIM,
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,
     WINDOW_SAMPLES,
@@ -100,3 +101,12 @@ def test_a_folder_without_yamnet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "yamnet_class_map.csv").write_text("index,mid,display_name\n0,/m/09x0r,Speech\n")
     with pytest.raises(UsageError, match=r"yamnet\.tflite is missing: set EDGE_AUDIO_PEERS"):
         YamnetTeacher.load(tmp_path)
+
+
+def test_embeddings_come_with_the_same_scores(yamnet: YamnetTeacher, peers_dir: Path) -> None:
+    keeping = YamnetTeacher.load(peers_dir, keeps_embedding=True)
+    samples = siren(40_000)
+    scores, embeddings = keeping.window_embeddings(samples)
+    np.testing.assert_array_equal(scores, yamnet.window_scores(samples))
+    assert embeddings.shape == (len(scores), EMBEDDING_DIM)
+    assert len(np.unique(embeddings, axis=0)) == len(scores)
