@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -79,9 +79,9 @@ class Job(Spec, frozen=True):
         settings = msgspec.structs.replace(self, model="", model_sha256="", sounds="")
         return hashlib.sha256(msgspec.msgpack.encode(settings)).hexdigest()
 
-    def open(self) -> Tagger:
-        """The job's tagger. Raises BundleError if the model found here is not the one that the job
-        was written for."""
+    def open(self, explained: Collection[str] = ()) -> Tagger:
+        """The job's tagger, which explains these labels. Raises BundleError if the model found
+        here is not the one that the job was written for."""
         bundle = load_with_sounds(self.model, self.sounds)
         if model_sha256(bundle) != self.model_sha256:
             raise BundleError(
@@ -93,6 +93,7 @@ class Job(Spec, frozen=True):
             open_backend(bundle, self.backend),
             self.events,
             self.gate_dbfs,
+            explained,
             policy=self.policy,
         )
 
@@ -188,7 +189,7 @@ def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags
     highest = np.zeros(len(tagger.labels), np.float32)
     sink, problem = SegmentSink(), ""
     try:
-        for samples in _samples(path, tagger.sample_rate_hz, worker.channel):
+        for samples in samples_of(path, tagger.sample_rate_hz, worker.channel):
             for steps in tagger.push_steps(samples):
                 np.maximum(highest, steps.scores.max(axis=0), out=highest)
                 for event in steps.events:
@@ -213,7 +214,7 @@ def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags
     )
 
 
-def _samples(path: str, sample_rate_hz: int, channel: str) -> Iterator[FloatArray]:
+def samples_of(path: str, sample_rate_hz: int, channel: str) -> Iterator[FloatArray]:
     """Of a file, block by block."""
     with AudioFile(path, sample_rate_hz, _BLOCK_MS, channel) as source:
         for block in source.blocks():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Iterator
 
 import click
@@ -137,9 +136,9 @@ def sections(bundle: Bundle) -> Iterator[tuple[str, tuple[str, list[str]]]]:
     """(title, (kind, lines)) of all that is known."""
     manifest = bundle.manifest
     on = manifest.events.thresholds
-    off = [label for label in manifest.labels if label not in on]
     yield f"labels on by default ({len(on)})", ("labels", threshold_lines(manifest))
-    yield f"labels off by default: {reasons_off(manifest)} ({len(off)})", ("labels", off)
+    for reason, off in labels_off(manifest).items():
+        yield f"labels off by default: {reason} ({len(off)})", ("labels", off)
     yield "one step", ("tensors", step_lines(manifest.model))
     files = [f"{e.n_bytes:>9,}  {name}" for name, e in sorted(manifest.files.items())]
     yield "files", ("tensors", files)
@@ -159,6 +158,10 @@ def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
         yield f"  starts   at a smoothed score of {threshold.on:.2f}"
         yield f"  ends     below {threshold.off:.2f}"
         yield f"  evidence {evidence(threshold)}"
+    for sensitivity, thresholds_there in manifest.events.sensitivities.items():
+        if label in thresholds_there and sensitivity != "normal":
+            other = thresholds_there[label]
+            yield f"  {sensitivity:8} {other.on:.2f} ({evidence(other)})"
     related = sorted(related_labels(label) & set(manifest.labels))
     for name, is_on in (("on", True), ("off", False)):
         found = [other for other in related if (other in thresholds) == is_on]
@@ -180,13 +183,21 @@ def reason_off(manifest: Manifest, label: str) -> str:
     )
 
 
+def labels_off(manifest: Manifest) -> dict[str, list[str]]:
+    """Why labels are off -> those that are, the commonest reason first."""
+    found: dict[str, list[str]] = {}
+    for label in manifest.labels:
+        if label not in manifest.events.thresholds:
+            found.setdefault(reason_off(manifest, label), []).append(label)
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
+
+
 def reasons_off(manifest: Manifest) -> str:
-    """Why labels are off, the commonest reason first, with how many where there are several."""
-    off = [label for label in manifest.labels if label not in manifest.events.thresholds]
-    reasons = Counter(reason_off(manifest, label) for label in off).most_common()
-    if len(reasons) == 1:
-        return reasons[0][0]
-    return ", ".join(f"{reason} ({n})" for reason, n in reasons)
+    """Why labels are off, with how many where there are several reasons."""
+    found = labels_off(manifest)
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{reason} ({len(labels)})" for reason, labels in found.items())
 
 
 def figures(manifest: Manifest) -> str:

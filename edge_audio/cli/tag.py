@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, make_job, tag_file
+from edge_audio.archive.job import FileTags, Job, make_job, samples_of, tag_file
 from edge_audio.archive.part_file import look_at
 from edge_audio.archive.pool import Tagged, in_order, n_cpus, tag_in_processes
 from edge_audio.archive.run import Archive
@@ -21,6 +22,7 @@ from edge_audio.archive.tables import TABLES
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.cli.console import remark
+from edge_audio.cli.live.explain import Explained, ExplainSink
 from edge_audio.cli.options import (
     LabelChoice,
     backend_option,
@@ -33,7 +35,8 @@ from edge_audio.cli.options import (
 )
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
-from edge_audio.errors import UsageError
+from edge_audio.errors import SourceError, UsageError
+from edge_audio.labels.find import find_label
 from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sounds.opening import load_with_sounds
@@ -70,6 +73,14 @@ LONG_S = 30.0  # less audio than this is tagged before a progress bar could be r
 )
 @label_options
 @policy_options
+@click.option(
+    "--explain",
+    "explained",
+    multiple=True,
+    metavar="LABEL",
+    help="Say below each file why this label becomes an event or not, a line a second; repeatable. "
+    "The file is heard twice.",
+)
 @click.option(
     "--jobs",
     "n_jobs",
@@ -110,6 +121,7 @@ def tag(
     exclude: tuple[str, ...],
     thresholds: tuple[str, ...],
     sensitivity: Sensitivity | None,
+    explained: tuple[str, ...],
     n_jobs: int | None,
     out: Path | None,
     resume: bool,
@@ -125,6 +137,7 @@ def tag(
 
     \b
     edge-audio tag doorbell.wav
+    edge-audio tag street.wav --explain Dog
     edge-audio tag recordings/ --format csv > events.csv
     edge-audio tag street.flac --format audacity > labels.txt
     edge-audio tag *.mp3 --format jsonl --top 10 | jq .top[0].label
@@ -132,6 +145,8 @@ def tag(
     edge-audio tag /archive --out events.parquet --cluster tcp://10.0.0.5:8786
     """
     check_belonging(format_name, n_jobs, out, resume, cluster)
+    if explained and (out or cluster or n_jobs or (format_name or "text") != "text"):
+        raise UsageError("--explain belongs to --format text, without --out, --jobs and --cluster")
     choice = LabelChoice(only, exclude, thresholds, sensitivity)
     reported = with_policy(EventsConfig(), policy)
     job = choose_job(model, backend, choice, n_top, reported, chosen_channel(channel), sounds)
@@ -141,7 +156,8 @@ def tag(
         n_failed = write_table(out, job, files, not resume, run)
     else:
         in_process = run if cluster or (n_jobs or 1) > 1 else None
-        n_failed = print_tags(format_name or "text", job, files, in_process)
+        labels = known_labels(job, explained)
+        n_failed = print_tags(format_name or "text", job, files, in_process, labels)
     if n_failed:
         raise SystemExit(1)
 
@@ -232,10 +248,16 @@ def tag_waiting(archive: Archive, run: Run) -> int:
     return n_failed
 
 
-def print_tags(format_name: str, job: Job, files: list[Path], run: Run | None) -> int:
+def print_tags(
+    format_name: str,
+    job: Job,
+    files: list[Path],
+    run: Run | None,
+    explained: Sequence[str] = (),
+) -> int:
     """Tags files and prints what is in them, in their order. Returns how many failed.
 
-    run: None = in this process, with a bar that moves within a file.
+    run: None = in this process, with a bar that moves within a file. explained: see `explain`.
     """
     if format_name == "audacity" and len(files) != 1:
         raise UsageError(f"an audacity label track is of one file, not {len(files)}")
@@ -248,13 +270,36 @@ def print_tags(format_name: str, job: Job, files: list[Path], run: Run | None) -
             results: Iterable[FileTags] = (tag_file(encoded, x, progress.advance) for x in paths)
         else:
             results = in_order(paths, run(dict.fromkeys(paths)))
-        for tags in results:
+        for path, tags in zip(paths, results, strict=True):
             n_failed += print_error(tags, progress)
             if run is not None:
                 progress.advance(tags.duration_s)
             if tags.was_heard:
                 writer.write(tags)
+                if explained:
+                    explain(job, path, explained)
     return n_failed
+
+
+def known_labels(job: Job, named: Sequence[str]) -> list[str]:
+    """Labels as the model spells them. Raises UsageError for unknown ones."""
+    known = load_with_sounds(job.model, job.sounds).manifest.labels if named else ()
+    return [find_label(label, known) for label in named]
+
+
+def explain(job: Job, path: str, labels: Sequence[str]) -> None:
+    """Prints why labels became events of a file or not."""
+    tagger = job.open(labels)
+    step_s = tagger.bundle.manifest.model.step_s
+    sink = ExplainSink(sys.stdout, tagger.labels, Explained(labels, step_s))
+    sink.read(tagger.label_state)
+    with contextlib.suppress(SourceError):  # a file that breaks off, of which was told
+        for samples in samples_of(path, tagger.sample_rate_hz, job.channel):
+            for time_s, scores, events in tagger.steps(samples):
+                for event in events:
+                    sink.on_event(event)
+                sink.on_scores(time_s, scores)
+    sink.close()
 
 
 def print_error(tags: FileTags, progress: ProgressBar) -> bool:

@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.events.detector import Event, EventDetector, OpenWatch, watch_in_numpy
-from edge_audio.events.suggestion import HYSTERESIS, SUGGESTED_ON, suggested_threshold, why_off
-from edge_audio.labels.ontology import related_labels
+from edge_audio.events.suggestion import HYSTERESIS, suggested_threshold, why_off
+from edge_audio.labels.ontology import ancestor_labels, related_labels
 
 MAX_TOLD = 5
+
+HEARD_ON = 0.3
+"""Nothing is said of what scores less, though a lower threshold may be suggested for it: that may
+be much of what a stream has."""
 
 
 class UnwatchedSounds:
     """Follows the labels of a stream that are off, as if each had the threshold that is
-    suggested for it, but SUGGESTED_ON at least, and with the smoothing and durations of the others.
+    suggested for it, but HEARD_ON at least, and with the smoothing and durations of the others.
 
     heard: label -> its highest score, of those that would have been events. A label is passed
-    over while a related one sounds, which says more or less the same.
+    over while a related one sounds, which says more or less the same, be it reported or folded
+    into a more specific one: Bow-wow while Bark says all that there is to say of a Dog.
     """
 
     def __init__(
@@ -88,16 +93,21 @@ class UnwatchedSounds:
             self.heard[label] = max(self.heard[label], highest)
 
     def _new_of(self, events: Sequence[Event], sounding: Collection[str]) -> list[str]:
-        new = []
+        new, covering = [], self._covering(sounding)
         for event in events:
             if event.kind == "end":
                 self._sounding.discard(event.label)
-            elif not related_labels(event.label) & {*sounding, *self._sounding}:
+            elif not related_labels(event.label) & (covering | self._sounding):
                 self._sounding.add(event.label)
                 if event.label not in self.heard:
                     self.heard[event.label] = 0.0
                     new.append(event.label)
         return new
+
+    def _covering(self, sounding: Collection[str]) -> set[str]:
+        """Labels that sound, and those that are watched and that these are a kind of."""
+        folded = set().union(*map(ancestor_labels, sounding)) & self._spec.thresholds.keys()
+        return folded.union(sounding)
 
     def highest(self) -> list[tuple[str, float]]:
         """The MAX_TOLD labels that scored highest of those heard, with these scores."""
@@ -123,6 +133,6 @@ def switch_on(spec: EventSpec, label: str) -> str:
 
 
 def _assumed(suggested: Threshold) -> Threshold:
-    if suggested.on >= SUGGESTED_ON:
+    if suggested.on >= HEARD_ON:
         return suggested
-    return Threshold(on=SUGGESTED_ON, off=HYSTERESIS * SUGGESTED_ON)
+    return Threshold(on=HEARD_ON, off=HYSTERESIS * HEARD_ON)

@@ -209,6 +209,32 @@ def test_inspect_tells_why_a_label_is_off_and_what_switches_it_on(toy_bundle: Bu
     assert "did you mean" in error_line(run("inspect", "tiny-int8", "Dogg", ok=False), 2)
 
 
+def test_inspect_gives_the_reason_of_each_label_that_is_off() -> None:
+    manifest = load_bundle("tiny-int8").manifest
+    found: dict[str, str] = {}
+    for line in run("inspect", "tiny-int8", "--labels").stdout.splitlines():
+        if line.startswith("labels"):
+            title = line
+        elif line:
+            found[line.strip()] = title
+    off = [label for label in manifest.labels if label not in manifest.events.thresholds]
+    for label in off:
+        assert found[label].startswith(f"labels off by default: {reason_off(manifest, label)} (")
+
+
+def test_inspect_tells_of_a_label_what_other_sensitivities_bring() -> None:
+    events = load_bundle("tiny-int8").manifest.events
+    quiet, eager = (events.sensitivities[x] for x in ("quiet", "eager"))
+    on = next(x for x in events.thresholds if x in quiet and x in eager)
+    off = next(x for x in eager if x not in events.thresholds)
+    for label, there in ((on, {"quiet": quiet, "eager": eager}), (off, {"eager": eager})):
+        shown = run("inspect", "tiny-int8", label).stdout
+        for sensitivity, thresholds in there.items():
+            (line,) = [x for x in shown.splitlines() if x.startswith(f"  {sensitivity} ")]
+            assert f" {thresholds[label].on:.2f} (" in line
+            assert f"on {thresholds[label].n_positives} recordings" in line
+
+
 def test_inspect_json_is_the_manifest(toy_bundle: Bundle) -> None:
     text = run("inspect", toy_bundle.path, "--json").stdout
     assert msgspec.json.decode(text, type=Manifest) == toy_bundle.manifest

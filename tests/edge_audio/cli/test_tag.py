@@ -43,6 +43,21 @@ def test_tag_and_listen_say_what_was_heard_and_is_off(
     assert "off:" not in run("tag", *model, bursts_wav, *chosen).stdout
 
 
+def test_tag_explains_what_listen_explains(model: Sequence[object], bursts_wav: Path) -> None:
+    wanted = ("--explain", "band 0", "--explain", "Band 11")
+    tagged = run("tag", *model, bursts_wav, *wanted).stdout
+    done = run("listen", *model, "--source", bursts_wav, "--format", "text", *wanted)
+    listened, shown = (
+        [line for line in text.splitlines() if "  why    Band " in line]
+        for text in (done.stdout, tagged)
+    )
+    assert shown == listened != []
+    assert not tagged.splitlines()[0].startswith(" "), "the file's name comes first"
+    assert "did you mean" in error_line(run("tag", bursts_wav, "--explain", "Dogg", ok=False), 2)
+    as_csv = run("tag", *model, bursts_wav, *wanted, "--format", "csv", ok=False)
+    assert "--format text" in error_line(as_csv, 2)
+
+
 def test_tag_ranks_labels_by_their_highest_score(model: Sequence[object], bursts_wav: Path) -> None:
     listened = run("listen", *model, "--source", bursts_wav, "--format", "jsonl", "--top", 12)
     highest: dict[str, float] = {}

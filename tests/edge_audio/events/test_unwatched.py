@@ -64,10 +64,33 @@ def test_what_is_on_low_or_too_short_is_not(steps: list[dict[str, float]]) -> No
     assert heard(*steps).lines() == []
 
 
+@pytest.mark.parametrize(("score", "told"), [(0.35, ["Doorbell"]), (0.25, [])])
+def test_a_label_whose_neighbours_start_low_is_told_of_where_it_scores_low(
+    score: float, told: list[str]
+) -> None:
+    """As a doorbell of 0.41 is, which --threshold Doorbell=0.18 would make an event of."""
+    labels = ("Doorbell", "Ding-dong")
+    spec = EventSpec(thresholds={"Ding-dong": Threshold(on=0.1, off=0.07)})
+    sounds = UnwatchedSounds(labels, spec, STEP_S)
+    sounds.push(np.array([score, 0.0], np.float32), STEP_S)
+    assert list(sounds.heard) == told
+
+
 def test_related_labels_say_the_same_and_are_told_once_or_not_at_all() -> None:
     steps = [{"Dog": 0.9, "Bark": 0.8}] * 3
     assert [label for label, _ in heard(*steps).highest()] == ["Dog"]
     assert heard(*steps, sounding=["Animal"]).heard == {}
+
+
+def test_what_is_folded_into_a_label_that_sounds_covers_as_it_would_itself() -> None:
+    """Dog would be an event, and is held back by Bark."""
+    labels = ("Dog", "Bark", "Bow-wow")
+    scores = np.array([0.9, 0.9, 0.8], np.float32)
+    for watched, told in ((labels[:2], []), (labels[1:2], ["Dog", "Bow-wow"])):
+        spec = EventSpec(thresholds=dict.fromkeys(watched, Threshold(on=0.5, off=0.3)))
+        sounds = UnwatchedSounds(labels, spec, STEP_S, wanted=(*watched, "Bow-wow"))
+        sounds.push(scores, STEP_S, sounding=["Bark"])
+        assert list(sounds.heard) == told[1:]
 
 
 def test_what_the_user_ruled_out_is_not_told() -> None:
