@@ -93,7 +93,8 @@ class UnwatchedSounds:
             self.heard[label] = max(self.heard[label], highest)
 
     def _new_of(self, events: Sequence[Event], sounding: Collection[str]) -> list[str]:
-        new, covering = [], self._covering(sounding)
+        new: list[str] = []
+        covering = self._covering(sounding)
         for event in events:
             if event.kind == "end":
                 self._sounding.discard(event.label)
