@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.students.attention import AttentionConfig
 from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
 from distill.students.mlstm import MLSTMConfig
@@ -17,7 +18,9 @@ from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import SLSTMConfig
 from distill.students.state import State
 
-MixerConfig = LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig
+MixerConfig = (
+    LTIConfig | SelectiveSSMConfig | MLSTMConfig | SLSTMConfig | ConvConfig | AttentionConfig
+)
 
 BOUND = 6.0
 """No value beyond +-BOUND reaches a Linear, so that its input can be quantized to int8. Batch

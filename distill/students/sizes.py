@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import msgspec
 
+from distill.students.attention import AttentionConfig
 from distill.students.blocks import MixerConfig
 from distill.students.conv_mixer import ConvConfig
 from distill.students.lti import LTIConfig
@@ -43,6 +44,7 @@ MIXERS: dict[str, MixerConfig] = {
     "mlstm": MLSTMConfig(),
     "slstm": SLSTMConfig(),
     "conv": ConvConfig(),
+    "attention": AttentionConfig(),
 }
 
 PRESETS = (*SIZES, *(f"{size}-{family}" for size in SIZES for family in MIXERS))

@@ -236,7 +236,8 @@ def _kind(mixer: SequenceMixer[Any]) -> str:
             return name
     raise EdgeAudioError(
         f"the engine has no code for the mixer {type(mixer).__name__}: give it a file beside "
-        "firmware_bridge/engine/src/mixers.c, and a writer in quantize/export/native.py"
+        "firmware_bridge/engine/src/mixers.c, and a writer in quantize/export/native.py, or name "
+        "the other runtimes: --to litert --to onnx --to executorch"
     )
 
 

@@ -167,6 +167,26 @@ def test_scores_embedding_and_state_follow_pytorch_over_long_streams(
         assert relative < RELATIVE_STATE_ERROR.get(scheme, 0.35), tensor.name
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_control_with_attention_follows_pytorch_with_its_cache(
+    runtime: str, frames: FloatArray
+) -> None:
+    """The engine has no code for it: it is no part of the student that stands for all families."""
+    scheme = "weight-only"
+    graph = prepare(make_student(CONFIGS["attention"]), SCHEMES[scheme])
+    rows = frames[:N_FRAMES_ELSEWHERE]
+    expected, expected_state = run(EagerBackend(graph), rows)  # type: ignore[arg-type]
+    content = export(runtime, graph, SCHEMES[scheme])
+    found, state = run(open_exported(graph.spec, runtime, content), rows)
+    assert expected.scores.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
+    by_step = errors_by_step(found, expected)
+    for part in ("scores", "embedding"):
+        assert getattr(by_step, part).max() <= getattr(SCHEMES[scheme].tolerance, part), part
+    for tensor, a, b in zip(graph.spec.state, state, expected_state, strict=True):
+        relative = float(np.linalg.norm(a - b)) / float(np.linalg.norm(b))
+        assert relative < RELATIVE_STATE_ERROR[scheme], tensor.name
+
+
 def timeline(scores: FloatArray, thresholds: FloatArray) -> list[Event]:
     labels = [f"label {index}" for index in range(scores.shape[1])]
     spec = EventSpec(

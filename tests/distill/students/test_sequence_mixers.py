@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from distill.students.attention import AttentionConfig
 from distill.students.blocks import BOUND
 from distill.students.causal_conv import convolve
 from distill.students.chunked import CHUNK, decayed_attention
@@ -236,3 +237,36 @@ def test_selective_decay_never_reaches_one() -> None:
     decay = math.exp(-TOKEN_S / 8.0)
     limit = math.sqrt(1.0 - decay * decay) / (1.0 - decay)
     torch.testing.assert_close(state.h, torch.full_like(state.h, limit), rtol=1e-3, atol=0)
+
+
+def test_attention_is_a_softmax_over_its_window_and_nothing_before_it() -> None:
+    """Sums written out; tokens before the stream weigh, and give nothing."""
+    torch.manual_seed(0)
+    mixer = AttentionConfig(n_heads=2, key_dim=3, window_s=0.4).build(CHANNELS, TOKEN_S).double()
+    torch.nn.init.normal_(mixer.bias)
+    u = random_input(12, scale=2.0, batch_size=1)
+    query, key = mixer.project(u)[0].unflatten(1, (2, 2, 3)).unbind(1)  # [T, H, K]
+    for t in range(12):
+        expected = torch.zeros(2, CHANNELS // 2, dtype=torch.float64)
+        for head in range(2):
+            total = 0.0
+            for age in range(5):
+                score = mixer.bias[head, 4 - age]
+                if t >= age:
+                    score = score + query[t, head] @ key[t - age, head] / math.sqrt(3)
+                    value = u[0, t - age].unflatten(0, (2, -1))[head]
+                    expected[head] += score.exp() * value
+                total = total + score.exp()
+            expected[head] /= total
+        torch.testing.assert_close(mixer(u)[0, t], expected.flatten() + mixer.skip * u[0, t])
+
+
+def test_attention_remembers_no_longer_than_its_window() -> None:
+    mixer = make_mixer("attention").double()  # of five tokens
+    u = random_input(30)
+    changed = u.clone()
+    changed[:, 7] += 1.0
+    difference = (mixer(changed) - mixer(u)).abs().amax((0, 2))
+    assert difference[7:12].min() > 1e-3
+    assert difference[12:].max() == 0.0
+    assert difference[:7].max() == 0.0

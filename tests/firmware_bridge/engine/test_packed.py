@@ -20,7 +20,7 @@ from tests.firmware_bridge.engine_library import (
     open_model,
     zoo_image,
 )
-from tests.support.student_zoo import CONFIGS
+from tests.support.student_zoo import ENGINE_FAMILIES
 
 WIDE = [
     (level, variant)
@@ -74,7 +74,7 @@ def compiled(folder: Path, level: int, variant: Variant, host: list[str]) -> cty
         pytest.skip(f"no compiler for {variant.name}: {error}")
 
 
-@pytest.mark.parametrize("family", [*CONFIGS, "mixed"])
+@pytest.mark.parametrize("family", [*ENGINE_FAMILIES, "mixed"])
 def test_packed_weights_give_the_same_bits(library: ctypes.CDLL, family: str) -> None:
     image = zoo_image(family)
     packed = open_model(library, image)

@@ -38,7 +38,7 @@ from tests.quantize.native_export import (
     graph_of,
     save_family,
 )
-from tests.support.student_zoo import CONFIGS, random_frames
+from tests.support.student_zoo import ENGINE_FAMILIES, random_frames
 
 Labels = Sequence[str]
 
@@ -79,7 +79,7 @@ def native_scores(bundle: Bundle, rows: FloatArray, labels: Labels = ()) -> Floa
 
 
 @pytest.mark.parametrize("state", ["float", "int16"])
-@pytest.mark.parametrize("family", [*CONFIGS, MIXED])
+@pytest.mark.parametrize("family", [*ENGINE_FAMILIES, MIXED])
 def test_the_engine_gives_the_scores_and_embedding_of_pytorch(
     save: Save, family: str, state: StateType
 ) -> None:

@@ -58,6 +58,11 @@ def test_a_student_that_is_not_finite_is_refused(name: str, value: float) -> Non
         exported(graph)
 
 
+def test_a_student_with_attention_is_refused_with_the_runtimes_that_take_it() -> None:
+    with pytest.raises(EdgeAudioError, match=r"mixer CausalAttention: .* --to litert --to onnx"):
+        exported(graph_of("attention"))
+
+
 def test_an_unknown_mixer_is_refused_by_name() -> None:
     class Silence(SequenceMixer[tuple[()]]):
         def forward(self, u: torch.Tensor) -> torch.Tensor:
