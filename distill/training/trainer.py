@@ -49,7 +49,13 @@ Watch = Callable[[Student], Mapping[str, float]]
 
 
 def open_accelerator(config: TrainingConfig) -> Accelerator:
-    """One process, or one of those that `torchrun` or `accelerate launch` started."""
+    """One process, or one of those that `torchrun` or `accelerate launch` started. UsageError for
+    bf16 without a GPU: with oneDNN (torch 2.13) grouped convolutions in bf16 are wrong on CPUs."""
+    if config.precision == "bf16" and not torch.cuda.is_available():
+        raise UsageError(
+            "training.precision is bf16, which needs a GPU, and none is found: "
+            "--set training.precision=no trains in float32"
+        )
     ddp = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may skip the head
     patience = InitProcessGroupKwargs(timeout=timedelta(days=7))  # while the first makes targets
     return Accelerator(

@@ -47,6 +47,7 @@ preset = "micro"
 n_mixtures = 128
 n_steps = 3
 n_warmup_steps = 1
+precision = "no"
 """
 
 

@@ -77,6 +77,15 @@ def make_trainer(folder: Path, targets: CachedTargets, recipe: Recipe = TINY_REC
     )
 
 
+def test_bf16_without_a_gpu_is_wrong_usage_and_says_what_works() -> None:
+    config = msgspec.structs.replace(TINY_RECIPE.training, precision="bf16")
+    if torch.cuda.is_available():
+        assert open_accelerator(config).mixed_precision == "bf16"
+        return
+    with pytest.raises(UsageError, match=r"bf16, which needs a GPU.* --set training.precision=no"):
+        open_accelerator(config)
+
+
 @pytest.mark.parametrize("n_steps", [3, 5])
 def test_interrupted_and_resumed_run_ends_with_the_bits_of_a_straight_one(
     targets: CachedTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int
