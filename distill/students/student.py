@@ -110,11 +110,12 @@ class Student(nn.Module):
         for block in self.blocks:
             x = block(x)
             hidden.append(x)
-        embedding = self._embedding(x[:, tokens])
-        return StudentOutput(self.head(embedding), embedding, tuple(hidden))
+        return self.read(x[:, tokens], self.norm)._replace(hidden=tuple(hidden))
 
-    def _embedding(self, x: Tensor) -> Tensor:
-        return bounded_hardswish(self.embed(bounded_norm(self.norm, x, -BOUND, BOUND)))
+    def read(self, x: Tensor, norm: nn.Module) -> StudentOutput:
+        """What embedding and head make of a block's output [..., D], normed by `norm`."""
+        embedding = bounded_hardswish(self.embed(bounded_norm(norm, x, -BOUND, BOUND)))
+        return StudentOutput(self.head(embedding), embedding)
 
     def state_specs(self) -> tuple[TensorSpec, ...]:
         """Name and shape of every state tensor, for a batch of one, in the order of `flatten`."""
@@ -139,9 +140,7 @@ class Student(nn.Module):
         for block, before in zip(self._blocks(), state.block, strict=True):
             x, after = block.step(x, before)
             blocks_next.append(after)
-        embedding = self._embedding(x)
-        output = StudentOutput(self.head(embedding), embedding)
-        return output, StudentState(stem_next, tuple(blocks_next))
+        return self.read(x, self.norm), StudentState(stem_next, tuple(blocks_next))
 
     def _blocks(self) -> Sequence[ResidualBlock]:
         return cast("Sequence[ResidualBlock]", self.blocks)

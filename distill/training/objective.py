@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +116,10 @@ class Objective(nn.Module):
                 self._shares_columns.add(teacher.name)
             self.register_buffer(f"{teacher.name}_theirs", torch.from_numpy(theirs))
             self.register_buffer(f"{teacher.name}_ours", torch.from_numpy(ours))
+        self.exits = nn.ModuleDict()
+        for depth in config.depths if config.nested else ():
+            _require_depth(depth, student.config.n_blocks)
+            self.exits[str(depth)] = nn.BatchNorm1d(student.config.channels)
         if config.prediction:
             frontend = student.config.frontend
             n_values = student.frames_per_step * frontend.n_mels
@@ -156,9 +160,30 @@ class Objective(nn.Module):
         return slice(first, None, self.config.token_stride)
 
     def _terms(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
-        config, mels = self.config, batch["mels"]
-        tokens = self._tokens(batch)
-        times_s = self._times_s(mels)[tokens]
+        config = self.config
+        terms = self._taught(output, batch, self.pairs)
+        if config.prediction:
+            terms["prediction"] = config.prediction * self._prediction_loss(output, batch["mels"])
+        if config.nested:
+            deepest = [pair for pair in self.pairs if pair.tap == self._last_tap]
+            taught = [
+                torch.stack(list(self._taught(nested, batch, deepest).values())).sum()
+                for nested in self._nested(output, batch)
+            ]
+            terms["nested"] = config.nested * torch.stack(taught).mean()
+        return terms
+
+    def _nested(self, output: StudentOutput, batch: Batch) -> Iterator[StudentOutput]:
+        """What the students of the first blocks alone say."""
+        for depth, norm in self.exits.items():
+            yield self.student.read(output.hidden[int(depth) - 1][:, self._tokens(batch)], norm)
+
+    def _taught(
+        self, output: StudentOutput, batch: Batch, pairs: Sequence[Pair]
+    ) -> dict[str, Tensor]:
+        """The weighted terms of labels and layers."""
+        config, tokens = self.config, self._tokens(batch)
+        times_s = self._times_s(batch["mels"])[tokens]
         terms: dict[str, list[Tensor]] = {}
         for teacher in self.tagging:
             ours, clip, frames = self._label_targets(teacher, output, batch, times_s)
@@ -171,12 +196,10 @@ class Objective(nn.Module):
             if frames is not None:
                 for name, loss in self._frame_losses(ours, clip, frames).items():
                     terms.setdefault(name, []).append(loss)
-        for pair in self.pairs:
+        for pair in pairs:
             terms.setdefault("layer", []).append(self._pair_loss(pair, output, batch, times_s))
         if config.human:
             terms["human"] = [clip_loss(output.logits, batch["human"])]
-        if config.prediction:
-            terms["prediction"] = [self._prediction_loss(output, mels)]
         return {
             name: getattr(config, name) * torch.stack(values).mean()
             for name, values in terms.items()
@@ -224,11 +247,16 @@ class Objective(nn.Module):
     def _pair_loss(
         self, pair: Pair, output: StudentOutput, batch: Batch, times_s: Tensor
     ) -> Tensor:
-        tokens = self._tokens(batch)
-        taps = (*(hidden[:, tokens] for hidden in output.hidden[:-1]), output.embedding)
+        is_last = pair.tap == self._last_tap
+        tap = output.embedding if is_last else output.hidden[pair.tap][:, self._tokens(batch)]
         mean, deviation = getattr(self, f"{pair.key}_mean"), getattr(self, f"{pair.key}_deviation")
         target = align((batch[pair.field] - mean) / deviation, pair.hop_s, times_s, pair.offset_s)
-        return layer_loss(self.heads[pair.key](taps[pair.tap]), target)
+        return layer_loss(self.heads[pair.key](tap), target)
+
+    @property
+    def _last_tap(self) -> int:
+        """That of the embedding."""
+        return self.student.config.n_blocks - 1
 
     def _prediction_loss(self, output: StudentOutput, mels: Tensor) -> Tensor:
         """L1 between the last block's guess and the frames of the token `prediction_tokens`
@@ -237,6 +265,11 @@ class Objective(nn.Module):
         tokens = mels.unflatten(1, (-1, self.student.frames_per_step)).flatten(2)
         guess = self.predictor(output.hidden[-1][:, :-ahead])
         return functional.l1_loss(guess, tokens[:, ahead:])
+
+
+def _require_depth(depth: int, n_blocks: int) -> None:
+    if not 0 < depth < n_blocks:
+        raise UsageError(f"loss.depths: {depth} is not between 0 and the {n_blocks} blocks")
 
 
 def _tap_width(config: StudentConfig, tap: int) -> int:

@@ -33,6 +33,9 @@ class LossConfig(Spec, frozen=True):
         expected beside them; a label counts the less, the less the teachers believe it.
     attack: how much more the first tokens of a sound count in `strong`.
     prediction: the log-mel frames `prediction_tokens` ahead (Chung et al. 2019, APC).
+    nested: all that the student learns of labels and of the teachers' deepest layers, by students
+        of its first `depths` blocks too, which share its weights, and have a norm of their own
+        (once for all: Wang et al. 2022, LightHuBERT).
     token_stride: one token of so many counts, which one is drawn at each step: less to learn from,
         in less time.
     """
@@ -49,6 +52,8 @@ class LossConfig(Spec, frozen=True):
     attack: float = 0.0
     prediction: float = 0.0
     prediction_tokens: int = 2
+    nested: float = 0.0
+    depths: tuple[int, ...] = (2,)
     token_stride: int = 1
 
     def __post_init__(self) -> None:
@@ -86,7 +91,7 @@ class TrainingConfig(Spec, frozen=True):
     max_gradient_norm: to which gradients are clipped; 0: they are not.
     watch_every_steps: how often the student is scored on what it does not hear; 0: never.
     cache: keep the teachers' outputs on disk; else they are computed anew for every batch.
-    precision: "bf16" autocasts where the device does so.
+    precision: "bf16" autocasts, on a GPU alone.
     behind_silence: mixtures are heard behind the two seconds of silence that a stream begins
         behind, at a fifth more computing; otherwise from zeros.
     """

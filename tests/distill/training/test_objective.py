@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from distill.publish import nested
 from distill.students.student import Student
 from distill.teachers.base import Layer
 from distill.training.losses import frame_loss
 from distill.training.objective import Objective, pair_layers
-from distill.training.recipe import LossConfig
+from distill.training.recipe import LossConfig, Recipe
 from distill.training.targets import TeacherInfo
 from edge_audio.backends.base import silence
-from tests.distill.workshop import TINY_STUDENT
+from edge_audio.errors import UsageError
+from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT
 
 LABELS = tuple(f"label {index}" for index in range(527))
 TEACHER = TeacherInfo(
@@ -256,6 +258,51 @@ def test_labels_in_the_teachers_order_give_the_same_terms_and_gradients() -> Non
         batch["one.frame_logits"] = batch["one.frame_logits"].flip(-1)
     for reversed_value, value in zip(*found, strict=True):
         torch.testing.assert_close(reversed_value, value)
+
+
+def test_a_nested_student_learns_what_it_would_alone_and_is_published_alone() -> None:
+    config = LossConfig(layer=0.0, human=0.5, nested=0.25, depths=(1,))
+    objective, batch = make(config).eval(), batch_of((TEACHER,))
+    torch.nn.init.normal_(objective.get_parameter("exits.1.weight"))
+    terms = objective(batch)
+    state = objective.state_dict()
+    recipe = msgspec.json.encode(msgspec.structs.replace(TINY_RECIPE, loss=config)).decode()
+    weights = {key.removeprefix("student."): value for key, value in state.items()}
+    published = nested({"recipe": recipe, "heads": state}, weights, 1)
+    shape = msgspec.json.decode(published["recipe"], type=Recipe)
+    assert (shape.student.n_blocks, shape.loss.nested) == (1, 0.0)
+    torch.manual_seed(0)
+    alone = Objective(Student(shape.student), shape.loss, (TEACHER,), LABELS, {}).eval()
+    names = set(alone.student.state_dict())
+    alone.student.load_state_dict({name: published["student"][name] for name in names})
+    expected = torch.stack(list(alone(batch).values())).sum()
+    torch.testing.assert_close(terms["nested"], 0.25 * expected)
+    assert set(terms) == {"clip", "frame", "human", "nested"}
+
+
+def test_a_nested_students_last_layer_meets_the_teachers_deepest() -> None:
+    objective = make(LossConfig(clip=0.0, frame=0.0, nested=1.0, depths=(1,)))
+    assert [pair.tap for pair in objective.pairs] == [0, 1]
+    with torch.no_grad():
+        objective.get_parameter("exits.1.weight").zero_()
+        objective.get_parameter("exits.1.bias").zero_()
+    terms = objective(batch_of((TEACHER,)))
+    terms["nested"].backward()
+    heads = {name for name, p in objective.heads.named_parameters() if p.grad is not None}
+    assert {name.partition(".")[0] for name in heads} == {"one_hidden_1"}
+    assert objective.student.get_parameter("embed.weight").grad is not None
+
+
+@pytest.mark.parametrize("depth", [0, 2, 3])
+def test_a_depth_that_is_no_part_of_the_student_is_wrong_usage(depth: int) -> None:
+    with pytest.raises(UsageError, match=f"loss.depths: {depth} is not between 0 and the 2 blocks"):
+        make(LossConfig(nested=1.0, depths=(depth,)))
+
+
+def test_a_nested_student_that_was_not_trained_is_not_published() -> None:
+    recipe = msgspec.json.encode(TINY_RECIPE).decode()
+    with pytest.raises(UsageError, match=r"no student of 1 blocks was trained: set loss\.nested"):
+        nested({"recipe": recipe, "heads": {}}, {}, 1)
 
 
 def test_fields_are_all_that_the_terms_read() -> None:
