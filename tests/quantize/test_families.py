@@ -168,13 +168,11 @@ def test_scores_embedding_and_state_follow_pytorch_over_long_streams(
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_control_with_attention_follows_pytorch_with_its_cache(
-    runtime: str, frames: FloatArray
-) -> None:
+def test_the_control_with_attention_follows_pytorch_with_its_cache(runtime: str) -> None:
     """The engine has no code for it: it is no part of the student that stands for all families."""
     scheme = "weight-only"
     graph = prepare(make_student(CONFIGS["attention"]), SCHEMES[scheme])
-    rows = frames[:N_FRAMES_ELSEWHERE]
+    rows = random_frames(N_FRAMES_ELSEWHERE)[0].numpy()
     expected, expected_state = run(EagerBackend(graph), rows)  # type: ignore[arg-type]
     content = export(runtime, graph, SCHEMES[scheme])
     found, state = run(open_exported(graph.spec, runtime, content), rows)

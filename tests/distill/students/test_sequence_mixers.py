@@ -249,7 +249,7 @@ def test_attention_is_a_softmax_over_its_window_and_nothing_before_it() -> None:
     for t in range(12):
         expected = torch.zeros(2, CHANNELS // 2, dtype=torch.float64)
         for head in range(2):
-            total = 0.0
+            total = torch.zeros((), dtype=torch.float64)
             for age in range(5):
                 score = mixer.bias[head, 4 - age]
                 if t >= age:
