@@ -116,10 +116,7 @@ class Objective(nn.Module):
                 self._shares_columns.add(teacher.name)
             self.register_buffer(f"{teacher.name}_theirs", torch.from_numpy(theirs))
             self.register_buffer(f"{teacher.name}_ours", torch.from_numpy(ours))
-        self.exits = nn.ModuleDict()
-        for depth in config.depths if config.nested else ():
-            _require_depth(depth, student.config.n_blocks)
-            self.exits[str(depth)] = nn.BatchNorm1d(student.config.channels)
+        self.exits = _exits(config, student.config)
         if config.prediction:
             frontend = student.config.frontend
             n_values = student.frames_per_step * frontend.n_mels
@@ -267,9 +264,15 @@ class Objective(nn.Module):
         return functional.l1_loss(guess, tokens[:, ahead:])
 
 
-def _require_depth(depth: int, n_blocks: int) -> None:
-    if not 0 < depth < n_blocks:
-        raise UsageError(f"loss.depths: {depth} is not between 0 and the {n_blocks} blocks")
+def _exits(config: LossConfig, student: StudentConfig) -> nn.ModuleDict:
+    """By depth, the last norm of each nested student. UsageError for a depth that is none."""
+    depths = config.depths if config.nested else ()
+    for depth in depths:
+        if not 0 < depth < student.n_blocks:
+            raise UsageError(
+                f"loss.depths: {depth} is not between 0 and the {student.n_blocks} blocks"
+            )
+    return nn.ModuleDict({str(depth): nn.BatchNorm1d(student.channels) for depth in depths})
 
 
 def _tap_width(config: StudentConfig, tap: int) -> int:
