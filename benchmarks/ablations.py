@@ -169,7 +169,7 @@ def to_markdown(ablations: Ablations) -> str:
 
 def methods_section(ablations: Ablations) -> list[str]:
     """Lines of Markdown."""
-    names = " ".join(f'"{name}"' for name in METHODS)
+    names = " ".join(f'"{row.name}"' for row in ablations.methods if row.name in METHODS)
     return [
         "## Methods of the field",
         "",
