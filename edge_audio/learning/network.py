@@ -96,10 +96,7 @@ class Network:
     def push(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
         """f32[n] of the stream, n the first time the overlap and whole steps, later whole steps ->
         scores f32[n_steps, n_labels], embeddings f32[n_steps, embedding_dim]."""
-        pairs = list(self._stream.embed(np.ascontiguousarray(samples, np.float32)))
-        n_labels, n_values = len(self.labels), len(self.fingerprint)
-        scores = np.array([scores for scores, _ in pairs], np.float32).reshape(-1, n_labels)
-        return scores, np.array([row for _, row in pairs], np.float32).reshape(-1, n_values)
+        return self._stream.embed(np.ascontiguousarray(samples, np.float32))
 
     def hear(self, samples: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`push` of a whole recording, padded with zeros to whole steps."""
