@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,7 +31,6 @@ _STATUS = {
     7: "the model is larger than the engine's limits: use another runtime",
 }
 _ALIGNMENT = 64
-_Byte = ctypes.c_char
 
 
 def open_native(bundle: Bundle, n_threads: int = 1) -> NativeBackend:
@@ -193,13 +193,13 @@ def _watch(library: ctypes.CDLL, labels: Watched) -> Watch:
     return watch
 
 
-def _address(array: np.ndarray) -> int:
+def _address(array: Any) -> int:
     """Of a contiguous array with items, at a fraction of the cost of `array.ctypes.data` where it
     may be written to."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except TypeError:  # is read-only
-        return array.ctypes.data
+        return int(array.ctypes.data)
 
 
 def _addresses(*arrays: np.ndarray) -> tuple[ctypes.c_void_p, ...]:
