@@ -88,8 +88,8 @@ def _hear(
 def _smoothed_peaks(
     track: FloatArray, columns: NDArray[np.intp], spec: EventSpec, step_s: float
 ) -> FloatArray:
-    """track f32[n_steps, ...] -> f32[n_columns]: the highest score in each of the columns, smoothed
-    as the event detector does."""
+    """track f32[n_steps, n_labels] -> f32[n_columns]: the highest score in each of the columns,
+    smoothed as the event detector does."""
     n = len(columns)
     watched = Watched(
         index=columns,
@@ -100,9 +100,7 @@ def _smoothed_peaks(
         rise=np.float32(smoothing_factor(spec.rising_s, step_s)),
         fall=np.float32(smoothing_factor(spec.smoothing_s, step_s)),
     )
-    watch = watch_in_numpy(watched)
-    for scores in track:
-        watch(scores)
+    watch_in_numpy(watched)(track)
     return watched.peak
 
 
