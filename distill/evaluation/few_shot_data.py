@@ -84,12 +84,16 @@ def takes_by_class(
         of_class = found.setdefault(clip.esc50_class, [])
         if clip.group in seen or len(of_class) >= n_takes:
             continue
-        samples = read_clip(folder / clip.path, _RATE_HZ)
-        takes = hear(network, Recording(Path(clip.path).name, samples)).takes
-        if takes:
+        if takes := first_take(network, folder, clip):
             seen.add(clip.group)
-            of_class.append(takes[0])
+            of_class += takes
     return found
+
+
+def first_take(network: Embedder, folder: Path, clip: Clip) -> tuple[Take, ...]:
+    """Of a clip, if it has any."""
+    samples = read_clip(folder / clip.path, network.sample_rate_hz)
+    return hear(network, Recording(Path(clip.path).name, samples)).takes[:1]
 
 
 def _sounds(folder: Path, clips: Sequence[Clip], what: str) -> list[Sound]:

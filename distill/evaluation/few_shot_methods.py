@@ -18,15 +18,17 @@ from edge_audio.sounds.embeddings import from_bytes
 from edge_audio.sounds.file import Take
 from edge_audio.support.arrays import DoubleArray, FloatArray
 
+Row = Callable[[FloatArray], DoubleArray]
+"""Embeddings f32[n, D] -> logits f64[n]."""
+
 
 class Learned(NamedTuple):
-    """row: logits f64[n] of embeddings f32[n, D]. logits: the thresholds that were chosen."""
+    """logits: the thresholds that were chosen."""
 
-    row: Callable[[FloatArray], DoubleArray]
+    row: Row
     logits: Mapping[Sensitivity, float]
 
 
-Row = Callable[[FloatArray], DoubleArray]
 Method = Callable[[Embedder, Sequence[Take]], Learned]
 
 _PROTOTYPE_RIDGE = 1e6  # so large that only the means are left
@@ -130,7 +132,7 @@ def _recorded(network: Embedder, takes: Sequence[Take]) -> list[FloatArray]:
     return [from_bytes(take.steps, network.embedding_dim) for take in takes]
 
 
-def _with_logits(row: Callable[[FloatArray], DoubleArray], network: Embedder) -> Learned:
+def _with_logits(row: Row, network: Embedder) -> Learned:
     bank = network.bank
     peaks = peaks_of(row(bank.rows), bank.owners)
     return Learned(row, logits_at(peaks, 0.0, np.zeros(0)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip
-from distill.evaluation.few_shot_data import FewShotData, Stream, heard
+from distill.evaluation.few_shot_data import FewShotData, Stream, first_take, heard
 from distill.mixing.soundscapes import (
     Sound,
     SoundscapeConfig,
@@ -25,7 +25,6 @@ from distill.mixing.soundscapes import (
 from distill.progress import tracked
 from edge_audio.learning.bank import SOUNDS_PER_HOUR
 from edge_audio.learning.network import Embedder
-from edge_audio.learning.recordings import Recording, hear
 from edge_audio.sounds.file import Take
 
 _MIN_TAKES, _MIN_EVENTS = 5, 2
@@ -50,16 +49,9 @@ def within_class(
         most = max((n for n in n_takes if n + _MIN_EVENTS <= len(mine)), default=0)
         is_enough = most >= min(_MIN_TAKES, max(n_takes)) and len(others) >= _MIN_OTHERS
         if is_enough and mine[0].labels:
-            takes = list(_takes(network, folder, mine[:most]))
+            takes = [take for clip in mine[:most] for take in first_take(network, folder, clip)]
             rest = mine[most:][:_MAX_EVENTS]
             yield _data(network, folder, group, takes, rest, others)
-
-
-def _takes(network: Embedder, folder: Path, clips: Sequence[Clip]) -> Iterator[Take]:
-    """The first of each clip."""
-    for clip in clips:
-        samples = read_clip(folder / clip.path, network.sample_rate_hz)
-        yield from hear(network, Recording(Path(clip.path).name, samples)).takes[:1]
 
 
 def _data(

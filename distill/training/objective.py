@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -146,6 +146,8 @@ class Objective(nn.Module):
     def _output(self, mels: Tensor, tokens: slice) -> StudentOutput:
         """What the student says of the tokens, and its hidden layers throughout."""
         n_quiet = self.quiet.shape[1] // self.student.frames_per_step
+        if not n_quiet:
+            return cast("StudentOutput", self.student(mels, tokens))
         heard = torch.cat([self.quiet.expand(len(mels), -1, -1), mels], 1)
         behind = slice(tokens.start + n_quiet, None, tokens.step)
         output: StudentOutput = self.student(heard, behind)

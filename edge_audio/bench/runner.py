@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -55,24 +54,22 @@ def measure(candidates: Sequence[Candidate], seconds: float, n_rounds: int, tell
     """
     facts, missing, failed = _open_all(candidates, tell)
     rounds: dict[str, list[tuple[Round, float]]] = {name: [] for name in facts}
+    waking = WakingJob(seconds=min(PACED_S, seconds))
     waking_ms_per_s = []
     with tempfile.TemporaryDirectory() as folder:
         recording = str(_record(Path(folder), seconds))
-        for number, one in product(range(n_rounds), [None, *candidates]):
-            if one is None:
-                tell(f"round {number + 1} of {n_rounds}: waking alone")
-                waking_ms_per_s.append(
-                    _run(WakingJob(seconds=min(PACED_S, seconds)), Waking)[0].ms_per_s
-                )
-                continue
-            if one.name not in facts or one.name in failed:
-                continue
-            tell(f"round {number + 1} of {n_rounds}: {one.name}")
-            job = RoundJob(candidate=one, recording=recording, seconds=seconds)
-            try:
-                rounds[one.name].append(_run(job, Round))
-            except BenchError as error:
-                failed[one.name] = str(error)
+        for number in range(1, n_rounds + 1):
+            tell(f"round {number} of {n_rounds}: waking alone")
+            waking_ms_per_s.append(_run(waking, Waking)[0].ms_per_s)
+            for one in candidates:
+                if one.name not in facts or one.name in failed:
+                    continue
+                tell(f"round {number} of {n_rounds}: {one.name}")
+                job = RoundJob(candidate=one, recording=recording, seconds=seconds)
+                try:
+                    rounds[one.name].append(_run(job, Round))
+                except BenchError as error:
+                    failed[one.name] = str(error)
     rows = [
         to_row(one, facts[one.name], *zip(*rounds[one.name], strict=True))
         for one in candidates

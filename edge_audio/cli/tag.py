@@ -41,6 +41,7 @@ from edge_audio.listening.config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.resample import MIX, check_channel
+from edge_audio.tagging.tagger import Tagger
 
 DEFAULT_TOP = 5
 MAX_JOBS = 1024
@@ -262,6 +263,7 @@ def print_tags(
     if format_name == "audacity" and len(files) != 1:
         raise UsageError(f"an audacity label track is of one file, not {len(files)}")
     writer = WRITERS[format_name](sys.stdout)
+    explaining = job.open(explained) if explained else None
     paths, n_failed = [str(path) for path in files], 0
     total_s = sum(map(duration_s, files))
     with ProgressBar("tagging", total_s, is_wanted=total_s > LONG_S) as progress:
@@ -276,8 +278,8 @@ def print_tags(
                 progress.advance(tags.duration_s)
             if tags.was_heard:
                 writer.write(tags)
-                if explained:
-                    explain(job, path, explained)
+                if explaining is not None:
+                    explain(explaining, path, job.channel, explained)
     return n_failed
 
 
@@ -287,14 +289,14 @@ def known_labels(job: Job, named: Sequence[str]) -> list[str]:
     return [find_label(label, known) for label in named]
 
 
-def explain(job: Job, path: str, labels: Sequence[str]) -> None:
-    """Prints why labels became events of a file or not."""
-    tagger = job.open(labels)
+def explain(tagger: Tagger, path: str, channel: str, labels: Sequence[str]) -> None:
+    """Prints why labels, which the tagger explains, became events of a file or not."""
+    tagger.reset()
     step_s = tagger.bundle.manifest.model.step_s
     sink = ExplainSink(sys.stdout, tagger.labels, Explained(labels, step_s))
     sink.read(tagger.label_state)
     with contextlib.suppress(SourceError):  # a file that breaks off, of which was told
-        for samples in samples_of(path, tagger.sample_rate_hz, job.channel):
+        for samples in samples_of(path, tagger.sample_rate_hz, channel):
             for time_s, scores, events in tagger.steps(samples):
                 for event in events:
                     sink.on_event(event)

@@ -28,14 +28,12 @@ from edge_audio.events import policy
 from edge_audio.labels.family import Family
 from quantize.publish.related import RELATED_NAME, RelatedLabels
 from tests.support.paths import REPOSITORY
+from tests.support.phone_samples import ANDROID, IOS, PURE
 from tests.support.scripts import load_script
 
 PAGE = REPOSITORY / "docs" / "mobile.md"
-MOBILE = REPOSITORY / "docs" / "mobile"
-ANDROID, IOS = MOBILE / "android", MOBILE / "ios"
 KOTLIN = sorted(ANDROID.rglob("*.kt"))
 SWIFT = sorted(IOS.rglob("*.swift"))
-PURE = ("BundleManifest", "EventDetector", "EventPolicy", "StepModel", "Tagger")  # need no phone
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TensorSpec": spec.TensorSpec,

@@ -15,10 +15,9 @@ from edge_audio.bundle.store import load_bundle
 from edge_audio.events.policy import RELATED
 from tests.support.kotlin import kotlinc
 from tests.support.paths import REPOSITORY
+from tests.support.phone_samples import ANDROID, PURE
 from tests.support.scripts import load_script
 
-ANDROID = REPOSITORY / "docs" / "mobile" / "android"
-PURE = ("BundleManifest", "EventDetector", "EventPolicy", "StepModel", "Tagger")  # need no phone
 TEST = "EventDetectorTest"
 JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "com.android.json.jar")]
 HAMCREST = Path("/usr/share/java/hamcrest.jar")  # which junit4 needs

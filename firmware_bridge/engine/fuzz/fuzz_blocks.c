@@ -12,11 +12,11 @@
  *
  * A call has four bytes: what to do, two of a number of samples, and what these are.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../host/edge_audio_host.h"
+#include "fuzz.h"
 
 #define MAX_SAMPLES 8192 /* of one call: six steps */
 #define MAX_STEPS 8
@@ -36,12 +36,6 @@ static listener subject, twin;
 static uint32_t n_labels, random_bits, *labels;
 static float *limits;
 static uint8_t *is_active;
-
-static void require(int is_met, const char *what) {
-    if (is_met) return;
-    fprintf(stderr, "not so: %s\n", what);
-    abort();
-}
 
 static void *some(size_t n) {
     void *memory = aligned_alloc(64, n ? (n + 63) / 64 * 64 : 64);
@@ -66,14 +60,9 @@ static void open_listener(listener *l, size_t n_image_bytes, int is_packed) {
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
-    const char *path = getenv("EA_FUZZ_IMAGE");
-    FILE *file = path ? fopen(path, "rb") : NULL;
-    size_t n;
+    size_t n = read_image(image, sizeof image);
     (void)argc;
     (void)argv;
-    require(file != NULL, "EA_FUZZ_IMAGE names an image");
-    n = fread(image, 1, sizeof image, file);
-    fclose(file);
     open_listener(&subject, n, 1);
     open_listener(&twin, n, 0);
     labels = malloc(n_labels * sizeof *labels);

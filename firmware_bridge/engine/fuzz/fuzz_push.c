@@ -11,11 +11,11 @@
  *
  * A call has four bytes: what to do, two of numbers, and how much room there is for events.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "edge_audio.h"
+#include "fuzz.h"
 
 #define MAX_LABELS 1024
 #define MAX_SAMPLES 4096 /* of one call: three steps */
@@ -34,12 +34,6 @@ static ea_model model;
 static listener subject, twin;
 static uint32_t random_bits;
 
-static void require(int is_met, const char *what) {
-    if (is_met) return;
-    fprintf(stderr, "not so: %s\n", what);
-    abort();
-}
-
 static void make_listener(listener *l) {
     l->memory = malloc(ea_state_size(&model));
     require(l->memory != NULL, "memory");
@@ -48,14 +42,9 @@ static void make_listener(listener *l) {
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     static uint64_t image[1 << 18];
-    const char *path = getenv("EA_FUZZ_IMAGE");
-    FILE *file = path ? fopen(path, "rb") : NULL;
-    size_t n;
+    size_t n = read_image(image, sizeof image);
     (void)argc;
     (void)argv;
-    require(file != NULL, "EA_FUZZ_IMAGE names an image");
-    n = fread(image, 1, sizeof image, file);
-    fclose(file);
     require(ea_open(&model, image, n) == EA_OK, "EA_FUZZ_IMAGE is a sound image");
     require(ea_n_labels(&model) <= MAX_LABELS, "there are few labels");
     make_listener(&subject);

@@ -6,17 +6,16 @@ import json
 import os
 import sys
 import time
-from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from edge_audio.backends import installed_backends
-from edge_audio.bench import candidates, pages, rounds, tables
+from edge_audio.bench import candidates, pages, tables
 from edge_audio.bench.candidates import (
     BundleCandidate,
     Facts,
@@ -25,7 +24,7 @@ from edge_audio.bench.candidates import (
     known_peers,
     own_candidates,
 )
-from edge_audio.bench.machine import peak_resident_mb, this_machine
+from edge_audio.bench.machine import this_machine
 from edge_audio.bench.quality import read_quality
 from edge_audio.bench.result import BenchResults, Row, Scaling, Spread, load_results, save_results
 from edge_audio.bench.rounds import RoundJob
@@ -146,19 +145,6 @@ def test_peers_are_yamnet_where_its_file_is_and_plugins(
     found, missing = known_peers()
     assert [one.name for one in found] == ["YAMNet", "mine-1s"]
     assert not missing
-
-
-def test_a_round_measures_what_the_tagger_does(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "noise.wav", toy.noise(48_000), 16_000)
-    first: list[bool] = []
-    job = RoundJob(candidate=MICRO, recording=str(tmp_path / "noise.wav"), seconds=3.0)
-    done = job.run(lambda: first.append(True))
-    assert first == [True]
-    assert 0 < done.file_ms_per_s < done.live_ms_per_s < 1_000
-    assert set(done.parts_ms_per_s) == {"front end", "model", "events"}
-    assert all(ms > 0 for ms in done.parts_ms_per_s.values())
-    assert len(done.step_times_ms) >= 3
-    assert 0 < done.peak_rss_mb <= peak_resident_mb()
 
 
 PLUGIN = """
@@ -327,29 +313,6 @@ def test_what_waking_alone_costs_is_the_last_row() -> None:
     alone = tables.cost(report(rows[0], waking_ms_per_s=Spread.of([2.5])))
     assert {len(one) for one in alone.rows} == {len(alone.columns)} == {7}
     assert alone.rows[-1][alone.columns.index("in real time")] == "2.50"
-
-
-def test_in_real_time_what_happens_at_the_start_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Slow:
-        """Computes for 50 ms in each of its first blocks."""
-
-        sample_rate_hz, n_steps = 16_000, 0
-
-        def push(self, samples: np.ndarray) -> None:
-            self.n_steps += 1
-            end_s = time.process_time() + (0.05 if self.n_steps <= 5 else 0.0)
-            while time.process_time() < end_s:
-                pass
-
-    soundfile.write(tmp_path / "noise.wav", toy.noise(32_000), 16_000)
-    monkeypatch.setattr(rounds, "paced", lambda blocks, rate_hz: blocks)
-    pace = partial(rounds.pace, cast(Any, Slow()), tmp_path / "noise.wav")
-    ms_per_s, step_times_ms = pace(warm_s=0.4, seconds=1.0)
-    assert ms_per_s < 100.0
-    assert len(step_times_ms) == 13
-    assert max(step_times_ms) < 50.0
 
 
 def test_a_report_survives_its_file_and_other_files_are_refused(tmp_path: Path) -> None:
