@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -47,9 +45,8 @@ duration_s = 1.28
 
 
 @pytest.fixture(scope="module")
-def study() -> Iterator[ModuleType]:
-    yield load_script(REPOSITORY / "benchmarks" / "scaling_study.py")
-    del sys.modules["scaling_study"]
+def study() -> ModuleType:
+    return load_script(REPOSITORY / "benchmarks" / "scaling_study.py")
 
 
 @pytest.fixture

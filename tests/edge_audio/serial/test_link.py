@@ -197,7 +197,7 @@ def test_a_device_that_listens_says_so_every_second(probe: LinkProbe) -> None:
 
 
 def test_events_are_numbered_and_can_be_switched_off(probe: LinkProbe) -> None:
-    everything = SetThresholds(((ALL_LABELS, 1e-6, 1e-6),))
+    everything = SetThresholds(((ALL_LABELS, 1e-30, 1e-30),))
     probe.say(everything)
     probe.say(SetRelated(RELATED.index("all")))
     probe.push(np.zeros(16_000, np.int16))
@@ -212,7 +212,7 @@ def test_events_are_numbered_and_can_be_switched_off(probe: LinkProbe) -> None:
 
 def test_of_related_labels_what_was_asked_for_is_reported(probe: LinkProbe) -> None:
     """At first the most specific one, which every label of the model that has kinds waits for."""
-    probe.say(SetThresholds(((ALL_LABELS, 1e-6, 1e-6),)))
+    probe.say(SetThresholds(((ALL_LABELS, 1e-30, 1e-30),)))
     started = {}
     for related in (None, "all", "first", "most-specific"):
         if related is not None:
