@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_audio.learning.learn import Learned, learn
     from edge_audio.listening.listen import Listening, listen
     from edge_audio.sinks.segments import Segment
+    from edge_audio.tagging.batch_tagger import BatchTagger
     from edge_audio.tagging.step_reporter import Step
     from edge_audio.tagging.tag import tag
     from edge_audio.tagging.tagger import Tagger
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "BackendError",
+    "BatchTagger",
     "Bundle",
     "BundleError",
     "EdgeAudioError",
@@ -93,6 +95,7 @@ _MODULES = {
     "listen": "listening.listen",
     "tag": "tagging.tag",
     "tag_files": "archive.tag_files",
+    "BatchTagger": "tagging.batch_tagger",
     "Step": "tagging.step_reporter",
     "Tagger": "tagging.tagger",
     "verify_bundle": "tagging.verify",

@@ -147,6 +147,10 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ea_block_forget": (None, (pointer,)),
         "ea_block_push": (size, (pointer, pointer, size, pointer, pointer, size, pointer)),
         "ea_watch": (size, (pointer, pointer, size, size)),
+        "ea_batch_push": (
+            None,
+            (*(pointer, pointer, size, pointer, size, pointer, size), *(pointer, pointer, pointer)),
+        ),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

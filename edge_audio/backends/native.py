@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_audio.backends.base import State, copy_state
 from edge_audio.backends.engine_library import WatchedLabels, load_engine
 from edge_audio.backends.registry import NATIVE
+from edge_audio.backends.stream import ScoredBatch
 from edge_audio.bundle.spec import ModelSpec, TensorSpec
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import ENGINE_FILE, build_image
@@ -126,7 +127,10 @@ class NativeBackend:
         return NativeStream(self)
 
     def open_watch(self, labels: Watched) -> Watch:
-        return _watch(self.library, labels)
+        return NativeWatch(self.library, labels)
+
+    def open_batch(self, n_streams: int) -> NativeBatch:
+        return NativeBatch(self, n_streams)
 
 
 class NativeStream:
@@ -178,19 +182,65 @@ class NativeStream:
         backend.library.ea_block_begin(backend.model, backend.quiet, self._address)
 
 
-def _watch(library: ctypes.CDLL, labels: Watched) -> Watch:
+class NativeWatch:
     """`watch_in_numpy` in C, with the same bits. Scores must be contiguous, as those of a stream
-    are."""
-    index = labels.index.astype(np.uint32)
-    arrays = (index, labels.smoothed, labels.peak, labels.limit, labels.is_active)
-    addresses = [array.ctypes.data for array in arrays]
-    watched = WatchedLabels(len(index), float(labels.rise), float(labels.fall), *addresses)
-    where, follow = ctypes.addressof(watched), library.ea_watch
+    are.
 
-    def watch(scores: NDArray[np.float32], _kept: object = (watched, arrays)) -> int:
-        return int(follow(where, _address(scores), *scores.shape))
+    address: of the labels, for calls that follow them beside other work; as long as this lives.
+    """
 
-    return watch
+    def __init__(self, library: ctypes.CDLL, labels: Watched) -> None:
+        index = labels.index.astype(np.uint32)
+        arrays = (index, labels.smoothed, labels.peak, labels.limit, labels.is_active)
+        addresses = [array.ctypes.data for array in arrays]
+        watched = WatchedLabels(len(index), float(labels.rise), float(labels.fall), *addresses)
+        self.address = ctypes.addressof(watched)
+        self._kept = watched, arrays
+        self._follow = library.ea_watch
+
+    def __call__(self, scores: NDArray[np.float32]) -> int:
+        return int(self._follow(self.address, _address(scores), *scores.shape))
+
+
+class NativeBatch:
+    """Many streams of a NativeBackend: a block of each is one call. See `ScoreBatch`."""
+
+    def __init__(self, backend: NativeBackend, n_streams: int) -> None:
+        self._backend, spec = backend, backend.spec
+        self._n_labels, self._step_samples = spec.scores.shape[1], spec.step_samples
+        n_bytes = -(-backend.library.ea_block_stream_size(backend.model) // _ALIGNMENT) * _ALIGNMENT
+        self._memory = _aligned(n_streams * n_bytes)  # all states side by side
+        first = self._memory.ctypes.data
+        self._streams = np.arange(n_streams, dtype=np.uintp) * np.uintp(n_bytes) + np.uintp(first)
+        self._watched = np.zeros(n_streams, np.uintp)
+        self._watches: list[Watch | None] = [None] * n_streams
+        for stream in range(n_streams):
+            self.reset(stream)
+
+    def push(self, streams: NDArray[np.intp], samples: NDArray[np.float32]) -> ScoredBatch:
+        n, n_samples = samples.shape
+        n_most = n_samples // self._step_samples + 1  # some samples may wait
+        scores = np.empty((n, n_most, self._n_labels), np.float32)
+        n_steps, n_watched = np.zeros((2, n), np.uint32)
+        if samples.size:
+            places = self._streams[streams], self._watched[streams]
+            samples = np.ascontiguousarray(samples, np.float32)
+            addresses = (*map(_address, places), n, _address(samples), n_samples)
+            results = map(_address, (scores, n_steps, n_watched))
+            to, *counts = results
+            backend = self._backend
+            with backend.lock:
+                backend.library.ea_batch_push(*addresses, to, n_most, *counts, backend.scratch)
+        return ScoredBatch(scores, n_steps, n_watched)
+
+    def watch(self, stream: int, watch: Watch | None) -> None:
+        self._watches[stream] = watch  # so that it lives
+        self._watched[stream] = watch.address if isinstance(watch, NativeWatch) else 0
+
+    def reset(self, stream: int) -> None:
+        backend = self._backend
+        memory = int(self._streams[stream])
+        backend.library.ea_block_begin(backend.model, backend.quiet, memory)
 
 
 def _address(array: Any) -> int:

@@ -1,9 +1,9 @@
-"""One stream through a backend: samples in, scores of the steps that they complete out."""
+"""Streams through a backend: samples in, scores of the steps that they complete out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,42 @@ class ScoreStream(Protocol):
         ...
 
 
+class ScoredBatch(NamedTuple):
+    """Steps of n streams.
+
+    scores: f32[n, n_most_steps, n_labels]. n_steps: [n] of each stream, the first of those.
+    n_watched: [n], after how many of them a label was first beyond its limit; of streams that are
+        not watched it means nothing.
+    """
+
+    scores: NDArray[np.float32]
+    n_steps: NDArray[np.uint32]
+    n_watched: NDArray[np.uint32]
+
+
+class ScoreBatch(Protocol):
+    """Front end and network of many streams, for one thread. NaN: see `ScoreStream`."""
+
+    def push(self, streams: NDArray[np.intp], samples: NDArray[np.float32]) -> ScoredBatch:
+        """A block of each of these streams, no two of them the same, samples f32[n, n_samples]."""
+        ...
+
+    def watch(self, stream: int, watch: Watch | None) -> None:
+        """From now on a stream's steps go to this watch too, up to the first that it stops at."""
+        ...
+
+    def reset(self, stream: int) -> None:
+        """Starts a new stream in its place; what watches it stays."""
+        ...
+
+
 @runtime_checkable
 class BlockBackend(Protocol):
     """A backend that takes whole blocks in one call, and follows labels as quickly."""
+
+    def open_batch(self, n_streams: int) -> ScoreBatch:
+        """At the start of so many streams."""
+        ...
 
     def open_stream(self) -> ScoreStream:
         """At the start of a stream."""
@@ -116,6 +149,32 @@ class SteppedStream:
         self._state = self._backend.initial_state()
 
 
+class StreamBatch:
+    """A `ScoreBatch` of streams that are pushed one after the other, on any backend."""
+
+    def __init__(self, backend: Backend, spec: ModelSpec, n_streams: int) -> None:
+        self._streams = [open_stream(backend, spec) for _ in range(n_streams)]
+        self._n_labels = spec.scores.shape[1]
+        self._watches: list[Watch | None] = [None] * n_streams
+
+    def push(self, streams: NDArray[np.intp], samples: NDArray[np.float32]) -> ScoredBatch:
+        found = [self._streams[k].push(row) for k, row in zip(streams, samples, strict=True)]
+        n_steps = np.array([len(one) for one in found], np.uint32)
+        n_watched = np.zeros(len(found), np.uint32)
+        scores = np.zeros((len(found), n_steps.max(initial=0), self._n_labels), np.float32)
+        for i, (stream, one) in enumerate(zip(streams.tolist(), found, strict=True)):
+            scores[i, : len(one)] = one
+            if watch := self._watches[stream]:
+                n_watched[i] = watch(one)
+        return ScoredBatch(scores, n_steps, n_watched)
+
+    def watch(self, stream: int, watch: Watch | None) -> None:
+        self._watches[stream] = watch
+
+    def reset(self, stream: int) -> None:
+        self._streams[stream].reset()
+
+
 def _rows(found: list[NDArray[np.float32]], n_columns: int) -> NDArray[np.float32]:
     return np.array(found, np.float32).reshape(-1, n_columns)
 
@@ -125,6 +184,13 @@ def open_stream(backend: Backend, spec: ModelSpec) -> ScoreStream:
     if isinstance(backend, BlockBackend):
         return backend.open_stream()
     return SteppedStream(backend, spec)
+
+
+def open_batch(backend: Backend, spec: ModelSpec, n_streams: int) -> ScoreBatch:
+    """So many new streams, by the quickest way that the backend has."""
+    if isinstance(backend, BlockBackend):
+        return backend.open_batch(n_streams)
+    return StreamBatch(backend, spec, n_streams)
 
 
 def open_watch_of(backend: Backend) -> OpenWatch:

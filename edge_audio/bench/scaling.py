@@ -16,11 +16,14 @@ from edge_audio.bundle.spec import Spec
 from edge_audio.events.choice import select_events
 from edge_audio.sources.demo import DemoScene
 from edge_audio.support.arrays import FloatArray
+from edge_audio.tagging.batch_tagger import BatchTagger
 from edge_audio.tagging.tagger import Tagger
 
 BLOCK_MS = 80.0
 SCENE_S = 32.0
-N_STREAMS = (1, 2, 4, 8, 16, 32, 64)
+N_STREAMS = (1, 4, 16, 64, 256, 1024)
+_MIN_TURNS = 8
+BATCH = 64  # streams whose blocks are pushed at once in real time
 N_LABELS = (10, 20, 50, 100, 200, 350, 527)
 PUSH_MS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
 HOURS_S = (60.0, 600.0, 3600.0, 10800.0)
@@ -111,11 +114,18 @@ class Crowd:
         self._scene = DemoScene(self._rate_hz).first(SCENE_S)
 
     def by_streams(self, seconds: float) -> Iterator[Point]:
-        """Cost against the number of streams, which get a block each in turn."""
+        """Cost against the number of streams, which get a block each at once."""
+        blocks = np.array(self._cut(BLOCK_MS))
         for n_streams in N_STREAMS:
-            taggers, blocks = self._taggers(n_streams), self._cut(BLOCK_MS)
-            _turns(taggers, blocks, 2)
-            yield _point(n_streams, taggers, blocks, BLOCK_MS, seconds)
+            batch = BatchTagger(self._bundle, self._backend, n_streams)
+            _push_batch(batch, blocks, 0)
+            n_turns = max(_MIN_TURNS, math.ceil(seconds * 1e3 / BLOCK_MS / n_streams))
+            start_s = time.process_time()
+            for turn in range(n_turns):
+                _push_batch(batch, blocks, turn)
+            cpu_s = time.process_time() - start_s
+            ms_per_s = 1e6 * cpu_s / (n_turns * n_streams * BLOCK_MS)
+            yield Point(x=n_streams, ms_per_s=ms_per_s, rss_mb=resident_mb())
 
     def by_labels(self, seconds: float) -> Iterator[Point]:
         """Cost against the number of watched labels, in one stream."""
@@ -123,39 +133,38 @@ class Crowd:
         for n_labels in sorted({min(n, len(labels)) for n in N_LABELS}):
             spec = self._bundle.manifest.events
             events = select_events(spec, labels, only=labels[:n_labels], threshold=0.5)
-            taggers, blocks = [Tagger(self._bundle, self._backend, events)], self._cut(BLOCK_MS)
-            _turns(taggers, blocks, 2)
-            yield _point(n_labels, taggers, blocks, BLOCK_MS, seconds)
+            tagger, blocks = Tagger(self._bundle, self._backend, events), self._cut(BLOCK_MS)
+            _hear(tagger, blocks, 2)
+            yield _point(n_labels, tagger, blocks, BLOCK_MS, seconds)
 
     def by_push(self, seconds: float) -> Iterator[Point]:
         """Cost against the amount of audio per push, in one stream."""
         for push_ms in PUSH_MS:
-            taggers, blocks = self._taggers(1), self._cut(push_ms)
-            _turns(taggers, blocks, 2)
-            yield _point(push_ms, taggers, blocks, push_ms, seconds)
+            tagger, blocks = Tagger(self._bundle, self._backend), self._cut(push_ms)
+            _hear(tagger, blocks, 2)
+            yield _point(push_ms, tagger, blocks, push_ms, seconds)
 
     def by_hours(self, seconds: float) -> Iterator[Point]:
         """Cost against the length of one stream, pushed second by second."""
-        taggers, blocks, heard_s = self._taggers(1), self._cut(1e3), 0.0
-        _turns(taggers, blocks, 2)
+        tagger, blocks, heard_s = Tagger(self._bundle, self._backend), self._cut(1e3), 0.0
+        _hear(tagger, blocks, 2)
         for end_s in (x for x in HOURS_S if x <= max(HOURS_S[0], 90.0 * seconds)):
-            yield _point(end_s, taggers, blocks, 1e3, end_s - heard_s)
+            yield _point(end_s, tagger, blocks, 1e3, end_s - heard_s)
             heard_s = end_s
 
     def keep_up(self, n_streams: int, seconds: float) -> Capacity:
-        """Streams in real time, their blocks spread evenly over the block length; given up as
-        soon as too many answers were late."""
-        taggers, blocks, block_s = self._taggers(n_streams), self._cut(BLOCK_MS), BLOCK_MS / 1e3
-        _turns(taggers, blocks, 2)
-        n_blocks, n_late = round(seconds / block_s) * n_streams, 0
+        """Streams in real time, in batches whose blocks are spread evenly over the block length;
+        given up as soon as too many answers were late."""
+        batches, blocks = self._batches(n_streams), np.array(self._cut(BLOCK_MS))
+        n_blocks, n_late = round(seconds * 1e3 / BLOCK_MS) * len(batches), 0
         waits_s: list[float] = []
         start_s, cpu_start_s = time.monotonic(), time.process_time()
         while len(waits_s) < n_blocks and n_late <= LATE_SHARE * n_blocks:
-            turn, stream = divmod(len(waits_s), n_streams)
-            due_s = start_s + len(waits_s) * block_s / n_streams
+            turn, place = divmod(len(waits_s), len(batches))
+            due_s = start_s + len(waits_s) * BLOCK_MS / 1e3 / len(batches)
             if (early_s := due_s - time.monotonic()) > 0.0:
                 time.sleep(early_s)
-            taggers[stream].push(blocks[(turn + stream) % len(blocks)])
+            _push_batch(batches[place], blocks, turn)
             waits_s.append(time.monotonic() - due_s)
             n_late += waits_s[-1] > LATE_MS / 1e3
         cpu_s, wall_s = time.process_time() - cpu_start_s, time.monotonic() - start_s
@@ -170,27 +179,35 @@ class Crowd:
             rss_mb=resident_mb(),
         )
 
-    def _taggers(self, n_streams: int) -> list[Tagger]:
-        return [Tagger(self._bundle, self._backend) for _ in range(n_streams)]
+    def _batches(self, n_streams: int) -> list[BatchTagger]:
+        """Of BATCH streams each, the last one of the rest; all have been pushed to."""
+        sizes = [min(BATCH, n_streams - i) for i in range(0, n_streams, BATCH)]
+        batches = [BatchTagger(self._bundle, self._backend, size) for size in sizes]
+        for batch in batches:
+            _push_batch(batch, np.array(self._cut(BLOCK_MS)), 0)
+        return batches
 
     def _cut(self, block_ms: float) -> list[FloatArray]:
         n_block = round(block_ms * self._rate_hz / 1e3)
         return list(self._scene[: len(self._scene) // n_block * n_block].reshape(-1, n_block))
 
 
-def _turns(taggers: list[Tagger], blocks: list[FloatArray], n_turns: int) -> None:
-    for turn in range(n_turns):
-        for stream, tagger in enumerate(taggers):
-            tagger.push(blocks[(turn + stream) % len(blocks)])
+def _push_batch(batch: BatchTagger, blocks: FloatArray, turn: int) -> None:
+    """Of the scene, each stream from another place."""
+    batch.push(blocks[(turn + np.arange(batch.n_streams)) % len(blocks)])
+
+
+def _hear(tagger: Tagger, blocks: list[FloatArray], n_blocks: int) -> None:
+    for number in range(n_blocks):
+        tagger.push(blocks[number % len(blocks)])
 
 
 def _point(
-    x: float, taggers: list[Tagger], blocks: list[FloatArray], block_ms: float, seconds: float
+    x: float, tagger: Tagger, blocks: list[FloatArray], block_ms: float, seconds: float
 ) -> Point:
-    """The cost of so much audio, over all streams."""
-    n_turns = math.ceil(seconds * 1e3 / block_ms / len(taggers))
+    """The cost of so much audio."""
+    n_blocks = math.ceil(seconds * 1e3 / block_ms)
     start_s = time.process_time()
-    _turns(taggers, blocks, n_turns)
+    _hear(tagger, blocks, n_blocks)
     cpu_s = time.process_time() - start_s
-    heard_s = n_turns * len(taggers) * block_ms / 1e3
-    return Point(x=x, ms_per_s=1e3 * cpu_s / heard_s, rss_mb=resident_mb())
+    return Point(x=x, ms_per_s=1e6 * cpu_s / (n_blocks * block_ms), rss_mb=resident_mb())

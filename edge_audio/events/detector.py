@@ -163,6 +163,12 @@ class EventDetector:
         )
 
     @property
+    def watch(self) -> Watch | None:
+        """What may take the next steps in the place of this detector, which is then told how many
+        they were (`push_steps`); None where it has to follow them itself."""
+        return None if self._crossed_s else self._watch
+
+    @property
     def is_idle(self) -> bool:
         """Whether no event is open or about to be reported."""
         return not (self._crossed_s or self._active.any())
@@ -176,18 +182,24 @@ class EventDetector:
         return [event for _, events in found for event in events]
 
     def push_steps(
-        self, scores: NDArray[np.float32], end_s: Callable[[int], float]
+        self,
+        scores: NDArray[np.float32],
+        end_s: Callable[[int], float],
+        n_watched: int | None = None,
     ) -> list[tuple[int, list[Event]]]:
         """The same for consecutive steps, f32[n_steps, n_labels], number i of which ends at
-        end_s(i) -> (number, events) of those that bring events."""
+        end_s(i) -> (number, events) of those that bring events. n_watched: where `watch` has
+        taken them already, what it said."""
         found, i, n_steps = [], 0, len(scores)
         while i < n_steps:
-            if self._crossed_s:
+            if n_watched is not None:
+                i, n_watched = n_watched, None
+            elif self._crossed_s:
                 self._watch(scores[i : i + 1])
             else:  # nearly all steps
                 i += self._watch(scores[i:])
-                if i == n_steps:
-                    break
+            if i == n_steps:
+                break
             if events := self._after_crossing(end_s(i)):
                 found.append((i, events))
             i += 1

@@ -108,13 +108,7 @@ class Scorer:
         return self._take(samples, is_idle)
 
     def _begun(self) -> tuple[int, int]:
-        """Of the step that has begun, how many samples there are and how many it lacks; the first
-        fills the window as well."""
-        n_beyond = self._n_taken - self._overlap_samples
-        if n_beyond < self._step_samples:
-            return self._n_taken, self._step_samples - n_beyond
-        n_waiting = n_beyond % self._step_samples
-        return n_waiting, self._step_samples - n_waiting
+        return step_begun(self._n_taken, self._overlap_samples, self._step_samples)
 
     def _take(self, samples: FloatArray, is_idle: IsIdle) -> Iterable[ScoredSteps]:
         if not self.gate.is_off:
@@ -166,3 +160,13 @@ class Scorer:
 
     def _computed(self, samples: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         return self._stream.embed(samples) if self._embeds else (self._stream.push(samples), None)
+
+
+def step_begun(n_taken: int, overlap_samples: int, step_samples: int) -> tuple[int, int]:
+    """Of the step that has begun after so many samples of a stream, how many there are and how many
+    it lacks; the first fills the window as well."""
+    n_beyond = n_taken - overlap_samples
+    if n_beyond < step_samples:
+        return n_taken, step_samples - n_beyond
+    n_waiting = n_beyond % step_samples
+    return n_waiting, step_samples - n_waiting

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.events.detector import Event, EventDetector
+from edge_audio.events.detector import Event, EventDetector, Watch
 from edge_audio.events.policy import EventPolicy
 from edge_audio.tagging.scorer import ScoredSteps
 
@@ -76,6 +76,13 @@ class StepReporter:
         """Whether no event is open or about to be reported."""
         return self.detector.is_idle
 
+    @property
+    def watch(self) -> Watch | None:
+        """What may follow the next steps in the place of this reporter, which is then told of those
+        alone that it stopped at; None where all of them bring work."""
+        is_waiting = self.policy is not None and self.policy.is_waiting
+        return None if is_waiting else self.detector.watch
+
     def change(self, spec: EventSpec) -> list[Event]:
         """Goes on by another spec -> ends of events whose labels are no longer watched."""
         time_s = self._end_s(self.n_steps)
@@ -106,8 +113,9 @@ class StepReporter:
                 yield Step(time_s, part.scores[i], events)
                 events = []
 
-    def at_once(self, part: ScoredSteps) -> Found:
-        """All steps of a part, numbered within it, as `one_by_one` has them."""
+    def at_once(self, part: ScoredSteps, n_watched: int | None = None) -> Found:
+        """All steps of a part, numbered within it, as `one_by_one` has them. n_watched: see
+        `EventDetector.push_steps`."""
         if part.n_late:
             self._forget_skipped(part)
         n_steps, first = len(part.scores), self.n_steps + 1
@@ -116,7 +124,7 @@ class StepReporter:
             self.n_skipped_steps += n_steps
             return self._reported([], range(n_steps), first)
         self._keep(part, -1)
-        found = self.detector.push_steps(part.scores, lambda i: self._end_s(first + i))
+        found = self.detector.push_steps(part.scores, lambda i: self._end_s(first + i), n_watched)
         if part.n_late:
             found = _not_late(found, part.n_late)
         return self._reported(found, range(part.n_late, n_steps), first)

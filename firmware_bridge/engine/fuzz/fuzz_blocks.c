@@ -158,6 +158,31 @@ static void push_both(size_t n, uint8_t kind) {
     free(others);
 }
 
+/* Both hear the same samples as a batch, the subject watched beside; the twin is watched behind. */
+static void push_batch(size_t n, uint8_t kind) {
+    size_t capacity = n / ea_step_samples(&subject.model) + 1, n_quiet;
+    float *samples = malloc((2 * n + 1) * sizeof(float));
+    float *scores = malloc(2 * capacity * n_labels * sizeof(float)), *others;
+    ea_block_stream *streams[2] = {subject.stream, twin.stream};
+    ea_watched mine = watched_by(&subject), other = watched_by(&twin);
+    const ea_watched *watched[2] = {&mine, NULL};
+    uint32_t n_steps[2], n_watched[2];
+    require(samples && scores, "memory");
+    fill(samples, n, kind);
+    memcpy(samples + n, samples, n * sizeof(float));
+    ea_batch_push(streams, watched, 2, samples, n, scores, capacity, n_steps, n_watched,
+                  subject.scratch);
+    others = scores + capacity * n_labels;
+    require(n_steps[0] == n_steps[1] && n_steps[0] <= capacity, "as many steps");
+    require(!memcmp(scores, others, n_steps[0] * n_labels * sizeof(float)), "scores");
+    n_quiet = ea_watch(&other, others, n_steps[1], n_labels);
+    require(n_watched[0] == n_quiet && n_watched[1] == 0, "as many are watched");
+    require(!memcmp(subject.smoothed, twin.smoothed, n_labels * sizeof(float)), "smoothed scores");
+    require(!memcmp(subject.peak, twin.peak, n_labels * sizeof(float)), "highest scores");
+    free(samples);
+    free(scores);
+}
+
 static void restart(listener *l) {
     l->stream = ea_block_begin(&l->model, l->quiet, l->memory);
     require(l->stream != NULL, "a stream");
@@ -184,6 +209,7 @@ static void call(const uint8_t *bytes) {
             ea_block_forget(twin.stream);
             break;
         case 2: choose_limits(bytes[3]); break;
+        case 3: push_batch(number % (MAX_SAMPLES + 1), bytes[3]); break;
         default: push_both(number % (MAX_SAMPLES + 1), bytes[3]);
     }
 }

@@ -88,20 +88,24 @@ size_t ea_block_push(ea_block_stream *stream, const float *samples, size_t n, fl
 }
 
 /* Takes the scores of one step; returns whether any label is beyond its limit. */
-static int watch(const ea_watched *labels, const float *scores) {
-    size_t i;
-    int has_crossed = 0;
-    for (i = 0; i < labels->n; i++) {
-        float score = scores[labels->index[i]], smoothed = labels->smoothed[i], change;
+static int watch(const ea_watched *labels, const float *restrict scores) {
+    const uint32_t *restrict index = labels->index;
+    const float *restrict limit = labels->limit;
+    const uint8_t *restrict is_active = labels->is_active;
+    float *restrict smoothed = labels->smoothed, *restrict peak = labels->peak;
+    float rise = labels->rise, fall = labels->fall;
+    size_t n = labels->n, i;
+    unsigned has_crossed = 0;
+    for (i = 0; i < n; i++) {
+        float score = scores[index[i]], change;
         score = score > 0.0f ? score : 0.0f; /* NaN too */
         score = score < 1.0f ? score : 1.0f;
-        change = score - smoothed;
-        smoothed += change * (change > 0.0f ? labels->rise : labels->fall);
-        labels->smoothed[i] = smoothed;
-        labels->peak[i] = ea_max(labels->peak[i], smoothed);
-        has_crossed |= (smoothed >= labels->limit[i]) != labels->is_active[i];
+        change = score - smoothed[i];
+        smoothed[i] += change * (change > 0.0f ? rise : fall);
+        peak[i] = ea_max(peak[i], smoothed[i]);
     }
-    return has_crossed;
+    for (i = 0; i < n; i++) has_crossed |= (unsigned)(smoothed[i] >= limit[i]) ^ is_active[i];
+    return has_crossed != 0;
 }
 
 size_t ea_watch(const ea_watched *labels, const float *scores, size_t n_steps, size_t n_labels) {
@@ -109,4 +113,18 @@ size_t ea_watch(const ea_watched *labels, const float *scores, size_t n_steps, s
     for (i = 0; i < n_steps; i++, scores += n_labels)
         if (watch(labels, scores)) break;
     return i;
+}
+
+void ea_batch_push(ea_block_stream *const *streams, const ea_watched *const *watched,
+                   size_t n_streams, const float *samples, size_t n, float *scores, size_t capacity,
+                   uint32_t *n_steps, uint32_t *n_watched, void *scratch) {
+    size_t i;
+    for (i = 0; i < n_streams; i++) {
+        size_t n_labels = streams[i]->model->n_labels, n_found;
+        n_found = ea_block_push(streams[i], samples, n, scores, 0, capacity, scratch);
+        n_steps[i] = (uint32_t)n_found;
+        n_watched[i] = watched[i] ? (uint32_t)ea_watch(watched[i], scores, n_found, n_labels) : 0;
+        samples += n;
+        scores += capacity * n_labels;
+    }
 }

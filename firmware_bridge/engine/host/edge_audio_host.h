@@ -55,6 +55,14 @@ typedef struct {
  * as in edge_audio/events/detector.py. */
 size_t ea_watch(const ea_watched *labels, const float *scores, size_t n_steps, size_t n_labels);
 
+/* Both for many streams of one model, each of which gets n samples: samples [n_streams][n] -> scores
+ * [n_streams][capacity][n_labels], of each stream n_steps of the steps that they complete and n_watched
+ * of those that its labels were watched through, the one that crossed not among them. watched: of each
+ * stream; for a null pointer nothing is watched. */
+void ea_batch_push(ea_block_stream *const *streams, const ea_watched *const *watched,
+                   size_t n_streams, const float *samples, size_t n, float *scores, size_t capacity,
+                   uint32_t *n_steps, uint32_t *n_watched, void *scratch);
+
 /* 0 for any CPU of the architecture, and more the more vector instructions this one has. */
 int ea_cpu_level(void);
 

@@ -5,57 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from edge_audio import Event, PolicySpec, Tagger
-from edge_audio.backends import Backend, open_backend
-from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.bundle.store import Bundle, load_bundle
-from tests.support import toy
-from tests.support.runtimes import open_or_skip
+from edge_audio.backends import Backend
+from edge_audio.bundle.spec import EventSpec
+from edge_audio.bundle.store import Bundle
+from tests.support.scene import SCENE
 
-RATE_HZ = 16_000
 PIECES = (0, 1, 97, 1_279, 1_281, 5_003, 40_000)
-SILENCE_S = 37.77  # the gate closes, and skips more than it replays
 MAX_S = 0.5
 
 
-def scene() -> np.ndarray:
-    """Bursts that are short, long and overlapping, and a long silence; of odd lengths."""
-    generator = np.random.default_rng(0)
-    loud = np.repeat(generator.integers(0, 2, 90) * generator.integers(200, 12_000, 90), 1_913)
-    pcm = generator.normal(0.0, 1.0, len(loud)) * loud
-    silence = np.zeros(round(SILENCE_S * RATE_HZ))
-    return np.concatenate([pcm, silence, pcm[:50_003]]).clip(-32_768, 32_767).astype(np.int16)
-
-
-SCENE = scene()
-
-
-@pytest.fixture(scope="module", params=["toy", "native"])
-def loaded(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Bundle, Backend]:
-    if request.param == "toy":
-        return toy.save_toy(tmp_path_factory.mktemp("bundles") / "toy"), toy.NumpyBackend()
-    bundle = load_bundle("micro-int8")
-    open_or_skip(bundle, "native")
-    return bundle, open_backend(bundle, "native")
-
-
 @pytest.fixture
-def opened(loaded: tuple[Bundle, Backend]) -> Callable[..., Tagger]:
+def opened(loaded: tuple[Bundle, Backend], eventful: EventSpec) -> Callable[..., Tagger]:
     """A tagger with many events, none of them in silence."""
-    bundle, backend = loaded
-    silent = Tagger(bundle, backend)
-    silent.push(np.zeros(15 * RATE_HZ, np.float32))
-    labels = [label for label, score in silent.by_label.items() if score < 0.005]
-    spec = msgspec.structs.replace(bundle.manifest.events, min_on_s=0.1, min_off_s=0.3)
-    thresholds = {label: Threshold(on=0.02, off=0.014) for label in labels}
-    events: EventSpec = msgspec.structs.replace(spec, thresholds=thresholds)
-    return lambda **settings: Tagger(bundle, backend, events, **settings)
+    return lambda **settings: Tagger(*loaded, eventful, **settings)
 
 
 def pieces() -> list[np.ndarray]:
