@@ -12,6 +12,7 @@ import click
 
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import UsageError
+from edge_audio.support.pictures import require_picture, write_picture
 from edge_audio.support.text import printable
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def draw_shares(
     """
     from distill.training.recipe import read_recipe
 
+    if plot is not None:
+        require_picture(plot)
     shares = _shares(read_recipe(recipe_path, settings), runs_dir)
     if plot is not None:
         _draw(shares, plot)
@@ -115,8 +118,6 @@ def _draw(shares: Shares, path: Path) -> None:
     """Shares of all labels, from the largest down."""
     import numpy as np
     from matplotlib.figure import Figure
-
-    from edge_audio.support.pictures import write_picture
 
     figure = Figure(figsize=(6.0, 3.5), layout="constrained")
     axes = figure.subplots()

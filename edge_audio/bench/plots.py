@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edge_audio.bench.result import BenchResults, Row, Scaling
-from edge_audio.errors import EdgeAudioError
-from edge_audio.support.pictures import write_picture
+from edge_audio.support.pictures import require_matplotlib, write_picture
 
 COST, LATENCY, SCALING, QUALITY = "cost.svg", "latency.svg", "scaling.svg", "quality.svg"
 CAPTIONS = {
@@ -18,12 +16,6 @@ CAPTIONS = {
     SCALING: "Cost as the work grows",
     QUALITY: "Quality against cost",
 }
-
-
-def require_matplotlib() -> None:
-    """Raises EdgeAudioError if matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        raise EdgeAudioError("--plot needs matplotlib: pip install 'edge-audio[plot]'")
 
 
 def draw(results: BenchResults, folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from edge_audio.cli.options import FiniteRange, sensitivity_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.errors import UsageError
 from edge_audio.support.files import write_atomically
+from edge_audio.support.pictures import require_matplotlib
 
 PACED_S = 20.0
 """How long one core must keep up with its streams."""
@@ -186,7 +187,7 @@ class Outputs:
         if self.readme_path:
             pages.split_region(self.readme_path)
         if self.plot_dir:
-            plots.require_matplotlib()
+            require_matplotlib()
 
     def write(self, results: BenchResults) -> None:
         """Raises EdgeAudioError or OSError."""

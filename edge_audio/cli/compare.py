@@ -14,11 +14,13 @@ from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import tell
-from edge_audio.cli.options import sensitivity_option
+from edge_audio.cli.options import related_option, sensitivity_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
+from edge_audio.events.policy import ONE_SOUND, PolicySpec, Related
+from edge_audio.labels.find import find_label
 from edge_audio.sources.audio_file import AudioFile
-from edge_audio.support.pictures import write_picture
+from edge_audio.support.pictures import require_picture, write_picture
 from edge_audio.support.text import clock
 from edge_audio.tagging.compare import Difference, ScoreTrace, columns, difference, trace
 
@@ -52,6 +54,7 @@ MAX_LISTED = 40
     help="Events of a label that are no further apart are the same.",
 )
 @sensitivity_option
+@related_option
 @quiet_libraries()
 def compare(
     model_a: str,
@@ -61,37 +64,65 @@ def compare(
     plot_path: Path | None,
     tolerance_ms: float,
     sensitivity: Sensitivity | None,
+    related: Related | None,
 ) -> None:
     """Compare two models, or one on two runtimes, on a recording.
 
     A model is a shipped name or a bundle's folder, with :BACKEND behind it for a certain runtime.
     Prints how far the scores are apart, over the labels that both have, and every event that only
-    one of them reports, by label and time. The plot shows scores, thresholds (dotted) and events
-    (bars below). The exit code is 1 where events differ.
+    one of them reports, by label and time. Events are those that `edge-audio tag` reports, one for
+    one sound; with --related all, every one that is detected. The plot shows scores, thresholds
+    (dotted) and events (bars below). The exit code is 1 where events differ.
 
     \b
     edge-audio compare tiny-int8:litert tiny-int8:onnx street.wav
     edge-audio compare tiny-int8 micro-int8 street.wav --plot scores.png
     """
-    first, second = (open_trace(name, audio, sensitivity) for name in (model_a, model_b))
+    if plot_path is not None:
+        require_picture(plot_path)
+    elif labels:
+        raise UsageError("--label says what --plot draws: give a file to draw into")
+    policy = reported(related)
+    first, second = (open_trace(name, audio, sensitivity, policy) for name in (model_a, model_b))
+    plotted = [_common_label(name, first, second) for name in labels]
     found = difference(first, second, tolerance_ms / 1e3)
     for line in lines(first, second, found):
         tell(line)
     if plot_path is not None:
-        plot(first, second, list(labels) or telling_labels(first, second, found), plot_path)
+        plot(first, second, plotted or telling_labels(first, second, found), plot_path)
         tell(f"drawn: {plot_path}")
     if not found.same_events:
         raise SystemExit(1)
 
 
-def open_trace(name: str, audio: Path, sensitivity: Sensitivity | None = None) -> ScoreTrace:
+def _common_label(name: str, *sides: ScoreTrace) -> str:
+    """As the models write it. Raises UsageError for a label that not both know."""
+    for side in sides:
+        try:
+            label = find_label(name, side.labels)
+        except UsageError as error:
+            raise UsageError(f"{side.name}: {error}") from error
+    return label
+
+
+def reported(related: Related | None) -> PolicySpec:
+    """Which events a user is told of, as --related says."""
+    return ONE_SOUND if related is None else PolicySpec(related=related)
+
+
+def open_trace(
+    name: str,
+    audio: Path,
+    sensitivity: Sensitivity | None = None,
+    policy: PolicySpec = ONE_SOUND,
+) -> ScoreTrace:
     """MODEL or MODEL:BACKEND on a recording, by the thresholds of a sensitivity."""
     model, colon, backend = name.rpartition(":")
     if not colon or backend not in BACKEND_NAMES:
         model, backend = name, "auto"
     bundle = load_bundle(model).at_sensitivity(sensitivity)
     rate_hz = bundle.manifest.model.frontend.sample_rate_hz
-    return trace(bundle, open_backend(bundle, backend), recording(audio, rate_hz))
+    return trace(bundle, open_backend(bundle, backend), recording(audio, rate_hz), policy)
 
 
 def recording(path: Path, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
@@ -117,11 +148,13 @@ def lines(first: ScoreTrace, second: ScoreTrace, found: Difference) -> Iterator[
 
 
 def telling_labels(first: ScoreTrace, second: ScoreTrace, found: Difference) -> list[str]:
-    """Labels of differing events, then those that sound most."""
+    """Labels of differing events, of all events, then those that sound most."""
     differing = [event.label for event in (*found.only_first, *found.only_second)]
     common = [label for label in first.labels if label in set(second.labels)]
+    heard = {event.label for event in (*first.events, *second.events)}
     peaks = np.maximum(columns(first, common).max(0), columns(second, common).max(0))
     loudest = [common[index] for index in np.argsort(-peaks)]
+    loudest.sort(key=lambda label: label not in heard)
     return list(dict.fromkeys([*differing, *loudest]))[:N_PLOTTED]
 
 
@@ -132,17 +165,17 @@ def plot(first: ScoreTrace, second: ScoreTrace, labels: list[str], path: Path) -
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    common = set(first.labels) & set(second.labels)
-    if unknown := [label for label in labels if label not in common]:
-        raise UsageError(f"not both models know {unknown[0]!r}: see edge-audio inspect")
     figure, panels = pyplot.subplots(
         len(labels), 1, sharex=True, squeeze=False, figsize=(10, 1 + 1.4 * len(labels))
     )
     for axes, label in zip(panels[:, 0], labels, strict=True):
         _draw(axes, first, second, label)
-    panels[0, 0].legend(loc="upper right", fontsize="small")
     panels[-1, 0].set_xlabel("seconds")
-    figure.tight_layout()
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    title = "dotted: the score at which an event starts; bars: events"
+    figure.legend(handles, names, loc="upper center", ncols=2, fontsize="small", title=title)
+    top_inches = 0.65  # of the legend
+    figure.tight_layout(rect=(0, 0, 1, 1 - top_inches / figure.get_figheight()))
     write_picture(figure, path, dpi=120)
     pyplot.close(figure)
 

@@ -13,10 +13,12 @@ from edge_audio.backends.golden import VerifyResults
 from edge_audio.backends.native import ENGINE_TOLERANCE
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.store import Bundle, load_bundle
-from edge_audio.cli.compare import recording
+from edge_audio.cli.compare import recording, reported
 from edge_audio.cli.console import plain_console
+from edge_audio.cli.options import related_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import BackendError, UsageError
+from edge_audio.events.policy import PolicySpec, Related
 from edge_audio.tagging.compare import Difference, difference, trace
 from edge_audio.tagging.verify import verify_bundle
 
@@ -34,10 +36,11 @@ from edge_audio.tagging.verify import verify_bundle
     "--audio",
     type=click.Path(path_type=Path),
     help="Also run this recording through every runtime, of which there must be two: scores must "
-    "agree within the manifest's tolerance and events must be equal.",
+    "agree within the manifest's tolerance and the events that are reported must be equal.",
 )
+@related_option
 @quiet_libraries()
-def verify(model: str, backend: str, audio: Path | None) -> None:
+def verify(model: str, backend: str, audio: Path | None, related: Related | None) -> None:
     """Check a model's files and replay its golden recording.
 
     Every file must have the size and SHA-256 of the manifest; frames, scores, embedding and
@@ -49,6 +52,8 @@ def verify(model: str, backend: str, audio: Path | None) -> None:
     edge-audio verify exported/ --backend onnx
     edge-audio verify tiny-int8 --audio street.wav
     """
+    if related is not None and audio is None:
+        raise UsageError("--related belongs to --audio")
     bundle = load_bundle(model)
     names = backends_for(bundle) if backend == "all" else [backend]
     if not names:
@@ -61,7 +66,7 @@ def verify(model: str, backend: str, audio: Path | None) -> None:
     plain_console().print(replay_table(results))
     if not all(one.ok for one in results):
         raise SystemExit(1)
-    if audio is not None and not agree_on(audio, bundle, names):
+    if audio is not None and not agree_on(audio, bundle, names, reported(related)):
         raise SystemExit(1)
 
 
@@ -84,11 +89,14 @@ def check_can_compare(names: Sequence[str], backend: str) -> None:
         raise UsageError(f"--audio compares runtimes with each other, and there is one: {cure}")
 
 
-def agree_on(audio: Path, bundle: Bundle, names: list[str]) -> bool:
+def agree_on(audio: Path, bundle: Bundle, names: list[str], policy: PolicySpec) -> bool:
     """Prints how the other runtimes differ from the first on a recording. Returns whether they
     agree."""
     rate_hz = bundle.manifest.model.frontend.sample_rate_hz
-    traces = [trace(bundle, open_backend(bundle, x), recording(audio, rate_hz)) for x in names]
+    traces = [
+        trace(bundle, open_backend(bundle, name), recording(audio, rate_hz), policy)
+        for name in names
+    ]
     table = Table("recording", "steps", "scores off by", "events", "result", box=None)
     first, results = traces[0], []
     for name, other in zip(names[1:], traces[1:], strict=True):

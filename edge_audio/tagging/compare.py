@@ -14,6 +14,7 @@ from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
+from edge_audio.events.policy import PolicySpec
 from edge_audio.tagging.tagger import Tagger
 
 _EPSILON_S = 1e-6  # times are sums of floats
@@ -52,12 +53,18 @@ class Difference:
         return not self.only_first and not self.only_second
 
 
-def trace(bundle: Bundle, backend: Backend, blocks: Iterable[NDArray[np.float32]]) -> ScoreTrace:
+def trace(
+    bundle: Bundle,
+    backend: Backend,
+    blocks: Iterable[NDArray[np.float32]],
+    policy: PolicySpec | None = None,
+) -> ScoreTrace:
     """Runs the model over blocks of samples at its rate. Keeps every score: an hour takes 95 MB.
+    policy: which of the detected events are those of the trace; None = all.
 
     Raises UsageError if the recording is shorter than a step.
     """
-    tagger = Tagger(bundle, backend)
+    tagger = Tagger(bundle, backend, policy=policy)
     steps = [step for samples in blocks for step in tagger.steps(samples)]
     if not steps:
         raise UsageError(f"the recording is shorter than a step of {bundle.manifest.name}")

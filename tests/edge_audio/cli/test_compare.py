@@ -7,15 +7,16 @@ import re
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
-from edge_audio.cli.compare import open_trace, plot
+from edge_audio.cli.compare import open_trace, plot, telling_labels
 from edge_audio.cli.verify import allowed_between
 from edge_audio.events.detector import Event
-from edge_audio.tagging.compare import match
+from edge_audio.tagging.compare import ScoreTrace, difference, match
 from tests.support import toy
 from tests.support.command_line import error_line, run
 from tests.support.runtimes import require_runtimes
@@ -68,13 +69,77 @@ def test_the_thresholds_that_are_compared_are_those_of_a_sensitivity(
     assert run(*command, ok=False).returncode == 1
 
 
-def test_a_label_that_only_one_model_knows_cannot_be_plotted(
+@pytest.fixture(scope="module")
+def kin(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
+    """`on` of Dog -> the toy with two bands that are called Dog and Bark, of which Bark sounds
+    whenever Dog does."""
+    names = {"Band 2": "Bark", "Band 3": "Dog"}
+    labels = tuple(names.get(label, label) for label in toy.LABELS)
+    bundles = {}
+    for on in (0.3, 0.5):
+        thresholds = {"Bark": Threshold(on=0.1, off=0.05), "Dog": Threshold(on=on, off=0.2)}
+        events = msgspec.structs.replace(toy.EVENTS, thresholds=thresholds)
+        manifest = msgspec.structs.replace(toy.MANIFEST, labels=labels, events=events)
+        folder = tmp_path_factory.mktemp("kin") / "toy"
+        bundles[on] = save_bundle(folder, manifest, toy_bundle.contents()).path
+    return bundles
+
+
+@pytest.mark.parametrize("related", ["most-specific", "all"])
+def test_events_are_those_that_users_are_told_of_unless_all_are_asked_for(
+    kin: dict[float, Path], bursts_wav: Path, related: str
+) -> None:
+    """Two models that hear Dog at other times, which is folded into a Bark of both."""
+    tolerance = ("--tolerance-ms", 0, "--related", related)
+    done = run("compare", kin[0.3], kin[0.5], bursts_wav, *tolerance, ok=related != "all")
+    listed = [line for line in done.stdout.splitlines() if " only " in line]
+    assert all("Dog" in line for line in listed)
+    assert bool(listed) is (related == "all")
+    assert done.returncode == (related == "all")
+    told = [run("tag", bursts_wav, "--model", kin[on], "--related", related) for on in kin]
+    n_told = [2 * len(re.findall(r" - +\d+:", one.stdout)) for one in told]
+    n_equal = int(re.findall(r"(\d+) equal", done.stdout)[0])
+    assert 2 * n_equal + len(listed) == sum(n_told) > 0
+
+
+def test_verify_compares_events_that_users_are_told_of(
+    kin: dict[float, Path], bursts_wav: Path
+) -> None:
+    require_runtimes("litert", "onnx")
+    n_equal = {}
+    for related in ("most-specific", "all"):
+        done = run("verify", kin[0.3], "--audio", bursts_wav, "--related", related)
+        n_equal[related] = int(re.findall(r"onnx against litert +\d+ +\S+ +(\d+)", done.stdout)[0])
+    assert 0 < n_equal["most-specific"] < n_equal["all"]
+    done = run("verify", kin[0.3], "--related", "all", ok=False)
+    assert "--audio" in error_line(done, 2)
+
+
+def test_a_label_that_not_both_models_know_cannot_be_plotted(
+    toy_bundle: Bundle, kin: dict[float, Path], bursts_wav: Path, tmp_path: Path
+) -> None:
+    plot = ("--plot", tmp_path / "x.png", "--label", "Band 2")
+    done = run("compare", toy_bundle.path, kin[0.3], bursts_wav, *plot, ok=False)
+    assert "unknown label 'Band 2'" in error_line(done, 2)
+
+
+def test_labels_are_plotted_as_users_write_them_and_only_with_a_picture(
     toy_bundle: Bundle, bursts_wav: Path, tmp_path: Path
 ) -> None:
-    plot = ("--plot", tmp_path / "x.png", "--label", "Zither")
-    done = run("compare", toy_bundle.path, toy_bundle.path, bursts_wav, *plot, ok=False)
-    assert "Zither" in done.stderr
-    assert done.returncode == 2
+    pair, plot = (toy_bundle.path, toy_bundle.path, bursts_wav), ("--plot", tmp_path / "x.png")
+    run("compare", *pair, *plot, "--label", "bAND 3")
+    assert (tmp_path / "x.png").read_bytes().startswith(PNG)
+    done = run("compare", *pair, "--label", "Band 3", ok=False)
+    assert "--plot" in error_line(done, 2)
+    done = run("compare", *pair, "--plot", tmp_path / "x.foo", ok=False)
+    assert "name it .png" in error_line(done, 2)
+
+
+def test_labels_with_events_are_drawn_before_those_that_score_more_without() -> None:
+    times_s, scores = np.array([0.08, 0.16]), np.array([[0.9, 0.8, 0.2]] * 2, np.float32)
+    events = (Event("start", "quiet", 0.08, 0.2), Event("end", "quiet", 0.16, 0.2))
+    side = ScoreTrace("one", ("loud", "louder", "quiet"), times_s, scores, events)
+    assert telling_labels(side, side, difference(side, side)) == ["quiet", "loud", "louder"]
 
 
 def test_a_recording_that_is_none_is_one_line(toy_bundle: Bundle, tmp_path: Path) -> None:

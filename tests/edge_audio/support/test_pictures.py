@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_audio.errors import EdgeAudioError
-from edge_audio.support.pictures import write_picture
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.pictures import require_picture, write_picture
 
 
 class FullDisk:
@@ -25,9 +25,15 @@ def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) 
     assert [one.name for one in tmp_path.iterdir()] == ["scores.png"]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.svg", "a"])
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a", "a.PNG"])
 def test_the_suffix_says_in_which_format(tmp_path: Path, name: str) -> None:
     figures = pytest.importorskip("matplotlib.figure", reason="needs the plot extra")
     write_picture(figures.Figure(), tmp_path / name)
     content = (tmp_path / name).read_bytes()
     assert content.startswith(b"<?xml" if name.endswith("svg") else b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["scores.foo", "scores.wav", "v1.2"])
+def test_a_name_of_no_picture_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"name it \.png"):
+        require_picture(tmp_path / name)
