@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import click
 import msgspec
 from rich.table import Column, Table
 
 from edge_audio.bundle.manifest import Manifest
-from edge_audio.bundle.spec import ModelSpec, TensorSpec, Threshold
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
-from edge_audio.events.suggestion import why_off
+from edge_audio.events.suggestion import short_why_off, why_off
 from edge_audio.events.unwatched import switch_on
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import related_labels
@@ -28,20 +29,49 @@ DTYPE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 
 @click.command()
 def models() -> None:
-    """List the models that ship with the package."""
-    names = shipped_bundles()
-    columns = ("KB", "parameters", "MMAC/s", "latency ms", "labels on", "scheme")
-    name_column = Column("name", min_width=max(map(len, names), default=0))
-    table = Table(name_column, *columns, box=None, pad_edge=False)
-    for name in names:
-        table.add_row(*row(load_bundle(name)))
-    if not table.row_count:
+    """List the models that ship with the package.
+
+    What they cost, how many labels they report at each sensitivity, and why others are off at
+    normal: edge-audio inspect MODEL --labels has these by name.
+    """
+    bundles = [load_bundle(name) for name in shipped_bundles()]
+    if not bundles:
         raise BundleError("this installation ships no model: reinstall edge-audio")
-    plain_console().print(table)
+    width = max(len(printable(bundle.manifest.name)) for bundle in bundles)
+    plain_console().print(cost_table(bundles, width), "", labels_table(bundles, width), sep="\n")
 
 
-def row(bundle: Bundle) -> list[str]:
-    """One line of the table; the size is that of the smallest model file."""
+def cost_table(bundles: Sequence[Bundle], width: int) -> Table:
+    """width: of the names."""
+    columns = ("KB", "parameters", "MMAC/s", "latency ms", "labels", "scheme")
+    table = Table(Column("name", min_width=width), *columns, box=None, pad_edge=False)
+    for bundle in bundles:
+        table.add_row(*cost_row(bundle))
+    return table
+
+
+def labels_table(bundles: Sequence[Bundle], width: int) -> Table:
+    """How many labels are on at each sensitivity, and why the others are off at normal."""
+    off = [Counter(reasons_off_short(bundle.manifest)) for bundle in bundles]
+    reasons = [reason for reason, _ in sum(off, Counter[str]()).most_common()]
+    titles = ["\n".join(reason.rsplit(" ", 1)) for reason in reasons]
+    titles[:1] = [f"off: {title}" for title in titles[:1]]
+    table = Table(
+        Column("labels on", min_width=width),
+        *(Column(title, no_wrap=True) for title in (*SENSITIVITIES, *titles)),
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for bundle, counts in zip(bundles, off, strict=True):
+        n_on_there = n_on(bundle.manifest.events).values()
+        figures = map(str, (*n_on_there, *(counts[reason] for reason in reasons)))
+        table.add_row(printable(bundle.manifest.name), *figures)
+    return table
+
+
+def cost_row(bundle: Bundle) -> list[str]:
+    """The size is that of the smallest model file."""
     manifest = bundle.manifest
     return [
         printable(manifest.name),
@@ -49,9 +79,21 @@ def row(bundle: Bundle) -> list[str]:
         figure(manifest, "n_parameters", "{:,}"),
         figure(manifest, "mmac_per_s", "{:.1f}"),
         f"{manifest.model.latency_ms:g}",
-        f"{len(manifest.events.thresholds)} of {len(manifest.labels)}",
+        str(len(manifest.labels)),
         printable(str(manifest.provenance.get("scheme", "-"))),
     ]
+
+
+def reasons_off_short(manifest: Manifest) -> Iterator[str]:
+    """Why each of the labels is off that are, in a few words."""
+    for label in manifest.labels:
+        if label not in manifest.events.thresholds:
+            yield short_why_off(manifest.events, label)
+
+
+def n_on(events: EventSpec) -> dict[str, int]:
+    """Sensitivity -> how many labels are on there."""
+    return {x: len(events.at_sensitivity(x).thresholds) for x in SENSITIVITIES}
 
 
 def smallest_model_bytes(manifest: Manifest) -> int:
@@ -123,7 +165,9 @@ def page_lines(bundle: Bundle) -> Iterator[str]:
     yield f"  state   {n_state_bytes(model):,} bytes a stream"
     yield f"  events  {'; '.join(event_lines(manifest))}"
     yield ""
-    yield f"{len(thresholds)} of {len(manifest.labels)} labels are on, of which best found:"
+    others = ", ".join(f"{x} {n}" for x, n in n_on(manifest.events).items() if x != "normal")
+    n_labels = len(manifest.labels)
+    yield f"{len(thresholds)} of {n_labels} labels are on ({others}), of which best found:"
     yield from (f"  {line}" for line in threshold_lines(manifest)[:MAX_SHOWN])
     yield ""
     off = f"{n_off} labels are off: {reasons_off(manifest)}."

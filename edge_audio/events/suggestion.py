@@ -15,7 +15,10 @@ HYSTERESIS = 0.7
 SUGGESTED_ON = 0.5
 """For labels without a threshold and without nearby labels that have one."""
 
+_EAGER_ALONE = "on at eager"
 _REASONS = {
+    _EAGER_ALONE: "on at --sensitivity eager",
+    "not told": "too little evidence to judge it by",  # by an older model
     "no recordings": "no recordings to judge it by",
     "few recordings": "too few recordings to judge it by",
     "too many false alarms": "no threshold keeps it from false alarms",
@@ -33,11 +36,14 @@ def suggested_threshold(thresholds: Mapping[str, Threshold], label: str) -> Thre
 
 def why_off(spec: EventSpec, label: str) -> str:
     """Why a label of a manifest is off at `normal`, as words that follow "off: "."""
+    return _REASONS[short_why_off(spec, label)]
+
+
+def short_why_off(spec: EventSpec, label: str) -> str:
+    """The same in two or three words."""
     if label in spec.sensitivities.get("eager", ()):
-        return "on at --sensitivity eager"
-    if not spec.sensitivities:  # an older model, which does not say
-        return "too little evidence to judge it by"
-    return _REASONS[spec.off.get(label, "no recordings")]
+        return _EAGER_ALONE
+    return spec.off.get(label, "no recordings") if spec.sensitivities else "not told"
 
 
 def _median_on(values: list[float]) -> float:

@@ -157,9 +157,26 @@ def test_models_lists_what_is_shipped() -> None:
     if not shipped_bundles():
         assert "ships no model" in error_line(done, 1)
     for name in shipped_bundles():
-        (line,) = [line for line in done.stdout.splitlines() if line.split()[0] == name]
-        thresholds = load_bundle(name).manifest.events.thresholds
-        assert f"{len(thresholds)} of 527" in line
+        found = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
+        manifest = load_bundle(name).manifest
+        assert found[0].split()[-2] == str(len(manifest.labels))
+        assert len(found) == 2
+
+
+def test_models_says_how_many_labels_are_on_and_why_others_are_off() -> None:
+    """At each sensitivity, and by the reasons that `inspect` has by name."""
+    done = run("models").stdout
+    _, _, table = done.partition("labels on")
+    for name in shipped_bundles():
+        (line,) = [line for line in table.splitlines() if line.split()[:1] == [name]]
+        events = load_bundle(name).manifest.events
+        counts = [int(word) for word in line.split()[1:]]
+        on = [len(events.at_sensitivity(x).thresholds) for x in ("quiet", "normal", "eager")]
+        assert counts[:3] == on
+        listed = run("inspect", name, "--labels").stdout
+        off = re.findall(r"^labels off by default: .* \((\d+)\)$", listed, re.MULTILINE)
+        assert sorted(filter(None, counts[3:])) == sorted(map(int, off))
+        assert sum(counts[3:]) == 527 - len(events.thresholds)
 
 
 def test_inspect_shows_every_tensor_label_and_file(toy_bundle: Bundle) -> None:
@@ -178,7 +195,7 @@ def test_inspect_fits_a_page(name: str) -> None:
     assert all(len(line) <= 120 for line in lines)
     manifest = load_bundle(name).manifest
     n_on, n_labels = len(manifest.events.thresholds), len(manifest.labels)
-    assert any(line.startswith(f"{n_on} of {n_labels} labels are on") for line in lines)
+    assert any(line.startswith(f"{n_on} of {n_labels} labels are on (quiet ") for line in lines)
     assert any(line.startswith(f"{n_labels - n_on} labels are off: ") for line in lines)
 
 
