@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,7 +17,6 @@ from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.events.operating_points import ALARMS_PER_HOUR
-from edge_audio.events.sweep import allowed_alarms
 from edge_audio.history.log import open_log
 from edge_audio.support.files import write_atomically
 from edge_audio.support.text import printable
@@ -71,10 +71,11 @@ def tune(
     """Choose thresholds for your place: few false alarms, and what you recorded is found.
 
     RECORDINGS.csv has the columns path and labels (separated by ; and empty where nothing should be
-    reported). LOG.jsonl is what `edge-audio listen --json` wrote; put "correct": false or true
-    into events that you know. HISTORY is what --history wrote, with what was said of events on
-    the page. A log can only make labels less sensitive. The table goes to standard error, the
-    settings to standard output or --out.
+    reported). Of the latter it takes hours: no label is made more sensitive by less than two, at
+    one false alarm per hour. LOG.jsonl is what `edge-audio listen --json` wrote; put "correct":
+    false or true into events that you know. HISTORY is what --history wrote, with what was said of
+    events on the page. A log can only make labels less sensitive. The table goes to standard error,
+    the settings to standard output or --out.
 
     \b
     edge-audio tune recordings.csv --out thresholds.toml
@@ -132,13 +133,25 @@ def show(choices: list[Choice], alarms_per_hour: float) -> None:
             table.add_row(*_row(choice))
     if table.row_count:
         console.print(table)
-    hours = min((choice.hours for choice in choices), default=0.0)
-    if allowed_alarms(alarms_per_hour, hours) < 1.0:
-        needed = f"{2.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
-        console.print(
-            f"{hours:.1f} h without some labels: a first false alarm is allowed from {needed} of "
-            f"audio on, at {alarms_per_hour:g} per hour, so none was allowed",
-            highlight=False,
+    for line in _warnings(choices, alarms_per_hour):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _warnings(choices: list[Choice], alarms_per_hour: float) -> Iterator[str]:
+    """What there was too little audio for."""
+    unjudged = [choice for choice in choices if not choice.is_judged]
+    if not unjudged:
+        return
+    hours = min(choice.hours for choice in unjudged)
+    needed = f"{2.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
+    yield (
+        f"{hours:.1f} h without some labels: a first false alarm is allowed from {needed} of "
+        f"audio on, at {alarms_per_hour:g} per hour, so none was allowed"
+    )
+    if recorded := [printable(choice.label) for choice in unjudged if choice.n_right]:
+        yield (
+            f"too few to choose by, so not made more sensitive: {', '.join(recorded)}. Add "
+            "recordings of your place, with empty labels"
         )
 
 

@@ -79,6 +79,24 @@ def test_labels_of_a_recording_stay_found(demo: Path, tmp_path: Path) -> None:
     assert listed <= {str(record["label"]) for record in heard(demo, "--config", out)}
 
 
+def test_a_label_is_not_made_more_sensitive_by_recordings_of_it_alone(
+    demo: Path, tmp_path: Path
+) -> None:
+    """Without audio that lacks it, any threshold kept the budget, down to the lowest of all."""
+    done = run("tune", manifest(tmp_path, (demo, "Doorbell;Dog")))
+    assert not tomllib.loads(done.stdout)["events"]["thresholds"].keys() & {"Doorbell", "Dog"}
+    assert "not made more sensitive: Dog, Doorbell" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(("hours", "on"), [(1.9, 0.3), (2.0, POINTS[0])])
+def test_how_much_audio_without_a_label_lets_it_be_more_sensitive(hours: float, on: float) -> None:
+    evidence = Evidence(["Dog", "Cat"], SPEC)
+    evidence.hours[:], evidence.n_right[:] = hours, 1
+    dog, cat = choose(evidence, 1.0)
+    assert dog.on == on
+    assert cat.on == (None if hours < 2.0 else POINTS[0])  # off before
+
+
 def test_log_of_an_empty_house_silences_what_it_reports(demo: Path, tmp_path: Path) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "thresholds.toml"
     before = heard(demo, "--json", log)
