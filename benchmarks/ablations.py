@@ -93,14 +93,15 @@ _DEPTHS = {"nested: its first 2 blocks": 2}
 
 
 class Row(Spec, frozen=True):
-    """One measured row. note: how it was made, of a row whose code has not been kept."""
+    """One measured row. note: how it was made, of a row whose code has not been kept. An encoder
+    without a label head has no mean average precision."""
 
     name: str
     settings: tuple[str, ...]
     n_steps: int
     esc50: Estimate
     esc10: Estimate
-    mean_average_precision: Estimate
+    mean_average_precision: Estimate | None
     note: str = ""
 
 
@@ -148,11 +149,18 @@ def on_esc(checkpoint: Path) -> ModelResults:
 
 def to_markdown(ablations: Ablations) -> str:
     """The page docs/ablations.md."""
-    rows, command = ablations.rows, ablations.command
-    lines = [
-        "# What each part is worth",
-        "",
-        f"`{command}`: `distill/recipes/esc_free.toml` with {rows[0].n_steps:,} steps and",
+    lines = ["# What each part is worth"]
+    for section, rows in ((rows_section, ablations.rows), (methods_section, ablations.methods)):
+        if rows:
+            lines += ["", *section(ablations)]
+    return "\n".join(lines) + "\n"
+
+
+def rows_section(ablations: Ablations) -> list[str]:
+    """Lines of Markdown."""
+    rows = ablations.rows
+    return [
+        f"`{ablations.command}`: `{RECIPE}` with {rows[0].n_steps:,} steps and",
         f"`{' '.join(SHORT)}`, changed by the settings of each",
         "row; one run a row. Per cent, with 95 % intervals;",
         "ESC-50 and ESC-10 by a regression on the frozen embedding of a student that never heard",
@@ -162,9 +170,6 @@ def to_markdown(ablations: Ablations) -> str:
         "",
         *table(rows),
     ]
-    if ablations.methods:
-        lines += ["", *methods_section(ablations)]
-    return "\n".join(lines) + "\n"
 
 
 def methods_section(ablations: Ablations) -> list[str]:
@@ -188,7 +193,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         settings = row.note or ", ".join(f"`{setting}`" for setting in row.settings)
         figures = (row.esc50, row.esc10, row.mean_average_precision)
-        cells = (row.name, settings, *(format_estimate(figure) for figure in figures))
+        cells = (row.name, settings, *(format_estimate(one) if one else "-" for one in figures))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -212,7 +217,8 @@ def publish(ablations: Ablations, out: Path) -> None:
     text = msgspec.json.format(msgspec.json.encode(ablations))
     out.with_suffix(".json").write_bytes(text + b"\n")
     out.with_suffix(".md").write_text(to_markdown(ablations))
-    draw(ablations.rows, out.with_suffix(".svg"))
+    if ablations.rows:
+        draw(ablations.rows, out.with_suffix(".svg"))
 
 
 def in_order(rows: Sequence[Row], known: Iterable[str]) -> tuple[Row, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import msgspec
@@ -48,3 +49,20 @@ def test_rows_without_code_stay_behind_the_others_with_how_they_were_made(
     lines = ablations.table(kept)
     assert lines[-1].startswith("| late | a description | 50.0")
     assert lines[-2].startswith("| second | `loss.clip=2` | 50.0")
+
+
+def test_a_row_without_a_label_head_has_no_average_precision(ablations: ModuleType) -> None:
+    figure = Estimate(value=0.5, low=0.4, high=0.6, n=9)
+    row = ablations.Row("encoder", (), 400, figure, figure, None, "a description")
+    kept = msgspec.json.decode(msgspec.json.encode(row), type=ablations.Row)
+    assert ablations.table([kept])[-1] == (
+        "| encoder | a description | 50.0 (40.0-60.0) | 50.0 (40.0-60.0) | - |"
+    )
+
+
+def test_methods_alone_are_a_page(ablations: ModuleType, tmp_path: Path) -> None:
+    figure = Estimate(value=0.5, low=0.4, high=0.6, n=9)
+    row = ablations.Row("base", (), 4, figure, figure, figure)
+    ablations.publish(ablations.Ablations("a command", methods=(row,)), tmp_path / "out")
+    assert "| base |  | 50.0" in (tmp_path / "out.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.md"]
