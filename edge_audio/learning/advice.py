@@ -12,7 +12,7 @@ from edge_audio.learning.network import Network
 from edge_audio.learning.recordings import MAX_RECORDING_S, Heard
 from edge_audio.learning.takes import MAX_TAKE_S
 from edge_audio.sounds.embeddings import from_bytes
-from edge_audio.sounds.file import Sound, Sounds
+from edge_audio.sounds.file import Sound, Sounds, Take
 
 ENOUGH_TAKES = 3
 _FEW_FOUND = 0.6
@@ -37,8 +37,17 @@ def of_recordings(heard: Sequence[Heard]) -> Iterator[str]:
         if found.clipped_share > _CLIPPED_SHARE:
             share = 100.0 * found.clipped_share
             yield f"{one.name}: {share:.1f} % of it is at full scale: record further away"
+        if len(found.whole) > len(found.spans):
+            yield f"{one.name}: of {len(found.whole)} takes the first {len(found.spans)} were heard"
         if one.duration_s >= MAX_RECORDING_S:
             yield f"{one.name}: only the first {MAX_RECORDING_S / 60:g} minutes were heard"
+
+
+def of_repeats(again: Sequence[Take]) -> Iterator[str]:
+    """On takes that were given more than once."""
+    if again:
+        named = ", ".join(f"{take.source} at {take.start_s:.1f} s" for take in again[:3])
+        yield f"{len(again)} of the takes were given before and count once ({named}): record others"
 
 
 def of_sound(sound: Sound, is_found: Sequence[bool]) -> Iterator[str]:
@@ -79,7 +88,8 @@ def of_likeness(
         n_alike = sum(score >= other.thresholds["normal"].on for score in of_other)
         if n_alike > _MOST * len(takes):
             yield (
-                f"{n_alike} of {len(takes)} takes sound like {other.name}, learned before: give "
+                f"{n_alike} of {len(takes)} takes sound like {other.name}, learned before: if it "
+                "is the same sound, remove one of them with `edge-audio sounds remove`; else give "
                 f"takes of it with --not, and of this one where {other.name} is learned"
             )
 

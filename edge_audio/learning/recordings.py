@@ -69,11 +69,10 @@ def hear(network: Embedder, recording: Recording) -> Heard:
     found = found._replace(spans=found.spans[:MAX_TAKES])
     scores, rows = network.hear(recording.samples)
     ends_s = network.step_ends_s(len(rows))
-    takes, highest, is_away = [], [], np.ones(len(rows), bool)
+    takes, highest = [], []
     for span in found.spans:
         start_s, stop_s = (place / network.sample_rate_hz for place in span)
         is_in = _is_in(ends_s, start_s, stop_s)
-        is_away &= (ends_s < start_s) | (ends_s > stop_s + _MARGIN_S)
         takes.append(
             Take(
                 source=recording.name,
@@ -84,9 +83,18 @@ def hear(network: Embedder, recording: Recording) -> Heard:
             )
         )
         highest.append(scores[is_in].max(0))
-    background = rows[is_away & (ends_s > _MARGIN_S / 2)] if not found.is_silent else rows[:0]
+    background = rows[_is_away(ends_s, found, network.sample_rate_hz)]
     duration_s = len(recording.samples) / network.sample_rate_hz
     return Heard(recording.name, found, tuple(takes), tuple(highest), background, duration_s)
+
+
+def _is_away(ends_s: np.ndarray, found: Found, rate_hz: int) -> np.ndarray:
+    """Which steps hear the background: none of the sound, where a take was cut or is one too many
+    either."""
+    is_away = (ends_s > _MARGIN_S / 2) & (not found.is_silent)
+    for span in found.whole:
+        is_away &= (ends_s < span.start / rate_hz) | (ends_s > span.stop / rate_hz + _MARGIN_S)
+    return np.asarray(is_away)
 
 
 def _changed_steps(network: Embedder, recording: Recording, span: Span) -> bytes:

@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
     spans: of the takes, in order. is_steady: the level hardly varies, so that all of it counts as
     one take. is_silent: there is nothing to hear. clipped_share: of the samples of the takes.
-    was_cut: a take went on for longer than MAX_TAKE_S.
+    was_cut: a take went on for longer than MAX_TAKE_S. whole: of the takes before they were cut.
     """
 
     spans: tuple[Span, ...]
@@ -40,6 +40,7 @@ class Found(NamedTuple):
     is_silent: bool = False
     clipped_share: float = 0.0
     was_cut: bool = False
+    whole: tuple[Span, ...] = ()
 
 
 def find_takes(samples: FloatArray, sample_rate_hz: int) -> Found:
@@ -59,12 +60,12 @@ def find_takes(samples: FloatArray, sample_rate_hz: int) -> Found:
     runs = _runs(np.flatnonzero(level_db >= level_db.max() - drop_db))
     loudest = [run for run in runs if level_db[run].max() >= level_db.max() - _MAX_BELOW_LOUDEST_DB]
     long_enough = [run for run in loudest if len(run) >= MIN_TAKE_S * FRAMES_PER_S] or loudest
-    whole = [Span(int(run[0]) * n_frame, (int(run[-1]) + 1) * n_frame) for run in long_enough]
+    whole = tuple(Span(int(run[0]) * n_frame, (int(run[-1]) + 1) * n_frame) for run in long_enough)
     n_most = round(MAX_TAKE_S * sample_rate_hz)
     spans = tuple(Span(start, min(stop, start + n_most)) for start, stop in whole)
     clipped = [_is_clipped(samples[span.start : span.stop]) for span in spans]
     share = float(np.concatenate(clipped).mean())
-    return Found(spans, is_steady, False, share, was_cut=spans != tuple(whole))
+    return Found(spans, is_steady, False, share, spans != whole, whole)
 
 
 def levels_dbfs(samples: FloatArray, n_frame: int) -> NDArray[np.float64]:

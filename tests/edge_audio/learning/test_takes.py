@@ -15,7 +15,7 @@ def test_repeats_within_a_file_are_takes_and_beeps_of_one_tune_are_not() -> None
     np.testing.assert_allclose(starts_s, [0.7, 2.7, 4.7, 6.7], atol=0.03)
     lengths_s = [(span.stop - span.start) / RATE_HZ for span in found.spans]
     np.testing.assert_allclose(lengths_s, 0.62, atol=0.05)
-    assert found[1:] == (False, False, 0.0, False)
+    assert found[1:] == (False, False, 0.0, False, found.spans)
 
 
 def test_takes_are_found_over_a_louder_background() -> None:
@@ -27,7 +27,7 @@ def test_takes_are_found_over_a_louder_background() -> None:
 
 def test_silence_has_no_take() -> None:
     for samples in (np.zeros(RATE_HZ, np.float32), np.zeros(0, np.float32)):
-        assert find_takes(samples, RATE_HZ) == ((), False, True, 0.0, False)
+        assert find_takes(samples, RATE_HZ) == ((), False, True, 0.0, False, ())
 
 
 def rain(duration_s: float) -> FloatArray:
@@ -47,6 +47,7 @@ def test_a_take_of_ten_minutes_is_cut() -> None:
     assert found.was_cut
     (span,) = found.spans
     assert span.stop - span.start == MAX_TAKE_S * RATE_HZ
+    assert found.whole == ((0, len(samples)),)
 
 
 def test_clipping_is_counted_within_takes() -> None:
