@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from edge_audio.archive.search import duration_s, expand
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import remark, tell
-from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.options import DEFAULT_MODEL, backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.sounds import file_option
@@ -19,12 +20,11 @@ from edge_audio.learning.learn import (
     checked_name,
     checked_parent,
     hours_of,
-    open_sounds,
-    teach,
+    open_for_change,
+    teach_into,
 )
 from edge_audio.learning.network import Network
 from edge_audio.learning.recordings import read_recording
-from edge_audio.sounds.file import write_sounds
 from edge_audio.support.arrays import FloatArray
 
 MAX_SECONDS = 60.0
@@ -102,7 +102,7 @@ def learn(
     if (bool(files) + microphone + (clips_folder is not None)) > 1:
         raise UsageError("learn takes files, or --microphone, or --from: one of them")
     network = Network(load_bundle(model), backend)
-    before = open_sounds(path, network)
+    before = open_for_change(path, network)
     check(name, parent, network)
     if not (files or microphone or clips_folder or (negatives and before.has(name))):
         raise UsageError(f"no recordings of {name!r}: name files, or --microphone, or --from clips")
@@ -120,9 +120,7 @@ def learn(
     else:
         taken = [read_recording(one, rate_hz) for one in expand(files, remark)]
     stream = listen_to(network, list(expand(negatives, remark)))
-    learned = teach(network, before, name, taken, not_it, stream, parent)
-    write_sounds(path, learned.sounds)
-    say(learned, path)
+    say(teach_into(path, network, name, taken, not_it, stream, parent), path, model)
 
 
 def check(name: str, parent: str, network: Network) -> None:
@@ -138,7 +136,7 @@ def listen_to(network: Network, paths: list[Path]) -> FloatArray:
         return hours_of(network, paths, progress.advance)
 
 
-def say(learned: Learned, path: Path) -> None:
+def say(learned: Learned, path: Path, model: str) -> None:
     """What was learned, and what is known of it."""
     sound = learned.sound
     for line in learned.advice:
@@ -149,4 +147,6 @@ def say(learned: Learned, path: Path) -> None:
     rests = f" and {own:.2f} h of your own audio" if own else "; --negatives counts them at home"
     rate = sound.evidence.alarms_per_hour
     tell(f"about {rate:g} false alarm an hour, by stored sounds of others{rests}")
-    tell(f"listen for it: edge-audio listen --sounds {path}")
+    words = ["edge-audio", "listen", "--sounds", str(path)]
+    words += ["--model", model] if model != DEFAULT_MODEL else []
+    tell(f"listen for it: {shlex.join(words)}")

@@ -32,9 +32,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+DEFAULT_MODEL = "tiny-int8"
 model_option = click.option(
     "--model",
-    default="tiny-int8",
+    default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|DIR",
     help="A shipped model (see `edge-audio models`) or the folder of a bundle.",

@@ -8,11 +8,13 @@ import click
 import msgspec
 from rich.table import Table
 
+from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import plain_console, remark, tell
 from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
-from edge_audio.sounds.file import Sound, Sounds, read_sounds, write_sounds
+from edge_audio.labels.find import refuse_label
+from edge_audio.sounds.file import Sound, Sounds, changing, read_sounds, write_sounds
 from edge_audio.support.text import clock, printable
 
 file_option = click.option(
@@ -66,10 +68,13 @@ def row(sound: Sound) -> tuple[str, ...]:
 @click.argument("name")
 @click.argument("new_name", metavar="NEW_NAME")
 @file_option
-def rename(name: str, new_name: str, path: Path) -> None:
-    """Call a sound NEW_NAME from now on."""
-    write_sounds(path, read_sounds(path).renamed(name, new_name))
-    tell(f"{path}: {name} is {new_name} now")
+@model_option
+def rename(name: str, new_name: str, path: Path, model: str) -> None:
+    """Call a sound NEW_NAME from now on, which is no label of the model."""
+    refuse_label(new_name, load_bundle(model).manifest.labels)
+    with changing(path):
+        write_sounds(path, read_sounds(path).renamed(name, new_name))
+    tell(f"{path}: {name} is {new_name.strip()} now")
 
 
 @sounds.command()
@@ -77,10 +82,11 @@ def rename(name: str, new_name: str, path: Path) -> None:
 @file_option
 def remove(names: tuple[str, ...], path: Path) -> None:
     """Forget sounds; all others stay as they are."""
-    found = read_sounds(path)
-    for name in names:
-        found = found.without(name)
-    write_sounds(path, found)
+    with changing(path):
+        found = read_sounds(path)
+        for name in names:
+            found = found.without(name)
+        write_sounds(path, found)
     tell(f"{path}: {len(found.sounds)} sounds are left")
 
 
@@ -97,6 +103,10 @@ def remove(names: tuple[str, ...], path: Path) -> None:
 def export_sounds(names: tuple[str, ...], path: Path, out: Path) -> None:
     """Write sounds to a file of their own."""
     found = read_sounds(path)
+    if out.exists() and out.samefile(path):
+        raise UsageError(
+            f"{out} is the file itself, which would lose its other sounds: name another"
+        )
     chosen = tuple({sound.name: sound for sound in map(found.find, names)}.values())
     write_sounds(out, msgspec.structs.replace(found, sounds=chosen))
     tell(f"{out}: {len(chosen)} sounds")
@@ -108,8 +118,9 @@ def export_sounds(names: tuple[str, ...], path: Path, out: Path) -> None:
 def import_sounds(other: Path, path: Path) -> None:
     """Add all sounds of the file OTHER."""
     new = read_sounds(other)
-    merged = merge(read_sounds(path), new, path, other) if path.exists() else new
-    write_sounds(path, merged)
+    with changing(path):
+        merged = merge(read_sounds(path), new, path, other) if path.exists() else new
+        write_sounds(path, merged)
     tell(f"{path}: {len(merged.sounds)} sounds")
 
 

@@ -23,6 +23,17 @@ def read_labels(path: Path) -> list[str]:
     return kept
 
 
+def refuse_label(name: str, labels: Sequence[str], hint: str = "") -> None:
+    """Raises UsageError if a sound of one's own has the name of a label of the model. hint: what
+    else would help."""
+    name = name.strip()
+    if name.casefold() in {label.casefold() for label in labels}:
+        raise UsageError(
+            f"{name!r} is a label of the model: choose another name, such as 'My {name.lower()}'"
+            f"{hint}"
+        )
+
+
 def find_label(name: str, labels: Sequence[str]) -> str:
     """The label that is meant, regardless of case. Raises UsageError, with those that are
     similar, if there is none."""

@@ -11,13 +11,27 @@ import numpy as np
 from edge_audio.backends.fingerprint import is_same_network
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.labels.find import find_label
+from edge_audio.labels.find import find_label, refuse_label
 from edge_audio.learning import advice
 from edge_audio.learning.network import Network
 from edge_audio.learning.recordings import Recording, backgrounds, hear, read_recording
-from edge_audio.learning.teach import Lesson, earlier_takes, kept_background, make_sound
+from edge_audio.learning.teach import (
+    Lesson,
+    earlier_takes,
+    kept_background,
+    make_sound,
+    without_repeats,
+)
 from edge_audio.sounds.embeddings import from_bytes
-from edge_audio.sounds.file import Sound, Sounds, Take, empty, read_sounds, write_sounds
+from edge_audio.sounds.file import (
+    Sound,
+    Sounds,
+    Take,
+    changing,
+    empty,
+    read_sounds,
+    write_sounds,
+)
 from edge_audio.sources.audio_file import AudioFile
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import check_name
@@ -56,17 +70,40 @@ def learn(
     """
     path, network = Path(sounds), Network(load_bundle(model), backend)
     rate_hz = network.sample_rate_hz
-    before = open_sounds(path, network)
-    learned = teach(
+    open_for_change(path, network)
+    return teach_into(
+        path,
         network,
-        before,
         name,
         [read_recording(Path(one), rate_hz) for one in recordings],
         others=[read_recording(Path(one), rate_hz) for one in others],
         stream=hours_of(network, [Path(one) for one in negatives]),
         parent=parent,
     )
-    write_sounds(path, learned.sounds)
+
+
+def open_for_change(path: Path, network: Network) -> Sounds:
+    """`open_sounds`, before anybody records for nothing. Raises EdgeAudioError where the file could
+    not be written as well."""
+    with changing(path):
+        return open_sounds(path, network)
+
+
+def teach_into(
+    path: Path,
+    network: Network,
+    name: str,
+    recordings: Sequence[Recording],
+    others: Sequence[Recording] = (),
+    stream: FloatArray | None = None,
+    parent: str = "",
+) -> Learned:
+    """`teach`, into a file: what others put there while this one recorded stays, and is told
+    apart."""
+    with changing(path):
+        before = open_sounds(path, network)
+        learned = teach(network, before, name, recordings, others, stream, parent)
+        write_sounds(path, learned.sounds)
     return learned._replace(path=path)
 
 
@@ -101,11 +138,13 @@ def teach(
     dim = len(network.fingerprint)
     heard = [hear(network, one) for one in recordings]
     known = before.find(name) if before.has(name) else None
-    takes = (*(known.takes if known else ()), *(take for one in heard for take in one.takes))
+    takes, again = without_repeats(
+        (*(known.takes if known else ()), *(take for one in heard for take in one.takes))
+    )
     if not takes:
         lines = "; ".join(advice.of_recordings(heard)) or "there is no recording"
         raise UsageError(f"nothing to learn {name!r} from: {lines}")
-    named = (*(known.others if known else ()), *_takes_of(network, others))
+    named, _ = without_repeats((*(known.others if known else ()), *_takes_of(network, others)))
     stream = np.zeros((0, dim), np.float32) if stream is None else stream
     background = np.concatenate(
         [
@@ -119,6 +158,7 @@ def teach(
     sound, is_found = make_sound(known.name if known else name, parent, takes, named, lesson)
     told = (
         *advice.of_recordings(heard),
+        *advice.of_repeats(again),
         *advice.of_sound(sound, is_found),
         *advice.of_likeness(sound, heard, before, network),
     )
@@ -132,11 +172,7 @@ def checked_name(name: str, network: Network) -> str:
         check_name(name, "name")
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if name.casefold() in {label.casefold() for label in network.labels}:
-        raise UsageError(
-            f"{name!r} is a label of the model: choose another name, such as 'My {name.lower()}', "
-            f"and say --parent '{name}'"
-        )
+    refuse_label(name, network.labels, f", and say --parent '{name}'")
     return name
 
 

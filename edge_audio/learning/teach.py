@@ -29,6 +29,7 @@ _MARGIN: Mapping[Sensitivity, float] = {"quiet": 0.5, "normal": 0.3, "eager": 0.
 """How far thresholds move from what keeps the rate towards the takes."""
 _QUIET_TAKE = 0.2  # the share of takes whose peaks are lower
 _LEAST_ON, _MOST_ON = 0.02, 0.98
+_SAME_LEVELS = 2  # of 255, by which runtimes may differ
 _NAMED_SHARE = 0.25  # of the weight of all negatives, what a user named as others
 
 
@@ -197,6 +198,24 @@ def _thresholds(fitted: Fitted, heat: float) -> dict[Sensitivity, Threshold]:
         on = float(np.clip(1.0 / (1.0 + np.exp(-odds)), _LEAST_ON, _MOST_ON))
         made[sensitivity] = Threshold(on=round(on, 4), off=round(HYSTERESIS * on, 4))
     return made
+
+
+def without_repeats(takes: Sequence[Take]) -> tuple[tuple[Take, ...], tuple[Take, ...]]:
+    """Takes that differ, and those that are one of them once more: the same recording, given again
+    or under another name. They would be found by themselves where they are left out."""
+    kept: list[Take] = []
+    again: list[Take] = []
+    for take in takes:
+        (again if any(_is_same(take, other) for other in kept) else kept).append(take)
+    return tuple(kept), tuple(again)
+
+
+def _is_same(take: Take, other: Take) -> bool:
+    """Within what runtimes differ by."""
+    if len(take.steps) != len(other.steps):
+        return False
+    ours, theirs = (np.frombuffer(x.steps, np.uint8).astype(np.int16) for x in (take, other))
+    return int(np.abs(ours - theirs).max(initial=0)) <= _SAME_LEVELS
 
 
 def earlier_takes(sounds: Sounds, name: str) -> list[Take]:

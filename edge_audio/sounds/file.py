@@ -7,9 +7,11 @@ strict, nothing is unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,8 @@ from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity, Spec, Threshold
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.sounds.embeddings import from_bytes
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.files import write_atomically
+from edge_audio.support.files import errors_for_people, write_atomically
+from edge_audio.support.locks import Lock, LockedError
 from edge_audio.support.text import check_name, one_line
 
 VERSION = 1
@@ -28,6 +31,7 @@ MAX_BYTES = 64 << 20
 MAX_SOUNDS = 256
 MAX_DIM = 8192
 _MAX_REASON_CHARS = 200
+_WAIT_S = 120.0  # for others that change the file
 _CURE = "restore a copy, or learn the sounds again"
 
 
@@ -196,6 +200,24 @@ def encode(sounds: Sounds) -> bytes:
 def write_sounds(path: Path, sounds: Sounds) -> None:
     """Whole or not at all: whatever interrupts it, the older file stays. Raises EdgeAudioError."""
     write_atomically(path, encode(sounds))
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """What reads the file, changes it and writes it does so in here: others that do wait until
+    then, so that nothing of theirs is lost. Raises EdgeAudioError where nothing can be written, or
+    after _WAIT_S."""
+    try:
+        with errors_for_people(path):
+            lock = Lock(path.with_name(f".{path.name}.lock"), _WAIT_S)
+    except LockedError as error:
+        raise EdgeAudioError(
+            f"another edge-audio has been changing {path} for {_WAIT_S:g} s: try again after it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_sounds(path: str | Path) -> Sounds:

@@ -17,15 +17,15 @@ class LockedError(Exception):
 class Lock:
     """A file that one process at a time holds, until `release` or its end, however that comes.
 
-    Raises LockedError if another one, or another object of this process, holds it; OSError where
-    the file cannot be made.
+    Raises LockedError if another one, or another object of this process, holds it and still does
+    after wait_s; OSError where the file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = 0.0) -> None:
         self._path = path
         if not path.parent.is_dir():  # which filelock would make
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        self._lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
+        self._lock = FileLock(path, timeout=wait_s, mode=0o600, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -30,6 +31,8 @@ def house(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("learn", "Oven", *write_beeps(folder), "--sounds", path, *model(bundle))
     assert "3 of 3 takes are found by what the others taught" in done.stderr
     assert done.stdout.startswith(f"{path}: Oven, 3 takes\n")
+    hint = shlex.join(["--sounds", str(path), "--model", str(bundle.path)])
+    assert f"listen for it: edge-audio listen {hint}\n" in done.stdout
     return path
 
 
@@ -68,6 +71,11 @@ def test_sounds_are_listed_renamed_exported_imported_and_removed(
     again = run("sounds", "import", house, "--sounds", path, ok=False)
     assert "has a sound 'Oven' already" in error_line(again, 2)
     run("sounds", "remove", "Stove", "--sounds", path)
+    assert [x.name for x in read_sounds(path).sounds] == ["Oven"]
+    known = run("sounds", "rename", "Oven", " dog", "--sounds", path, ok=False)
+    assert "'dog' is a label of the model: choose another name" in error_line(known, 2)
+    itself = run("sounds", "export", "Oven", "--out", path, "--sounds", path, ok=False)
+    assert "is the file itself" in error_line(itself, 2)
     assert [x.name for x in read_sounds(path).sounds] == ["Oven"]
 
 

@@ -16,7 +16,9 @@ from edge_audio.backends.rows import RowsBackend
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.learning.bank import BANK_FILE
-from edge_audio.learning.learn import Learned, learn
+from edge_audio.learning.learn import Learned, learn, open_for_change, teach_into
+from edge_audio.learning.network import Network
+from edge_audio.learning.recordings import Recording, hear, read_recording
 from edge_audio.sounds.file import read_sounds
 from edge_audio.tagging.tagger import Tagger
 from tests.support.taught import (
@@ -108,7 +110,7 @@ def test_the_engine_and_numpy_give_the_same_scores(bundle: Bundle, tmp_path: Pat
 
 def test_more_takes_of_a_name_add_to_it(bundle: Bundle, tmp_path: Path) -> None:
     teach(bundle, tmp_path)
-    again = teach(bundle, tmp_path, "oven", recordings=write_beeps(tmp_path, 2, "more"))
+    again = teach(bundle, tmp_path, "oven", recordings=write_beeps(tmp_path, 5, "more")[3:])
     assert len(again.sounds.sounds) == 1
     assert again.sound.name == "Oven"
     assert len(again.sound.takes) == 5
@@ -154,6 +156,54 @@ def test_advice_has_numbers(bundle: Bundle, tmp_path: Path) -> None:
     assert "1 take: from 3 on" in told
     like = teach(bundle, tmp_path, "Copy", recordings=write_beeps(tmp_path, 3, "copy"))
     assert "takes sound like Oven, learned before" in "\n".join(like.advice)
+
+
+def test_a_recording_that_is_given_twice_counts_once(bundle: Bundle, tmp_path: Path) -> None:
+    (path,) = write_beeps(tmp_path, 1)
+    copy = tmp_path / "copy.wav"
+    shutil.copyfile(path, copy)
+    first = teach(bundle, tmp_path, recordings=[path, copy])
+    assert len(first.sound.takes) == 1
+    assert first.sound.evidence.n_tried == 0  # it would be found by itself
+    told = "\n".join(first.advice)
+    assert "1 of the takes were given before and count once (copy.wav at 0.7 s)" in told
+    again = teach(bundle, tmp_path, recordings=[path, *write_beeps(tmp_path, 2)])
+    assert len(again.sound.takes) == 2
+
+
+def test_what_of_a_long_sound_is_cut_off_is_no_background(bundle: Bundle, tmp_path: Path) -> None:
+    hum = np.sin(2 * np.pi * 1_700.0 * np.arange(60 * RATE_HZ) / RATE_HZ).astype(np.float32)
+    hum *= 0.3 + 0.05 * np.random.default_rng(0).standard_normal(len(hum)).astype(np.float32)
+    network = Network(bundle, BACKEND)
+    quiet = np.zeros(10 * RATE_HZ, np.float32)
+    for samples, n_away in ((hum, 0), (np.concatenate([quiet, hum]), 125)):
+        heard = hear(network, Recording("hum.wav", samples))
+        assert heard.found.was_cut
+        assert len(heard.background) == pytest.approx(n_away, abs=10)
+
+
+def test_of_very_many_takes_the_rest_is_no_background_and_that_is_said(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    path = tmp_path / "many.wav"
+    soundfile.write(path, beeps(n_times=42), RATE_HZ)
+    learned = teach(bundle, tmp_path, recordings=[path])
+    assert "many.wav: of 42 takes the first 40 were heard" in "\n".join(learned.advice)
+    network = Network(bundle, BACKEND)
+    many, fewer = (hear(network, Recording("x", beeps(n_times=n))) for n in (42, 40))
+    assert len(many.takes) == len(fewer.takes) == 40
+    assert 0 <= len(many.background) - len(fewer.background) < 15  # the gaps after two takes
+
+
+def test_what_another_learned_meanwhile_stays(bundle: Bundle, tmp_path: Path) -> None:
+    path, network = tmp_path / "house.sounds", Network(bundle, BACKEND)
+    assert open_for_change(path, network).sounds == ()
+    teach(bundle, tmp_path)  # while this one still records
+    low = [read_recording(x, RATE_HZ) for x in write_beeps(tmp_path, name="low", pitch_hz=600.0)]
+    learned = teach_into(path, network, "Fridge", low)
+    assert [sound.name for sound in learned.sounds.sounds] == ["Oven", "Fridge"]
+    assert read_sounds(path) == learned.sounds
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_silence_alone_teaches_nothing_and_the_file_stays(bundle: Bundle, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from edge_audio.sounds.file import (
     Sound,
     Sounds,
     Take,
+    changing,
     decode,
     empty,
     encode,
@@ -114,6 +115,21 @@ def test_nesting_and_size_are_limited(tmp_path: Path) -> None:
         read_sounds(tmp_path / "none.sounds")
     with pytest.raises(UsageError, match="cannot read"):
         read_sounds(tmp_path)
+
+
+def test_who_changes_a_file_waits_for_another_who_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "house.sounds"
+    monkeypatch.setattr("edge_audio.sounds.file._WAIT_S", 0.1)
+    with changing(path), pytest.raises(EdgeAudioError, match="another edge-audio has been"):
+        changing(path).__enter__()
+    with changing(path):
+        write_sounds(path, house("Bella"))
+    assert [one.name for one in tmp_path.iterdir()] == ["house.sounds"]
+    nowhere = tmp_path / "none" / "house.sounds"
+    with pytest.raises(EdgeAudioError, match=r"cannot write .*; name a place"):
+        changing(nowhere).__enter__()
 
 
 def test_sounds_are_renamed_and_removed_and_others_stay() -> None:
