@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -107,6 +108,7 @@ def learn(
     if not (files or microphone or clips_folder or (negatives and before.has(name))):
         raise UsageError(f"no recordings of {name!r}: name files, or --microphone, or --from clips")
     rate_hz = network.sample_rate_hz
+    refuse_logs(negatives, path)
     not_it = [read_recording(one, rate_hz) for one in expand(others, remark)]
     if microphone:
         from edge_audio.cli.learn_live import record_takes
@@ -128,6 +130,14 @@ def check(name: str, parent: str, network: Network) -> None:
     checked_name(name, network)
     checked_parent(parent, network)
     _ = network.bank
+
+
+def refuse_logs(negatives: Sequence[Path], path: Path) -> None:
+    """Raises UsageError for what has no sound that could be listened to, and says what takes it."""
+    for log in negatives:
+        if ".jsonl" in log.suffixes or log.suffix == ".db":
+            words = ["edge-audio", "tune", str(log), "--all-false", "--sounds", str(path)]
+            raise UsageError(f"{log} is a log, without sound: {shlex.join(words)} learns from it")
 
 
 def listen_to(network: Network, paths: list[Path]) -> FloatArray:

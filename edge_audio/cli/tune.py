@@ -10,14 +10,15 @@ from rich.table import Table
 
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
-from edge_audio.bundle.store import Bundle, load_bundle
+from edge_audio.bundle.store import Bundle
 from edge_audio.cli.console import plain_console, remark, tell
-from edge_audio.cli.options import FiniteRange, backend_option, model_option
+from edge_audio.cli.options import FiniteRange, backend_option, model_option, sounds_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.history.log import open_log
+from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.support.files import write_atomically
 from edge_audio.support.text import printable
 from edge_audio.tagging.tagger import Tagger
@@ -37,6 +38,7 @@ from edge_audio.tuning.text import settings
     type=click.Path(path_type=Path, dir_okay=False),
 )
 @model_option
+@sounds_option
 @backend_option
 @click.option(
     "--sensitivity",
@@ -62,6 +64,7 @@ from edge_audio.tuning.text import settings
 def tune(
     sources: tuple[Path, ...],
     model: str,
+    sounds: str | None,
     backend: str,
     sensitivity: Sensitivity,
     alarms_per_hour: float | None,
@@ -80,8 +83,9 @@ def tune(
     \b
     edge-audio tune recordings.csv --out thresholds.toml
     edge-audio tune sounds.jsonl* --all-false     # nobody was at home
+    edge-audio tune sounds.jsonl* --all-false --sounds house.sounds
     """
-    bundle = load_bundle(model)
+    bundle = load_with_sounds(model, sounds)
     is_list = [path.suffix == ".csv" for path in sources]
     if any(is_list) and len(sources) > 1:
         raise UsageError("tune takes one list of recordings, or the files of one log")
@@ -116,11 +120,16 @@ def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Eviden
     """Reads a log and says how much of it could be read."""
     events = bundle.manifest.events
     evidence, log = Evidence(list(events.thresholds), events), open_log(paths)
-    review(evidence, log, all_false)
+    unknown = review(evidence, log, all_false)
     if not log.n_records:
         raise UsageError(f"{paths[0]} has no records of edge-audio listen --json")
     for problem in [*log.problems, *([f"{log.n_bad} damaged lines"] if log.n_bad else [])]:
         remark(problem)
+    if gone := [label for label in unknown if label not in bundle.manifest.labels]:
+        remark(
+            f"events of {', '.join(gone[:5])} are left aside: the model has no such label; --sounds "
+            "names the file of those that were taught"
+        )
     return evidence
 
 

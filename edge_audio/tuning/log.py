@@ -8,24 +8,26 @@ from edge_audio.sinks.log_reader import LogRecord
 from edge_audio.tuning.evidence import Evidence
 
 
-def review(evidence: Evidence, records: Iterable[LogRecord], all_false: bool) -> None:
+def review(evidence: Evidence, records: Iterable[LogRecord], all_false: bool) -> list[str]:
     """Adds what a log says: events whose start, or end, somebody marked `"correct": false` are
     false alarms, those with true were right, all others are left aside; with all_false they are
     false. Thresholds below that in use cannot be judged: what they would have reported is not in
-    the log."""
+    the log. Returns labels of events that are none of the evidence, sorted."""
     rows = {label: row for row, label in enumerate(evidence.labels)}
     opened: dict[tuple[str, str], bool | None] = {}
-    logged = LoggedHours()
+    logged, unknown = LoggedHours(), set()
     for record in records:
         logged.take(record)
         key = (record.stream, record.label)
         if record.kind == "start":
             opened[key] = record.correct
+            unknown |= {record.label} - rows.keys()
         elif record.kind == "end" and record.label in rows:
             correct = opened.pop(key, None) if record.correct is None else record.correct
             _count(evidence, rows[record.label], record.score, correct, all_false)
     evidence.hours += logged.hours
     evidence.lowest = evidence.thresholds[:, 0]
+    return sorted(unknown)
 
 
 def _count(

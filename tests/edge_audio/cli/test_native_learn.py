@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -55,6 +56,25 @@ def test_listen_and_tag_report_what_was_learned(
     assert "Oven" in run("tag", heard, "--sounds", house, *model(bundle)).stdout
     tried = run("sounds", "test", heard, "--sounds", house, *model(bundle)).stdout
     assert "  Oven  highest 0." in tried
+
+
+def test_false_alarms_of_a_log_raise_the_threshold_of_what_was_learned(
+    bundle: Bundle, house: Path, tmp_path: Path
+) -> None:
+    heard, log, kept = tmp_path / "evening.wav", tmp_path / "log.jsonl", house.read_bytes()
+    soundfile.write(heard, np.concatenate([np.zeros(RATE_HZ), beeps(7)]), RATE_HZ)
+    run("listen", "--source", heard, "--sounds", house, "--json", log, *model(bundle))
+    refused = run("learn", "Oven", "--negatives", log, "--sounds", house, *model(bundle), ok=False)
+    assert "is a log, without sound: edge-audio tune" in error_line(refused, 2)
+    done = run("tune", log, "--all-false", "--sounds", house, *model(bundle))
+    assert "left aside" not in done.stderr
+    raised = re.search(r'^"Oven" = (.+)$', done.stdout, re.MULTILINE)
+    assert raised is not None, done.stdout
+    assert float(raised[1]) > 0.5
+    alone = run("tune", log, "--all-false", *model(bundle))
+    assert "Oven" not in alone.stdout
+    assert "events of Oven are left aside: the model has no such label" in alone.stderr
+    assert house.read_bytes() == kept
 
 
 def test_sounds_are_listed_renamed_exported_imported_and_removed(
