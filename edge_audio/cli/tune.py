@@ -127,8 +127,8 @@ def from_log(bundle: Bundle, paths: tuple[Path, ...], all_false: bool) -> Eviden
         remark(problem)
     if gone := [label for label in unknown if label not in bundle.manifest.labels]:
         remark(
-            f"events of {', '.join(gone[:5])} are left aside: the model has no such label; --sounds "
-            "names the file of those that were taught"
+            f"events of {', '.join(gone[:5])} are left aside: the model has no such label; "
+            "--sounds names the file of those that were taught"
         )
     return evidence
 
