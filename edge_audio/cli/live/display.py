@@ -13,7 +13,7 @@ from rich.text import Text
 from edge_audio.cli.live.frames import Frames
 from edge_audio.cli.live.keys import Keys
 from edge_audio.cli.live.layout import Layout, bar, bar_table, meter_table
-from edge_audio.cli.live.parts import cost, event_line, loudness_style, status
+from edge_audio.cli.live.parts import append_fitting, cost, event_line, loudness_style, status
 from edge_audio.cli.live.spectrogram import Strip
 from edge_audio.cli.live.state import StreamState, Watched
 from edge_audio.events.detector import Event
@@ -25,7 +25,8 @@ from edge_audio.support.text import clock
 
 LIVE_TOP = 8  # bars unless --top says otherwise, where there is no room for more
 _BLOCKS, _ASCII_BLOCKS = " ▁▂▃▄▅▆▇█", " ..::==##"
-KEYS_HELP = "q quit  p pause  s sensitivity  ↑↓ m mute"
+KEYS_HELP = ("q quit  p pause  s sensitivity  ↑↓ m mute", "q quit  p pause  s ↑↓ m", "q p s ↑↓ m")
+_FRAME_WIDTH = 6  # of the panel beside the text in its border
 
 
 def can_draw(console: Console) -> bool:
@@ -156,10 +157,14 @@ class LiveSink(Sink):
             title = Text.assemble(("paused ", "bold yellow"), title)
         if self._playing:
             title.append(f" playing: {self._playing(self._drawn.time_s)}", style="italic")
-        if self._keys.is_open and layout.width >= 70 and not self._console.options.ascii_only:
-            subtitle.append(f"  {KEYS_HELP}", style="dim")
+        width = layout.width - _FRAME_WIDTH
         if self._muted:
-            subtitle.append(f"  muted: {', '.join(sorted(self._muted))} (u)", style="dim")
+            names = ", ".join(sorted(self._muted))
+            append_fitting(
+                subtitle, (f"muted: {names} (u)", f"{len(self._muted)} muted (u)"), width
+            )
+        if self._keys.is_open and not self._console.options.ascii_only:
+            append_fitting(subtitle, KEYS_HELP, width)
         return Panel(
             Group(*parts),
             title=title,

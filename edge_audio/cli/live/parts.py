@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from edge_audio.cli.live.state import StreamState
@@ -32,6 +33,14 @@ def cost_text(time_s: float, load: float, lost_s: float, n_unknown_gaps: int) ->
     style = "red" if lost_s or n_unknown_gaps else "dim"
     losses = (lost(lost_s, n_unknown_gaps), style)
     return Text.assemble(f"{clock(time_s)}  load {load:.1%}  ", losses)
+
+
+def append_fitting(line: Text, variants: Sequence[str], width: int) -> None:
+    """Adds to a line, two spaces on, the first of these texts that fits into the width, or none."""
+    for text in variants:
+        if line.cell_len + 2 + cell_len(text) <= width:
+            line.append(f"  {text}", style="dim")
+            return
 
 
 def loudness_style(dbfs: float) -> str:

@@ -11,6 +11,7 @@ import signal
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from edge_audio.bundle.spec import EventSpec, Threshold
-from edge_audio.cli.live.display import LiveSink
+from edge_audio.cli.live.display import KEYS_HELP, LiveSink
 from edge_audio.cli.live.keys import keys_of
 from edge_audio.cli.live.state import Watched
 from edge_audio.cli.live.streams import LiveView
@@ -362,6 +363,35 @@ def test_a_label_can_be_chosen_muted_and_shown_again() -> None:
     sink.press("u")
     assert "\n".join(lines(sink.render(), console)).count("Label 3") == 2
     sink.close()
+
+
+@pytest.mark.parametrize("width", range(24, 140, 3))
+def test_what_the_border_says_is_whole_or_left_out(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns it ended in "m mut"."""
+    console = terminal(width)
+    sink = watching_sink(console)
+    keys = SimpleNamespace(is_open=True, take=list, close=lambda: None)
+    monkeypatch.setattr(sink, "_keys", keys)
+    hear(sink)
+    assert border(sink, console)[1:] in [[], *([text] for text in KEYS_HELP)]
+    if width >= 60:
+        assert "q" in border(sink, console)[1]
+    sink.press("down")
+    sink.press("m")
+    told = [text for text in border(sink, console)[1:] if text not in KEYS_HELP]
+    assert told in [[], ["1 muted (u)"], ["muted: Label 3 (u)"]]
+    assert told or width < 60
+    sink.close()
+
+
+def border(sink: LiveSink, console: Console) -> list[str]:
+    """What stands in the lower border, cost and keys as one text each."""
+    text = lines(sink.render(), console)[-1].strip("╰╯─ ")
+    keys = next((one for one in KEYS_HELP if text.endswith(one)), "")
+    parts = text.removesuffix(keys).partition("nothing lost")
+    return [one.strip() for one in (parts[0] + parts[1], parts[2], keys) if one.strip()]
 
 
 def test_unknown_keys_are_no_commands() -> None:
