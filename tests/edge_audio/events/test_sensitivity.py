@@ -143,3 +143,11 @@ def test_a_smoothing_of_ones_own_is_that_of_both_directions_unless_the_attack_is
     assert (apart.smoothing_s, apart.rising_s) == (0.3, 0.05)
     with pytest.raises(ValueError, match="attack_s"):
         EventsConfig(attack_s=-1.0)
+
+
+@pytest.mark.parametrize("spec", [SPEC, EventSpec(thresholds={"Dog": at(0.5)})])
+def test_what_is_no_sensitivity_is_refused_and_not_taken_for_normal(spec: EventSpec) -> None:
+    """Programs are checked by no command line; of an older model too, which has but one."""
+    for name in ("loud", "Eager", ""):
+        with pytest.raises(UsageError, match="one of quiet, normal, eager"):
+            select_events(spec, LABELS, sensitivity=name)  # type: ignore[arg-type]
