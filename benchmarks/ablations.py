@@ -87,6 +87,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "nested": ("loss.nested=0.5",),
     "nested: its first 2 blocks": ("loss.nested=0.5",),
     "2 blocks alone": ("student.n_blocks=2",),
+    "prediction": ("loss.prediction=1",),
 }
 """Rows whose names begin alike, up to the colon, are of one run."""
 _DEPTHS = {"nested: its first 2 blocks": 2}
