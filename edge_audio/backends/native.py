@@ -22,8 +22,13 @@ from edge_audio.events.detector import Watch, Watched
 from edge_audio.features.frontend import n_frames
 
 ENGINE_TOLERANCE = 2e-3
-"""Of the C engine's scores, half of a step of 1/256: its maps, and the weights of its
-convolutions, are 16-bit integers where other runtimes have float."""
+"""Of the C engine's scores, half of a step of 1/256: its maps, the weights of its convolutions and
+the turns of its oscillators are 16-bit integers where other runtimes have float."""
+ENGINE_SHARE = 0.99
+"""Of the steps of a recording, those that have to keep ENGINE_TOLERANCE: exponential gates make
+much of a difference at single ones."""
+ENGINE_EVENT_SHARE = 0.02
+"""Of the events of a recording, those that may be of the engine or of another runtime alone."""
 
 _STATUS = {
     2: "the image is inconsistent: export the bundle again",

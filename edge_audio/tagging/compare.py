@@ -35,17 +35,28 @@ class ScoreTrace:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two traces, over the labels that both have. max_error, mean_error: of the scores.
+    """Between two traces, over the labels that both have. step_errors: f32[n_steps], the largest of
+    each step's scores; max_error, mean_error: of all scores.
     only_first, only_second: events without one of their kind and label on the other side, at
     their time or within the tolerance; n_equal: those that have one. max_moved_s: how far apart
-    in time these are at most."""
+    in time these are at most; n_moved: how many are apart."""
 
-    max_error: float
+    step_errors: NDArray[np.float32]
     mean_error: float
     n_equal: int
     only_first: tuple[Event, ...]
     only_second: tuple[Event, ...]
     max_moved_s: float = 0.0
+    n_moved: int = 0
+
+    @property
+    def max_error(self) -> float:
+        return float(self.step_errors.max())
+
+    @property
+    def n_alone(self) -> int:
+        """Events of one side alone."""
+        return len(self.only_first) + len(self.only_second)
 
     @property
     def same_events(self) -> bool:
@@ -98,13 +109,15 @@ def difference(first: ScoreTrace, second: ScoreTrace, tolerance_s: float = 0.0) 
         [event for event in second.events if event.label in known],
         tolerance_s,
     )
+    moved_s = [abs(a.time_s - b.time_s) for a, b in pairs]
     return Difference(
-        max_error=float(error.max()),
+        step_errors=error.max(1),
         mean_error=float(error.mean()),
         n_equal=len(pairs),
         only_first=tuple(only_first),
         only_second=tuple(only_second),
-        max_moved_s=max((abs(a.time_s - b.time_s) for a, b in pairs), default=0.0),
+        max_moved_s=max(moved_s, default=0.0),
+        n_moved=sum(apart_s > _EPSILON_S for apart_s in moved_s),
     )
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 
 from edge_audio.bundle.golden import load_golden
 from edge_audio.bundle.spec import Threshold
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.cli.compare import open_trace, plot, telling_labels
-from edge_audio.cli.verify import allowed_between
+from edge_audio.cli.verify import result_beside_the_engine, result_of_floats
 from edge_audio.events.detector import Event
-from edge_audio.tagging.compare import ScoreTrace, difference, match
+from edge_audio.tagging.compare import Difference, ScoreTrace, difference, match
 from tests.support import toy
 from tests.support.command_line import error_line, run
+from tests.support.real_audio import soundscape
 from tests.support.runtimes import require_runtimes
 
 PNG = b"\x89PNG\r\n"
@@ -227,11 +229,47 @@ def test_the_picture_has_thresholds_and_events(
         assert full.count(f'id="{group}') > empty.count(f'id="{group}'), group
 
 
-def test_beside_the_engine_what_its_rounding_needs_is_allowed() -> None:
-    tolerance = toy.MANIFEST.tolerance
-    assert allowed_between(tolerance, "litert", "onnx") == tolerance.scores
-    assert allowed_between(tolerance, "litert", "native") == max(tolerance.scores, 2e-3)
-    assert allowed_between(tolerance, "native", "onnx") == max(tolerance.scores, 2e-3)
+def found_beside(step_errors: np.ndarray, n_equal: int, n_alone: int, n_moved: int) -> Difference:
+    alone = tuple(Event("start", "Dog", float(i), 0.5) for i in range(n_alone))
+    errors = step_errors.astype(np.float32)
+    return Difference(errors, 1e-6, n_equal, alone, (), 0.08 * (n_moved > 0), n_moved)
+
+
+@pytest.mark.parametrize(
+    ("n_far", "n_alone", "n_moved", "result"),
+    [
+        (0, 0, 0, "ok"),
+        (10, 2, 4, "ok; events: 4 by a step, 2 of one side alone"),
+        (10, 0, 1, "ok; events: 1 by a step"),
+        (11, 0, 0, "scores differ, allowed is 0.002 in 99 % of the steps"),
+        (0, 3, 0, "3 events differ (edge-audio compare lists them)"),
+    ],
+)
+def test_beside_the_engine_what_its_rounding_needs_is_allowed_and_told(
+    n_far: int, n_alone: int, n_moved: int, result: str
+) -> None:
+    errors = np.full(1_001, 1e-3)
+    errors[:n_far] = 0.1  # single steps of exponential gates
+    found = found_beside(errors, 100, n_alone, n_moved)
+    tolerance = msgspec.structs.replace(toy.MANIFEST.tolerance, scores=5e-4)
+    assert result_beside_the_engine(found, tolerance) == result
+
+
+def test_floats_may_differ_by_the_tolerance_alone() -> None:
+    tolerance = msgspec.structs.replace(toy.MANIFEST.tolerance, scores=5e-4)
+    assert result_of_floats(found_beside(np.full(9, 4e-4), 5, 0, 0), tolerance) == "ok"
+    far = found_beside(np.full(9, 6e-4), 5, 0, 0)
+    assert result_of_floats(far, tolerance) == "scores differ, allowed is 0.0005"
+    alone = found_beside(np.full(9, 4e-4), 500, 1, 0)
+    assert result_of_floats(alone, tolerance).startswith("1 events differ")
+
+
+@pytest.mark.parametrize("name", ["tiny-int8", "micro-int8"])
+def test_runtimes_agree_on_ten_minutes(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """Long enough for scores of single steps that are further apart than those of most."""
+    path = tmp_path / "street.wav"
+    soundfile.write(path, soundscape(data_dir, 600.0), 16_000, subtype="PCM_16")
+    run("verify", name, "--audio", path)
 
 
 def test_runtimes_agree_on_the_recordings_that_the_readme_shows(data_dir: Path) -> None:
