@@ -16,6 +16,7 @@ from edge_audio.cli.live.braille import Braille
 from edge_audio.cli.live.frames import Frames
 from edge_audio.cli.live.keys import Keys
 from edge_audio.events.detector import Event, LabelState
+from edge_audio.labels.ontology import related_labels, synonymous_labels
 from edge_audio.sinks.base import Sink
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import clock, printable
@@ -50,12 +51,13 @@ class Explained:
 @dataclass(frozen=True)
 class Point:
     """What was known of a label at the end of a step. is_reported: an event of it was passed on
-    and has not ended."""
+    and has not ended. beside: related labels of which that is so."""
 
     time_s: float
     score: float
     state: LabelState
     is_reported: bool
+    beside: tuple[str, ...] = ()
 
 
 def reason(points: Sequence[Point]) -> tuple[str, str]:
@@ -64,7 +66,8 @@ def reason(points: Sequence[Point]) -> tuple[str, str]:
     if last.state.threshold is None:
         return "off", "not watched: without a threshold, excluded or not among --only"
     if last.state.is_active and not last.is_reported:
-        return "held back", "by cooldown, longest duration or a related label"
+        others = f" ({', '.join(last.beside)})" if last.beside else ""
+        return "held back", f"by cooldown, longest duration or a related label{others}"
     if last.state.is_active:
         return "event", _why_active(last.state, last.state.threshold.off)
     return "quiet", _why_quiet(points, last.state.threshold.on)
@@ -107,6 +110,7 @@ class Explainer(Sink):
         """labels: of all scores."""
         self._labels = tuple(explained.labels)
         self._indices = [list(labels).index(label) for label in self._labels]
+        self._related = [related_labels(x) | synonymous_labels(x) for x in self._labels]
         self._reported: set[str] = set()
         self._state_of: StateOf | None = None
         self._time_s = 0.0
@@ -124,10 +128,17 @@ class Explainer(Sink):
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
         assert self._state_of is not None, "read comes first"
         self._time_s = time_s
+        rows = zip(self._labels, self._indices, self._related, strict=True)
         self._step(
             [
-                Point(time_s, float(scores[i]), self._state_of(label), label in self._reported)
-                for label, i in zip(self._labels, self._indices, strict=True)
+                Point(
+                    time_s,
+                    float(scores[i]),
+                    self._state_of(label),
+                    label in self._reported,
+                    tuple(sorted(related & self._reported)),
+                )
+                for label, i, related in rows
             ]
         )
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.cli.live.braille import Braille
 from edge_audio.cli.live.explain import Explained, ExplainSink, ExplainView
-from edge_audio.events.detector import EventDetector
+from edge_audio.events.detector import Event, EventDetector
 from tests.support import toy
 from tests.support.command_line import HANG_S, error_line, listening, records, run
 from tests.support.shipped import clearest
@@ -122,6 +122,26 @@ def test_an_event_that_was_not_passed_on_is_held_back() -> None:
         sink.on_scores(i * STEP_S, scores)
     sink.close()
     assert why(stream.getvalue().rstrip()).startswith("held back: by cooldown")
+
+
+def test_a_related_label_that_is_reported_meanwhile_is_named() -> None:
+    """Whose event covers this one by default."""
+    stream = io.StringIO()
+    sink = ExplainSink(stream, LABELS, Explained(("Dog",), STEP_S))
+    detector = EventDetector(LABELS, SPEC, STEP_S)
+    sink.read(detector.state)
+    for label in ("Bark", "Siren"):  # of which a Siren covers no Dog
+        sink.on_event(Event("start", label, STEP_S, 0.9))
+    for i in range(1, 26):
+        scores = np.full(3, 0.9, np.float32)
+        detector.push(scores, i * STEP_S)
+        if i == 13:
+            sink.on_event(Event("end", "Bark", i * STEP_S, 0.9))
+        sink.on_scores(i * STEP_S, scores)
+    sink.close()
+    first, *_, last = stream.getvalue().splitlines()
+    assert why(first).endswith("or a related label (Bark)")
+    assert why(last).endswith("or a related label")
 
 
 def screen(height: int, width: int = 80) -> Console:
