@@ -122,7 +122,7 @@ def learn(
     else:
         taken = [read_recording(one, rate_hz) for one in expand(files, remark)]
     stream = listen_to(network, list(expand(negatives, remark)))
-    say(teach_into(path, network, name, taken, not_it, stream, parent), path, model)
+    say(teach_into(path, network, name, taken, not_it, stream, parent), path, model, backend)
 
 
 def check(name: str, parent: str, network: Network) -> None:
@@ -146,7 +146,7 @@ def listen_to(network: Network, paths: list[Path]) -> FloatArray:
         return hours_of(network, paths, progress.advance)
 
 
-def say(learned: Learned, path: Path, model: str) -> None:
+def say(learned: Learned, path: Path, model: str, backend: str) -> None:
     """What was learned, and what is known of it."""
     sound = learned.sound
     for line in learned.advice:
@@ -159,4 +159,5 @@ def say(learned: Learned, path: Path, model: str) -> None:
     tell(f"about {rate:g} false alarm an hour, by stored sounds of others{rests}")
     words = ["edge-audio", "listen", "--sounds", str(path)]
     words += ["--model", model] if model != DEFAULT_MODEL else []
+    words += ["--backend", backend] if backend != "auto" else []
     tell(f"listen for it: {shlex.join(words)}")

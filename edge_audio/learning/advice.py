@@ -13,6 +13,7 @@ from edge_audio.learning.recordings import MAX_RECORDING_S, Heard
 from edge_audio.learning.takes import MAX_TAKE_S
 from edge_audio.sounds.embeddings import from_bytes
 from edge_audio.sounds.file import Sound, Sounds, Take
+from edge_audio.support.text import clock
 
 ENOUGH_TAKES = 3
 _FEW_FOUND = 0.6
@@ -50,8 +51,18 @@ def of_repeats(again: Sequence[Take]) -> Iterator[str]:
         yield f"{len(again)} of the takes were given before and count once ({named}): record others"
 
 
-def of_sound(sound: Sound, is_found: Sequence[bool]) -> Iterator[str]:
-    """On the takes as a whole. is_found: which of them are found where they did not teach."""
+def of_hours(sound: Sound, alike_s: float | None) -> Iterator[str]:
+    """On the user's own hours. alike_s: where in them something is like the takes."""
+    if alike_s is not None:
+        yield (
+            f"at {clock(alike_s)} of --negatives something is as like {sound.name} as its takes "
+            "are: if it is the sound itself, leave that recording out, and name the others again"
+        )
+
+
+def of_sound(sound: Sound, is_found: Sequence[bool], is_apart: bool = True) -> Iterator[str]:
+    """On the takes as a whole. is_found: which of them are found where they did not teach.
+    is_apart: from the user's own hours, so that takes which are not found differ."""
     n_takes = len(sound.takes)
     if n_takes < ENOUGH_TAKES:
         yield (
@@ -62,7 +73,7 @@ def of_sound(sound: Sound, is_found: Sequence[bool]) -> Iterator[str]:
         return
     n_found = sum(is_found)
     yield f"{n_found} of {len(is_found)} takes are found by what the others taught"
-    if n_found < _FEW_FOUND * len(is_found):
+    if n_found < _FEW_FOUND * len(is_found) and is_apart:
         missed = [take for take, found in zip(sound.takes, is_found, strict=False) if not found]
         named = ", ".join(f"{take.source} at {take.start_s:.1f} s" for take in missed[:3])
         yield (

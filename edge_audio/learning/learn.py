@@ -154,12 +154,17 @@ def teach(
     )
     all_others = [*named, *earlier_takes(before, name)]
     lesson = Lesson.of(network, all_others, kept_background(background), stream)
+    if known:
+        pairs = from_bytes(known.nearest, dim).reshape(-1, 2, dim)
+        lesson = lesson.after(known.evidence.negative_h, pairs)
     parent = parent or (known.parent if known else "")
-    sound, is_found = make_sound(known.name if known else name, parent, takes, named, lesson)
+    made = make_sound(known.name if known else name, parent, takes, named, lesson)
+    sound = made.sound
     told = (
         *advice.of_recordings(heard),
         *advice.of_repeats(again),
-        *advice.of_sound(sound, is_found),
+        *advice.of_hours(sound, made.alike_s),
+        *advice.of_sound(sound, made.is_found, made.alike_s is None),
         *advice.of_likeness(sound, heard, before, network),
     )
     return Learned(before.with_sound(sound), sound, told)

@@ -36,33 +36,37 @@ def logit_at(peaks: DoubleArray, alarms_per_hour: float) -> float:
     return high + excess * float(np.log(_TAIL / share))
 
 
-def logit_over_hours(logits: DoubleArray, hours: float, alarms_per_hour: float) -> float:
-    """The lowest logit that a stream of so many hours, one logit a step, exceeds as rarely as
-    `allowed_alarms` says. -inf for an empty stream."""
-    if not len(logits):
-        return -np.inf
+def logit_over_hours(alarms: DoubleArray, hours: float, alarms_per_hour: float) -> float:
+    """The lowest logit that so many hours exceed as rarely as `allowed_alarms` says. alarms: the
+    highest logits in them, falling, each an alarm of its own. -inf where there are too few."""
     n_allowed = int(allowed_alarms(alarms_per_hour, hours))
-    alarms = _highest_apart(logits, n_allowed + 1)
-    return alarms[n_allowed] if len(alarms) > n_allowed else -np.inf
+    return float(alarms[n_allowed]) if len(alarms) > n_allowed else -np.inf
 
 
-def _highest_apart(logits: DoubleArray, n: int) -> list[float]:
-    """The n highest logits of which no two are within _MERGED_STEPS, falling."""
+def n_alarms_in(hours: float) -> int:
+    """How many alarms of so many hours thresholds of all sensitivities rest on."""
+    return int(allowed_alarms(max(ALARMS_PER_HOUR.values()), hours)) + 1
+
+
+def highest_apart(logits: DoubleArray, n: int) -> list[int]:
+    """Where the n highest logits of a stream are, of which no two are within _MERGED_STEPS,
+    falling."""
     left, found = logits.copy(), []
     for _ in range(min(n, len(logits))):
         best = int(np.argmax(left))
         if left[best] == -np.inf:
             break
-        found.append(float(left[best]))
+        found.append(best)
         left[max(0, best - _MERGED_STEPS) : best + _MERGED_STEPS + 1] = -np.inf
     return found
 
 
 def logits_at(
-    peaks: DoubleArray, hours_of_user: float, stream: DoubleArray
+    peaks: DoubleArray, hours_of_user: float, alarms: DoubleArray
 ) -> Mapping[Sensitivity, float]:
-    """At each sensitivity, by what is stored, and never lower than the user's own hours ask for."""
+    """At each sensitivity, by what is stored, and never lower than the user's own hours ask for,
+    see `logit_over_hours`."""
     return {
-        sensitivity: max(logit_at(peaks, rate), logit_over_hours(stream, hours_of_user, rate))
+        sensitivity: max(logit_at(peaks, rate), logit_over_hours(alarms, hours_of_user, rate))
         for sensitivity, rate in ALARMS_PER_HOUR.items()
     }

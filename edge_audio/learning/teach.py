@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,12 +16,13 @@ from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.learning.bank import Bank
 from edge_audio.learning.fit import Linear, Told, Whitening, fit
 from edge_audio.learning.network import Embedder
-from edge_audio.learning.rates import logits_at, peaks_of
+from edge_audio.learning.rates import highest_apart, logits_at, n_alarms_in, peaks_of
 from edge_audio.sounds.embeddings import from_bytes, to_bytes
 from edge_audio.sounds.file import Evidence, Sound, Sounds, Take
 from edge_audio.support.arrays import DoubleArray, FloatArray, evenly_spread
 
 MAX_LEFT_OUT = 10
+_MAX_PAIRS = 128  # of the user's own hours, enough for a day
 _MAX_BACKGROUND = 400  # rows of the user's own audio that are kept
 _MAX_WEIGHT, _MAX_BIAS = 0.4, 4.0  # what the engine's numbers hold for every published model
 _GAIN = 1.5  # of logits that vary by 1 for other sounds
@@ -39,7 +40,8 @@ class Lesson:
 
     bank, whitening: of the model. others: rows of what it is not (`--not`, other sounds that were
     learned). background: rows of the user's own audio, as they are kept. stream: all of that
-    audio, one row a step, which thresholds rest on; hours: of it.
+    audio, one row a step, which thresholds rest on; hours: of it. pairs: where an earlier lesson
+    had a stream, in place of it, `nearest`.
     """
 
     bank: Bank
@@ -48,6 +50,7 @@ class Lesson:
     background: FloatArray
     stream: FloatArray
     hours: float = 0.0
+    pairs: FloatArray | None = None
 
     @classmethod
     def of(
@@ -68,6 +71,29 @@ class Lesson:
             stream,
             len(stream) * network.step_s / 3600.0,
         )
+
+    def after(self, hours: float, pairs: FloatArray) -> Lesson:
+        """With what is known of hours that were heard earlier, if this one hears none."""
+        if len(self.stream) or not len(pairs):
+            return self
+        return replace(self, hours=hours, pairs=pairs)
+
+    def alarms(self, row: Linear) -> DoubleArray:
+        """The highest logits in the user's own hours, each an alarm of its own, falling."""
+        if self.pairs is not None:
+            each = row(self.pairs.reshape(-1, self.pairs.shape[-1])).reshape(-1, 2)
+            return np.asarray(np.sort(each.min(1))[::-1], np.float64)
+        logits = held(row(self.stream))
+        return logits[highest_apart(logits, n_alarms_in(self.hours))]
+
+    def nearest(self, row: Linear) -> FloatArray:
+        """f32[n, 2, D]: what `alarms` is made of, to be kept for later lessons."""
+        if self.pairs is not None:
+            return self.pairs
+        n_most = min(n_alarms_in(self.hours), _MAX_PAIRS)
+        places = np.array(highest_apart(held(row(self.stream)), n_most), int)
+        both = np.column_stack([np.maximum(places - 1, 0), places])
+        return np.asarray(self.stream[both], np.float32)
 
     @cached_property
     def told(self) -> Told:
@@ -95,7 +121,7 @@ def fit_row(takes: Sequence[FloatArray], lesson: Lesson) -> Fitted:
     """takes: f32[n_steps, D] each, changed ones among them."""
     row = fit(takes, lesson.told, lesson.whitening)
     peaks = peaks_of(row(lesson.bank.rows), lesson.bank.owners)
-    found = logits_at(peaks, lesson.hours, held(row(lesson.stream)))
+    found = logits_at(peaks, lesson.hours, lesson.alarms(row))
     floor = _floor(row, takes, lesson)
     quiet_take = float(np.quantile([peak(row, take) for take in takes], _QUIET_TAKE))
     logits: dict[Sensitivity, float] = {}
@@ -147,11 +173,20 @@ def rows_of(takes: Sequence[Take], dim: int) -> list[FloatArray]:
     return rows
 
 
+class Made(NamedTuple):
+    """is_found: which of the takes are found where they did not teach; none where there is one
+    take. alike_s: where in the stream of the lesson something is as like the sound as its own takes
+    are, None for nowhere."""
+
+    sound: Sound
+    is_found: list[bool]
+    alike_s: float | None
+
+
 def make_sound(
     name: str, parent: str, takes: Sequence[Take], others: Sequence[Take], lesson: Lesson
-) -> tuple[Sound, list[bool]]:
-    """The sound, and which of its takes are found where they did not teach; none where there is one
-    take."""
+) -> Made:
+    """From its takes to the sound."""
     dim = lesson.bank.rows.shape[1]
     fitted = fit_row(rows_of(takes, dim), lesson)
     is_found = n_found_of(takes, lesson) if len(takes) > 1 else []
@@ -166,6 +201,7 @@ def make_sound(
         takes=tuple(takes),
         others=tuple(others),
         background=to_bytes(lesson.background),
+        nearest=to_bytes(lesson.nearest(fitted.row).reshape(-1, dim)),
         evidence=Evidence(
             n_tried=len(is_found),
             n_found=sum(is_found),
@@ -173,7 +209,15 @@ def make_sound(
             negative_h=round(lesson.hours, 4),
         ),
     )
-    return sound, is_found
+    return Made(sound, is_found, _alike_s(takes, fitted.row, lesson))
+
+
+def _alike_s(takes: Sequence[Take], row: Linear, lesson: Lesson) -> float | None:
+    logits, dim = held(row(lesson.stream)), lesson.bank.rows.shape[1]
+    half = float(np.median([peak(row, from_bytes(take.steps, dim)) for take in takes]))
+    if logits.max(initial=-np.inf) < half:
+        return None
+    return int(np.argmax(logits)) / len(logits) * lesson.hours * 3600.0
 
 
 def kept_background(rows: FloatArray) -> FloatArray:

@@ -69,7 +69,8 @@ class Sound(Spec, frozen=True, kw_only=True):
     """A label that was taught: a row on the embedding, see `HeadRows`, and what it came of.
 
     parent: the label of the model that it is a kind of, "" if none. weight: int8[embedding_dim].
-    others: what it is not. background: embeddings of the user's own audio without it.
+    others: what it is not. background: embeddings of the user's own audio without it. nearest:
+    pairs of successive ones in the hours of it, where they come nearest to the sound.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Sound(Spec, frozen=True, kw_only=True):
     takes: tuple[Take, ...]
     others: tuple[Take, ...] = ()
     background: bytes = b""
+    nearest: bytes = b""
     evidence: Evidence = Evidence()
 
     def __post_init__(self) -> None:
@@ -114,6 +116,8 @@ class Sounds(Spec, frozen=True, kw_only=True):
             for take in (*sound.takes, *sound.others):
                 from_bytes(take.steps + take.changed, dim)
             from_bytes(sound.background, dim)
+            if len(from_bytes(sound.nearest, dim)) % 2:
+                raise ValueError(f"{sound.name} has an odd number of nearest embeddings")
         if not np.isfinite(self.network).all():
             raise ValueError("the fingerprint must be finite")
 

@@ -32,7 +32,7 @@ def house(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("learn", "Oven", *write_beeps(folder), "--sounds", path, *model(bundle))
     assert "3 of 3 takes are found by what the others taught" in done.stderr
     assert done.stdout.startswith(f"{path}: Oven, 3 takes\n")
-    hint = shlex.join(["--sounds", str(path), "--model", str(bundle.path)])
+    hint = shlex.join(["--sounds", str(path), *map(str, model(bundle))])
     assert f"listen for it: edge-audio listen {hint}\n" in done.stdout
     return path
 

@@ -135,6 +135,22 @@ def test_hours_of_ones_own_tighten_the_threshold(bundle: Bundle, tmp_path: Path)
     assert tightened.sound.evidence.negative_h > 0.0
     confused = beeps(3, pitch_hz=2_200.0)
     assert highest(bundle, tightened, confused) < highest(bundle, plain, confused)
+    more = teach(bundle, tmp_path, recordings=write_beeps(tmp_path, 4, "more")[3:])
+    assert more.sound.evidence.negative_h == tightened.sound.evidence.negative_h
+    assert more.sound.nearest == tightened.sound.nearest
+    assert highest(bundle, more, confused) == pytest.approx(
+        highest(bundle, tightened, confused), abs=0.03
+    )
+
+
+def test_hours_that_hold_the_sound_itself_are_told(bundle: Bundle, tmp_path: Path) -> None:
+    evening = tmp_path / "evening.wav"
+    quiet = np.zeros(60 * RATE_HZ, np.float32)
+    soundfile.write(evening, np.concatenate([quiet, *map(beeps, range(3)), quiet]), RATE_HZ)
+    told = "\n".join(teach(bundle, tmp_path, negatives=[evening]).advice)
+    assert "at 1:0" in told
+    assert "of --negatives something is as like Oven as its takes are" in told
+    assert "differ much" not in told
 
 
 def highest(bundle: Bundle, learned: Learned, samples: np.ndarray) -> float:
