@@ -152,7 +152,7 @@ def _warnings(choices: list[Choice], alarms_per_hour: float) -> Iterator[str]:
     if not unjudged:
         return
     hours = min(choice.hours for choice in unjudged)
-    needed = f"{2.0 / alarms_per_hour:.0f} h" if alarms_per_hour else "no amount"
+    needed = f"{2.0 / alarms_per_hour:.2g} h" if alarms_per_hour else "no amount"
     yield (
         f"{hours:.1f} h without some labels: a first false alarm is allowed from {needed} of "
         f"audio on, at {alarms_per_hour:g} per hour, so none was allowed"

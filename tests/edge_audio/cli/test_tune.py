@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_audio.bundle.spec import EventSpec, Threshold
+from edge_audio.cli.tune import show
 from edge_audio.errors import UsageError
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.tagger import Tagger
@@ -86,6 +87,18 @@ def test_a_label_is_not_made_more_sensitive_by_recordings_of_it_alone(
     done = run("tune", manifest(tmp_path, (demo, "Doorbell;Dog")))
     assert not tomllib.loads(done.stdout)["events"]["thresholds"].keys() & {"Doorbell", "Dog"}
     assert "not made more sensitive: Dog, Doorbell" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(("rate", "hours"), [(0.1, "20"), (1.0, "2"), (5.0, "0.4"), (0.0, "")])
+def test_how_much_audio_is_lacking_is_said(
+    rate: float, hours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = Evidence(["Dog"], SPEC)
+    evidence.n_right[:] = 1
+    show(choose(evidence, rate), rate)
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"allowed from {hours} h of audio on" in told or (not hours and "no amount" in told)
+    assert "not made more sensitive: Dog." in told
 
 
 @pytest.mark.parametrize(("hours", "on"), [(1.9, 0.3), (2.0, POINTS[0])])
