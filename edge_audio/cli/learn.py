@@ -99,13 +99,15 @@ def learn(
     edge-audio learn Doorbell2 --microphone
     edge-audio learn Doorbell2 --from clips/
     edge-audio learn Bella --negatives evening/        # her threshold, tightened
+    edge-audio learn Bella --not fox.wav --parent Dog  # what was taken for her, and what she is
     """
     if (bool(files) + microphone + (clips_folder is not None)) > 1:
         raise UsageError("learn takes files, or --microphone, or --from: one of them")
     network = Network(load_bundle(model), backend)
     before = open_for_change(path, network)
     check(name, parent, network)
-    if not (files or microphone or clips_folder or (negatives and before.has(name))):
+    is_told_more = before.has(name.strip()) and (negatives or others or parent)
+    if not (files or microphone or clips_folder or is_told_more):
         raise UsageError(f"no recordings of {name!r}: name files, or --microphone, or --from clips")
     rate_hz = network.sample_rate_hz
     refuse_logs(negatives, path)

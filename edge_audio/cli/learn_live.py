@@ -48,13 +48,20 @@ def record_takes(
     play_one: Callable[[FloatArray, int], None] = play,
 ) -> list[Recording]:
     """Records until the user has enough: says what was taken, plays it back, and asks whether to
-    keep it. Raises UsageError where nothing was kept."""
+    keep it. Raises UsageError where nothing was kept, SourceError where a microphone breaks before
+    that."""
     kept: list[Recording] = []
     while True:
         answer = _ask(f"take {len(kept) + 1}: Enter records {take_s:g} s, q ends", "")
         if answer == "q":
             break
-        samples = record_one(device, take_s, rate_hz)
+        try:
+            samples = record_one(device, take_s, rate_hz)
+        except SourceError as error:
+            if not kept:
+                raise
+            remark(f"{error}; what was kept is learned")
+            break
         found = find_takes(samples, rate_hz)
         tell(described(samples, found, rate_hz))
         if found.is_silent:
@@ -83,7 +90,7 @@ def go_through(
     play_one: Callable[[FloatArray, int], None] = play,
 ) -> tuple[list[Recording], list[Recording]]:
     """Clips that were it, and clips that were not, as the user says of each, the latest first.
-    Raises UsageError where none was it."""
+    Raises UsageError where there is neither."""
     paths = sorted(folder.rglob("*.flac"), key=lambda path: path.stat().st_mtime, reverse=True)
     if not paths:
         raise UsageError(f"no clips in {folder}: `edge-audio listen --clips {folder}` records some")
@@ -99,7 +106,7 @@ def go_through(
                 (was_it if answer == "y" else was_not).append(read_recording(path, rate_hz))
             except EdgeAudioError as error:
                 remark(str(error))
-    if not was_it:
+    if not was_it and not was_not:
         raise UsageError("no clip was it: nothing was learned")
     return was_it, was_not
 

@@ -13,8 +13,9 @@ import soundfile
 
 from edge_audio.bundle.store import Bundle
 from edge_audio.cli.learn_live import go_through, record_takes
-from edge_audio.errors import UsageError
+from edge_audio.errors import SourceError, UsageError
 from edge_audio.sounds.file import read_sounds
+from edge_audio.support.arrays import FloatArray
 from tests.support.command_line import error_line, reports, run
 from tests.support.taught import RATE_HZ, beeps, bundle_with_negatives, write_beeps
 
@@ -104,6 +105,19 @@ def test_nothing_to_learn_from_is_wrong_usage(bundle: Bundle, tmp_path: Path) ->
     assert "no recordings of 'Oven'" in error_line(done, 2)
 
 
+def test_a_sound_is_told_more_without_new_takes(
+    bundle: Bundle, house: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "copy.sounds"
+    path.write_bytes(house.read_bytes())
+    near = write_beeps(tmp_path, 1, "near", pitch_hz=1_900.0)
+    run(
+        "learn", "oven", "--not", *near, "--parent", "Beep, bleep", "--sounds", path, *model(bundle)
+    )
+    (sound,) = read_sounds(path).sounds
+    assert (len(sound.takes), len(sound.others), sound.parent) == (3, 1, "Beep, bleep")
+
+
 def answers(monkeypatch: pytest.MonkeyPatch, *given: str) -> None:
     waiting = iter(given)
     monkeypatch.setattr(click, "prompt", lambda *_, **__: next(waiting))
@@ -119,6 +133,19 @@ def test_the_microphone_keeps_what_the_user_keeps(monkeypatch: pytest.MonkeyPatc
     assert [one.name for one in kept] == ["take 1", "take 2"]
     np.testing.assert_array_equal(kept[1].samples, beeps(2))
     assert len(played) == 3
+    made = iter([beeps(0)])
+
+    def breaks(*_: object) -> FloatArray:
+        if (samples := next(made, None)) is None:
+            raise SourceError("it was unplugged")
+        return samples
+
+    answers(monkeypatch, "", "y", "")
+    kept = record_takes(None, 2.0, RATE_HZ, breaks, lambda *_: None)
+    assert [one.name for one in kept] == ["take 1"]
+    answers(monkeypatch, "")
+    with pytest.raises(SourceError, match="unplugged"):
+        record_takes(None, 2.0, RATE_HZ, breaks, lambda *_: None)
     answers(monkeypatch, "q")
     with pytest.raises(UsageError, match="no take was kept"):
         record_takes(None, 2.0, RATE_HZ)
@@ -130,6 +157,8 @@ def test_clips_are_gone_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     answers(monkeypatch, "y", "n", "p", "s", "q")
     was_it, was_not = go_through(tmp_path, RATE_HZ, lambda *_: None)
     assert (len(was_it), len(was_not)) == (1, 1)
+    answers(monkeypatch, "n", "q")
+    assert [len(clips) for clips in go_through(tmp_path, RATE_HZ, lambda *_: None)] == [0, 1]
     answers(monkeypatch, "q")
     with pytest.raises(UsageError, match="no clip was it"):
         go_through(tmp_path, RATE_HZ, lambda *_: None)
