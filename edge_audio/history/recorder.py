@@ -95,6 +95,7 @@ class _HistorySink(Sink):
     ) -> None:
         self._stream, self._worker, self._history = stream, worker, history
         self.level_clock, self._level = LevelClock(level_every_s), MeanLevel()
+        self._time_s: float | None = None  # of the latest step
 
     def on_audio(self, block: Block) -> None:
         self._level.add(block.samples)
@@ -109,10 +110,19 @@ class _HistorySink(Sink):
             self._worker.put(partial(self._history.end, start, event.time_s - sounding.start_s))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
+        self._time_s = time_s
         if self._stream.has_audio and self.level_clock.is_due(time_s):
-            at, level_dbfs = self._moment(time_s), self._level.take()
-            row = Level(at.timestamp(), _offset_s(at), self._stream.name, time_s, level_dbfs)
-            self._worker.put(partial(self._history.hear, row))
+            self._tell_level(time_s)
+
+    def close(self) -> None:
+        time_s = self._time_s
+        if self._stream.has_audio and time_s is not None and self.level_clock.is_rest(time_s):
+            self._tell_level(time_s)
+
+    def _tell_level(self, time_s: float) -> None:
+        at, level_dbfs = self._moment(time_s), self._level.take()
+        row = Level(at.timestamp(), _offset_s(at), self._stream.name, time_s, level_dbfs)
+        self._worker.put(partial(self._history.hear, row))
 
     def _start(self, sounding: Sounding, event: Event) -> Start:
         offset_s, name = _offset_s(self._moment(sounding.start_s)), self._stream.name

@@ -215,7 +215,7 @@ class _StreamReader:
         self._audio_s = 0.0  # the latest, of the run
         self._step_s = 0.0  # likewise, of records that never come late
         self._level_s: float | None = None
-        self._level_every_s = float("inf")
+        self._level_every_s = self._every_before_s = float("inf")
         self._ahead_s = 0.0  # of the axis, to audio time
         self._base_s = 0.0  # end of the run before, where audio time is the axis
 
@@ -255,6 +255,7 @@ class _StreamReader:
 
     def _take_level(self, dbfs: float, audio_s: float, time_s: float) -> None:
         if self._level_s is not None and audio_s > self._level_s:
+            self._every_before_s = self._level_every_s
             self._level_every_s = min(self._level_every_s, audio_s - self._level_s)
         self._level_s = audio_s
         if self._reader.clip(time_s, time_s) is None:
@@ -289,6 +290,7 @@ class _StreamReader:
         self._interrupt(start_s, time_s, "listening began anew", knows_gap)
         self._audio_s = self._step_s = 0.0
         self._level_s = None
+        self._level_every_s = self._every_before_s  # the last one of a run comes sooner
         self._last_s = time_s
 
     def _go_on(self, last_s: float, time_s: float, jump_s: float) -> None:

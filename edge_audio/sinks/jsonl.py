@@ -171,6 +171,7 @@ class _FileSink(Sink):
     ) -> None:
         self._stream, self._worker = stream, worker
         self._level_clock, self._level = LevelClock(config.level_every_s), MeanLevel()
+        self._time_s: float | None = None  # of the latest step
         self.use(config)
 
     def use(self, config: JsonLinesConfig) -> None:
@@ -188,10 +189,19 @@ class _FileSink(Sink):
         if self._top.n_top:
             top = [scored(label, score) for label, score in self._top(scores)]
             self._worker.put(record(self._stream, time_s, kind="scores", top=top))
+        self._time_s = time_s
         if self._stream.has_audio and self._level_clock.is_due(time_s):
-            level, load = round(self._level.take(), 1), round(self._stream.stats.load, 4)
-            fields = {"kind": "level", "level_dbfs": level, "load": load}
-            self._worker.put(record(self._stream, time_s, **fields))
+            self._tell_level(time_s)
+
+    def close(self) -> None:
+        time_s = self._time_s
+        if self._stream.has_audio and time_s is not None and self._level_clock.is_rest(time_s):
+            self._tell_level(time_s)
+
+    def _tell_level(self, time_s: float) -> None:
+        level, load = round(self._level.take(), 1), round(self._stream.stats.load, 4)
+        fields = {"kind": "level", "level_dbfs": level, "load": load}
+        self._worker.put(record(self._stream, time_s, **fields))
 
     def on_notice(self, text: str) -> None:
         self._worker.put(notice_record(self._stream, text))

@@ -34,6 +34,11 @@ class LevelClock:
         self._last_s = time_s
         return True
 
+    def is_rest(self, time_s: float) -> bool:
+        """Whether a stream that ends at time_s was heard for so long since the last one that its
+        rest is worth a level: a second, or half of every_s."""
+        return bool(self.every_s) and time_s - self._last_s >= min(1.0, self.every_s / 2)
+
 
 class MeanLevel:
     """The RMS level of all audio since it was last taken."""

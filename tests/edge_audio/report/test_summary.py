@@ -76,6 +76,13 @@ def test_silence_of_a_log_that_writes_levels_is_a_gap() -> None:
     assert summary.streams["hall"].heard_s == 180.0
 
 
+def test_the_last_level_of_a_run_comes_sooner_and_is_no_measure_of_gaps() -> None:
+    run = [*levels(0, 601, 300), record(605, "level", level_dbfs=-50)]
+    next_run = [{**one, "at": record(700 + one["time_s"], "level")["at"]} for one in run]
+    summary = summary_of([*run, *next_run])
+    assert [one.text for one in summary.interruptions] == ["listening began anew"]
+
+
 def test_silence_of_a_log_without_levels_is_no_gap() -> None:
     events = [record(1, "start", "Dog"), record(2, "end", "Dog"), record(7200, "start", "Dog")]
     summary = summary_of(events)

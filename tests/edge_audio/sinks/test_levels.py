@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_audio.history.destination import HistoryConfig, HistoryDestination
 from edge_audio.sinks.jsonl import JsonLinesConfig, JsonLinesDestination
 from edge_audio.sinks.level import MeanLevel
 from edge_audio.sources.base import Block
@@ -40,3 +42,30 @@ def test_a_sound_between_two_records_is_in_the_level_of_the_second(tmp_path: Pat
     levels = [record["level_dbfs"] for record in records if record["kind"] == "level"]
     assert len(levels) == 2
     assert levels[1] == pytest.approx(10 * np.log10(0.25 * 5 / 13), abs=0.2)
+
+
+@pytest.mark.parametrize(("n_steps", "n_levels"), [(100, 2), (3, 1), (0, 0)])
+def test_what_was_heard_behind_the_last_level_has_one_too(
+    tmp_path: Path, n_steps: int, n_levels: int
+) -> None:
+    """A recording of eight seconds had the level of its first step alone."""
+    stream = Stream("hall", LABELS, 16_000, live=False)
+    log, history = tmp_path / "log.jsonl", tmp_path / "sounds.db"
+    destinations = (
+        JsonLinesDestination(JsonLinesConfig(path=str(log), level_every_s=10.0)),
+        HistoryDestination(HistoryConfig(path=str(history), level_every_s=10.0)),
+    )
+    for destination in destinations:
+        sink = destination.open(stream)
+        for step in range(n_steps):
+            sink.on_audio(Block(np.full(1280, 0.5 if step else 0.0, np.float32), step * 0.08))
+            sink.on_scores((step + 1) * 0.08, np.zeros(1, np.float32))
+        sink.close()
+        destination.close()
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    levels = [(x["time_s"], x["level_dbfs"]) for x in records if x["kind"] == "level"]
+    with sqlite3.connect(history) as connection:
+        assert connection.execute("SELECT time_s, level_dbfs FROM levels").fetchall() == levels
+    assert len(levels) == n_levels
+    if n_levels > 1:
+        assert levels[-1] == pytest.approx((8.0, -6.0), abs=0.03)
