@@ -61,7 +61,8 @@ def row(sound: Sound) -> tuple[str, ...]:
     evidence = sound.evidence
     tried = f"{evidence.n_found} of {evidence.n_tried}" if evidence.n_tried else "unknown"
     hours = f"{evidence.negative_h:.1f}"
-    return printable(sound.name), sound.parent, str(len(sound.takes)), tried, hours
+    names = printable(sound.name), printable(sound.parent)
+    return *names, str(len(sound.takes)), tried, hours
 
 
 @sounds.command()

@@ -31,6 +31,7 @@ MAX_BYTES = 64 << 20
 MAX_SOUNDS = 256
 MAX_DIM = 8192
 _MAX_REASON_CHARS = 200
+_MOST = 1e30  # float32 holds it
 _WAIT_S = 120.0  # for others that change the file
 _CURE = "restore a copy, or learn the sounds again"
 
@@ -87,8 +88,10 @@ class Sound(Spec, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
-        if not (0.0 < self.scale < math.inf and math.isfinite(self.bias)):
-            raise ValueError("scale and bias must be finite, scale positive")
+        if self.parent:
+            check_name(self.parent, "parent")
+        if not (0.0 < self.scale < _MOST and abs(self.bias) < _MOST):
+            raise ValueError(f"scale and bias must be below {_MOST:g}, scale positive")
         if self.thresholds.keys() != set(SENSITIVITIES):
             raise ValueError(f"thresholds must be at {', '.join(SENSITIVITIES)}")
 
@@ -152,7 +155,13 @@ class Sounds(Spec, frozen=True, kw_only=True):
         return any(sound.name.casefold() == name.casefold() for sound in self.sounds)
 
     def with_sound(self, new: Sound) -> Sounds:
-        """With one more, or in the place of that of its name; all others as they are."""
+        """With one more, or in the place of that of its name; all others as they are. Raises
+        UsageError where there are MAX_SOUNDS."""
+        if len(self.sounds) >= MAX_SOUNDS and not self.has(new.name):
+            raise UsageError(
+                f"there are {MAX_SOUNDS} sounds already: `edge-audio sounds remove` one, or begin "
+                "another file"
+            )
         is_same = [sound.name.casefold() == new.name.casefold() for sound in self.sounds]
         kept = [new if same else old for old, same in zip(self.sounds, is_same, strict=True)]
         return msgspec.structs.replace(self, sounds=tuple(kept if any(is_same) else [*kept, new]))

@@ -15,6 +15,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, Threshold
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.sounds.embeddings import from_bytes, to_bytes
 from edge_audio.sounds.file import (
+    MAX_SOUNDS,
     Sound,
     Sounds,
     Take,
@@ -100,6 +101,11 @@ def test_other_files_are_refused(change: dict[str, object], reason: str) -> None
         {"weight": b"123"},
         {"scale": float("inf")},
         {"scale": -1.0},
+        {"scale": 1e300},
+        {"bias": 1e300},
+        {"bias": float("nan")},
+        {"parent": "\x1b[31mDog"},
+        {"nearest": b"1" * DIM},
         {"thresholds": {}},
     ],
 )
@@ -130,6 +136,14 @@ def test_who_changes_a_file_waits_for_another_who_does(
     nowhere = tmp_path / "none" / "house.sounds"
     with pytest.raises(EdgeAudioError, match=r"cannot write .*; name a place"):
         changing(nowhere).__enter__()
+
+
+def test_more_sounds_than_a_file_may_have_are_refused() -> None:
+    full = house()
+    full = msgspec.structs.replace(full, sounds=tuple(sound(f"n{k}") for k in range(MAX_SOUNDS)))
+    assert len(full.with_sound(sound("N7")).sounds) == MAX_SOUNDS
+    with pytest.raises(UsageError, match="there are 256 sounds already"):
+        full.with_sound(sound("one more"))
 
 
 def test_sounds_are_renamed_and_removed_and_others_stay() -> None:
