@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,8 @@ from edge_audio.support.text import check_name
 
 MAX_NEGATIVE_H = 24.0
 
+Files: TypeAlias = str | Path | Iterable[str | Path]
+
 
 class Learned(NamedTuple):
     """sounds: all of the file, the new one in it. sound: what was learned. advice: lines for
@@ -51,11 +53,11 @@ class Learned(NamedTuple):
 
 def learn(
     name: str,
-    recordings: Iterable[str | Path],
+    recordings: Files,
     *,
     sounds: str | Path,
-    others: Iterable[str | Path] = (),
-    negatives: Iterable[str | Path] = (),
+    others: Files = (),
+    negatives: Files = (),
     parent: str = "",
     model: str | Path = "tiny-int8",
     backend: str = "auto",
@@ -64,7 +66,7 @@ def learn(
 
     sounds: the file; what is in it stays, and takes of this name are added to. others: recordings
     of what it is not. negatives: recordings of many hours without it. parent: a label of the model
-    that it is a kind of.
+    that it is a kind of. A single recording may stand for itself.
 
     Raises UsageError, SourceError, BundleError or EdgeAudioError; the file stays as it was then.
     """
@@ -75,11 +77,15 @@ def learn(
         path,
         network,
         name,
-        [read_recording(Path(one), rate_hz) for one in recordings],
-        others=[read_recording(Path(one), rate_hz) for one in others],
-        stream=hours_of(network, [Path(one) for one in negatives]),
+        [read_recording(one, rate_hz) for one in _paths(recordings)],
+        others=[read_recording(one, rate_hz) for one in _paths(others)],
+        stream=hours_of(network, _paths(negatives)),
         parent=parent,
     )
+
+
+def _paths(files: Files) -> list[Path]:
+    return [Path(files)] if isinstance(files, (str, Path)) else [Path(one) for one in files]
 
 
 def open_for_change(path: Path, network: Network) -> Sounds:

@@ -178,6 +178,8 @@ def test_a_recording_that_is_given_twice_counts_once(bundle: Bundle, tmp_path: P
     (path,) = write_beeps(tmp_path, 1)
     copy = tmp_path / "copy.wav"
     shutil.copyfile(path, copy)
+    alone = teach(bundle, tmp_path, "Alone", recordings=str(path))
+    assert len(alone.sound.takes) == 1  # and not a file for each character of its name
     first = teach(bundle, tmp_path, recordings=[path, copy])
     assert len(first.sound.takes) == 1
     assert first.sound.evidence.n_tried == 0  # it would be found by itself
