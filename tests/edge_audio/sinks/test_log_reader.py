@@ -51,6 +51,7 @@ def test_no_file_is_left_open(tmp_path: Path) -> None:
     log, packed = tmp_path / "sounds.jsonl", tmp_path / "sounds.jsonl.1.gz"
     log.write_text(line(2) * 2000)
     packed.write_bytes(gzip.compress(line(1).encode()))
+    gc.collect()  # what tests before this one left open
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", ResourceWarning)
         assert len(labels(log, packed)) == 2001
