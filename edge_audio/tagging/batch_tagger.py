@@ -209,8 +209,9 @@ class BatchTagger:
         return which
 
     def _known(self, stream: int) -> int:
-        if not 0 <= stream < self.n_streams:
-            raise UsageError(f"there is no stream {stream}: they are 0 to {self.n_streams - 1}")
+        is_number = isinstance(stream, int | np.integer)
+        if not is_number or not 0 <= stream < self.n_streams:
+            raise UsageError(f"there is no stream {stream!r}: they are 0 to {self.n_streams - 1}")
         return stream
 
     def _checked(self, pcm: NDArray[Any], n: int) -> NDArray[Any]:

@@ -107,11 +107,12 @@ def test_a_stream_that_is_reset_reports_nothing_of_before(opened: OpenBatch) -> 
         (np.zeros((2, 10)), [0, 5], "no stream 5: they are 0 to 4"),
         (np.zeros((2, 10)), [1, 1], "not each another"),
         (np.zeros((1, 10)), [-1], "no stream -1"),
+        (np.zeros((1, 10)), [0.5], "no stream 0.5"),
         (np.zeros((1, 10)), [0, 1], r"pass one row for each stream, \(2, n_samples\)"),
     ],
 )
 def test_wrong_blocks_are_refused_and_lose_nothing(
-    opened: OpenBatch, samples: Any, streams: list[int] | None, words: str
+    opened: OpenBatch, samples: Any, streams: Any, words: str
 ) -> None:
     batch = opened()
     with pytest.raises(UsageError, match=words):
