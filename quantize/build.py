@@ -22,7 +22,7 @@ from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
-from edge_audio.backends.native import ENGINE_TOLERANCE
+from edge_audio.backends.native import ENGINE_SHARE, ENGINE_TOLERANCE
 from edge_audio.backends.registry import (
     NATIVE,
     RUNTIMES,
@@ -62,10 +62,6 @@ GOLDEN_S = (5.7, 8.3)
 _PARITY_S = 120.0  # 1,500 steps
 _RANGE_CLIPS = 60  # about five minutes in one stream
 
-EXPONENTIAL_SHARE = 0.99
-"""Of the steps that have to keep it where gates are exponential: at single steps, where what is
-recalled nearly cancels, those make a thousand times more of a difference. Of 1,499 steps of
-tiny-xlstm four exceed it, one of them by 0.1; PyTorch and ONNX Runtime are apart by 1e-4 there."""
 
 Report = Callable[[str], None]
 
@@ -263,9 +259,9 @@ def _require_near(
 
 def engine_error(student: Student, by_step: FloatArray) -> float:
     """The error that ENGINE_TOLERANCE limits: the largest of all steps or, with exponential gates,
-    the quantile EXPONENTIAL_SHARE of them. by_step f32[n_steps]: largest error of each."""
+    the quantile ENGINE_SHARE of them. by_step f32[n_steps]: largest error of each."""
     is_exponential = any(isinstance(module, ExponentialMLSTM) for module in student.modules())
-    return float(np.quantile(by_step, EXPONENTIAL_SHARE) if is_exponential else by_step.max())
+    return float(np.quantile(by_step, ENGINE_SHARE) if is_exponential else by_step.max())
 
 
 def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from edge_audio.backends import (
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bench.windows import WindowModel, WindowStream, open_file
 from edge_audio.bundle.spec import Sensitivity, Spec
-from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
+from edge_audio.bundle.store import DEFAULT_MODEL, Bundle, load_bundle, shipped_bundles
 from edge_audio.engine.image import build_image
 from edge_audio.errors import UsageError
 from edge_audio.events.detector import EventDetector
@@ -33,7 +33,6 @@ from edge_audio.tagging.tagger import Tagger
 PLUGIN_GROUP = "edge_audio.bench_peers"
 """Entry points, each a function without arguments that returns a WindowModel."""
 
-DEFAULT_MODEL = "tiny-int8"
 YAMNET_FILE, YAMNET_HOP_S = "yamnet.tflite", 0.4875  # 50 % of 15,600 samples
 
 

@@ -38,6 +38,7 @@ from edge_audio.support.files import (
 from edge_audio.support.text import one_line
 
 MODELS_DIR = Path(__file__).parents[1] / "models"
+DEFAULT_MODEL = "tiny-int8"
 
 
 @dataclass(frozen=True)

@@ -134,17 +134,16 @@ def recording(path: Path, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
 
 def lines(first: ScoreTrace, second: ScoreTrace, found: Difference) -> Iterator[str]:
     """What a person wants to know, most important first."""
-    n_different = len(found.only_first) + len(found.only_second)
     yield f"{len(first.times_s)} steps; {first.name} against {second.name}"
     yield f"scores: largest difference {found.max_error:.2g}, mean {found.mean_error:.2g}"
     moved = f", moved by up to {found.max_moved_s * 1e3:.0f} ms" if found.max_moved_s else ""
-    yield f"events: {found.n_equal} equal{moved}, {n_different} of one side alone"
+    yield f"events: {found.n_equal} equal{moved}, {found.n_alone} of one side alone"
     sides = [(first, event) for event in found.only_first]
     sides += [(second, event) for event in found.only_second]
     for side, event in sorted(sides, key=lambda pair: pair[1].time_s)[:MAX_LISTED]:
         yield f"  {clock(event.time_s)}  {event.kind:5}  {event.label}  only {side.name}"
-    if n_different > MAX_LISTED:
-        yield f"  ... and {n_different - MAX_LISTED} more"
+    if found.n_alone > MAX_LISTED:
+        yield f"  ... and {found.n_alone - MAX_LISTED} more"
 
 
 def telling_labels(first: ScoreTrace, second: ScoreTrace, found: Difference) -> list[str]:

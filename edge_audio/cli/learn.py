@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from edge_audio.archive.search import duration_s, expand
-from edge_audio.bundle.store import load_bundle
+from edge_audio.bundle.store import DEFAULT_MODEL, load_bundle
 from edge_audio.cli.console import remark, tell
-from edge_audio.cli.options import DEFAULT_MODEL, backend_option, model_option
+from edge_audio.cli.options import backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.sounds import file_option

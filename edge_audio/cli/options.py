@@ -12,6 +12,7 @@ import msgspec
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
+from edge_audio.bundle.store import DEFAULT_MODEL
 from edge_audio.errors import UsageError
 from edge_audio.events.policy import Related
 from edge_audio.listening.config import EventsConfig
@@ -32,7 +33,6 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-DEFAULT_MODEL = "tiny-int8"
 model_option = click.option(
     "--model",
     default=DEFAULT_MODEL,

@@ -95,7 +95,6 @@ class _HistorySink(Sink):
     ) -> None:
         self._stream, self._worker, self._history = stream, worker, history
         self.level_clock, self._level = LevelClock(level_every_s), MeanLevel()
-        self._time_s: float | None = None  # of the latest step
 
     def on_audio(self, block: Block) -> None:
         self._level.add(block.samples)
@@ -110,13 +109,11 @@ class _HistorySink(Sink):
             self._worker.put(partial(self._history.end, start, event.time_s - sounding.start_s))
 
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        self._time_s = time_s
         if self._stream.has_audio and self.level_clock.is_due(time_s):
             self._tell_level(time_s)
 
     def close(self) -> None:
-        time_s = self._time_s
-        if self._stream.has_audio and time_s is not None and self.level_clock.is_rest(time_s):
+        if (time_s := self.level_clock.rest_s) is not None:
             self._tell_level(time_s)
 
     def _tell_level(self, time_s: float) -> None:

@@ -171,7 +171,6 @@ class _FileSink(Sink):
     ) -> None:
         self._stream, self._worker = stream, worker
         self._level_clock, self._level = LevelClock(config.level_every_s), MeanLevel()
-        self._time_s: float | None = None  # of the latest step
         self.use(config)
 
     def use(self, config: JsonLinesConfig) -> None:
@@ -189,13 +188,11 @@ class _FileSink(Sink):
         if self._top.n_top:
             top = [scored(label, score) for label, score in self._top(scores)]
             self._worker.put(record(self._stream, time_s, kind="scores", top=top))
-        self._time_s = time_s
         if self._stream.has_audio and self._level_clock.is_due(time_s):
             self._tell_level(time_s)
 
     def close(self) -> None:
-        time_s = self._time_s
-        if self._stream.has_audio and time_s is not None and self._level_clock.is_rest(time_s):
+        if (time_s := self._level_clock.rest_s) is not None:
             self._tell_level(time_s)
 
     def _tell_level(self, time_s: float) -> None:

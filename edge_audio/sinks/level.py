@@ -25,19 +25,25 @@ class LevelClock:
     def __init__(self, every_s: float) -> None:
         self.every_s = every_s
         self._last_s = -math.inf
+        self._time_s: float | None = None  # of the latest step
 
     def is_due(self, time_s: float) -> bool:
         """Whether one is due in the step that ends at time_s; then the next one is not, for a
         while."""
+        self._time_s = time_s
         if not self.every_s or time_s < self._last_s + self.every_s:
             return False
         self._last_s = time_s
         return True
 
-    def is_rest(self, time_s: float) -> bool:
-        """Whether a stream that ends at time_s was heard for so long since the last one that its
-        rest is worth a level: a second, or half of every_s."""
-        return bool(self.every_s) and time_s - self._last_s >= min(1.0, self.every_s / 2)
+    @property
+    def rest_s(self) -> float | None:
+        """The end of a stream that ends now, if so much was heard since the last one that the rest
+        is worth a level: a second, or half of every_s."""
+        if not self.every_s or self._time_s is None:
+            return None
+        is_worth_it = self._time_s - self._last_s >= min(1.0, self.every_s / 2)
+        return self._time_s if is_worth_it else None
 
 
 class MeanLevel:

@@ -21,7 +21,7 @@ from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.support.arrays import FloatArray
 from edge_audio.tagging.samples import SampleInput
-from edge_audio.tagging.scorer import ScoredSteps, step_begun
+from edge_audio.tagging.scorer import ScoredSteps, StepGrid
 from edge_audio.tagging.settings import choose_events
 from edge_audio.tagging.step_reporter import StepReporter
 from edge_audio.tagging.turns import Turns
@@ -53,7 +53,7 @@ class BatchTagger:
         self.bundle, self.backend, self.n_streams = bundle, backend, n_streams
         self.labels, self.sample_rate_hz = manifest.labels, model.frontend.sample_rate_hz
         self.scores = np.zeros((n_streams, len(self.labels)), np.float32)
-        self._step_samples, self._overlap_samples = model.step_samples, model.overlap_samples
+        self._grid = StepGrid.of(model)
         self._input = SampleInput(self.sample_rate_hz)
         self._batch = open_batch(backend, model, n_streams)
         self._n_samples = np.zeros(n_streams, np.int64)
@@ -166,12 +166,10 @@ class BatchTagger:
         self._batch.watch(stream, self._reporters[stream].watch)
 
     def _end_s(self, stream: int, n_steps: int) -> float:
-        n_heard = self._overlap_samples + n_steps * self._step_samples
-        return min(n_heard, int(self._n_samples[stream])) / self.sample_rate_hz
+        return self._grid.end_s(n_steps, int(self._n_samples[stream]))
 
     def _last_events(self, stream: int) -> list[Event]:
-        sizes = self._overlap_samples, self._step_samples
-        n_waiting, n_missing = step_begun(int(self._n_samples[stream]), *sizes)
+        n_waiting, n_missing = self._grid.begun(int(self._n_samples[stream]))
         if not n_waiting:
             return []
         padding = np.zeros((1, n_missing), np.float32)

@@ -61,7 +61,7 @@ class Difference:
     @property
     def same_events(self) -> bool:
         """Whether all events have one on the other side."""
-        return not self.only_first and not self.only_second
+        return not self.n_alone
 
 
 def trace(

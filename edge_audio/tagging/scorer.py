@@ -32,6 +32,33 @@ class ScoredSteps(NamedTuple):
     n_late: int
 
 
+class StepGrid(NamedTuple):
+    """Where the steps of a stream lie: the first has the whole window, of which overlap_samples
+    come before what each step adds."""
+
+    overlap_samples: int
+    step_samples: int
+    rate_hz: int
+
+    @classmethod
+    def of(cls, model: ModelSpec) -> StepGrid:
+        return cls(model.overlap_samples, model.step_samples, model.frontend.sample_rate_hz)
+
+    def end_s(self, n_steps: int, n_samples: int) -> float:
+        """End of the last window of so many steps; never beyond the n_samples of audio, though the
+        last step may be padded."""
+        return min(self.overlap_samples + n_steps * self.step_samples, n_samples) / self.rate_hz
+
+    def begun(self, n_taken: int) -> tuple[int, int]:
+        """Of the step that has begun after so many samples, how many there are and how many it
+        lacks; the first fills the window as well."""
+        n_beyond = n_taken - self.overlap_samples
+        if n_beyond < self.step_samples:
+            return n_taken, self.step_samples - n_beyond
+        n_waiting = n_beyond % self.step_samples
+        return n_waiting, self.step_samples - n_waiting
+
+
 class Scorer:
     """Front end, gate and network of one stream, for one thread. The samples may come in any
     pieces.
@@ -54,7 +81,8 @@ class Scorer:
         self.gate = LevelGate(model, gate_dbfs)
         self._stream = open_stream(backend, model)
         self._embeds = embeds
-        self._step_samples, self._overlap_samples = model.step_samples, model.overlap_samples
+        self._step_samples = model.step_samples
+        self._grid = StepGrid.of(model)
         self._n_labels = model.scores.shape[1]
         embedding_dim = backend.spec.embedding_dim
         self._no_embedding = np.zeros((1, embedding_dim), np.float32) if embeds else None
@@ -81,8 +109,7 @@ class Scorer:
     def end_s(self, n_steps: int) -> float:
         """End of the last window of so many steps; never beyond the audio, though the last step
         may be padded."""
-        n_heard = self._overlap_samples + n_steps * self._step_samples
-        return min(n_heard, self.n_samples) / self._rate_hz
+        return self._grid.end_s(n_steps, self.n_samples)
 
     def push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
         """Of what `SampleInput.checked` gave -> the steps that they complete. Iterate to the end.
@@ -108,7 +135,7 @@ class Scorer:
         return self._take(samples, is_idle)
 
     def _begun(self) -> tuple[int, int]:
-        return step_begun(self._n_taken, self._overlap_samples, self._step_samples)
+        return self._grid.begun(self._n_taken)
 
     def _take(self, samples: FloatArray, is_idle: IsIdle) -> Iterable[ScoredSteps]:
         if not self.gate.is_off:
@@ -160,13 +187,3 @@ class Scorer:
 
     def _computed(self, samples: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         return self._stream.embed(samples) if self._embeds else (self._stream.push(samples), None)
-
-
-def step_begun(n_taken: int, overlap_samples: int, step_samples: int) -> tuple[int, int]:
-    """Of the step that has begun after so many samples of a stream, how many there are and how many
-    it lacks; the first fills the window as well."""
-    n_beyond = n_taken - overlap_samples
-    if n_beyond < step_samples:
-        return n_taken, step_samples - n_beyond
-    n_waiting = n_beyond % step_samples
-    return n_waiting, step_samples - n_waiting
