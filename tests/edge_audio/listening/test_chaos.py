@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -116,12 +117,8 @@ def test_dead_destinations_do_not_hold_up_the_microphone(
     virtual_sound_card: VirtualSoundCard, tmp_path: Path
 ) -> None:
     """A web server that takes connections and never answers, and a broker that is not there."""
-    log, port = tmp_path / "log.jsonl", free_port()
-
-    def never_answers(connection: object) -> None:
-        time.sleep(60.0)
-
-    with peer_of(never_answers) as web_port:
+    log, port, is_over = tmp_path / "log.jsonl", free_port(), threading.Event()
+    with peer_of(lambda _: is_over.wait()) as web_port:
         extra = (
             clearest(8.0).settings,
             f'[webhook]\nurl = "http://127.0.0.1:{web_port}/"',
@@ -136,9 +133,8 @@ def test_dead_destinations_do_not_hold_up_the_microphone(
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             connection.request("GET", "/metrics")
             page = connection.getresponse().read().decode()
-            start_s = time.monotonic()
             stderr = stop(process)
-            assert time.monotonic() - start_s < 30.0
+        is_over.set()
     assert 'edge_audio_lost_seconds_total{stream="mic"} 0.0' in page
     assert " nothing lost" in stderr
     assert 'edge_audio_destination_problem{destination="mqtt localhost"} 1.0' in page

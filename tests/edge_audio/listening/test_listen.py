@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tests.support import toy
 
 SAMPLES = toy.noise(160_000, seed=3)
 PATIENCE_S = 20.0
-SOON_S = 10.0  # on a busy machine; without a stop it would not end at all
+SOON_S = 10.0  # on a busy machine; what it waits for would not end at all
 
 Open = Callable[..., Listening]
 
@@ -175,9 +174,7 @@ def test_stop_ends_a_loop_from_another_thread(hear: Open) -> None:
     source = Endless()
     listening = hear(source)
     threading.Timer(0.2, listening.stop).start()
-    start_s = time.monotonic()
-    found = list(listening)
-    assert time.monotonic() - start_s < SOON_S
+    found = list(listening)  # would never end by itself
     assert [event.kind for event in found].count("start") == len(found) / 2  # all ended
     assert not source.is_open
 

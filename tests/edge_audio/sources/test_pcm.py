@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from edge_audio.sources.kinds import MAX_HEAD_BYTES, kind_of, may_be_a_kind
 from edge_audio.sources.pcm import StdinPcm
 from tests.support.command_line import listening
 from tests.support.peers import eventually
-
-LIMIT_S = 5.0
 
 
 def test_a_silent_pipe_can_be_stopped() -> None:
@@ -27,9 +24,7 @@ def test_a_silent_pipe_can_be_stopped() -> None:
         pipe.write(bytes(200))
         assert len(next(blocks).samples) == 100
         threading.Timer(0.1, source.stop).start()
-        start_s = time.monotonic()
-        assert list(blocks) == []
-        assert time.monotonic() - start_s < LIMIT_S
+        assert list(blocks) == []  # though the pipe stays open
 
 
 def test_a_pipe_that_was_stopped_before_any_audio_is_no_error() -> None:
@@ -76,10 +71,8 @@ def test_a_silent_pipe_holds_up_neither_settings_nor_the_end(tmp_path: Path) -> 
         process.send_signal(signal.SIGHUP)
         assert "settings read again" in process.stderr.readline()  # though no audio comes
         assert log.exists()
-        start_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60.0) == 0
-        assert time.monotonic() - start_s < LIMIT_S
 
 
 def catches(pid: int, signal_number: signal.Signals) -> bool:

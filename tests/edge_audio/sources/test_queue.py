@@ -76,6 +76,4 @@ def test_more_is_what_follows_without_a_loss_and_goes_with_it() -> None:
 def test_closing_ends_the_wait_for_a_chunk() -> None:
     queue = AudioQueue[Chunk](1)
     threading.Timer(0.1, queue.close).start()
-    began_s = time.monotonic()
-    assert queue.get(60.0) is None
-    assert time.monotonic() - began_s < 30.0
+    assert queue.get(1e6) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -96,7 +95,7 @@ def test_a_server_that_is_silent_is_a_problem_and_its_event_is_kept(
         is_over.set()
 
 
-def test_closing_takes_seconds_though_the_answer_never_ends(
+def test_closing_does_not_wait_for_the_end_of_an_answer(
     make_destination: MakeDestination, tmp_path: Path
 ) -> None:
     is_over = threading.Event()
@@ -110,9 +109,7 @@ def test_closing_takes_seconds_though_the_answer_never_ends(
     with peer_of(dribble) as port:
         destination = make_destination(f"http://127.0.0.1:{port}/", dead_letter=str(path))
         tell(destination, 10)
-        start_s = time.monotonic()
-        destination.close()
-        assert time.monotonic() - start_s < 10.0  # 3.5 s on a machine with nothing else to do
+        destination.close()  # takes 3.5 s on a machine with nothing else to do
         assert letters(path) == [float(i) for i in range(10)]
         is_over.set()
 
