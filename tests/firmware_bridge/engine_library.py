@@ -63,11 +63,26 @@ def compile_library(folder: Path, flags: Sequence[str] = (), compiler: str = "cc
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}: apt-get install {compiler.replace('cc', 'gcc', 1)}")
     path = Path(tempfile.mkdtemp(dir=folder)) / "engine.so"  # one name is loaded only once
+    shutil.copy(_compiled(tuple(flags), compiler), path)
+    return declare(ctypes.CDLL(str(path)))
+
+
+@lru_cache(maxsize=16)
+def _compiled(flags: tuple[str, ...], compiler: str) -> Path:
+    """The file: several test modules want one of the same flags."""
+    path = _kept_folder("engine") / "engine.so"
     sources = map(str, engine_sources())
     command = [compiler, *LIBRARY_FLAGS, *flags, *sources, "-o", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return declare(ctypes.CDLL(str(path)))
+    return path
+
+
+def _kept_folder(name: str) -> Path:
+    """One that lasts as long as this process."""
+    folder = tempfile.mkdtemp(prefix=f"edge-audio-{name}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def declare(library: ctypes.CDLL) -> ctypes.CDLL:
@@ -259,9 +274,8 @@ def zoo_bundle(family: str, names: tuple[str, ...] = ()) -> Bundle:
         ),
         tolerance=scheme.tolerance,
     )
-    folder = tempfile.mkdtemp(prefix="edge-audio-zoo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return save_bundle(Path(folder) / family, manifest, {ENGINE_FILE: export_native(graph, scheme)})
+    files = {ENGINE_FILE: export_native(graph, scheme)}
+    return save_bundle(_kept_folder("zoo") / family, manifest, files)
 
 
 def sealed(body: bytes, version: int = IMAGE_VERSION) -> bytes:
