@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
+from unittest.mock import patch
 
+import pytest
+
+from edge_audio.cli import main
 from tests.support import toy
 
 COMMAND = [sys.executable, "-m", "edge_audio"]
@@ -32,10 +37,28 @@ def run(
         check=False,
         env={**os.environ, **(env or {})},
     )
-    stdout, stderr = done.stdout.decode(), done.stderr.decode()
+    return _checked(done.returncode, done.stdout.decode(), done.stderr.decode(), ok)
+
+
+def _checked(
+    exit_code: int, stdout: str, stderr: str, ok: bool
+) -> subprocess.CompletedProcess[str]:
     if ok:
-        assert done.returncode == 0, stderr
-    return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
+        assert exit_code == 0, stderr
+    return subprocess.CompletedProcess(COMMAND, exit_code, stdout, stderr)
+
+
+def run_here(*arguments: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """`run` within this process, for commands that import torch and exporters: ten seconds each."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", ["edge-audio", *map(str, arguments)]),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    return _checked(int(end.value.code or 0), stdout.getvalue(), stderr.getvalue(), ok)
 
 
 def error_line(done: subprocess.CompletedProcess[str], exit_code: int) -> str:

@@ -24,7 +24,7 @@ from quantize.publish import thresholds as publish_thresholds
 from quantize.publish.card import CARD_NAME
 from quantize.publish.thresholds import recalibrate
 from tests.distill.workshop import make_data, save_rain_detector
-from tests.support.command_line import error_line, run
+from tests.support.command_line import error_line, run, run_here
 
 SCENES = SoundscapeConfig(
     n_scenes=4,
@@ -154,7 +154,7 @@ def test_out_leaves_the_bundle_as_it_is(rain: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize("named", ["tiny-int8", MODELS_DIR / "tiny-int8"])
 def test_a_bundle_that_comes_with_the_package_is_not_changed(named: str | Path) -> None:
     """Asked for by mistake, it would change the installation."""
-    line = error_line(run("calibrate", named, ok=False), 2)
+    line = error_line(run_here("calibrate", named, ok=False), 2)
     assert "--out FOLDER" in line
     assert "--in-place" in line
 

@@ -12,7 +12,7 @@ from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.sources.demo import DemoScene
 from edge_audio.tagging.compare import ScoreTrace, difference, trace
 from quantize.publish.related import RELATED_NAME, related_labels
-from tests.support.command_line import error_line, run
+from tests.support.command_line import error_line, run, run_here
 from tests.support.paths import REPOSITORY
 
 CHECKPOINT = REPOSITORY / "distill" / "checkpoints" / "micro.pt"
@@ -20,7 +20,7 @@ KEPT = ("Rain", "Dog", "Siren")
 
 
 def export(folder: Path, *options: object) -> Bundle:
-    run("export", CHECKPOINT, "--like", "micro-int8", *options, "--out", folder)
+    run_here("export", CHECKPOINT, "--like", "micro-int8", *options, "--out", folder)
     return load_bundle(str(folder))
 
 
@@ -79,14 +79,14 @@ def test_the_graph_that_is_fed_samples_says_what_the_other_says(tmp_path: Path) 
 def test_wrong_requests_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("Dog\nUnicorn\n")
     unknown = ("--to", "onnx", "--labels", tmp_path / "labels.txt", "--out", tmp_path / "x")
-    done = run("export", CHECKPOINT, *unknown, ok=False)
+    done = run_here("export", CHECKPOINT, *unknown, ok=False)
     assert "Unicorn" in done.stderr.splitlines()[-1]
     assert done.returncode == 2
     (tmp_path / "none.txt").write_text("# nothing\n")
     empty = ("--labels", tmp_path / "none.txt", "--out", tmp_path / "x")
-    assert "names no label" in error_line(run("export", CHECKPOINT, *empty, ok=False), 2)
+    assert "names no label" in error_line(run_here("export", CHECKPOINT, *empty, ok=False), 2)
     static = ("--scheme", "static", "--ranges", tmp_path, "--out", tmp_path / "x")
-    assert "manifest.csv" in run("export", CHECKPOINT, *static, ok=False).stderr
+    assert "manifest.csv" in run_here("export", CHECKPOINT, *static, ok=False).stderr
     assert not (tmp_path / "x").exists(), "nothing may be written"
 
 
@@ -95,4 +95,4 @@ def test_the_former_name_of_ranges_is_understood_but_not_shown(tmp_path: Path) -
     assert "--ranges" in shown
     assert "--calibrate" not in shown
     former = ("--scheme", "static", "--calibrate", tmp_path, "--out", tmp_path / "x")
-    assert "manifest.csv" in error_line(run("export", CHECKPOINT, *former, ok=False), 2)
+    assert "manifest.csv" in error_line(run_here("export", CHECKPOINT, *former, ok=False), 2)
