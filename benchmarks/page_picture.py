@@ -77,7 +77,7 @@ def remember(history: History, stream: str, samples: NDArray[np.float32], begin_
             continue
         start = starts.pop(event.label)
         event_id = round(1e6 * (begin_s + start.time_s))
-        row = Start(event_id, 0, stream, event.label, event.score, start.time_s)
+        row = Start(event_id, 0, stream, event.label, event.score, start.time_s, None)
         history.end(row, event.time_s - start.time_s)
     for i, piece in enumerate(np.split(samples, 3600 // LEVEL_EVERY_S)):
         level_dbfs = 10.0 * np.log10(float(np.mean(np.square(piece))))

@@ -18,7 +18,8 @@ from edge_audio.sinks.records import in_minutes
 MAX_LIMIT = 1000
 MAX_LABELS = 40  # of a timeline; the most frequent
 _COLUMNS = (
-    "id, utc_offset_s, stream, label, score, time_s, duration_s, is_sounding, verdict, told_label"
+    "id, utc_offset_s, stream, label, score, time_s, heard_from_s, duration_s, is_sounding, "
+    "verdict, told_label"
 )
 
 

@@ -94,6 +94,7 @@ class _HistorySink(Sink):
         history: History,
     ) -> None:
         self._stream, self._worker, self._history = stream, worker, history
+        self._heard_from_s = None if stream.live else time.time()
         self.level_clock, self._level = LevelClock(level_every_s), MeanLevel()
 
     def on_audio(self, block: Block) -> None:
@@ -118,12 +119,14 @@ class _HistorySink(Sink):
 
     def _tell_level(self, time_s: float) -> None:
         at, level_dbfs = self._moment(time_s), self._level.take()
-        row = Level(at.timestamp(), _offset_s(at), self._stream.name, time_s, level_dbfs)
+        when, heard_from_s = (at.timestamp(), _offset_s(at)), self._heard_from_s
+        row = Level(*when, self._stream.name, time_s, level_dbfs, heard_from_s)
         self._worker.put(partial(self._history.hear, row))
 
     def _start(self, sounding: Sounding, event: Event) -> Start:
         offset_s, name = _offset_s(self._moment(sounding.start_s)), self._stream.name
-        return Start(sounding.id, offset_s, name, event.label, event.score, sounding.start_s)
+        what = (event.label, event.score, sounding.start_s, self._heard_from_s)
+        return Start(sounding.id, offset_s, name, *what)
 
     def _moment(self, time_s: float) -> datetime:
         """Time of day; of recordings that of the hearing."""

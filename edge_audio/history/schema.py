@@ -17,7 +17,8 @@ _BUSY_S = 5.0
 
 # What each version adds to the one before; PRAGMA user_version counts them. id: of an event, see
 # Stream.new_event_id. utc_offset_s: of the clocks of the place. time_s: audio since the start of
-# the run. duration_s: NULL while it sounds, and where nobody heard the end.
+# the run. duration_s: NULL while it sounds, and where nobody heard the end. heard_from_s: of
+# recordings when the hearing of this one began, since 1970; NULL of what has a time of day.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE events(id INTEGER PRIMARY KEY, utc_offset_s INTEGER NOT NULL, "
@@ -31,6 +32,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (  # what somebody says of an event: right, wrong or other, with the label that it was
         "ALTER TABLE events ADD COLUMN verdict TEXT",
         "ALTER TABLE events ADD COLUMN told_label TEXT",
+    ),
+    (
+        "ALTER TABLE events ADD COLUMN heard_from_s REAL",
+        "ALTER TABLE levels ADD COLUMN heard_from_s REAL",
     ),
 )
 

@@ -21,7 +21,8 @@ _SHARE_PER_ROUND = 0.05  # of the time that a history covers, deleted at once wh
 @dataclass(frozen=True)
 class Start:
     """An event that began. id: microseconds since 1970, about, see Stream.new_event_id. time_s:
-    audio since the run began."""
+    audio since the run began. heard_from_s: of a recording when its hearing began, since 1970;
+    None of what has a time of day."""
 
     id: int
     utc_offset_s: int
@@ -29,17 +30,19 @@ class Start:
     label: str
     score: float
     time_s: float
+    heard_from_s: float | None
 
 
 @dataclass(frozen=True)
 class Level:
-    """The loudness of the audio before unix_s."""
+    """The loudness of the audio before unix_s. heard_from_s: as of a `Start`."""
 
     unix_s: float
     utc_offset_s: int
     stream: str
     time_s: float
     level_dbfs: float
+    heard_from_s: float | None = None
 
 
 class HistoryFile:
@@ -101,7 +104,7 @@ class History:
         with self._writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO events(id, utc_offset_s, stream, label, score, time_s, "
-                "is_sounding) VALUES (?, ?, ?, ?, ?, ?, 1)",
+                "heard_from_s, is_sounding) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
                 _row(start),
             )
 
@@ -110,8 +113,9 @@ class History:
         start could not be written a row is made."""
         with self._writing() as connection:
             connection.execute(
-                "INSERT INTO events(id, utc_offset_s, stream, label, score, time_s, duration_s, "
-                "is_sounding) VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT(id) DO UPDATE SET "
+                "INSERT INTO events(id, utc_offset_s, stream, label, score, time_s, "
+                "heard_from_s, duration_s, is_sounding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) "
+                "ON CONFLICT(id) DO UPDATE SET "
                 "duration_s = excluded.duration_s, score = MAX(score, excluded.score), "
                 "is_sounding = 0",
                 (*_row(start), round(duration_s, 3)),
@@ -120,11 +124,11 @@ class History:
     def hear(self, level: Level) -> None:
         """How loud it was."""
         with self._writing() as connection:
-            row = (level.unix_s, encodable(level.stream), level.utc_offset_s, level.time_s)
+            when = (level.unix_s, level.utc_offset_s, level.time_s, level.heard_from_s)
             connection.execute(
-                "INSERT OR REPLACE INTO levels(unix_s, stream, utc_offset_s, time_s, level_dbfs) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (*row, round(level.level_dbfs, 1)),
+                "INSERT OR REPLACE INTO levels(unix_s, utc_offset_s, time_s, heard_from_s, stream, "
+                "level_dbfs) VALUES (?, ?, ?, ?, ?, ?)",
+                (*when, encodable(level.stream), round(level.level_dbfs, 1)),
             )
 
     def judge(self, event_id: int, verdict: Verdict | None, told_label: str | None) -> bool:
@@ -176,4 +180,4 @@ class History:
 def _row(start: Start) -> tuple[object, ...]:
     stream, label = encodable(start.stream), encodable(start.label)
     score, time_s = round(start.score, 4), round(start.time_s, 3)
-    return (start.id, start.utc_offset_s, stream, label, score, time_s)
+    return (start.id, start.utc_offset_s, stream, label, score, time_s, start.heard_from_s)

@@ -212,6 +212,7 @@ class _StreamReader:
         self._name, self._reader = name, reader
         self._open: dict[str, tuple[float, float]] = {}  # label -> (start, score)
         self._last_s: float | None = None  # on the axis
+        self._run: float | None = None
         self._audio_s = 0.0  # the latest, of the run
         self._step_s = 0.0  # likewise, of records that never come late
         self._level_s: float | None = None
@@ -229,6 +230,7 @@ class _StreamReader:
     def read(self, record: LogRecord, time_s: float) -> None:
         self._look_for_break(record, time_s)
         self._take(record, time_s)
+        self._run = record.run
         self._audio_s = max(self._audio_s, record.time_s)
         if record.kind in ("level", "scores"):
             self._step_s = record.time_s
@@ -266,6 +268,8 @@ class _StreamReader:
     # Where listening broke off
 
     def _begins_run(self, record: LogRecord) -> bool:
+        if record.run != self._run:
+            return True
         if record.kind in ("level", "scores"):
             return record.time_s < self._step_s
         return record.time_s < self._audio_s - LATE_S

@@ -39,7 +39,8 @@ class LogRecord(msgspec.Struct, frozen=True):
 
     time_s: seconds of audio since the start of the run. at: the same as time of day, None for
         recordings. kind: start, end, scores, level, notice, or what later versions add. correct:
-        what somebody says of an event, for `edge-audio tune`.
+        what somebody says of an event, for `edge-audio tune`. run: another number in each hearing
+        of a recording, where that is known.
     """
 
     time_s: float
@@ -51,6 +52,7 @@ class LogRecord(msgspec.Struct, frozen=True):
     level_dbfs: float | None = None
     text: str = ""
     correct: bool | None = None
+    run: float = 0.0
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "stream", short_name(self.stream))

@@ -95,6 +95,8 @@ class Stream:
     parents: labels that were taught -> the label that each is a kind of.
     sounding: label of each event that has started and was not yet told to have ended -> what is
         known of it; of the listening thread.
+    held_back: labels that sound and that the report policy does not let pass. is_paused: whether no
+        event is reported, whatever sounds. Both of the listening thread.
     """
 
     name: str
@@ -105,6 +107,8 @@ class Stream:
     stats: Stats = field(default_factory=Stats)
     sounding: dict[str, Sounding] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    held_back: frozenset[str] = frozenset()
+    is_paused: bool = False
 
     def wall_time(self, time_s: float) -> datetime | None:
         """Time of day, with its zone, of an audio time that was just heard; None for recordings."""
@@ -120,9 +124,11 @@ class Stream:
         return self.sounding[label]
 
     def new_event_id(self, time_s: float) -> int:
-        """For an event that began at time_s: its time of day, of recordings that of the hearing, in
-        microseconds since 1970, and another one than that of all events shortly before."""
-        event_id = round(self.stats.heard_at(time_s).timestamp() * 1e6)
+        """For an event that began at time_s: its time of day, in microseconds since 1970, and
+        another one than that of all events shortly before. Of recordings it is the moment of the
+        hearing, which rises however much faster than real time they are heard."""
+        heard_at = self.stats.heard_at(time_s if self.live else self.stats.heard_s)
+        event_id = round(heard_at.timestamp() * 1e6)
         with _given_ids_lock:
             while event_id in _given_ids:
                 event_id += 1

@@ -47,15 +47,16 @@ class LoggedHours:
 
     def __init__(self) -> None:
         self._before_s = 0.0
-        self._latest_s: dict[str, float] = {}
+        self._latest: dict[str, tuple[float, float]] = {}  # stream -> run, and its latest time
 
     def take(self, record: LogRecord) -> None:
-        latest_s = self._latest_s.get(record.stream, 0.0)
-        if record.time_s < latest_s - 60.0:  # ends are reported later than they happened
+        run, latest_s = self._latest.get(record.stream, (record.run, 0.0))
+        # ends are reported later than they happened
+        if record.run != run or record.time_s < latest_s - 60.0:
             self._before_s += latest_s
             latest_s = 0.0
-        self._latest_s[record.stream] = max(latest_s, record.time_s)
+        self._latest[record.stream] = record.run, max(latest_s, record.time_s)
 
     @property
     def hours(self) -> float:
-        return (self._before_s + sum(self._latest_s.values())) / 3600.0
+        return (self._before_s + sum(latest_s for _, latest_s in self._latest.values())) / 3600.0

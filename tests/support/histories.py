@@ -14,7 +14,7 @@ DAY_S = 86_400
 
 
 def start(unix_s: float, label: str = "Dog", stream: str = "kitchen") -> Start:
-    return Start(round(unix_s * 1e6), 3600, stream, label, 0.5, unix_s % 1000)
+    return Start(round(unix_s * 1e6), 3600, stream, label, 0.5, unix_s % 1000, None)
 
 
 def fill(history: History, n: int, every_s: float, first_s: float = 1.7e9) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from edge_audio.errors import UsageError
 from edge_audio.history.log import open_log
 from edge_audio.history.queries import Wanted, all_events
-from edge_audio.history.store import History
+from edge_audio.history.store import History, HistoryFile
 from edge_audio.history.tables import write_parquet
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.contents import read_report
+from edge_audio.report.summary import Summary
+from edge_audio.tuning.log import LoggedHours
 from tests.support.command_line import error_line, run
 from tests.support.histories import DAY_S, fill, start
 
@@ -30,6 +33,61 @@ def test_a_report_is_drawn_from_a_history_as_from_a_log(tmp_path: Path) -> None:
         assert by_history.rows[key].top_score == pytest.approx(row.top_score)
     with pytest.raises(UsageError, match="one kind"):
         read_report([path, log], Bounds())
+
+
+def test_recordings_heard_faster_than_real_time_lie_behind_each_other_in_a_report(
+    tmp_path: Path,
+) -> None:
+    """As a log has them, which gives them no time of day; heard twice, the second behind the
+    first."""
+    path, log = tmp_path / "sounds.db", tmp_path / "sounds.jsonl"
+    flags = ("--source", "demo", "--no-realtime", "--duration", 40, "--format", "none")
+    run("listen", *flags, "--history", path, "--json", log)
+    by_history, by_log = (read_report([one], Bounds()).summary for one in (path, log))
+    assert not by_history.axis.is_dated
+    assert by_history.end_s == pytest.approx(40.0, abs=0.2)
+    assert soundings(by_history) == soundings(by_log) != {}
+    run("listen", *flags, "--history", path)
+    twice = read_report([path], Bounds()).summary
+    assert twice.end_s == pytest.approx(80.0, abs=0.4)
+    for key, first in soundings(by_history).items():
+        second = [(start_s + 40.0, end_s + 40.0) for start_s, end_s in first]
+        for one, other in zip(soundings(twice)[key], [*first, *second], strict=True):
+            assert one == pytest.approx(other, abs=0.3)
+    hours = LoggedHours()
+    for record in open_log([path]):
+        hours.take(record)
+    assert hours.hours == pytest.approx(80.0 / 3600.0, rel=0.01)
+
+
+def soundings(summary: Summary) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Of each label when it sounds, to a tenth of a second."""
+    return {
+        key: [(round(x.start_s, 1), round(x.end_s, 1)) for x in row.segments.apart(0.0)]
+        for key, row in summary.rows.items()
+    }
+
+
+def test_events_of_recordings_are_listed_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "sounds.db"
+    flags = ("--source", "demo", "--no-realtime", "--duration", 60, "--format", "none")
+    run("listen", *flags, "--related", "all", "--history", path)
+    times_s = [event.time_s for event in all_events(HistoryFile(path), Wanted())]
+    assert len(times_s) > 3
+    assert times_s == sorted(times_s, reverse=True)
+
+
+def test_recordings_stand_beside_what_has_a_time_of_day(history: History) -> None:
+    """A report of a house tells how many records of recordings it passes over."""
+    fill(history, 3, every_s=10.0)
+    history.begin(replace(start(1.7e9 + 5.0, "Cat"), heard_from_s=1.7e9))
+    assert history.path is not None
+    assert [(x.label, x.at is None) for x in open_log([history.path])][-2:] == [
+        ("Dog", False),
+        ("Cat", True),
+    ]
+    summary = read_report([history.path], Bounds()).summary
+    assert (summary.n_events, summary.n_undated) == (3, 1)
 
 
 def test_feedback_reaches_tune_as_marks_in_a_log_do(history: History) -> None:
