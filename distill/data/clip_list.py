@@ -10,6 +10,7 @@ from pathlib import Path
 from distill.data.labels import known_names
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import UsageError
+from edge_audio.support.csv_rows import csv_rows
 from edge_audio.support.files import errors_for_people, file_draft
 
 CLIP_LIST_NAME = "manifest.csv"
@@ -60,26 +61,30 @@ def read_clip_list(place: Path) -> list[Clip]:
     """All clips of the clip list at `place` (see `clip_list_at`); a malformed row is a UsageError
     naming its line."""
     path = clip_list_at(place)
-    rows = enumerate(clip_list_rows(path), start=2)
-    return [_read_row(row, f"{path.name} line {number}") for number, row in rows]
+    return [_read_row(row, f"{path.name} line {line}") for line, row in _numbered_rows(path)]
 
 
 def clip_list_rows(place: Path) -> Iterator[dict[str, str]]:
     """The rows of the clip list at `place` with all their columns, as text.
 
-    Raises UsageError if the file is missing, is no UTF-8 CSV or lists no clips.
+    Raises UsageError if the file is missing, is no UTF-8 CSV, has a row with a column too many or
+    too few, or lists no clips.
     """
-    path = clip_list_at(place)
-    row = None
+    return (row for _, row in _numbered_rows(clip_list_at(place)))
+
+
+def _numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a clip list. Raises as `clip_list_rows`."""
+    line = 0
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                yield row
+            for line, row in csv_rows(file, path):
+                yield line, row
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no UTF-8 CSV file: {error}") from error
-    if row is None:
+    if not line:
         raise UsageError(f"{path} lists no clips")
 
 

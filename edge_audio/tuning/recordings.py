@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,13 @@ from edge_audio.events.sweep import Counts, SweptDetector
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import nearby_labels
 from edge_audio.sources.audio_file import AudioFile
+from edge_audio.support.csv_rows import csv_rows
 from edge_audio.tagging.tagger import Tagger
 from edge_audio.tuning.evidence import Evidence
 
 _BLOCK_MS = 1000.0
+
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,27 +33,36 @@ class Recording:
 
 def read_recordings(path: Path, labels: Sequence[str]) -> list[Recording]:
     """A CSV file with the columns `path`, relative to it, and `labels`, separated by `;`. Raises
-    UsageError, with the line, for what is missing or unknown."""
+    UsageError, with the line, for what is missing, unknown or there twice."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            rows = list(csv_rows(file, path))
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
-    if not rows or not {"path", "labels"} <= rows[0].keys():
+    if not rows or not {"path", "labels"} <= rows[0][1].keys():
         raise UsageError(f"{path} needs a line 'path,labels' and one line for each recording")
-    return [_recording(path, number, row, labels) for number, row in enumerate(rows, 2)]
+    recordings = [_recording(path, line, row, labels) for line, row in rows]
+    _check_distinct(path, rows)
+    return recordings
 
 
-def _recording(
-    path: Path, number: int, row: dict[str, str | None], labels: Sequence[str]
-) -> Recording:
-    name, listed = row["path"], row["labels"] or ""
+def _check_distinct(path: Path, rows: Sequence[tuple[int, Row]]) -> None:
+    """A recording that is listed twice would count twice, with its labels and without."""
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        if (first := lines.setdefault(row["path"], line)) != line:
+            raise UsageError(f"{path}, line {line}: {row['path']} is listed in line {first}")
+
+
+def _recording(path: Path, line: int, row: Row, labels: Sequence[str]) -> Recording:
+    name = row["path"]
     if not name:
-        raise UsageError(f"{path}, line {number}: there is no path")
+        raise UsageError(f"{path}, line {line}: there is no path")
     try:
-        found = frozenset(find_label(x.strip(), labels) for x in listed.split(";") if x.strip())
+        listed = filter(None, map(str.strip, row["labels"].split(";")))
+        found = frozenset(find_label(x, labels) for x in listed)
     except UsageError as error:
-        raise UsageError(f"{path}, line {number}: {error}") from error
+        raise UsageError(f"{path}, line {line}: {error}") from error
     return Recording(path.parent / name, found)
 
 

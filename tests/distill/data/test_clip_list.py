@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,16 @@ def test_missing_column_is_named_with_its_line(tmp_path: Path, column: str) -> N
         read_clip_list(tmp_path)
 
 
-def test_row_that_was_cut_off_names_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [lambda row: row[:-6], lambda row: f"{row},more", lambda row: '"'])
+def test_row_with_columns_too_few_or_too_many_names_its_line(
+    tmp_path: Path, cut: Callable[[str], str]
+) -> None:
+    """Below an empty line, which counts."""
     workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g")])
+    row = (tmp_path / "manifest.csv").read_text().splitlines()[1]
     with (tmp_path / "manifest.csv").open("a") as file:
-        file.write("b.wav,,\n")
-    with pytest.raises(UsageError, match="line 3"):
+        file.write(f"\n{cut(row)}\n")
+    with pytest.raises(UsageError, match="line 4"):
         read_clip_list(tmp_path)
 
 

@@ -196,6 +196,12 @@ def toy_like() -> SimpleNamespace:
         ("file,labels\na.wav,Dog\n", "needs a line"),
         ("path,labels\n,Dog\n", "line 2: there is no path"),
         ("path,labels\na.wav,Dig\n", "line 2: unknown label 'Dig'"),
+        ("path,labels\na.wav,Dog\nb.wav\n", "recordings.csv, line 3: 1 columns.* 2: path,labels"),
+        ("path,labels\n\na.wav,Dog,Siren\n", "line 3: 3 columns"),
+        ('path,labels\na.wav,"Dog\nb.wav,Siren\n', "line 3: unexpected end"),
+        ('path,labels\na.wav,"Dog"s\n', "line 2: "),
+        ("path,labels,path\na.wav,Dog,b.wav\n", "line 1: a column is named twice"),
+        ("path,labels\na.wav,Dog\na.wav,\n", "line 3: a.wav is listed in line 2"),
     ],
 )
 def test_manifest_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
