@@ -194,7 +194,8 @@ def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags
                 np.maximum(highest, steps.scores.max(axis=0), out=highest)
                 for event in steps.events:
                     sink.on_event(event)
-                unwatched.push_steps(steps.scores, steps.times_s, sink.open_labels)
+                sounding = steps.held_back.union(sink.open_labels)
+                unwatched.push_steps(steps.scores, steps.times_s, sounding)
             if on_progress:
                 on_progress(len(samples) / tagger.sample_rate_hz)
     except SourceError as error:

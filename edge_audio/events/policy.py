@@ -109,6 +109,13 @@ class EventPolicy:
         self._held = {label: held for label, held in self._held.items() if label in labels}
 
     @property
+    def held_back(self) -> frozenset[str]:
+        """Labels that sound and are not reported: within their cooldown, beyond their longest
+        duration, for a related one, or not yet."""
+        silent = [label for label, sound in self._sounds.items() if sound.fate != "open"]
+        return frozenset([*silent, *self._held])
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a step without events may bring some."""
         return bool(self._held) or self._due_s < math.inf

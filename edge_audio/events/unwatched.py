@@ -61,6 +61,11 @@ class UnwatchedSounds:
         self._sounding: set[str] = set()
         self.heard = {label: score for label, score in self.heard.items() if label in off}
 
+    def pass_over(self, scores: NDArray[np.float32], time_s: float) -> None:
+        """A step while nobody wants to know: what sounds in it is not told, now or later."""
+        self._detector.push(scores, time_s)
+        self._sounding.clear()
+
     def reset(self) -> None:
         """Starts a new stream: nothing was heard."""
         self._detector.reset()
@@ -71,7 +76,8 @@ class UnwatchedSounds:
         self, scores: NDArray[np.float32], time_s: float, sounding: Collection[str] = ()
     ) -> list[str]:
         """scores f32[n_labels] of the step that ends at time_s -> labels that are heard for the
-        first time. sounding: labels whose events are open."""
+        first time. sounding: labels that are on and sound, be their events reported or held
+        back."""
         return self.push_steps(scores[None], [time_s], sounding)
 
     def push_steps(

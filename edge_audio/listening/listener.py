@@ -30,7 +30,7 @@ class Listener:
         if watched is None:
             watched = hearing.default_events.thresholds
         self._spec, self._policy = policy, EventPolicy(policy, hearing.stream.parents, watched)
-        self.has_ended = self._is_paused = self._is_left_to_hearing = False
+        self.has_ended = self._is_left_to_hearing = False
 
     def hear(self, piece: Any) -> None:
         """Takes one piece of the hearing's feed, the next."""
@@ -40,8 +40,9 @@ class Listener:
                 continue
             if self.hearing.is_folding != self._is_left_to_hearing:
                 self._apply(self._spec)  # a device that was asked has answered
-            if not self._is_paused:
+            if not self.stream.is_paused:
                 self._report(self._policy.push(item.events, item.time_s))
+                self.stream.held_back = self._policy.held_back
             if item.scores is not None:
                 self.sink.on_scores(item.time_s, item.scores)
 
@@ -49,7 +50,7 @@ class Listener:
         """Goes on with other settings; the state of the stream stays."""
         ended = self.hearing.change(wanted)
         self._policy.watch(wanted.events.thresholds)
-        if not self._is_paused:
+        if not self.stream.is_paused:
             self._report(self._policy.push(ended, self.hearing.time_s))
         self._apply(policy)
         self.sink.on_watch(list(wanted.events.thresholds))
@@ -64,9 +65,9 @@ class Listener:
     def pause(self, is_paused: bool) -> None:
         """Ends what is open, and reports no event until it goes on: of sounds that began meanwhile
         neither."""
-        if is_paused and not self._is_paused:
+        if is_paused and not self.stream.is_paused:
             self._report(self._policy.flush((), self.hearing.time_s))
-        self._is_paused = is_paused
+        self.stream.is_paused = is_paused
 
     def finish(self) -> None:
         """The stream has ended: every event that is open ends. May be called twice."""

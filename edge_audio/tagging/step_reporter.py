@@ -35,12 +35,14 @@ class Steps(NamedTuple):
 
     times_s, scores f32[n_steps, n_labels]: as of `Step`, of each. events: of the first.
     embeddings: f32[n_steps, embedding_dim], None unless the tagger was opened with embedding=True.
+    held_back: labels that sound meanwhile and that the policy does not report.
     """
 
     times_s: list[float]
     scores: NDArray[np.float32]
     events: list[Event]
     embeddings: NDArray[np.float32] | None
+    held_back: frozenset[str]
 
 
 class StepReporter:
@@ -69,6 +71,7 @@ class StepReporter:
         if self.policy is not None:
             self.policy.reset()
         self.n_steps = self.n_skipped_steps = 0
+        self._held_back: dict[int, frozenset[str]] = {}  # steps of the latest part that changed it
         self.scores = np.zeros(self._n_labels, np.float32)
         self.embedding = np.zeros(self._embedding_dim, np.float32)
 
@@ -120,6 +123,7 @@ class StepReporter:
             self._forget_skipped(part)
         n_steps, first = len(part.scores), self.n_steps + 1
         self.n_steps += n_steps
+        self._held_back = {}
         if not part.is_heard:
             self.n_skipped_steps += n_steps
             return self._reported([], range(n_steps), first)
@@ -131,14 +135,21 @@ class StepReporter:
 
     def cut(self, part: ScoredSteps) -> Iterator[Steps]:
         """The same, as stretches that begin with events."""
+        held_back = self._held_back_now
         events = dict(self.at_once(part))
         n_steps = len(part.scores)
         before = self.n_steps - n_steps
-        starts = sorted({part.n_late, *events})
+        starts = sorted({part.n_late, *events, *self._held_back})
         for start, end in zip(starts, [*starts[1:], n_steps], strict=True):
             times_s = [self._end_s(before + i) for i in range(start + 1, end + 1)]
             embeddings = None if part.embeddings is None else part.embeddings[start:end]
-            yield Steps(times_s, part.scores[start:end], events.get(start, []), embeddings)
+            held_back = self._held_back.get(start, held_back)
+            scores = part.scores[start:end]
+            yield Steps(times_s, scores, events.get(start, []), embeddings, held_back)
+
+    @property
+    def _held_back_now(self) -> frozenset[str]:
+        return frozenset() if self.policy is None else self.policy.held_back
 
     def _forget_skipped(self, part: ScoredSteps) -> None:
         self.n_steps -= part.n_late
@@ -162,9 +173,13 @@ class StepReporter:
         policy = self.policy
         if policy is None or not (found or policy.is_waiting):  # nearly all parts
             return found
-        events = dict(found)
-        passed = ((i, policy.push(events.get(i, ()), self._end_s(first + i))) for i in numbers)
-        return [(i, some) for i, some in passed if some]
+        events, passed, held_back = dict(found), [], policy.held_back
+        for i in numbers:
+            if some := policy.push(events.get(i, ()), self._end_s(first + i)):
+                passed.append((i, some))
+            if (now := policy.held_back) != held_back:
+                self._held_back[i] = held_back = now
+        return passed
 
 
 def _not_late(found: Found, n_late: int) -> Found:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from edge_audio.cli.console import remark
-from edge_audio.cli.live.state import Watched
-from edge_audio.events.detector import Event
+from edge_audio.cli.live.state import Watched, heard_now
 from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import Sink
 from edge_audio.sources.stream import Stream
@@ -22,21 +21,14 @@ class HeardTeller(Sink):
         self._unwatched = UnwatchedSounds(
             stream.labels, watched.events, watched.step_s, watched.wanted
         )
-        self._prefix = f"{name}: " if name else ""
-        self._active: set[str] = set()
+        self._stream, self._prefix = stream, f"{name}: " if name else ""
 
     def watch(self, watched: Watched) -> None:
         """Other settings hold from now on."""
         self._unwatched.change(watched.events, watched.wanted)
 
-    def on_event(self, event: Event) -> None:
-        if event.kind == "start":
-            self._active.add(event.label)
-        else:
-            self._active.discard(event.label)
-
     def on_scores(self, time_s: float, scores: FloatArray) -> None:
-        self._unwatched.push(scores, time_s, self._active)
+        heard_now(self._unwatched, self._stream, time_s, scores, self._stream.sounding)
 
     def close(self) -> None:
         for line in self._unwatched.lines():

@@ -35,6 +35,22 @@ class Watched:
     wanted: Collection[str] | None = None
 
 
+def heard_now(
+    unwatched: UnwatchedSounds,
+    stream: Stream,
+    time_s: float,
+    scores: FloatArray,
+    active: Collection[str],
+) -> list[str]:
+    """Labels that are off and are heard for the first time, in the step that ends at time_s. While
+    all events or those of a label are held back, a label that is off says nothing in their place.
+    active: labels of events that are open."""
+    if stream.is_paused:
+        unwatched.pass_over(scores, time_s)
+        return []
+    return unwatched.push(scores, time_s, stream.held_back.union(active))
+
+
 @dataclass
 class StreamState:
     """What is known of a stream: scores that fall slowly, their history, events, notices.
@@ -97,7 +113,7 @@ class StreamState:
             np.maximum(self.history[-1], scores, out=self.history[-1])
         self.time_s = time_s
         if self.unwatched is not None:
-            for label in self.unwatched.push(scores, time_s, self.active):
+            for label in heard_now(self.unwatched, self.stream, time_s, scores, self.active):
                 self.take_notice(self.unwatched.advice(label))
 
     def take_notice(self, text: str) -> None:

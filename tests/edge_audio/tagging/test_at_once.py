@@ -79,6 +79,16 @@ def test_steps_at_once_are_the_steps(
     ]
 
 
+def test_steps_at_once_know_what_is_held_back_in_each(opened: Callable[..., Tagger]) -> None:
+    tagger, slow = (opened(policy=PolicySpec(max_s=MAX_S)) for _ in range(2))
+    policy = slow._reporter.policy  # noqa: SLF001
+    assert policy is not None
+    expected = [policy.held_back for piece in pieces() for _ in slow.steps(piece)]
+    parts = [part for piece in pieces() for part in tagger.push_steps(piece)]
+    assert [part.held_back for part in parts for _ in part.times_s] == expected
+    assert len({*expected}) >= 3
+
+
 def test_embeddings_come_with_steps_at_once(loaded: tuple[Bundle, Backend]) -> None:
     bundle, backend = loaded
     if backend.name != "native":
