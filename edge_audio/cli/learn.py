@@ -17,6 +17,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.sounds import file_option
 from edge_audio.errors import UsageError
 from edge_audio.learning.learn import (
+    Given,
     Learned,
     checked_name,
     checked_parent,
@@ -124,7 +125,8 @@ def learn(
     else:
         taken = [read_recording(one, rate_hz) for one in expand(files, remark)]
     stream = listen_to(network, list(expand(negatives, remark)))
-    say(teach_into(path, network, name, taken, not_it, stream, parent), path, model, backend)
+    learned = teach_into(path, network, Given(name, taken, not_it, stream, parent))
+    say(learned, path, model, backend)
 
 
 def check(name: str, parent: str, network: Network) -> None:

@@ -41,6 +41,18 @@ MAX_NEGATIVE_H = 24.0
 Files: TypeAlias = str | Path | Iterable[str | Path]
 
 
+class Given(NamedTuple):
+    """What somebody gives to teach a label by: recordings of it, and `others` of what it is not.
+    stream: f32[n_steps, D], embeddings of hours without it, None for none. parent: the label that
+    it is a kind of, "" for none."""
+
+    name: str
+    recordings: Sequence[Recording]
+    others: Sequence[Recording] = ()
+    stream: FloatArray | None = None
+    parent: str = ""
+
+
 class Learned(NamedTuple):
     """sounds: all of the file, the new one in it. sound: what was learned. advice: lines for
     people. path: of the file, None where it was not written."""
@@ -73,15 +85,14 @@ def learn(
     path, network = Path(sounds), Network(load_bundle(model), backend)
     rate_hz = network.sample_rate_hz
     open_for_change(path, network)
-    return teach_into(
-        path,
-        network,
+    given = Given(
         name,
         [read_recording(one, rate_hz) for one in _paths(recordings)],
         others=[read_recording(one, rate_hz) for one in _paths(others)],
         stream=hours_of(network, _paths(negatives)),
         parent=parent,
     )
+    return teach_into(path, network, given)
 
 
 def _paths(files: Files) -> list[Path]:
@@ -95,20 +106,12 @@ def open_for_change(path: Path, network: Network) -> Sounds:
         return open_sounds(path, network)
 
 
-def teach_into(
-    path: Path,
-    network: Network,
-    name: str,
-    recordings: Sequence[Recording],
-    others: Sequence[Recording] = (),
-    stream: FloatArray | None = None,
-    parent: str = "",
-) -> Learned:
+def teach_into(path: Path, network: Network, given: Given) -> Learned:
     """`teach`, into a file: what others put there while this one recorded stays, and is told
     apart."""
     with changing(path):
         before = open_sounds(path, network)
-        learned = teach(network, before, name, recordings, others, stream, parent)
+        learned = teach(network, before, given)
         write_sounds(path, learned.sounds)
     return learned._replace(path=path)
 
@@ -126,23 +129,12 @@ def open_sounds(path: Path, network: Network) -> Sounds:
     return sounds
 
 
-def teach(
-    network: Network,
-    before: Sounds,
-    name: str,
-    recordings: Sequence[Recording],
-    others: Sequence[Recording] = (),
-    stream: FloatArray | None = None,
-    parent: str = "",
-) -> Learned:
-    """What `learn` does with recordings that have been read. stream: f32[n_steps, D], the user's
-    own hours without the sound.
-
-    Raises UsageError for a name that cannot be had, or where nothing is heard in any recording.
-    """
-    name, parent = checked_name(name, network), checked_parent(parent, network)
+def teach(network: Network, before: Sounds, given: Given) -> Learned:
+    """What `learn` does with recordings that have been read. Raises UsageError for a name that
+    cannot be had, or where nothing is heard in any recording."""
+    name, parent = checked_name(given.name, network), checked_parent(given.parent, network)
     dim = len(network.fingerprint)
-    heard = [hear(network, one) for one in recordings]
+    heard = [hear(network, one) for one in given.recordings]
     known = before.find(name) if before.has(name) else None
     takes, again = without_repeats(
         (*(known.takes if known else ()), *(take for one in heard for take in one.takes))
@@ -150,8 +142,10 @@ def teach(
     if not takes:
         lines = "; ".join(advice.of_recordings(heard)) or "there is no recording"
         raise UsageError(f"nothing to learn {name!r} from: {lines}")
-    named, _ = without_repeats((*(known.others if known else ()), *_takes_of(network, others)))
-    stream = np.zeros((0, dim), np.float32) if stream is None else stream
+    named, _ = without_repeats(
+        (*(known.others if known else ()), *_takes_of(network, given.others))
+    )
+    stream = np.zeros((0, dim), np.float32) if given.stream is None else given.stream
     background = np.concatenate(
         [
             from_bytes(known.background if known else b"", dim),

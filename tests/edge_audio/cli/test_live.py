@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
-import pty
 import re
-import select
-import signal
-import time
 import tracemalloc
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import soundfile
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
 from edge_audio.bundle.spec import EventSpec, Threshold
@@ -25,46 +17,10 @@ from edge_audio.cli.live.keys import keys_of
 from edge_audio.cli.live.state import Watched
 from edge_audio.cli.live.streams import LiveView
 from edge_audio.events.detector import Event
-from edge_audio.sinks.base import Sink, TopLabels
+from edge_audio.sinks.base import TopLabels
 from edge_audio.sources.base import Block
 from edge_audio.sources.stream import Stream
-from tests.support.command_line import HANG_S, SAMPLES, listening
-
-LABELS = tuple(f"Label {i}" for i in range(20))
-RATE_HZ = 16_000
-
-
-def terminal(width: int = 100, height: int = 50, color: str | None = "truecolor") -> Console:
-    return Console(
-        file=io.StringIO(),
-        width=width,
-        height=height,
-        force_terminal=True,
-        color_system=color,  # type: ignore[arg-type]
-    )
-
-
-def stream(name: str = "hall") -> Stream:
-    return Stream(name, LABELS, RATE_HZ, live=True)
-
-
-def hear(sink: Sink, seconds: int = 4, loud: int = 3) -> None:
-    """Noise for a while, in which one label scores high every other second."""
-    rng = np.random.default_rng(0)
-    for i in range(seconds):
-        samples = (0.2 * rng.standard_normal(RATE_HZ)).astype(np.float32)
-        sink.on_audio(Block(samples, float(i)))
-        scores = np.full(len(LABELS), 0.01, np.float32)
-        scores[loud] = 0.9 if i % 2 else 0.1
-        sink.on_scores(i + 0.5, scores)
-    sink.on_event(Event("start", LABELS[loud], seconds - 0.5, 0.9))
-
-
-def lines(frame: RenderableType, console: Console) -> list[str]:
-    paper = terminal(console.width, console.height)
-    paper.print(frame)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", paper.file.getvalue())  # type: ignore[attr-defined]
-    return text.rstrip("\n").split("\n")
+from tests.support.live_views import LABELS, RATE_HZ, hear, lines, stream, terminal
 
 
 def frame_of(console: Console, n_top: int = 8) -> list[str]:
@@ -217,65 +173,6 @@ def test_names_are_no_markup() -> None:
     sink.close()
     for part in ("[bold]Dog[/bold]", "toy on [link=x]", "[/] [blink]"):
         assert part in text
-
-
-def view_of(console: Console, names: list[str]) -> LiveView:
-    top = TopLabels(LABELS, 8)
-    return LiveView(console, "toy", [top] * len(names), [stream(name) for name in names])
-
-
-def test_several_streams_have_a_row_each() -> None:
-    console = terminal()
-    view = view_of(console, ["hall", "yard", "[b]"])
-    hear(view.sinks[0], loud=3)
-    hear(view.sinks[1], loud=7)
-    view.sinks[1].on_notice("camera lost")
-    shown = lines(view.render(), console)
-    (hall,) = [line for line in shown if " hall " in line]
-    (yard,) = [line for line in shown if " yard " in line and "lost" not in line]
-    assert "0.90 Label 3" in hall
-    assert "start Label 7" in yard
-    assert any("[b]" in line for line in shown)
-    assert any("yard  0:03.50  camera lost" in line for line in shown)
-    for sink in view.sinks:
-        sink.close()
-    assert console.file.getvalue().count("\x1b[?25h") == 1  # type: ignore[attr-defined]
-
-
-def test_more_streams_than_rows_are_counted() -> None:
-    console = terminal(60, 10)
-    view = view_of(console, [f"stream {i}" for i in range(30)])
-    shown = lines(view.render(), console)
-    assert len(shown) == 10
-    assert any("26 more streams" in line for line in shown)
-    for sink in view.sinks:
-        sink.close()
-
-
-def read_until(master: int, wanted: str, text: str = "") -> str:
-    deadline_s = time.monotonic() + HANG_S
-    while wanted not in text:
-        assert time.monotonic() < deadline_s, text
-        if select.select([master], [], [], 1.0)[0]:
-            text += os.read(master, 65536).decode(errors="replace")
-    return text
-
-
-def test_two_sources_share_a_terminal(tmp_path: Path) -> None:
-    for name in ("hall", "yard"):
-        soundfile.write(tmp_path / f"{name}.wav", np.tile(SAMPLES, 20), RATE_HZ)
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    sources = ("--source", tmp_path / "hall.wav", "--source", tmp_path / "yard.wav")
-    with listening(*sources, "--realtime", stdout=slave, stderr=slave, env=environment) as process:
-        os.close(slave)
-        text = read_until(master, "0:01.")  # it listens
-        process.send_signal(signal.SIGINT)
-        text = read_until(master, "yard: ", text)
-        assert process.wait(HANG_S) == 0
-    os.close(master)
-    assert "hall" in text
-    assert "\x1b[?25h" in text
 
 
 WATCHED = Watched(EventSpec(thresholds={"Label 3": Threshold(on=0.5, off=0.3)}), step_s=0.5)

@@ -16,7 +16,7 @@ from edge_audio.backends.rows import RowsBackend
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle
 from edge_audio.errors import BundleError, EdgeAudioError, UsageError
 from edge_audio.learning.bank import BANK_FILE
-from edge_audio.learning.learn import Learned, learn, open_for_change, teach_into
+from edge_audio.learning.learn import Given, Learned, learn, open_for_change, teach_into
 from edge_audio.learning.network import Network
 from edge_audio.learning.recordings import Recording, hear, read_recording
 from edge_audio.sounds.file import read_sounds
@@ -218,7 +218,7 @@ def test_what_another_learned_meanwhile_stays(bundle: Bundle, tmp_path: Path) ->
     assert open_for_change(path, network).sounds == ()
     teach(bundle, tmp_path)  # while this one still records
     low = [read_recording(x, RATE_HZ) for x in write_beeps(tmp_path, name="low", pitch_hz=600.0)]
-    learned = teach_into(path, network, "Fridge", low)
+    learned = teach_into(path, network, Given("Fridge", low))
     assert [sound.name for sound in learned.sounds.sounds] == ["Oven", "Fridge"]
     assert read_sounds(path) == learned.sounds
     assert not list(tmp_path.glob(".*"))
