@@ -62,7 +62,7 @@ class House:
             capsys,
         )
         sinks = FanOut([self._teller, self._shown])
-        self.listener = Listener(self._hearing, sinks, policy, watched)  # type: ignore[arg-type]
+        self.listener = Listener(self._hearing, sinks, policy, watched)
 
     def hear(self, *kinds: str, **scores: float) -> None:
         """A step with events of Dog, and scores of labels that are off."""
