@@ -269,13 +269,27 @@ static int push_row(const ea_conv *conv, uint8_t *network, const int16_t *row, i
     return 1;
 }
 
+/* frame [n_mels] -> heard [n_mels], the map that enters. */
+static void hear(const ea_model *model, uint8_t *network, const float *frame, int16_t *heard) {
+    float gain = ea_power_of_two((int32_t)model->convs[0].in_bits);
+    uint32_t i;
+#if EA_PCEN
+    if (model->pcen.alpha) {
+        ea_normalise_energies(model, network, frame, gain, heard);
+        return;
+    }
+#else
+    (void)network;
+#endif
+    for (i = 0; i < model->n_mels; i++)
+        heard[i] = (int16_t)ea_round(ea_min(ea_clip(frame[i] * gain, 32768.0f), 32767.0f));
+}
+
 int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, int16_t *scratch,
                   const int16_t **token) {
     int16_t *in = scratch, *out = in + row_elements(model), *filtered = out + row_elements(model);
-    float gain = ea_power_of_two((int32_t)model->convs[0].in_bits);
     uint32_t i;
-    for (i = 0; i < model->n_mels; i++)
-        in[i] = (int16_t)ea_round(ea_min(ea_clip(frame[i] * gain, 32768.0f), 32767.0f));
+    hear(model, network, frame, in);
     for (i = 0; i < model->n_convs; i++) {
         int16_t *next = in;
         if (!push_row(&model->convs[i], network, in, out, filtered)) return 0;
