@@ -12,7 +12,6 @@ and what changes is listed in CHANGELOG.md. Everything else may move from one ve
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from edge_audio.tagging.tagger import Tagger
     from edge_audio.tagging.tags import Tags
     from edge_audio.tagging.verify import verify_bundle
+
+    __version__: str
 
 __all__ = [
     "Backend",
@@ -70,11 +71,6 @@ __all__ = [
     "tag_files",
     "verify_bundle",
 ]
-
-try:
-    __version__ = version("edge-audio")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
 
 _MODULES = {
     "Backend": "backends",
@@ -109,9 +105,20 @@ if not TYPE_CHECKING:  # to type checkers, a name that is not imported above is 
         `edge-audio --help` does not wait for it."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+        if name == "__version__":
+            value: Any = _version()
+        else:
+            value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
         globals()[name] = value
         return value
+
+    def _version() -> str:
+        from importlib.metadata import PackageNotFoundError, version  # a tenth of all imports
+
+        try:
+            return version("edge-audio")
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            return "0+unknown"
 
 
 def __dir__() -> list[str]:

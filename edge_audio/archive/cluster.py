@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from edge_audio.archive.job import MAX_REASON_CHARS, FileTags, Job, failed, tag_file
-from edge_audio.archive.pool import Tagged, finished
+from edge_audio.archive.job import MAX_REASON_CHARS, FileTags, Job, Tagged, failed, tag_file
+from edge_audio.archive.pool import finished
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.support.text import encodable, one_line
 

@@ -26,7 +26,7 @@ from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import encodable, one_line, printable
 from edge_audio.tagging.tagger import Tagger
 
-_BLOCK_MS = 5000.0
+_BLOCK_MS = 2560.0  # what a decoder reads and the engine takes at once, of WAV at 16 kHz
 MAX_REASON_CHARS = 200
 
 OnProgress = Callable[[float], None]  # is told how many more seconds of audio have been tagged
@@ -139,6 +139,8 @@ def model_sha256(bundle: Bundle) -> str:
             digest.update(array.tobytes())
     return digest.hexdigest()
 
+
+Tagged = tuple[str, FileTags]  # with the path as it was handed in
 
 _opened = threading.local()  # a tagger follows one stream: each thread has its own
 

@@ -17,10 +17,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, failed, tag_file
+from edge_audio.archive.job import Job, Tagged, failed, tag_file
 
 ResultT = TypeVar("ResultT")
-Tagged = tuple[str, FileTags]  # with the path as it was handed in
 
 
 def n_cpus() -> int:

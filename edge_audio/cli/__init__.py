@@ -16,10 +16,11 @@ import contextlib
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from functools import cached_property
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from pathlib import Path
-from typing import Any, NoReturn
+from pkgutil import resolve_name
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import click
 
@@ -56,13 +57,50 @@ OWN_MODULES = {
     "learn": "learn",
     "sounds": "sounds",
 }
+
+
+class Entry(Protocol):
+    """A command that is not imported yet: what an `importlib.metadata.EntryPoint` has of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> str: ...
+
+    @property
+    def module(self) -> str: ...
+
+    @property
+    def attr(self) -> str: ...
+
+    def load(self) -> Any: ...
+
+
+class OwnEntry(NamedTuple):
+    """A command of this package, for which nobody has to read what is installed."""
+
+    name: str
+    module: str
+
+    @property
+    def attr(self) -> str:
+        return self.name
+
+    @property
+    def value(self) -> str:
+        return f"{self.module}:{self.name}"
+
+    def load(self) -> Any:
+        return resolve_name(self.value)
+
+
 OWN_COMMANDS = {
-    name: EntryPoint(name, f"edge_audio.cli.{module}:{name}", ENTRY_POINT_GROUP)
-    for name, module in OWN_MODULES.items()
+    name: OwnEntry(name, f"edge_audio.cli.{module}") for name, module in OWN_MODULES.items()
 }
 
 
-def command_summary(entry: EntryPoint) -> str:
+def command_summary(entry: Entry) -> str:
     """First docstring line of a command, read from its source: importing it may load torch."""
     try:
         spec = importlib.util.find_spec(entry.module)
@@ -76,7 +114,7 @@ def command_summary(entry: EntryPoint) -> str:
     return ""
 
 
-def extras_of(entry: EntryPoint, module: str) -> str | None:
+def extras_of(entry: Entry, module: str) -> str | None:
     """Which extras to install where a command misses a module; None if no extra has it."""
     package = entry.module.partition(".")[0]
     return EXTRAS.get(entry.value) or EXTRAS.get(package) or extra_with(module)
@@ -84,6 +122,8 @@ def extras_of(entry: EntryPoint, module: str) -> str | None:
 
 def extra_with(module: str) -> str | None:
     """The first extra that asks for a distribution of that name, such as plot for matplotlib."""
+    from importlib.metadata import PackageNotFoundError, requires
+
     with contextlib.suppress(PackageNotFoundError):
         for requirement in requires("edge-audio") or ():
             found = re.match(r"([\w.-]+).*extra == [\"']([\w-]+)", requirement)
@@ -92,7 +132,7 @@ def extra_with(module: str) -> str | None:
     return None
 
 
-def missing_module(entry: EntryPoint, error: ModuleNotFoundError) -> EdgeAudioError:
+def missing_module(entry: Entry, error: ModuleNotFoundError) -> EdgeAudioError:
     """What to install for a command whose imports are not there."""
     module = error.name or str(error)
     extras = extras_of(entry, module)
@@ -115,16 +155,21 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     @cached_property
-    def found(self) -> dict[str, EntryPoint]:
+    def found(self) -> Mapping[str, Entry]:
         """Own commands in their order, then those that sibling packages registered."""
+        from importlib.metadata import entry_points  # which none of our own waits for
+
         others = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
         return {**{entry.name: entry for entry in others}, **OWN_COMMANDS}
+
+    def _entry(self, name: str) -> Entry | None:
+        return OWN_COMMANDS.get(name) or self.found.get(name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*OWN_COMMANDS, *(name for name in self.found if name not in OWN_COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = self.found.get(cmd_name)
+        entry = self._entry(cmd_name)
         if entry is None:
             return None
         try:
@@ -137,9 +182,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:  # commands may put off imports until they run
-            if ctx.invoked_subcommand not in self.found:
+            entry = self._entry(ctx.invoked_subcommand or "")
+            if entry is None:
                 raise
-            raise missing_module(self.found[ctx.invoked_subcommand], error) from error
+            raise missing_module(entry, error) from error
         except BrokenPipeError:  # click would make this exit code 1
             stop_writing()
             return None

@@ -17,7 +17,8 @@ from edge_audio.cli.live.screen import FORMATS
 from edge_audio.cli.options import FiniteRange, LabelChoice, channel_option, with_policy
 from edge_audio.errors import UsageError
 from edge_audio.history.destination import HistoryConfig
-from edge_audio.listening.config import MAX_LATENCY_S, Config, EventsConfig, SourceConfig
+from edge_audio.listening.config import MAX_LATENCY_S, Config, SourceConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.page.config import PageConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig

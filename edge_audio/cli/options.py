@@ -15,7 +15,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity
 from edge_audio.bundle.store import DEFAULT_MODEL
 from edge_audio.errors import UsageError
 from edge_audio.events.policy import Related
-from edge_audio.listening.config import EventsConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.sinks.base import TopLabels
 
 Command = TypeVar("Command", bound=Callable[..., Any])

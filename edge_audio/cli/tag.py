@@ -13,16 +13,14 @@ from typing import Any
 import click
 import msgspec
 
-from edge_audio.archive.job import FileTags, Job, make_job, samples_of, tag_file
+from edge_audio.archive.job import FileTags, Job, Tagged, make_job, samples_of, tag_file
 from edge_audio.archive.part_file import look_at
-from edge_audio.archive.pool import Tagged, in_order, n_cpus, tag_in_processes
 from edge_audio.archive.run import Archive
 from edge_audio.archive.search import duration_s, expand
 from edge_audio.archive.tables import TABLES
 from edge_audio.archive.writers import WRITERS
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.cli.console import remark
-from edge_audio.cli.live.explain import Explained, ExplainSink
 from edge_audio.cli.options import (
     LabelChoice,
     backend_option,
@@ -37,7 +35,7 @@ from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.labels.find import find_label
-from edge_audio.listening.config import EventsConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.sources.resample import MIX, check_channel
@@ -152,13 +150,13 @@ def tag(
     reported = with_policy(EventsConfig(), policy)
     job = choose_job(model, backend, choice, n_top, reported, chosen_channel(channel), sounds)
     files = list(expand(paths, remark))
-    run = choose_run(job, n_jobs or (n_cpus() if out else 1), cluster)
     if out:
-        n_failed = write_table(out, job, files, not resume, run)
+        n_failed = write_table(out, job, files, not resume, choose_run(job, n_jobs, cluster))
     else:
-        in_process = run if cluster or (n_jobs or 1) > 1 else None
+        is_alone = not cluster and (n_jobs or 1) == 1
+        others = None if is_alone else choose_run(job, n_jobs, cluster)
         labels = known_labels(job, explained)
-        n_failed = print_tags(format_name or "text", job, files, in_process, labels)
+        n_failed = print_tags(format_name or "text", job, files, others, labels)
     if n_failed:
         raise SystemExit(1)
 
@@ -204,13 +202,16 @@ def choose_job(
     return make_job(bundle, backend, events, n_top, ranked, policy, gate_dbfs, channel)
 
 
-def choose_run(job: Job, n_jobs: int, cluster: str | None) -> Run:
-    """Who tags the files: processes of this machine, or a cluster."""
+def choose_run(job: Job, n_jobs: int | None, cluster: str | None) -> Run:
+    """Who tags the files: processes of this machine, one per CPU unless n_jobs says how many, or a
+    cluster."""
     if cluster:
         from edge_audio.archive.cluster import tag_on_cluster
 
         return partial(tag_on_cluster, job, address=cluster)
-    return partial(tag_in_processes, job, n_jobs=n_jobs)
+    from edge_audio.archive.pool import n_cpus, tag_in_processes
+
+    return partial(tag_in_processes, job, n_jobs=n_jobs or n_cpus())
 
 
 def write_table(out: Path, job: Job, files: list[Path], restart: bool, run: Run) -> int:
@@ -271,6 +272,8 @@ def print_tags(
             encoded = msgspec.msgpack.encode(job)
             results: Iterable[FileTags] = (tag_file(encoded, x, progress.advance) for x in paths)
         else:
+            from edge_audio.archive.pool import in_order
+
             results = in_order(paths, run(dict.fromkeys(paths)))
         for path, tags in zip(paths, results, strict=True):
             n_failed += print_error(tags, progress)
@@ -291,6 +294,8 @@ def known_labels(job: Job, named: Sequence[str]) -> list[str]:
 
 def explain(tagger: Tagger, path: str, channel: str, labels: Sequence[str]) -> None:
     """Prints why labels, which the tagger explains, became events of a file or not."""
+    from edge_audio.cli.live.explain import Explained, ExplainSink
+
     tagger.reset()
     step_s = tagger.bundle.manifest.model.step_s
     sink = ExplainSink(sys.stdout, tagger.labels, Explained(labels, step_s))

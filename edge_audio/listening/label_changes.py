@@ -9,7 +9,7 @@ import msgspec
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.events.suggestion import suggested_threshold
 from edge_audio.labels.find import find_label
-from edge_audio.listening.config import EventsConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.sinks.base import LabelChange
 
 Model = tuple[EventSpec, Sequence[str]]  # own settings, labels

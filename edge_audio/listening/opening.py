@@ -15,8 +15,9 @@ from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import find_label
 from edge_audio.listening.audio_hearing import AudioHearing
-from edge_audio.listening.config import Config, EventsConfig, SourceConfig
+from edge_audio.listening.config import Config, SourceConfig
 from edge_audio.listening.device_hearing import DeviceHearing
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.hearing import Hearing, Wanted
 from edge_audio.serial.device import PATIENCE_S, SerialDevice
 from edge_audio.sinks.clips.recorder import ClipsConfig

@@ -15,8 +15,9 @@ from edge_audio.bundle.spec import Sensitivity
 from edge_audio.errors import EdgeAudioError, UsageError
 from edge_audio.events.detector import LabelState
 from edge_audio.listening.check import Problem, problems_of
-from edge_audio.listening.config import Config, EventsConfig
+from edge_audio.listening.config import Config
 from edge_audio.listening.destinations import Destinations
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.hearing import Hearing, Wanted
 from edge_audio.listening.label_changes import Model
 from edge_audio.listening.listener import Listener

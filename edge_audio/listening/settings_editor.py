@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from edge_audio.errors import UsageError
-from edge_audio.listening.config import Config, EventsConfig
+from edge_audio.listening.config import Config
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.label_changes import Model, changed_events
 from edge_audio.listening.notify_changes import changed_notify
 from edge_audio.listening.settings_file import SettingsFile

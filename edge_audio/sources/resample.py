@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import soxr
 
 from edge_audio.errors import UsageError
 from edge_audio.support.arrays import FloatArray, in_range
@@ -161,6 +160,8 @@ class StreamResampler:
         self._downmix = Downmix(in_rate_hz, channel)
         self._stream = None
         if in_rate_hz != out_rate_hz:
+            import soxr  # which a file at the model's rate does not wait for
+
             self._stream = soxr.ResampleStream(in_rate_hz, out_rate_hz, 1, dtype="float32")
 
     def push(self, frames: FloatArray) -> FloatArray:

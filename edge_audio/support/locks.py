@@ -7,8 +7,6 @@ import errno
 import os
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 
 class LockedError(Exception):
     """Another process, or another object of this one, holds the lock."""
@@ -22,6 +20,8 @@ class Lock:
     """
 
     def __init__(self, path: Path, wait_s: float = 0.0) -> None:
+        from filelock import FileLock, Timeout  # which listening does not wait for
+
         self._path = path
         if not path.parent.is_dir():  # which filelock would make
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

@@ -94,7 +94,7 @@ class BatchTagger:
         parents, watched = self.bundle.parents, spec.thresholds
         sieve = None if policy is None else EventPolicy(policy, parents, watched)
         sizes = len(self.labels), self.backend.spec.embedding_dim
-        return StepReporter(detector, sieve, partial(self._end_s, stream), *sizes)
+        return StepReporter(detector, sieve, partial(self._ends_s, stream), *sizes)
 
     def __enter__(self) -> BatchTagger:
         return self
@@ -165,8 +165,8 @@ class BatchTagger:
         self._reporters[stream].reset()
         self._batch.watch(stream, self._reporters[stream].watch)
 
-    def _end_s(self, stream: int, n_steps: int) -> float:
-        return self._grid.end_s(n_steps, int(self._n_samples[stream]))
+    def _ends_s(self, stream: int, steps: range) -> list[float]:
+        return self._grid.ends_s(steps, int(self._n_samples[stream]))
 
     def _last_events(self, stream: int) -> list[Event]:
         n_waiting, n_missing = self._grid.begun(int(self._n_samples[stream]))

@@ -44,10 +44,12 @@ class StepGrid(NamedTuple):
     def of(cls, model: ModelSpec) -> StepGrid:
         return cls(model.overlap_samples, model.step_samples, model.frontend.sample_rate_hz)
 
-    def end_s(self, n_steps: int, n_samples: int) -> float:
-        """End of the last window of so many steps; never beyond the n_samples of audio, though the
-        last step may be padded."""
-        return min(self.overlap_samples + n_steps * self.step_samples, n_samples) / self.rate_hz
+    def ends_s(self, steps: range, n_samples: int) -> list[float]:
+        """Where the windows of these steps end, of which the first of a stream is 1; never beyond
+        the n_samples of audio, though the last step may be padded."""
+        overlap_samples, step_samples, rate_hz = self
+        ends = [overlap_samples + step * step_samples for step in steps]
+        return [min(end, n_samples) / rate_hz for end in ends]
 
     def begun(self, n_taken: int) -> tuple[int, int]:
         """Of the step that has begun after so many samples, how many there are and how many it
@@ -106,10 +108,9 @@ class Scorer:
         """Audio seconds so far."""
         return self.n_samples / self._rate_hz
 
-    def end_s(self, n_steps: int) -> float:
-        """End of the last window of so many steps; never beyond the audio, though the last step
-        may be padded."""
-        return self._grid.end_s(n_steps, self.n_samples)
+    def ends_s(self, steps: range) -> list[float]:
+        """See `StepGrid`."""
+        return self._grid.ends_s(steps, self.n_samples)
 
     def push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
         """Of what `SampleInput.checked` gave -> the steps that they complete. Iterate to the end.

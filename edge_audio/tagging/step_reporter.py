@@ -56,12 +56,12 @@ class StepReporter:
         self,
         detector: EventDetector,
         policy: EventPolicy | None,
-        end_s: Callable[[int], float],
+        ends_s: Callable[[range], list[float]],
         n_labels: int,
         embedding_dim: int,
     ) -> None:
-        """end_s: audio seconds at the end of so many steps."""
-        self.detector, self.policy, self._end_s = detector, policy, end_s
+        """ends_s: audio seconds at the ends of these steps."""
+        self.detector, self.policy, self._ends_s = detector, policy, ends_s
         self._n_labels, self._embedding_dim = n_labels, embedding_dim
         self.reset()
 
@@ -138,18 +138,20 @@ class StepReporter:
         held_back = self._held_back_now
         events = dict(self.at_once(part))
         n_steps = len(part.scores)
-        before = self.n_steps - n_steps
+        ends_s = self._ends_s(range(self.n_steps - n_steps + 1, self.n_steps + 1))
         starts = sorted({part.n_late, *events, *self._held_back})
         for start, end in zip(starts, [*starts[1:], n_steps], strict=True):
-            times_s = [self._end_s(before + i) for i in range(start + 1, end + 1)]
             embeddings = None if part.embeddings is None else part.embeddings[start:end]
             held_back = self._held_back.get(start, held_back)
             scores = part.scores[start:end]
-            yield Steps(times_s, scores, events.get(start, []), embeddings, held_back)
+            yield Steps(ends_s[start:end], scores, events.get(start, []), embeddings, held_back)
 
     @property
     def _held_back_now(self) -> frozenset[str]:
         return frozenset() if self.policy is None else self.policy.held_back
+
+    def _end_s(self, step: int) -> float:
+        return self._ends_s(range(step, step + 1))[0]
 
     def _forget_skipped(self, part: ScoredSteps) -> None:
         self.n_steps -= part.n_late
@@ -175,6 +177,8 @@ class StepReporter:
             return found
         events, passed, held_back = dict(found), [], policy.held_back
         for i in numbers:
+            if not (i in events or policy.is_waiting):  # which change nothing
+                continue
             if some := policy.push(events.get(i, ()), self._end_s(first + i)):
                 passed.append((i, some))
             if (now := policy.held_back) != held_back:

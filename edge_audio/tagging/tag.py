@@ -24,7 +24,7 @@ from edge_audio.tagging.tags import Tags
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_BLOCK_MS = 5000.0
+_BLOCK_MS = 2560.0  # what a decoder reads and the engine takes at once, of WAV at 16 kHz
 
 
 def tag(

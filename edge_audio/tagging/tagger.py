@@ -90,7 +90,7 @@ class Tagger:
         parents, watched = bundle.parents, event_spec.thresholds
         sieve = None if policy is None else EventPolicy(policy, parents, watched)
         sizes = len(self.labels), backend.spec.embedding_dim
-        self._reporter = StepReporter(detector, sieve, self._scorer.end_s, *sizes)
+        self._reporter = StepReporter(detector, sieve, self._scorer.ends_s, *sizes)
         self._open_another = partial(
             type(self), bundle, backend, event_spec, gate_dbfs, explained, None, policy
         )

@@ -137,3 +137,12 @@ def test_importing_the_package_alone_loads_not_even_numpy() -> None:
     code = "import sys, edge_audio; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("module", ["edge_audio.cli.tag", "edge_audio.tagging.tag"])
+def test_a_file_does_not_wait_for_what_it_is_tagged_without(module: str) -> None:
+    others = ("importlib.metadata", "filelock", "platformdirs", "rich", "soxr", "numpy.ma")
+    needless = (*others, "multiprocessing", "http.server", "ssl", "sqlite3")
+    code = f"import sys, {module}\nprint([name for name in {needless!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -16,7 +16,8 @@ from edge_audio.cli.live.heard import HeardTeller
 from edge_audio.cli.live.state import Watched
 from edge_audio.cli.live.streams import LiveView
 from edge_audio.events.detector import LabelState
-from edge_audio.listening.config import EventsConfig, Format
+from edge_audio.listening.config import Format
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.hearing import Hearing
 from edge_audio.listening.opening import chosen_events
 from edge_audio.listening.run import ScreenSpec

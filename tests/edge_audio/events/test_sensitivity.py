@@ -20,7 +20,8 @@ from edge_audio.events.suggestion import (
     suggested_threshold,
     why_off,
 )
-from edge_audio.listening.config import Config, EventsConfig
+from edge_audio.listening.config import Config
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.settings_file import load_config
 from tests.support import toy
 from tests.support.command_line import error_line, run

@@ -10,7 +10,8 @@ import pytest
 
 from edge_audio.bundle.spec import EventSpec, Threshold
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.listening.config import Config, EventsConfig
+from edge_audio.listening.config import Config
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.label_changes import changed_events
 from edge_audio.listening.settings_editor import SettingsEditor
 from edge_audio.listening.settings_file import SettingsFile, load_config

@@ -16,7 +16,7 @@ from edge_audio.events.policy import ONE_SOUND, REPORT_ALL, EventPolicy, PolicyS
 from edge_audio.features.gate import HOLD_S
 from edge_audio.labels.ontology import descendant_labels
 from edge_audio.listening.audio_hearing import AudioHearing
-from edge_audio.listening.config import EventsConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.fan_out import FanOut
 from edge_audio.listening.hearing import HeardStep, Wanted
 from edge_audio.listening.listener import Listener

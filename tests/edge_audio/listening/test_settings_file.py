@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from edge_audio.errors import UsageError
-from edge_audio.listening.config import Config, EventsConfig, SourceConfig
+from edge_audio.listening.config import Config, SourceConfig
+from edge_audio.listening.events_config import EventsConfig
 from edge_audio.listening.example import EXAMPLE
 from edge_audio.listening.settings_file import SettingsFile, load_config
 from edge_audio.sinks.mqtt.config import HOST_FIELD, host_slug

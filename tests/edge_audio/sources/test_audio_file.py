@@ -104,6 +104,18 @@ def test_blocks_are_as_long_as_they_are_to_be_and_at_their_times(
     assert [block.time_s for block in blocks] == [i * n_block / 16_000 for i in range(len(blocks))]
 
 
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_16_bit_samples_are_as_libsndfile_scales_them(tmp_path: Path, n_channels: int) -> None:
+    path = tmp_path / "all.wav"
+    pcm = np.arange(-32_768, 32_768).astype(np.int16)
+    soundfile.write(path, np.stack([pcm] * n_channels, axis=1), 16_000)
+    with AudioFile(path, channel="1") as source:
+        heard = np.concatenate([block.samples for block in source.blocks()])
+    np.testing.assert_array_equal(
+        heard, soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0]
+    )
+
+
 def test_three_hour_file_is_streamed_in_flat_memory(tmp_path: Path) -> None:
     minute = (np.random.default_rng(0).integers(0, 256, 60 * 8_000) - 128).astype(np.int16) << 8
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 8_000, 1, "PCM_U8") as file:
