@@ -95,8 +95,12 @@ def main() -> None:
 
 
 def runs(program: Path) -> bool:
-    """Whether this CPU has its instructions: 2 is what it says of wrong usage."""
-    return subprocess.run([str(program)], check=False).returncode == 2
+    """Whether this CPU has its instructions, which a step takes: it dies of others."""
+    with tempfile.NamedTemporaryFile() as image:
+        image.write(build_image(load_bundle(MODELS[0])))
+        image.flush()
+        command = [str(program), image.name, "1", "1"]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 if __name__ == "__main__":

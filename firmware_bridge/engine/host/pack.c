@@ -73,19 +73,24 @@ static void pack_linear(arena *a, ea_linear *linear) {
     struct ea_packed_linear *packed = take(a, sizeof *packed);
     int8_t *weight = take(a, (size_t)n * linear->row);
     int32_t *sum = take(a, sizeof(int32_t) * n);
+    float *scale = take(a, sizeof(float) * n), *bias = take(a, sizeof(float) * n);
     if (!packed || linear->row % EA_LINEAR_INS) return;
     for (o = 0; o < n; o++) {
-        int32_t all = 0;
+        int32_t all = 0, is_there = o < linear->n_out;
         for (i = 0; i < linear->row; i++) {
-            int8_t w = o < linear->n_out ? linear->weight[o * linear->row + i] : (int8_t)0;
+            int8_t w = is_there ? linear->weight[o * linear->row + i] : (int8_t)0;
             weight[(i / EA_LINEAR_INS * n + o) * EA_LINEAR_INS + i % EA_LINEAR_INS] = w;
             all += w;
         }
         sum[o] = (int32_t)((uint32_t)all << 15);
+        scale[o] = is_there ? ea_number(&linear->scale, o) : 0.0f;
+        bias[o] = is_there ? ea_number(&linear->bias, o) : 0.0f;
     }
     packed->n_groups = n / EA_LINEAR_OUTS;
     packed->weight = weight;
     packed->sum = sum;
+    packed->scale = scale;
+    packed->bias = bias;
     linear->packed = packed;
 }
 

@@ -15,6 +15,7 @@
 #include "../src/engine.h"
 
 enum { EA_PAIRS = 5, EA_FILTERS = 16, EA_OUTS = 8 };
+enum { EA_AT_ONCE = 4 }; /* pairs of inputs between two looks at the end: a row has eights */
 
 /* Nine taps of 16 filters, as pairs and the last one with 0; filters in the order of
  * _mm256_unpacklo_epi16 and _mm256_unpackhi_epi16. */
@@ -38,15 +39,16 @@ struct ea_packed_conv {
 #if defined(__AVX512VNNI__)
 enum { EA_LINEAR_OUTS = 16, EA_LINEAR_INS = 4, EA_LINEAR_TILE = 4 };
 #else
-enum { EA_LINEAR_OUTS = 8, EA_LINEAR_INS = 2, EA_LINEAR_TILE = 4 };
+enum { EA_LINEAR_OUTS = 8, EA_LINEAR_INS = 2, EA_LINEAR_TILE = 8 };
 #endif
 
-/* weight [row / EA_LINEAR_INS][groups][EA_LINEAR_OUTS][EA_LINEAR_INS]. sum [groups *
- * EA_LINEAR_OUTS]: of each output's weights, times 32768. */
+/* weight [row / EA_LINEAR_INS][groups][EA_LINEAR_OUTS][EA_LINEAR_INS]. Of each output, [groups *
+ * EA_LINEAR_OUTS], sum: of its weights, times 32768; scale, bias: those of the image as floats. */
 struct ea_packed_linear {
     uint32_t n_groups;
     const int8_t *weight;
     const int32_t *sum;
+    const float *scale, *bias;
 };
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
@@ -152,13 +154,14 @@ static inline void ea_mix_groups(const ea_conv *conv, const int16_t *filtered, u
                                  uint32_t n, __m256i *sums) {
     const ea_packed_mix *mix = &conv->packed->mix;
     const int16_t *weight = mix->weight + first * 2 * EA_OUTS;
-    uint32_t i, g;
+    uint32_t i, g, k;
     for (g = 0; g < n; g++) sums[g] = _mm256_setzero_si256();
-    for (i = 0; i < conv->row; i += 2, weight += mix->n_groups * 2 * EA_OUTS) {
-        __m256i pair = _mm256_set1_epi32(ea_load_pair(filtered + i));
-        for (g = 0; g < n; g++)
-            sums[g] = ea_add_pairs(sums[g], pair, ea_load_wide(weight + g * 2 * EA_OUTS));
-    }
+    for (i = 0; i < conv->row; i += 2 * EA_AT_ONCE)
+        for (k = 0; k < EA_AT_ONCE; k++, weight += mix->n_groups * 2 * EA_OUTS) {
+            __m256i pair = _mm256_set1_epi32(ea_load_pair(filtered + i + 2 * k));
+            for (g = 0; g < n; g++)
+                sums[g] = ea_add_pairs(sums[g], pair, ea_load_wide(weight + g * 2 * EA_OUTS));
+        }
 }
 
 /* `finish_mix` of stem.c for the outputs of group g. */
@@ -253,16 +256,17 @@ static inline void ea_linear_groups(const ea_linear *linear, const int16_t *q, c
     const struct ea_packed_linear *packed = linear->packed;
     const int8_t *weight = packed->weight + first * 16;
     __m256i sum[EA_LINEAR_TILE];
-    uint32_t i, g;
+    uint32_t i, g, k;
     (void)unused;
     for (g = 0; g < n; g++) sum[g] = _mm256_setzero_si256();
-    for (i = 0; i < linear->row; i += 2, weight += packed->n_groups * 16) {
-        __m256i pair = _mm256_set1_epi32(ea_load_pair(q + i));
-        for (g = 0; g < n; g++) {
-            __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(weight + g * 16));
-            sum[g] = ea_add_pairs(sum[g], pair, _mm256_cvtepi8_epi16(bytes));
+    for (i = 0; i < linear->row; i += 2 * EA_AT_ONCE)
+        for (k = 0; k < EA_AT_ONCE; k++, weight += packed->n_groups * 16) {
+            __m256i pair = _mm256_set1_epi32(ea_load_pair(q + i + 2 * k));
+            for (g = 0; g < n; g++) {
+                __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(weight + g * 16));
+                sum[g] = ea_add_pairs(sum[g], pair, _mm256_cvtepi8_epi16(bytes));
+            }
         }
-    }
     for (g = 0; g < n; g++) _mm256_storeu_si256((__m256i *)(void *)(sums + g * 8), sum[g]);
 }
 

@@ -3,6 +3,11 @@
 
 #include "numbers.h"
 
+#if defined(EA_PACKED) && EA_LANES == 8
+#include "../host/lanes.h"
+#define EA_HAS_LANES 1
+#endif
+
 static float *lane_of(ea_vector *z, uint32_t lane) { return (float *)(void *)z + lane; }
 
 /* The window is symmetric around its middle: its second half is the first one backwards. */
@@ -177,15 +182,28 @@ void ea_transform(const ea_model *model, ea_vector *z, uint32_t n_lanes, float *
     }
 }
 
+/* The last of n_lanes windows stands in those lanes too that nobody reads. */
+static void load_windows(const ea_model *model, const float *samples, uint32_t n_lanes,
+                         ea_vector *z) {
+    uint32_t lane;
+#if defined(EA_HAS_LANES)
+    if (n_lanes == EA_LANES) {
+        ea_load_lanes(model, samples, z);
+        return;
+    }
+#endif
+    for (lane = 0; lane < EA_LANES; lane++) {
+        uint32_t heard = lane < n_lanes ? lane : n_lanes - 1;
+        ea_load_samples(model, samples + heard * model->hop, lane, z);
+    }
+}
+
 void ea_log_mel(const ea_model *model, const float *samples, size_t n_frames, float *frames,
                 void *scratch) {
     ea_vector *z = scratch;
     while (n_frames > 0) {
-        uint32_t n_lanes = n_frames < EA_LANES ? (uint32_t)n_frames : EA_LANES, lane;
-        for (lane = 0; lane < EA_LANES; lane++) {
-            uint32_t heard = lane < n_lanes ? lane : n_lanes - 1;
-            ea_load_samples(model, samples + heard * model->hop, lane, z);
-        }
+        uint32_t n_lanes = n_frames < EA_LANES ? (uint32_t)n_frames : EA_LANES;
+        load_windows(model, samples, n_lanes, z);
         ea_transform(model, z, n_lanes, frames);
         samples += n_lanes * model->hop;
         frames += n_lanes * model->n_mels;

@@ -33,7 +33,7 @@
 #include <immintrin.h>
 #elif defined(__SSE4_1__)
 #define EA_KERNELS "sse4"
-#include <smmintrin.h>
+#include <immintrin.h>
 #else
 #define EA_KERNELS "plain"
 #endif
@@ -78,20 +78,34 @@ typedef int16_t ea_short4 __attribute__((vector_size(8)));
         ea_int##n integers = ea_load_short##n(numbers->values + i);                       \
         return numbers->unit * __builtin_convertvector(integers, ea_float##n);            \
     }                                                                                     \
-    static inline ea_float##n ea_min##n(ea_float##n a, ea_float##n b) {                   \
-        ea_int##n is_less = a < b;                                                        \
-        return (ea_float##n)(((ea_int##n)a & is_less) | ((ea_int##n)b & ~is_less));       \
-    }                                                                                     \
-    static inline ea_float##n ea_max##n(ea_float##n a, ea_float##n b) {                   \
-        ea_int##n is_more = a > b;                                                        \
-        return (ea_float##n)(((ea_int##n)a & is_more) | ((ea_int##n)b & ~is_more));       \
-    }                                                                                     \
     static inline ea_int##n ea_round##n(ea_float##n x) {                                  \
         return (ea_int##n)(x + 12582912.0f) - 0x4b400000;                                 \
     }
 
 EA_DEFINE_VECTORS(4)
 EA_DEFINE_VECTORS(8)
+
+#define EA_DEFINE_LIMITS(n)                                                         \
+    static inline ea_float##n ea_min##n(ea_float##n a, ea_float##n b) {             \
+        ea_int##n is_less = a < b;                                                  \
+        return (ea_float##n)(((ea_int##n)a & is_less) | ((ea_int##n)b & ~is_less)); \
+    }                                                                               \
+    static inline ea_float##n ea_max##n(ea_float##n a, ea_float##n b) {             \
+        ea_int##n is_more = a > b;                                                  \
+        return (ea_float##n)(((ea_int##n)a & is_more) | ((ea_int##n)b & ~is_more)); \
+    }
+
+EA_DEFINE_LIMITS(4)
+#if defined(__AVX__) /* has them, with the same answers for NaN and zeros */
+static inline ea_float8 ea_min8(ea_float8 a, ea_float8 b) {
+    return (ea_float8)_mm256_min_ps((__m256)a, (__m256)b);
+}
+static inline ea_float8 ea_max8(ea_float8 a, ea_float8 b) {
+    return (ea_float8)_mm256_max_ps((__m256)a, (__m256)b);
+}
+#else
+EA_DEFINE_LIMITS(8)
+#endif
 #endif
 
 #if defined(EA_DSP)

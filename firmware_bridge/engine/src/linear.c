@@ -7,14 +7,33 @@
 #include "../host/packed.h"
 #endif
 
+/* Of |x|. */
+static float largest_of(const float *x, uint32_t n) {
+    float largest = 0.0f;
+    uint32_t i = 0;
+#if defined(EA_VECTORS)
+    ea_float8 all = {0};
+    uint32_t lane;
+    for (; i + 8 <= n; i += 8) {
+        ea_float8 v = ea_load_float8(x + i);
+        all = ea_max8(all, ea_max8(v, -v));
+    }
+    for (lane = 0; lane < 8; lane++) largest = ea_max(largest, all[lane]);
+#endif
+    for (; i < n; i++) largest = ea_max(largest, ea_abs(x[i]));
+    return largest;
+}
+
 /* x [n] -> q [n], the largest of which is 32767, and what one unit of q is worth. */
 static float quantize(const float *x, uint32_t n, int16_t *q) {
-    float largest = 0.0f, gain;
-    uint32_t i;
-    for (i = 0; i < n; i++) largest = ea_max(largest, ea_abs(x[i]));
+    float largest = largest_of(x, n), gain;
+    uint32_t i = 0;
     if (!(largest > 1e-30f)) largest = 1e-30f; /* all zero, or as good as */
     gain = 32767.0f / largest;
-    for (i = 0; i < n; i++) q[i] = (int16_t)ea_round(x[i] * gain);
+#if defined(EA_VECTORS)
+    for (; i + 8 <= n; i += 8) ea_store_short8(q + i, ea_round8(ea_load_float8(x + i) * gain));
+#endif
+    for (; i < n; i++) q[i] = (int16_t)ea_round(x[i] * gain);
     return largest * (1.0f / 32767.0f);
 }
 
@@ -41,12 +60,17 @@ static void finish4(const ea_linear *linear, const int32_t *sums, uint32_t o, fl
 
 #if defined(EA_PACKED)
 
-/* n_groups groups of outputs from `first` on. */
+/* n_groups groups of outputs from `first` on: `finished`, of eight at once. */
 static void finish_groups(const ea_linear *linear, const int32_t *sums, uint32_t first,
                           uint32_t n_groups, float unit, float *y) {
+    const struct ea_packed_linear *packed = linear->packed;
     uint32_t o = first * EA_LINEAR_OUTS, end = o + n_groups * EA_LINEAR_OUTS;
     if (end > linear->n_out) end = linear->n_out;
-    for (; o + 4 <= end; o += 4, sums += 4) finish4(linear, sums, o, unit, y);
+    for (; o + 8 <= end; o += 8, sums += 8) {
+        ea_float8 sum = __builtin_convertvector(ea_load_int8(sums), ea_float8);
+        ea_float8 scale = ea_load_float8(packed->scale + o) * unit;
+        ea_store_float8(y + o, ea_load_float8(packed->bias + o) + scale * sum);
+    }
     for (; o < end; o++) y[o] = finished(linear, *sums++, o, unit);
 }
 
@@ -63,6 +87,10 @@ static void apply_packed(const ea_linear *linear, const int16_t *q, float unit, 
     for (; g + EA_LINEAR_TILE <= n_groups; g += EA_LINEAR_TILE) {
         ea_linear_groups(linear, x, high, g, EA_LINEAR_TILE, sums);
         finish_groups(linear, sums, g, EA_LINEAR_TILE, unit, y);
+    }
+    for (; g + 2 <= n_groups; g += 2) {
+        ea_linear_groups(linear, x, high, g, 2, sums);
+        finish_groups(linear, sums, g, 2, unit, y);
     }
     for (; g < n_groups; g++) {
         ea_linear_groups(linear, x, high, g, 1, sums);

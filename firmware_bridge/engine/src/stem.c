@@ -240,9 +240,13 @@ static void convolve(const ea_conv *conv, const int16_t *const *rows, int16_t *o
 }
 
 static void copy_row(int16_t *to, const int16_t *from, uint32_t n) {
+#if defined(EA_PACKED) /* on computers, which have a libc */
+    __builtin_memcpy(to, from, n * sizeof *to);
+#else
     uint32_t i;
     for (i = 0; i + 2 <= n; i += 2) __builtin_memcpy(to + i, from + i, 2 * sizeof *to);
     if (i < n) to[i] = from[i];
+#endif
 }
 
 /* Takes a row; returns whether it completed one of the output.
@@ -269,10 +273,24 @@ static int push_row(const ea_conv *conv, uint8_t *network, const int16_t *row, i
     return 1;
 }
 
+/* A frame in units of the first map. */
+static void take_frame(const float *frame, uint32_t n, float gain, int16_t *row) {
+    uint32_t i = 0;
+#if defined(EA_VECTORS)
+    ea_float8 least = {0}, most = least + 32767.0f;
+    least = least - 32768.0f;
+    for (; i + 8 <= n; i += 8) {
+        ea_float8 x = ea_load_float8(frame + i) * gain;
+        ea_store_short8(row + i, ea_round8(ea_min8(ea_max8(x, least), most)));
+    }
+#endif
+    for (; i < n; i++)
+        row[i] = (int16_t)ea_round(ea_min(ea_max(frame[i] * gain, -32768.0f), 32767.0f));
+}
+
 /* frame [n_mels] -> heard [n_mels], the map that enters. */
 static void hear(const ea_model *model, uint8_t *network, const float *frame, int16_t *heard) {
     float gain = ea_power_of_two((int32_t)model->convs[0].in_bits);
-    uint32_t i;
 #if EA_PCEN
     if (model->pcen.alpha) {
         ea_normalise_energies(model, network, frame, gain, heard);
@@ -281,8 +299,7 @@ static void hear(const ea_model *model, uint8_t *network, const float *frame, in
 #else
     (void)network;
 #endif
-    for (i = 0; i < model->n_mels; i++)
-        heard[i] = (int16_t)ea_round(ea_min(ea_clip(frame[i] * gain, 32768.0f), 32767.0f));
+    take_frame(frame, model->n_mels, gain, heard);
 }
 
 int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, int16_t *scratch,

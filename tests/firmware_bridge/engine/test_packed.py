@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from firmware_bridge.toolchains import ENGINE_DIR
 from tests.firmware_bridge.engine_library import (
     Model,
     Stream,
+    aligned,
     compile_library,
     noise,
     open_model,
@@ -92,3 +95,31 @@ def test_packed_weights_of_shipped_models_give_the_same_bits(
     kept = pack(packed)
     np.testing.assert_array_equal(scores_of(packed), scores_of(open_model(library, image)))
     assert len(kept)
+
+
+@pytest.mark.parametrize("window_samples", [400, 395])
+def test_windows_that_are_loaded_together_give_the_bits_of_each_alone(
+    library: ctypes.CDLL, window_samples: int
+) -> None:
+    bundle = load_bundle("tiny-int8")
+    shape = bundle.manifest.model
+    front = msgspec.structs.replace(shape.frontend, window_samples=window_samples)
+    shape = msgspec.structs.replace(shape, frontend=front)
+    manifest = msgspec.structs.replace(bundle.manifest, model=shape)
+    model = open_model(library, build_image(replace(bundle, manifest=manifest)))
+    library.ea_scratch_size.argtypes = (ctypes.c_void_p,)
+    library.ea_scratch_size.restype = ctypes.c_size_t
+    pointer = ctypes.c_void_p
+    library.ea_log_mel.argtypes = (pointer, pointer, ctypes.c_size_t, pointer, pointer)
+    scratch = aligned(library.ea_scratch_size(model.address))
+    samples = SOUNDS.astype(np.float32) / np.float32(32_768.0)
+
+    def frames(first: int, n: int) -> np.ndarray:
+        found = np.zeros((n, front.n_mels), np.float32)
+        heard = samples[first * front.hop_samples :]
+        arguments = (heard.ctypes.data, n, found.ctypes.data, scratch.ctypes.data)
+        library.ea_log_mel(model.address, *arguments)
+        return found
+
+    each = np.concatenate([frames(first, 1) for first in range(19)])
+    np.testing.assert_array_equal(frames(0, 19), each)
