@@ -34,7 +34,8 @@ def heard(samples: np.ndarray) -> Tensor:
 
 
 def noise(seconds: float, level: float, seed: int = 0) -> np.ndarray:
-    return level * np.random.default_rng(seed).standard_normal(round(16_000 * seconds))
+    samples: np.ndarray = np.random.default_rng(seed).standard_normal(round(16_000 * seconds))
+    return level * samples
 
 
 def by_formula(pcen: Pcen, frames: np.ndarray) -> np.ndarray:

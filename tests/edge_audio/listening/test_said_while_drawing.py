@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge_audio.cli.live.explain import Explained, ExplainView
-from tests.edge_audio.cli.test_live import LABELS, terminal
 from tests.support.command_line import HANG_S, listening
+from tests.support.live_views import LABELS, terminal
 from tests.support.peers import eventually, peer_of
 from tests.support.reloading import json_log, logged
 from tests.support.shipped import clearest
