@@ -88,9 +88,6 @@ METHODS: dict[str, tuple[str, ...]] = {
     "nested: its first 2 blocks": ("loss.nested=0.5",),
     "2 blocks alone": ("student.n_blocks=2",),
     "prediction": ("loss.prediction=1",),
-    "PCEN, seed 1": ("student.pcen_smoothing=0.04",),
-    "base, seed 2": ("seed=2",),
-    "PCEN, seed 2": ("student.pcen_smoothing=0.04", "seed=2"),
 }
 """Rows whose names begin alike, up to the colon, are of one run."""
 _DEPTHS = {"nested: its first 2 blocks": 2}

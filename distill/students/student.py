@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from distill.students.blocks import BOUND, MixerConfig, ResidualBlock, bounded_hardswish
 from distill.students.lti import LTIConfig
 from distill.students.norms import bounded_norm
-from distill.students.pcen import Pcen, PcenState
 from distill.students.state import State, flatten, names
 from distill.students.stem import ConvStem
 from edge_audio.bundle.spec import FrontendSpec, ModelSpec, Spec, TensorSpec
@@ -32,8 +31,6 @@ class StudentConfig(Spec, frozen=True):
     embedding_dim: width of the last hidden layer, which the head reads.
     n_classes: labels.
     delay_ms: the student at time t predicts the teacher at t - delay_ms.
-    pcen_smoothing: the stem hears the bands' energies by PCEN (`distill.students.pcen`), whose
-        average takes so much of each frame; 0: it hears the log-mel.
     """
 
     frontend: FrontendSpec = FrontendSpec()
@@ -44,11 +41,8 @@ class StudentConfig(Spec, frozen=True):
     embedding_dim: int = 176
     n_classes: int = 527
     delay_ms: float = 40.0
-    pcen_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.pcen_smoothing <= 1.0:
-            raise ValueError("need 0 <= pcen_smoothing <= 1")
         strides = [stride for _, stride in self.stem]
         if not set(strides) <= {1, 2} or math.prod(strides) != 8:
             raise ValueError("the strides of the stem must be 1 or 2 and multiply to 8")
@@ -64,13 +58,12 @@ class StudentOutput(NamedTuple):
 
 
 class StudentState(NamedTuple):
-    """What a student remembers of the tokens before: the stem's contexts, of each residual block
-    the state of its sequence mixer, and that of PCEN if it has one. Exported graphs name the
-    tensors after the fields, as `stem_0` and `block_0_h`."""
+    """What a student remembers of the tokens before: the stem's contexts, and of each residual
+    block the state of its sequence mixer. Exported graphs name the tensors after the fields, as
+    `stem_0` and `block_0_h`."""
 
     stem: tuple[Tensor, ...]
     block: tuple[State, ...]
-    pcen: PcenState | tuple[()] = ()
 
 
 class Student(nn.Module):
@@ -80,10 +73,7 @@ class Student(nn.Module):
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
-        front, smoothing = config.frontend, config.pcen_smoothing
-        self.stem = ConvStem(front.n_mels, config.stem, config.channels)
-        n_frames = self.stem.frames_per_token
-        self.pcen = Pcen(front, n_frames, smoothing) if smoothing else None
+        self.stem = ConvStem(config.frontend.n_mels, config.stem, config.channels)
         self.blocks = nn.ModuleList(
             ResidualBlock(config.channels, config.mixer.build(config.channels, self.token_s))
             for _ in range(config.n_blocks)
@@ -115,7 +105,7 @@ class Student(nn.Module):
     def forward(self, frames: Tensor, tokens: slice = slice(None)) -> StudentOutput:
         """[B, T, n_mels]; T must be a multiple of frames_per_step. Logits and embedding are those
         of `tokens` alone."""
-        x = self.stem(frames if self.pcen is None else self.pcen(frames))
+        x = self.stem(frames)
         hidden = []
         for block in self.blocks:
             x = block(x)
@@ -140,21 +130,17 @@ class Student(nn.Module):
         return StudentState(
             stem=self.stem.initial_state(batch_size, next(self.parameters())),
             block=tuple(block.mixer.initial_state(batch_size) for block in self._blocks()),
-            pcen=() if self.pcen is None else self.pcen.initial_state(batch_size),
         )
 
     def step(self, frames: Tensor, state: StudentState) -> tuple[StudentOutput, StudentState]:
         """[B, frames_per_step, n_mels] and state -> logits [B, n], embedding [B, E], state."""
-        heard, pcen_next = frames, state.pcen
-        if self.pcen is not None:
-            heard, pcen_next = self.pcen.step(frames, cast("PcenState", state.pcen))
-        tokens, stem_next = self.stem.step(heard, state.stem)
+        tokens, stem_next = self.stem.step(frames, state.stem)
         x = tokens.reshape(tokens.shape[0], self.config.channels)
         blocks_next = []
         for block, before in zip(self._blocks(), state.block, strict=True):
             x, after = block.step(x, before)
             blocks_next.append(after)
-        return self.read(x, self.norm), StudentState(stem_next, tuple(blocks_next), pcen_next)
+        return self.read(x, self.norm), StudentState(stem_next, tuple(blocks_next))
 
     def _blocks(self) -> Sequence[ResidualBlock]:
         return cast("Sequence[ResidualBlock]", self.blocks)

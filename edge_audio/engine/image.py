@@ -29,7 +29,6 @@ from edge_audio.features.frontend import hann_window, hz_to_mel, mel_weights
 IMAGE_MAGIC = b"EAI1"
 IMAGE_VERSION = 4
 WEIGHTS_VERSION = 1  # of engine.bin
-WITH_PCEN = 1  # is added to both for a student with PCEN
 ENGINE_FILE = "engine.bin"
 SHARED_FILE = "model.tflite"
 
@@ -77,10 +76,9 @@ class Weights(Spec, frozen=True):
             raise BundleError(
                 f"{ENGINE_FILE} is damaged: {error}; restore the original bundle"
             ) from error
-        newest = WEIGHTS_VERSION + WITH_PCEN
-        if not WEIGHTS_VERSION <= weights.version <= newest:
+        if weights.version != WEIGHTS_VERSION:
             raise BundleError(
-                f"{ENGINE_FILE} is of version {weights.version}, this is {newest}: export "
+                f"{ENGINE_FILE} is of version {weights.version}, this is {WEIGHTS_VERSION}: export "
                 "the bundle again with this version of edge-audio"
             )
         return weights
@@ -150,8 +148,7 @@ def build_image(
         )
     )
     n_bytes = 16 + len(body)
-    version = IMAGE_VERSION + weights.version - WEIGHTS_VERSION
-    return IMAGE_MAGIC + _words(version, n_bytes, zlib.crc32(body)) + body
+    return IMAGE_MAGIC + _words(IMAGE_VERSION, n_bytes, zlib.crc32(body)) + body
 
 
 def _indices(labels: Sequence[str], wanted: Sequence[str]) -> list[int]:

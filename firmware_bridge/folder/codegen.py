@@ -88,7 +88,6 @@ def config_header(firmware: Firmware) -> str:
         f"#define EA_MAX_MAP_CHANNELS {facts.map_channels}",
         f"#define EA_MIXERS {facts.mixers:#x}u",
         f"#define EA_STATES {2 if firmware.state == 'int16' else 1}u",
-        f"#define EA_PCEN {facts.has_pcen}",
         f"#define EA_FOLD {int(facts.related_bytes > 0)}",
     ]
     if not firmware.target.takes_flags:

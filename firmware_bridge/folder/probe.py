@@ -26,9 +26,8 @@ LANES = (1, 4, 8)  # frames that builds for different CPUs transform together
 class ImageFacts(msgspec.Struct, frozen=True):
     """Sizes of a model and of one stream of it.
 
-    mixers: bit k is set where a block has a mixer of kind k. has_pcen: 1 where the stem hears
-    normalised energies. map_channels: the most that a convolution has. related_bytes: of the lists
-    of related labels, 0 where there are none.
+    mixers: bit k is set where a block has a mixer of kind k. map_channels: the most that a
+    convolution has. related_bytes: of the lists of related labels, 0 where there are none.
     state_bytes: of a stream in all; network_bytes: of its recurrent state; scratch_bytes: of its
     working memory. Pointers have 8 bytes, so that none of them is too small for a CPU on which
     they have 4.
@@ -39,7 +38,6 @@ class ImageFacts(msgspec.Struct, frozen=True):
     n_convs: int
     n_blocks: int
     mixers: int
-    has_pcen: int
     map_channels: int
     sample_rate_hz: int
     step_samples: int

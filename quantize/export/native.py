@@ -21,7 +21,6 @@ from distill.students.conv_mixer import CausalTCN, DilatedConv
 from distill.students.lti import DiagonalSSM
 from distill.students.mlstm import MAX_LOGIT as MLSTM_MAX_LOGIT
 from distill.students.mlstm import MLSTM, ExponentialMLSTM
-from distill.students.pcen import Pcen
 from distill.students.selective import SelectiveSSM
 from distill.students.sequence_mixer import SequenceMixer
 from distill.students.slstm import MAX_LOGIT as SLSTM_MAX_LOGIT
@@ -30,7 +29,7 @@ from distill.students.stem import CausalConv
 from distill.students.student import Student
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.spec import FrontendSpec
-from edge_audio.engine.image import WEIGHTS_VERSION, WITH_PCEN, Weights
+from edge_audio.engine.image import WEIGHTS_VERSION, Weights
 from edge_audio.engine.rows import numbers, padded
 from edge_audio.errors import EdgeAudioError
 from edge_audio.features.frontend import hann_window
@@ -64,7 +63,7 @@ def export_native(graph: StepGraph, scheme: Scheme) -> bytes:
     writer.linear("embed", student.embed)
     writer.linear("head", student.head)
     return Weights(
-        version=WEIGHTS_VERSION + (WITH_PCEN if student.pcen else 0),
+        version=WEIGHTS_VERSION,
         channels=student.stem.project.out_features,
         n_convs=len(student.stem.convs),
         n_blocks=len(student.blocks),
@@ -106,10 +105,8 @@ class _Writer:
         self.pieces: list[bytes] = []
 
     def stem(self, student: Student, front: FrontendSpec) -> None:
-        bits = _RELU6_BITS if student.pcen else input_bits(front)
+        bits = input_bits(front)
         self._words(bits)
-        if student.pcen is not None:
-            self._pcen(student.pcen)
         largest = math.inf  # of the map that enters: the input of a first layer is never added
         for index, module in enumerate(student.stem.convs):
             conv = cast("CausalConv", module)
@@ -118,14 +115,6 @@ class _Writer:
             self._conv(f"convolution {index}", conv, bits, out_bits)
             bits = out_bits
         self.linear("project", student.stem.project)
-
-    def _pcen(self, pcen: Pcen) -> None:
-        """Its numbers themselves, of which the student learns the logarithms."""
-        logarithms = (pcen.log_alpha, pcen.log_delta, pcen.log_root)
-        alpha, delta, root = (np.exp(_values(x).astype(float)) for x in logarithms)
-        self._floats(pcen.smoothing, pcen.log_scale, pcen.log_offset)
-        for by_band in (alpha, delta, root, delta**root):
-            self._array(by_band.astype(np.float32))
 
     def _conv(self, name: str, conv: CausalConv, in_bits: int, out_bits: int) -> None:
         kernel, *mix = [module for module in conv.modules() if isinstance(module, nn.Conv2d)]

@@ -87,9 +87,6 @@ class Layout:
     def _read_stem(self, n_bands: int, n_convs: int) -> int:
         self._mark("stem")
         self._words(1)
-        if int.from_bytes(self.image[4:8], "little") > 4:
-            self._mark("pcen")
-            self._skip(3 * 4, *[4 * n_bands] * 4)
         n_in = 1
         for index in range(n_convs):
             self._mark(f"conv {index}")
@@ -130,7 +127,7 @@ def edited(image: bytes, edit: Edit) -> bytes:
     """The image with another body, and a header that fits it."""
     body = bytearray(image[HEADER_BYTES:])
     edit(body)
-    return sealed(bytes(body), int.from_bytes(image[4:8], "little"))
+    return sealed(bytes(body))
 
 
 def with_word(image: bytes, at: int, value: int) -> bytes:

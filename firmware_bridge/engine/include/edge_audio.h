@@ -29,7 +29,7 @@ extern "C" {
 
 /* Images of versions 1 to 3 are read too: streams of the first begin with zeros, the first two
  * smooth rising scores as falling ones, and none knows which of its labels are related. */
-#define EA_IMAGE_VERSION 5u
+#define EA_IMAGE_VERSION 4u
 
 typedef enum {
     EA_OK = 0,

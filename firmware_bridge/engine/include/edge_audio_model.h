@@ -56,10 +56,6 @@ struct ea_packed_linear;
 #define EA_FOLD 1 /* 0: without related labels, for a model that has none */
 #endif
 
-#ifndef EA_PCEN
-#define EA_PCEN 1 /* 0: without energy normalisation, for a model that has none */
-#endif
-
 /* Numbers as integers: number i is unit * values[i]. */
 typedef struct {
     const int16_t *values;
@@ -75,14 +71,6 @@ typedef struct {
     const struct ea_packed_linear *packed; /* null until ea_pack */
 #endif
 } ea_linear;
-
-/* What the stem hears of a frame in models that have it: energies in units of log_floor, each
- * divided by what its band has been lately. */
-typedef struct {
-    float smoothing, log_scale, log_offset;    /* log energy = frame * log_scale + log_offset */
-    const float *alpha, *delta, *root, *shift; /* [n_mels]; alpha is null without it */
-    uint32_t state;                            /* offset in bytes, of float [n_mels] */
-} ea_pcen;
 
 /* 3x3 depthwise, then 1x1 unless n_in is 1. Maps are int16, channels last: input and output with
  * in_bits and out_bits after the binary point, the one between them in a unit that is part of
@@ -174,9 +162,6 @@ typedef struct {
     const float *window_half, *sine; /* [window / 2 + 1], [fft_size / 4 + 1] */
     const uint8_t *mel_band;         /* [fft_size / 2 + 1] */
     ea_numbers mel_weight;           /* [fft_size / 2 + 1] */
-#if EA_PCEN
-    ea_pcen pcen;
-#endif
     ea_conv convs[EA_MAX_CONVS];
     ea_linear project, embed, head;
     ea_block blocks[EA_MAX_BLOCKS];

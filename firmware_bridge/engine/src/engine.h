@@ -45,8 +45,6 @@ static inline uint32_t ea_round_up(uint32_t n, uint32_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-uint32_t ea_crc32(const uint8_t *bytes, uint32_t n);
-
 /* linear.c: x [n_in] -> y [n_out]; q [row] is working memory. Or from integers q [row], padded
  * with zeros, that are worth `unit` each. */
 void ea_apply_linear(const ea_linear *linear, const float *x, float *y, int16_t *q);
@@ -61,13 +59,6 @@ int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, i
                   const int16_t **token);
 uint32_t ea_stem_state_bytes(const ea_conv *conv);
 uint32_t ea_stem_scratch_bytes(const ea_model *model);
-
-#if EA_PCEN
-/* pcen.c: frame [n_mels] -> heard [n_mels], in units of 1 / gain, changing the state. */
-void ea_normalise_energies(const ea_model *model, uint8_t *network, const float *frame, float gain,
-                           int16_t *heard);
-uint32_t ea_pcen_state_bytes(const ea_model *model); /* 0 for a model without it */
-#endif
 
 /* mixers.c: u [D] -> y [D], changing the state. */
 void ea_apply_mixer(const ea_model *model, const ea_block *block, uint8_t *network, const float *u,

@@ -288,25 +288,11 @@ static void take_frame(const float *frame, uint32_t n, float gain, int16_t *row)
         row[i] = (int16_t)ea_round(ea_min(ea_max(frame[i] * gain, -32768.0f), 32767.0f));
 }
 
-/* frame [n_mels] -> heard [n_mels], the map that enters. */
-static void hear(const ea_model *model, uint8_t *network, const float *frame, int16_t *heard) {
-    float gain = ea_power_of_two((int32_t)model->convs[0].in_bits);
-#if EA_PCEN
-    if (model->pcen.alpha) {
-        ea_normalise_energies(model, network, frame, gain, heard);
-        return;
-    }
-#else
-    (void)network;
-#endif
-    take_frame(frame, model->n_mels, gain, heard);
-}
-
 int ea_push_frame(const ea_model *model, uint8_t *network, const float *frame, int16_t *scratch,
                   const int16_t **token) {
     int16_t *in = scratch, *out = in + row_elements(model), *filtered = out + row_elements(model);
     uint32_t i;
-    hear(model, network, frame, in);
+    take_frame(frame, model->n_mels, ea_power_of_two((int32_t)model->convs[0].in_bits), in);
     for (i = 0; i < model->n_convs; i++) {
         int16_t *next = in;
         if (!push_row(&model->convs[i], network, in, out, filtered)) return 0;

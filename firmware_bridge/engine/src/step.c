@@ -32,10 +32,6 @@ ea_status ea_lay_out(ea_model *model) {
         if (n > MAX_STATE_BYTES) return EA_TOO_LARGE;
         end += n;
     }
-#if EA_PCEN
-    model->pcen.state = end;
-    end += ea_pcen_state_bytes(model);
-#endif
     model->network_bytes = ea_round_up(end, EA_ALIGNMENT);
     model->batch = model->frames_per_step % EA_LANES == 0 ? EA_LANES : 1;
     n = ea_round_up(4 * model->batch * model->n_mels, EA_ALIGNMENT);

@@ -66,7 +66,6 @@ int main(int argc, char **argv) {
     print("n_convs", model.n_convs, ", ");
     print("n_blocks", model.n_blocks, ", ");
     print("mixers", mixers(), ", ");
-    print("has_pcen", model.pcen.alpha != NULL, ", ");
     print("map_channels", map_channels(), ", ");
     print("sample_rate_hz", model.sample_rate_hz, ", ");
     print("step_samples", ea_step_samples(&model), ", ");

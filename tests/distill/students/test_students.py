@@ -287,7 +287,7 @@ def test_config_survives_json_and_names_its_family(family: str) -> None:
     encoded = msgspec.json.encode(config)
     assert msgspec.json.decode(encoded, type=StudentConfig) == config
     kind = msgspec.json.decode(encoded)["mixer"]["kind"]
-    assert kind == family.removesuffix("-sigmoid").removesuffix("-pcen")
+    assert kind == family.removesuffix("-sigmoid")
 
 
 def test_channels_that_make_no_whole_heads_are_wrong_usage() -> None:

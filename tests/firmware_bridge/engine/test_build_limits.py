@@ -73,12 +73,6 @@ def test_a_build_without_a_mixer_refuses_those_models(compiled: Compile, kind: i
     assert status(without, zoo_image("mixed")) == TOO_LARGE
 
 
-def test_a_build_without_pcen_refuses_those_models(compiled: Compile) -> None:
-    without = compiled("-DEA_PCEN=0")
-    assert status(without, zoo_image("ssm-lti-pcen")) == TOO_LARGE
-    assert status(without, zoo_image("mixed")) == OK
-
-
 @pytest.mark.parametrize(("states", "left_out"), [(1, "int16"), (2, "float")])
 def test_a_build_without_a_state_type_refuses_those_models(
     compiled: Compile, states: int, left_out: str

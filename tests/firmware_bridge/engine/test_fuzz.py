@@ -17,13 +17,12 @@ from firmware_bridge.toolchains import ENGINE_DIR, engine_sources
 from tests.firmware_bridge.engine_images import with_quiet_steps
 from tests.firmware_bridge.engine_library import FLAGS, zoo_image
 from tests.firmware_bridge.firmware_runs import Make, heard, host_program, run_program
-from tests.support.student_zoo import ENGINE_FAMILIES
 
 FUZZ_DIR = ENGINE_DIR / "fuzz"
 FUZZ_S = 3
 HANG_S = 120  # reached only by what never ends
 SANITIZERS = ("-g", "-O1", "-fno-sanitize-recover=all")
-FAMILIES = (*ENGINE_FAMILIES, "mixed")
+FAMILIES = ("ssm-lti", "ssm-selective", "mlstm", "mlstm-sigmoid", "slstm", "conv", "mixed")
 STATES: tuple[StateType, ...] = ("float", "int16")
 MISSING = "needs clang with libFuzzer: apt-get install clang libclang-rt-dev"
 
