@@ -16,10 +16,12 @@ ARGS ?=
 # other in one process, e.g. to debug
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 
+# Tests start hundreds of programs, each of which would compile our sources anew
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 CHECK_BIN := $(CHECK_VENV)/bin
-# Modules are compiled as they are imported: most of the 27,000 never are
-PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
+PIP_OPTIONS := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(PIP_OPTIONS)
 CHECK_PIP := $(CHECK_BIN)/python -m pip install $(PIP_OPTIONS)
 PARALLEL := --numprocesses $(JOBS) --dist worksteal
