@@ -109,7 +109,7 @@ def test_runtimes_agree_from_the_first_step(model: str) -> None:
         backend = open_or_skip(bundle, name)
         scores.append(backend.step(frames, backend.initial_state())[0])
         from_zeros, _ = backend.step(frames, zero_state(backend.spec))
-        assert np.abs(scores[-1] - from_zeros).max() > 0.01
+        assert np.abs(np.log(scores[-1] / from_zeros)).max() > 0.2  # a network may be shy in both
     for others in scores[1:]:
         np.testing.assert_allclose(others, scores[0], atol=bundle.manifest.tolerance.scores)
 
