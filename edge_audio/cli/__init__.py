@@ -16,11 +16,10 @@ import contextlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -59,44 +58,23 @@ OWN_MODULES = {
 }
 
 
-class Entry(Protocol):
-    """A command that is not imported yet: what an `importlib.metadata.EntryPoint` has of it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def value(self) -> str: ...
-
-    @property
-    def module(self) -> str: ...
-
-    @property
-    def attr(self) -> str: ...
-
-    def load(self) -> Any: ...
-
-
-class OwnEntry(NamedTuple):
-    """A command of this package, for which nobody has to read what is installed."""
+class Entry(NamedTuple):
+    """A command that is not imported yet, attr of a module."""
 
     name: str
     module: str
-
-    @property
-    def attr(self) -> str:
-        return self.name
+    attr: str
 
     @property
     def value(self) -> str:
-        return f"{self.module}:{self.name}"
+        return f"{self.module}:{self.attr}"
 
     def load(self) -> Any:
         return resolve_name(self.value)
 
 
 OWN_COMMANDS = {
-    name: OwnEntry(name, f"edge_audio.cli.{module}") for name, module in OWN_MODULES.items()
+    name: Entry(name, f"edge_audio.cli.{module}", name) for name, module in OWN_MODULES.items()
 }
 
 
@@ -155,12 +133,12 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     @cached_property
-    def found(self) -> Mapping[str, Entry]:
+    def found(self) -> dict[str, Entry]:
         """Own commands in their order, then those that sibling packages registered."""
         from importlib.metadata import entry_points  # which none of our own waits for
 
         others = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
-        return {**{entry.name: entry for entry in others}, **OWN_COMMANDS}
+        return {**{x.name: Entry(x.name, x.module, x.attr) for x in others}, **OWN_COMMANDS}
 
     def _entry(self, name: str) -> Entry | None:
         return OWN_COMMANDS.get(name) or self.found.get(name)

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from functools import partial
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 import soundfile
 from rich.table import Table
 
-from edge_audio.cli import EXTRAS, LazyGroup, cli, missing_module
+from edge_audio.cli import EXTRAS, Entry, LazyGroup, cli, missing_module
 from edge_audio.cli import progress as progress_module
 from edge_audio.cli.console import plain_console, remark
 from edge_audio.cli.progress import ProgressBar
@@ -33,7 +32,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 PACKAGES = ("edge_audio", "distill", "quantize", "firmware_bridge")
 SIBLINGS = PROJECT["entry-points"]["edge_audio.commands"]
 assert isinstance(cli, LazyGroup)
-COMMANDS = {**cli.found, **{n: EntryPoint(n, v, "") for n, v in SIBLINGS.items()}}
+COMMANDS = {**cli.found, **{name: Entry(name, *v.split(":")) for name, v in SIBLINGS.items()}}
 
 
 def hint(command: str, module: str) -> str:
