@@ -20,13 +20,12 @@ from edge_audio.events.unwatched import UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sounds.opening import load_with_sounds
-from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.audio_file import LONG_BLOCK_MS, AudioFile
 from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.text import encodable, one_line, printable
 from edge_audio.tagging.tagger import Tagger
 
-_BLOCK_MS = 2560.0  # what a decoder reads and the engine takes at once, of WAV at 16 kHz
 MAX_REASON_CHARS = 200
 
 OnProgress = Callable[[float], None]  # is told how many more seconds of audio have been tagged
@@ -219,6 +218,6 @@ def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags
 
 def samples_of(path: str, sample_rate_hz: int, channel: str) -> Iterator[FloatArray]:
     """Of a file, block by block."""
-    with AudioFile(path, sample_rate_hz, _BLOCK_MS, channel) as source:
+    with AudioFile(path, sample_rate_hz, LONG_BLOCK_MS, channel) as source:
         for block in source.blocks():
             yield block.samples

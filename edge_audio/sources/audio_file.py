@@ -19,6 +19,8 @@ from edge_audio.sources.resample import MIX
 from edge_audio.support.arrays import FloatArray
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000  # of files
+LONG_BLOCK_MS = 2560.0
+"""For files heard at a go: what a decoder reads and the engine takes at once, of WAV at 16 kHz."""
 
 
 class AudioFile:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_audio.errors import SourceError, UsageError
 from edge_audio.events.detector import Event
 from edge_audio.events.policy import ONE_SOUND
-from edge_audio.sources.audio_file import AudioFile
+from edge_audio.sources.audio_file import LONG_BLOCK_MS, AudioFile
 from edge_audio.support.text import printable
 from edge_audio.tagging.settings import TaggerSettings
 from edge_audio.tagging.step_reporter import Steps
@@ -23,8 +23,6 @@ from edge_audio.tagging.tags import Tags
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_BLOCK_MS = 2560.0  # what a decoder reads and the engine takes at once, of WAV at 16 kHz
 
 
 def tag(
@@ -60,7 +58,7 @@ def tags_of_file(path: str, tagger: Tagger) -> Tags:
     """What the tagger, at the start of a stream, says of a file. One that breaks off is told by
     `error`; raises UsageError or SourceError where there is nothing to hear."""
     heard, name = _Heard(tagger), printable(path)
-    with AudioFile(path, tagger.sample_rate_hz, _BLOCK_MS) as source:
+    with AudioFile(path, tagger.sample_rate_hz, LONG_BLOCK_MS) as source:
         return heard.tags(name, (block.samples for block in source.blocks()))
 
 
