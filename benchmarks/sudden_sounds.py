@@ -38,7 +38,9 @@ from distill.mixing.soundscapes import (
     read_sounds,
     soundscapes,
 )
-from edge_audio import EventSpec, Tagger, load_bundle, open_backend
+from distill.scoring.clips import BundleScorer, log_odds
+from distill.scoring.streams import StepStreamScorer
+from edge_audio import Bundle, load_bundle
 from edge_audio.events.detector import Watched, smoothing_factor, watch_in_numpy
 from edge_audio.events.suggestion import HYSTERESIS
 from edge_audio.support.arrays import FloatArray
@@ -51,19 +53,18 @@ N_CLIPS, N_OTHERS = 40, 240
 SOUNDS_PER_H = 60
 SHIFTS = np.arange(-1.5, 1.75, 0.5)
 FALL_S, MIN_OFF_STEPS = 0.24, 6
-BLOCK_SAMPLES = 160_000
 
 
 class Heard(NamedTuple):
-    """A scene as the model hears it. logits f64[n_steps, n_labels]: of its scores. before f64: the
+    """A scene as the model hears it. logits f32[n_steps, n_labels]: of its scores. before f32: the
     lowest logits of the one, two and three steps before. smoothed: by time constants of attack."""
 
     is_negative: bool
     events: Sequence[TrueEvent]
     times_s: NDArray[np.float64]
-    logits: NDArray[np.float64]
-    before: Sequence[NDArray[np.float64]]
-    smoothed: Mapping[float, NDArray[np.float64]]
+    logits: FloatArray
+    before: Sequence[FloatArray]
+    smoothed: Mapping[float, FloatArray]
 
 
 Rule = Callable[[Heard, NDArray[np.float64]], Bools]
@@ -201,29 +202,20 @@ def _starts(may_start: Bools, ends: Bools, times_s: NDArray[np.float64]) -> list
 class Ear:
     """Hears scenes by a model, of some of its labels."""
 
-    def __init__(self, tagger: Tagger, labels: Sequence[str]) -> None:
-        self._tagger = tagger
-        self._columns = [tagger.labels.index(label) for label in labels]
+    def __init__(self, bundle: Bundle, labels: Sequence[str]) -> None:
+        self._scorer = StepStreamScorer(BundleScorer(bundle))
+        self._columns = [self._scorer.labels.index(label) for label in labels]
 
     def hear(self, scene: Scene, is_negative: bool) -> Heard:
-        tagger, times_s, parts = self._tagger, list[float](), list[FloatArray]()
-        tagger.reset()
-        for start in range(0, len(scene.samples), BLOCK_SAMPLES):
-            for steps in tagger.push_steps(scene.samples[start : start + BLOCK_SAMPLES]):
-                times_s += steps.times_s
-                parts.append(steps.scores[:, self._columns])
-        scores = np.concatenate(parts)
-        logits, step_s = _log_odds(scores), tagger.bundle.manifest.model.step_s
+        times_s, all_scores = self._scorer.track(scene.samples)
+        scores = all_scores[:, self._columns]
+        logits, step_s = log_odds(scores), self._scorer.step_s
         before = [_lowest_before(logits, n) for n in (1, 2, 3)]
-        smoothed = {x: _log_odds(_smoothed(scores, x, step_s)) for x in (0.0, 0.08)}
-        return Heard(is_negative, scene.events, np.array(times_s), logits, before, smoothed)
+        smoothed = {x: log_odds(_smoothed(scores, x, step_s)) for x in (0.0, 0.08)}
+        return Heard(is_negative, scene.events, times_s, logits, before, smoothed)
 
 
-def _log_odds(scores: FloatArray) -> NDArray[np.float64]:
-    return np.asarray(logit(np.clip(scores.astype(np.float64), 1e-5, 1.0 - 1e-5)))
-
-
-def _lowest_before(logits: NDArray[np.float64], n_steps: int) -> NDArray[np.float64]:
+def _lowest_before(logits: FloatArray, n_steps: int) -> FloatArray:
     """Infinite where nothing was before: a rise needs something to rise from."""
     padded = np.pad(logits, ((n_steps, 0), (0, 0)), constant_values=np.inf)
     before = [padded[n_steps - d : len(padded) - d] for d in range(1, n_steps + 1)]
@@ -340,7 +332,7 @@ def listen(model: str) -> tuple[Listening, dict[int, list[Heard]]]:
         read_sounds(clip_list.parent, [clip for clip in held_out if half_of[clip.group] == half])
         for half in (0, 1)
     ]
-    ear = Ear(Tagger(bundle, open_backend(bundle), EventSpec()), labels)
+    ear = Ear(bundle, labels)
     heard = {
         seed: [ear.hear(*scene) for scene in scenes_of(halves, seed, labels)]
         for seed in (CHOOSE, SCORE)
