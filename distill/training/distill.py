@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill.data.checks import require_sound
 from distill.data.clip_feed import ClipFeed
@@ -203,8 +204,17 @@ def start_student(recipe: Recipe) -> Student:
     student = Student(recipe.student)
     if recipe.start_from:
         weights = load_state(Path(recipe.start_from))["student"]
+        if recipe.new_mixers:
+            weights = _with_mixers_of(student, weights)
         try:
             student.load_state_dict(weights)
         except RuntimeError as error:
             raise UsageError(f"{recipe.start_from} holds a student of another shape") from error
     return student
+
+
+def _with_mixers_of(student: Student, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` of another student, with the mixers of `student` in place of its own."""
+    others = {name: value for name, value in weights.items() if ".mixer." not in name}
+    own = {name: value for name, value in student.state_dict().items() if ".mixer." in name}
+    return others | own

@@ -130,6 +130,7 @@ class Recipe(Spec, frozen=True):
     labels: names of the head's outputs, in recipes that checkpoints hold; () stands for the 527
         AudioSet classes, which all training runs have.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
+    new_mixers: the mixers of its blocks begin anew, and may be of another kind than start_from's.
     blend: share of that student's weights in what `distill.publish` makes of this one.
     head_fitted: `distill.calibration.head` has fitted the head to the teacher since; no run does.
     """
@@ -146,9 +147,16 @@ class Recipe(Spec, frozen=True):
     stream: FeedConfig | None = None
     draw: DrawConfig = DrawConfig()
     start_from: str = ""
+    new_mixers: bool = False
     blend: float = 0.0
     head_fitted: bool = False
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.new_mixers and not self.start_from:
+            raise ValueError("new_mixers needs start_from, whose other weights are kept")
+        if self.new_mixers and self.blend:
+            raise ValueError("a blend with start_from needs its mixers: leave out new_mixers")
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

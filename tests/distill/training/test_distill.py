@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from distill.students.mlstm import MLSTMConfig
 from distill.students.student import Student
 from distill.teachers.parity import architecture_of
 from distill.teachers.published.config import Beats
@@ -48,6 +49,19 @@ def test_start_from_takes_over_the_weights_and_refuses_other_shapes(in_workshop:
     wider = msgspec.structs.replace(TINY_RECIPE.student, channels=20)
     with pytest.raises(UsageError, match="another shape"):
         start_student(msgspec.structs.replace(recipe, student=wider))
+
+
+def test_a_student_with_new_mixers_goes_on_from_one_of_another_kind(in_workshop: Path) -> None:
+    checkpoint = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    other = msgspec.structs.replace(TINY_RECIPE.student, mixer=MLSTMConfig(n_heads=2))
+    recipe = msgspec.structs.replace(TINY_RECIPE, student=other, start_from=str(checkpoint))
+    with pytest.raises(UsageError, match="another shape"):
+        start_student(recipe)
+    new = start_student(msgspec.structs.replace(recipe, start_from="")).state_dict()
+    trained = load_student(checkpoint)[0].state_dict()
+    started = start_student(msgspec.structs.replace(recipe, new_mixers=True)).state_dict()
+    for name, value in started.items():
+        assert torch.equal(value, (new if ".mixer." in name else trained)[name])
 
 
 def test_start_from_a_student_that_heard_the_held_out_clips_is_refused(

@@ -97,6 +97,12 @@ def test_a_setting_that_does_not_fit_is_a_usage_error(setting: str, message: str
         ("width = 0.4", "", "width"),
         ('tiers = ["A"]', 'tiers = "A"', r"\$\.split\.tiers"),
         ("seed = 0", "seed = 0\nsed = 1", "sed"),
+        ("seed = 0", "seed = 0\nnew_mixers = true", "new_mixers needs start_from"),
+        (
+            "seed = 0",
+            'seed = 0\nnew_mixers = true\nstart_from = "a.pt"\nblend = 0.2',
+            "leave out new_mixers",
+        ),
     ],
 )
 def test_error_names_the_field(tmp_path: Path, old: str, new: str, named: str) -> None:
