@@ -149,6 +149,7 @@ test-packages:
 		gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 		chromium clang libclang-rt-dev cmake nodejs default-jdk-headless
 
+# Their modules are compiled as they are imported: most of the 27,000 never are
 test-libraries: | $(BIN)/pip
-	@$(PIP) $(TORCH)
-	@EDGE_AUDIO_ENGINE=none $(PIP) --editable '.[$(TEST_EXTRAS)]'
+	@$(PIP) --no-compile $(TORCH)
+	@EDGE_AUDIO_ENGINE=none $(PIP) --no-compile --editable '.[$(TEST_EXTRAS)]'

@@ -32,6 +32,7 @@ from quantize.graph.parity import eager_scores, max_error
 from quantize.graph.prepare import prepare
 from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
+from tests.support.made_once import made_once
 from tests.support.paths import REPOSITORY
 
 RECIPES = REPOSITORY / "distill" / "recipes"
@@ -76,9 +77,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(
     request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
-    out_dir = tmp_path_factory.mktemp("bundles")
     config = BuildConfig(f"random-{request.param}", request.param)
-    return build_bundle(checkpoint, config, out_dir)
+    folder = made_once(
+        tmp_path_factory,
+        f"bundle-{request.param}",
+        lambda folder: build_bundle(checkpoint, config, folder),
+    )
+    return load_bundle(folder / config.name)
 
 
 def _graph(scheme: str) -> StepGraph:

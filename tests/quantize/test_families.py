@@ -36,6 +36,7 @@ from quantize.graph.parity import Outputs, eager_scores, errors_by_step
 from quantize.graph.prepare import prepare
 from quantize.graph.step import StepGraph, initial_state
 from quantize.schemes import SCHEMES
+from tests.support.made_once import made_once
 from tests.support.real_audio import soundscape
 from tests.support.student_zoo import CONFIGS, make_mixed_student, make_student, random_frames
 
@@ -61,9 +62,22 @@ def graph_of(scheme: str) -> StepGraph:
     return prepare(make_mixed_student(), SCHEMES[scheme], [calibration])
 
 
-@lru_cache(maxsize=len(SCHEMES) * len(RUNTIMES))
-def exported(scheme: str, runtime: str) -> bytes:
-    return export(runtime, graph_of(scheme), SCHEMES[scheme])
+Exported = Callable[[str, str], bytes]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """(scheme, runtime) -> the content of the file."""
+
+    def content_of(scheme: str, runtime: str) -> bytes:
+        def make(folder: Path) -> None:
+            content = export(runtime, graph_of(scheme), SCHEMES[scheme])
+            (folder / "content").write_bytes(content)
+
+        folder = made_once(tmp_path_factory, f"families-{scheme}-{runtime}", make)
+        return (folder / "content").read_bytes()
+
+    return content_of
 
 
 def open_exported(spec: ModelSpec, runtime: str, content: bytes) -> Backend:
@@ -74,10 +88,6 @@ def open_exported(spec: ModelSpec, runtime: str, content: bytes) -> Backend:
     options = SessionOptions()
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # as the backend does
     return OnnxBackend(spec, InferenceSession(content, options))
-
-
-def open_scheme(scheme: str, runtime: str) -> Backend:
-    return open_exported(graph_of(scheme).spec, runtime, exported(scheme, runtime))
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +158,13 @@ def in_pytorch(frames: FloatArray) -> InPyTorch:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_scores_embedding_and_state_follow_pytorch_over_long_streams(
-    scheme: str, runtime: str, frames: FloatArray, in_pytorch: InPyTorch
+    scheme: str, runtime: str, frames: FloatArray, in_pytorch: InPyTorch, exported: Exported
 ) -> None:
     graph, (expected, expected_state) = graph_of(scheme), in_pytorch(scheme)
     assert expected.scores.std(0).mean() > 0.05, "scores hardly move: parity would mean nothing"
     assert expected.embedding.std(0).mean() > 0.05
-    found, state = run(open_scheme(scheme, runtime), first(scheme, frames))
+    backend = open_exported(graph.spec, runtime, exported(scheme, runtime))
+    found, state = run(backend, first(scheme, frames))
     by_step = errors_by_step(found, expected)
     for part, reach in (("scores", 1.0), ("embedding", EMBEDDING_BOUND)):
         error = np.abs(getattr(found, part) - getattr(expected, part))
@@ -203,9 +214,11 @@ def timeline(scores: FloatArray, thresholds: FloatArray) -> list[Event]:
 
 @pytest.mark.parametrize("scheme", SAME_EVENTS)
 def test_events_are_equal_on_every_runtime_over_ten_minutes(
-    scheme: str, frames: FloatArray
+    scheme: str, frames: FloatArray, exported: Exported
 ) -> None:
-    scores = [run(open_scheme(scheme, runtime), frames)[0].scores for runtime in RUNTIMES]
+    spec = graph_of(scheme).spec
+    backends = [open_exported(spec, runtime, exported(scheme, runtime)) for runtime in RUNTIMES]
+    scores = [run(backend, frames)[0].scores for backend in backends]
     thresholds = np.quantile(scores[0], 0.9, axis=0)
     first, *others = (
         [(event.kind, event.label, event.time_s) for event in timeline(rows, thresholds)]
@@ -228,14 +241,14 @@ def test_weight_only_is_a_rounding_of_float_and_all_others_of_it(frames: FloatAr
 
 
 @pytest.mark.parametrize("scheme", ["float", "weight-only", "dynamic"])
-def test_litert_hands_the_whole_step_to_one_delegate(scheme: str) -> None:
+def test_litert_hands_the_whole_step_to_one_delegate(scheme: str, exported: Exported) -> None:
     names = [op["op_name"] for op in _operators(exported(scheme, "litert"))[0]]
     assert names.count("DELEGATE") == 1
     assert names[-1] == "DELEGATE"
 
 
 @pytest.mark.parametrize("scheme", ["weight-only", "dynamic"])
-def test_litert_holds_int8_weights_in_every_linear(scheme: str) -> None:
+def test_litert_holds_int8_weights_in_every_linear(scheme: str, exported: Exported) -> None:
     operators, dtypes = _operators(exported(scheme, "litert"))
     n_int8 = sum(dtype is np.int8 for dtype in dtypes.values())
     linears = [m for m in graph_of(scheme).modules() if isinstance(m, torch.nn.Linear)]
