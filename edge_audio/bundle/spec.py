@@ -248,11 +248,13 @@ class EventSpec(Spec, frozen=True):
         return self.smoothing_s if self.attack_s is None else self.attack_s
 
     def at_sensitivity(self, sensitivity: Sensitivity | None) -> EventSpec:
-        """A manifest's settings at a sensitivity; None = as they are, which is `normal`. Raises
-        UsageError for what is no sensitivity."""
+        """A manifest's settings at a sensitivity; None = as they are, which is `normal`. What the
+        label has at the others is still known. Raises UsageError for what is no sensitivity."""
         if sensitivity is not None and sensitivity not in SENSITIVITIES:
             known = ", ".join(SENSITIVITIES)
             raise UsageError(f"{sensitivity!r} is no sensitivity: it is one of {known}")
         if sensitivity is None or sensitivity not in self.sensitivities:
             return self
-        return msgspec.structs.replace(self, thresholds=self.sensitivities[sensitivity])
+        others = {"normal": self.thresholds, **self.sensitivities}
+        chosen = others[sensitivity]
+        return msgspec.structs.replace(self, thresholds=chosen, sensitivities=others)

@@ -16,7 +16,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, ModelSpec, TensorSp
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
-from edge_audio.events.suggestion import short_why_off, why_off
+from edge_audio.events.suggestion import on_at, short_why_off, why_off
 from edge_audio.events.unwatched import switch_on
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import related_labels
@@ -196,7 +196,9 @@ def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
     if threshold is None:
         yield f"{label}: off in {manifest.name}"
         yield f"  why      {reason_off(manifest, label)}"
-        yield f"  to use   {switch_on(manifest.events, label)}, which nobody has measured"
+        where = on_at(manifest.events, label)
+        measured = f"as at {where}" if where else "which nobody has measured"
+        yield f"  to use   {switch_on(manifest.events, label)}, {measured}"
     else:
         yield f"{label}: on in {manifest.name}"
         yield f"  starts   at a smoothed score of {threshold.on:.2f}"

@@ -26,7 +26,8 @@ def select_events(
     these.
     threshold: one `on` for every watched label, or `on` per label. A label that is off by
     default for want of evidence is watched if it is given its own threshold, or named in
-    `only`, which without a common one takes what nearby labels suggest (see `suggested_threshold`).
+    `only`, which without a common one takes what was measured at another sensitivity, or what
+    nearby labels suggest (see `suggested_threshold`).
     sensitivity: where the thresholds come from that are not given; None = `normal`. Labels match
     regardless of case.
 
@@ -37,7 +38,7 @@ def select_events(
     unwanted = {find_label(name, labels) for name in label_names(exclude)}
     thresholds = _override(spec.thresholds, labels, wanted, threshold)
     for label in wanted:
-        thresholds.setdefault(label, suggested_threshold(spec.thresholds, label))
+        thresholds.setdefault(label, suggested_threshold(spec, label))
     kept = {
         label: value
         for label, value in thresholds.items()

@@ -48,7 +48,7 @@ class UnwatchedSounds:
         """Goes on beside other settings; what was heard stays, but of labels that are on now."""
         allowed = set(self._labels if wanted is None else wanted) - spec.thresholds.keys()
         off = {
-            label: _assumed(suggested_threshold(spec.thresholds, label))
+            label: _assumed(suggested_threshold(spec, label))
             for label in self._labels
             if label in allowed
         }
@@ -135,7 +135,7 @@ class UnwatchedSounds:
 
 def switch_on(spec: EventSpec, label: str) -> str:
     """The option that has a label watched, as a shell takes it."""
-    value = f"{label}={suggested_threshold(spec.thresholds, label).on:g}"
+    value = f"{label}={suggested_threshold(spec, label).on:g}"
     return f"--threshold {shlex.quote(value)}"
 
 

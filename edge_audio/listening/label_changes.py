@@ -31,8 +31,8 @@ def changed_events(
         exclude = with_label(exclude, label, not change.is_on)
     if change.is_on:
         only = with_label(only, label, True) if only else only
-        own = spec.at_sensitivity(config.sensitivity).thresholds
-        if not only and label not in own and not has_label(thresholds, label):
+        own = spec.at_sensitivity(config.sensitivity)
+        if not only and label not in own.thresholds and not has_label(thresholds, label):
             thresholds[label] = suggested_threshold(own, label).on
     return msgspec.structs.replace(config, thresholds=thresholds, only=only, exclude=exclude)
 

@@ -22,7 +22,9 @@ from edge_audio.events.suggestion import (
 )
 from edge_audio.listening.config import Config
 from edge_audio.listening.events_config import EventsConfig
+from edge_audio.listening.label_changes import changed_events
 from edge_audio.listening.settings_file import load_config
+from edge_audio.sinks.base import LabelChange
 from tests.support import toy
 from tests.support.command_line import error_line, run
 
@@ -69,17 +71,42 @@ def test_thresholds_that_are_given_go_before_the_sensitivity() -> None:
 
 
 def test_a_label_that_is_off_takes_what_nearby_labels_suggest() -> None:
-    chosen = select_events(SPEC, LABELS, only=["bark"], sensitivity="normal").thresholds
-    assert chosen == {"Bark": suggested_threshold(SPEC.thresholds, "Bark")}
-    assert chosen["Bark"].on == 0.5, "that of Dog"
-    eager = SPEC.at_sensitivity("eager").thresholds
+    chosen = select_events(SPEC, LABELS, only=["growling"], sensitivity="normal").thresholds
+    assert chosen == {"Growling": suggested_threshold(SPEC, "Growling")}
+    assert chosen["Growling"].on == 0.5, "that of Dog"
+    eager = SPEC.at_sensitivity("eager")
     assert suggested_threshold(eager, "Growling").on == pytest.approx(0.29), "of Dog and Bark"
-    assert suggested_threshold(SPEC.thresholds, "Doorbell").on == 0.6, "that of Siren, an alarm too"
-    assert suggested_threshold(SPEC.thresholds, "Band 3").on == SUGGESTED_ON
+    assert suggested_threshold(SPEC, "Doorbell").on == 0.6, "that of Siren, an alarm too"
+    assert suggested_threshold(SPEC, "Band 3").on == SUGGESTED_ON
+
+
+@pytest.mark.parametrize(
+    ("label", "sensitivity", "on"), [("Bark", "normal", 0.4), ("Siren", "quiet", 0.6)]
+)
+def test_a_label_that_is_on_at_another_sensitivity_takes_what_was_measured_there(
+    label: str, sensitivity: Sensitivity, on: float
+) -> None:
+    chosen = select_events(SPEC, LABELS, only=[label], sensitivity=sensitivity).thresholds
+    assert chosen == {label: at(on)}
+    switched = label_changed(label, EventsConfig(sensitivity=sensitivity))
+    assert switched.thresholds == {label: on}
+
+
+def label_changed(label: str, config: EventsConfig) -> EventsConfig:
+    """The settings after the label was switched on."""
+    return changed_events(config, LabelChange(label=label, is_on=True), [(SPEC, LABELS)])
+
+
+def test_all_sensitivities_are_there_whatever_was_chosen_before() -> None:
+    for before in SENSITIVITIES:
+        for after in SENSITIVITIES:
+            again = SPEC.at_sensitivity(before).at_sensitivity(after)
+            assert again.thresholds == SPEC.at_sensitivity(after).thresholds
 
 
 def test_the_reason_why_a_label_is_off_is_the_true_one() -> None:
     assert why_off(SPEC, "Bark") == "on at --sensitivity eager"
+    assert why_off(SPEC.at_sensitivity("quiet"), "Siren") == "on at --sensitivity normal"
     assert why_off(SPEC, "Growling") == "too few recordings to judge it by"
     assert why_off(SPEC, "Doorbell") == "no recordings to judge it by"
     assert why_off(toy.EVENTS, "Band 11") == "too little evidence to judge it by"
