@@ -148,6 +148,8 @@ def _with_files(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
 
 
 def _find(name_or_dir: str | Path) -> Path:
+    if not isinstance(name_or_dir, str | os.PathLike):
+        raise UsageError(f"model is {name_or_dir!r}: give the name of one, or the folder of one")
     if isinstance(name_or_dir, str) and name_or_dir in shipped_bundles():
         return MODELS_DIR / name_or_dir
     path = Path(name_or_dir)

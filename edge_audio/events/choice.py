@@ -10,6 +10,7 @@ from edge_audio.bundle.spec import EventSpec, Sensitivity, Threshold
 from edge_audio.errors import UsageError
 from edge_audio.events.suggestion import HYSTERESIS, suggested_threshold
 from edge_audio.labels.find import find_label
+from edge_audio.support.arrays import is_number
 
 
 def select_events(
@@ -50,8 +51,14 @@ def select_events(
 
 
 def label_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """A single label, which is a sequence of letters too, by itself; those of an iterator, once."""
-    return (labels,) if isinstance(labels, str) else tuple(labels)
+    """A single label, which is a sequence of letters too, by itself; those of an iterator, once.
+    Raises UsageError for anything else."""
+    names = labels if isinstance(labels, Iterable) and not isinstance(labels, str) else (labels,)
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{name!r} is no label: give names such as 'Dog', one or several")
+    return names
 
 
 def _override(
@@ -74,6 +81,8 @@ def _override(
 
 
 def _require_probability(on: float, of: str = "") -> None:
+    if not is_number(on):
+        raise UsageError(f"threshold {on!r}{of} is no number: give a probability such as 0.5")
     if not 0.0 < on <= 1.0:
         raise UsageError(f"threshold {on:g}{of} is outside 0 to 1: give a probability such as 0.5")
 

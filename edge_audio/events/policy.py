@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from edge_audio.bundle.spec import Spec
+from edge_audio.errors import UsageError
 from edge_audio.events.detector import Event
 from edge_audio.labels.family import Family
 
@@ -45,6 +46,8 @@ class PolicySpec(Spec, frozen=True):
     def __post_init__(self) -> None:
         if not (0.0 <= self.cooldown_s < math.inf and 0.0 <= self.max_s < math.inf):
             raise ValueError("cooldown_s and max_s must be finite and not negative")
+        if self.related not in RELATED:
+            raise ValueError(f"related is {self.related!r}: it is one of {', '.join(RELATED)}")
 
 
 FOLD_S = 0.16
@@ -87,6 +90,8 @@ class EventPolicy:
     ) -> None:
         """parents: labels that were taught -> the label that each is a kind of. watched: labels
         that may start, where that is known: see `watch`."""
+        if not isinstance(spec, PolicySpec):
+            raise UsageError(f"policy is {spec!r}: give a PolicySpec, such as PolicySpec()")
         self.spec, self._family = spec, Family(parents)
         self.reset()
         self.watch(watched)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_audio.bundle.spec import ModelSpec
 from edge_audio.errors import UsageError
-from edge_audio.support.arrays import FloatArray, in_range
+from edge_audio.support.arrays import FloatArray, in_range, is_number
 
 # As long as the shipped models remember anything that matters: with these two, their scores and
 # events after a silence are those of a run without a gate (benchmarks/level_gate.py).
@@ -63,6 +63,8 @@ class LevelGate:
 
     @dbfs.setter
     def dbfs(self, gate_dbfs: float | None) -> None:
+        if gate_dbfs is not None and not is_number(gate_dbfs):
+            raise UsageError(f"gate_dbfs is {gate_dbfs!r}: give a level in dBFS, say -60")
         if not is_level(gate_dbfs):
             limits = f"{MIN_DBFS:g} to {MAX_DBFS:g} dBFS"
             raise UsageError(f"gate at {gate_dbfs:g} dBFS: give a level from {limits}, say -60")

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from edge_audio.errors import EdgeAudioError, UsageError
-from edge_audio.listening.config import KEYWORDS, SERIAL_PREFIX, Config, SourceConfig
+from edge_audio.listening.config import KEYWORDS, Config, SourceConfig
 from edge_audio.listening.destinations import KINDS
 from edge_audio.listening.opening import Opening
-from edge_audio.serial.port import parse_port
+from edge_audio.serial.port import SERIAL_PREFIX, parse_port
 from edge_audio.sources.network import is_network_url
 from edge_audio.support.address import check_known
 

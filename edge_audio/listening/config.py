@@ -20,7 +20,7 @@ from edge_audio.errors import UsageError
 from edge_audio.history.destination import HistoryConfig
 from edge_audio.listening.events_config import EventsConfig
 from edge_audio.page.config import PageConfig
-from edge_audio.serial.port import parse_port
+from edge_audio.serial.port import SERIAL_PREFIX, parse_port
 from edge_audio.sinks.base import MAX_TOP
 from edge_audio.sinks.clips.recorder import ClipsConfig
 from edge_audio.sinks.jsonl import JsonLinesConfig
@@ -36,7 +36,6 @@ from edge_audio.support.text import printable
 
 MAX_LATENCY_S = 2.0
 KEYWORDS = ("mic", "demo", "auto", "-")  # in the place of an address
-SERIAL_PREFIX = "serial:"
 Format = Literal["live", "text", "jsonl", "none"]
 
 

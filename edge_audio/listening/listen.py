@@ -18,10 +18,12 @@ from edge_audio.events.policy import ONE_SOUND, REPORT_ALL, EventPolicy, PolicyS
 from edge_audio.listening.audio_hearing import AudioHearing
 from edge_audio.listening.hearing import HeardStep, Wanted
 from edge_audio.listening.pushed import PushedSamples
+from edge_audio.serial.port import SERIAL_PREFIX
 from edge_audio.sources.base import Source
 from edge_audio.sources.demo import DemoScene
 from edge_audio.sources.interleave import interleaved
 from edge_audio.sources.opening import make_source
+from edge_audio.support.arrays import is_number
 from edge_audio.tagging.settings import TaggerSettings
 from edge_audio.tagging.step_reporter import Step
 from edge_audio.tagging.tagger import Tagger
@@ -58,6 +60,8 @@ def listen(
     The model is loaded at once, the source opened by the first event that is asked for. Raises
     UsageError, BundleError or BackendError here, SourceError where audio cannot be had.
     """
+    if duration_s is not None and not (is_number(duration_s) and duration_s > 0.0):
+        raise UsageError(f"duration_s is {duration_s!r}: give seconds above 0")
     policy = settings.get("policy", ONE_SOUND) or REPORT_ALL
     settings["policy"] = None  # which knows the clock of the source, here below
     tagger = Tagger.open(**settings)
@@ -74,13 +78,24 @@ def _source(source: AnySource, device: str | None, rate_hz: int | None, model_hz
     if isinstance(source, str | Path):
         if rate_hz is not None:
             raise UsageError("this source knows its rate: leave out rate_hz")
-        return make_source(str(source), device, model_hz, {})
+        return _named(str(source), device, model_hz)
     if device is not None:
         raise UsageError("device names a microphone: leave out the source")
     if isinstance(source, Iterable):
         chunks = [source] if isinstance(source, np.ndarray) else source
         return PushedSamples(chunks, model_hz, rate_hz)
+    if not hasattr(source, "blocks"):
+        given = type(source).__name__
+        raise UsageError(f"source is {given}: give the name of one, or arrays of samples")
     return source
+
+
+def _named(source: str, device: str | None, model_hz: int) -> Source:
+    if source.startswith(SERIAL_PREFIX):
+        raise UsageError(f"{source} tags by itself: edge-audio listen --source {source} follows it")
+    if device is not None and source != "mic":
+        raise UsageError("device names a microphone: leave out the source")
+    return make_source(source, device, model_hz, {})
 
 
 class Listening:
@@ -88,8 +103,8 @@ class Listening:
 
     `for event in listening`, in one thread at a time; `async for event in listening`; `run` and
     `start` for callbacks; `steps` for the scores as well. `stop` may be called from any thread, and
-    ends it within half a second, with the ends of all events that are open. Leaving a `with`
-    statement stops it too.
+    ends it within half a second, with the ends of all events that are open. Leaving a `with` or
+    `async with` statement stops it too.
 
     tagger: follows the stream; its scores, `top` and embedding are those of the latest step.
     """
@@ -111,6 +126,14 @@ class Listening:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Listening:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """At once, however the loop over its events was left: `break` alone does not end one."""
+        self.stop()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self.close))
 
     def __iter__(self) -> Listening:
         return self

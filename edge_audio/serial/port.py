@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_audio.errors import SourceError, UsageError
 
+SERIAL_PREFIX = "serial:"  # of a source that is a port
 DEFAULT_BAUD = 115_200
 _READ_S = 0.1  # longest wait for bytes
 

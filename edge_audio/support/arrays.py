@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a program gave a number, be it one of numpy; True and "0.4" are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def in_range(samples: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge_audio.bundle.spec import MAX_RATE_HZ
 from edge_audio.errors import UsageError
 from edge_audio.sources.resample import StreamResampler
+from edge_audio.support.arrays import is_number
 
 MIN_RATE_HZ = 1_000
 MAX_CHANNELS = 64  # more columns than that are samples, not channels
@@ -65,8 +66,7 @@ class SampleInput:
 
 def checked_rate(rate_hz: Any) -> int:
     """Samples a second. Raises UsageError for what is none."""
-    is_number = isinstance(rate_hz, int | float | np.integer | np.floating)
-    if not is_number or isinstance(rate_hz, bool):
+    if not is_number(rate_hz):
         raise UsageError(f"rate_hz is {rate_hz!r}: give samples a second, such as 44100")
     if not float(rate_hz).is_integer():
         raise UsageError(f"rate_hz is {rate_hz}: give whole samples a second, such as 44100")

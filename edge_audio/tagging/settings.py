@@ -38,11 +38,13 @@ def choose_events(
     sensitivity: Sensitivity | None,
 ) -> EventSpec:
     """The `events` as given, or those of the bundle as `select_events` changes them. Raises
-    UsageError where both are given."""
+    UsageError where both are given, or what is none of these."""
     manifest = bundle.manifest
     if events is None:
         chosen = manifest.events, manifest.labels, only, exclude, threshold, sensitivity
         return select_events(*chosen)
+    if not isinstance(events, EventSpec):
+        raise UsageError(f"events are {events!r}: give an EventSpec, or only, threshold and so on")
     if only or exclude or threshold is not None or sensitivity is not None:
         raise UsageError(
             "events say all about labels and thresholds: leave out only, exclude, threshold and "

@@ -48,6 +48,9 @@ def tag(
         if tags.error:
             warnings.warn(tags.error, stacklevel=2)
         return tags
+    if not hasattr(audio, "__len__"):  # a file that is open, None, a number
+        given = type(audio).__name__
+        raise UsageError(f"audio is {given}: give the path of a file, or samples and their rate")
     if rate_hz is None:
         raise UsageError("samples do not tell their rate: call tag(samples, rate_hz)")
     tagger = Tagger.open(rate_hz=rate_hz, **settings)

@@ -290,3 +290,8 @@ def test_shipped_bundles_are_whole_and_small(name: str) -> None:
         assert bundle.file(part).is_file()
     assert set(bundle.manifest.files) | {"manifest.json"} == {p.name for p in bundle.path.iterdir()}
     assert sum(entry.n_bytes for entry in bundle.manifest.files.values()) < 4 << 20
+
+
+def test_what_is_no_name_of_a_model_is_one_clear_error() -> None:
+    with pytest.raises(UsageError, match="model is None: give the name"):
+        load_bundle(None)  # type: ignore[arg-type]

@@ -117,6 +117,13 @@ def test_the_settings_are_those_of_a_tagger(hear: Open, expected: list[Event]) -
         ([], {"rate_hz": "fast"}, "rate_hz is 'fast'"),
         ([], {"only": "Nothing"}, "'Nothing'"),
         ([], {"gate_dbfs": 3.0}, "gate"),
+        ([], {"policy": "first"}, "policy is 'first'"),
+        ("street.wav", {"device": "usb"}, "leave out the source"),
+        ("serial:/dev/ttyACM0", {}, "edge-audio listen --source serial:/dev/ttyACM0"),
+        (None, {}, "source is NoneType"),
+        ([], {"duration_s": "5"}, "duration_s is '5'"),
+        ([], {"duration_s": float("nan")}, "duration_s is nan"),
+        ([], {"duration_s": -1}, "duration_s is -1"),
     ],
 )
 def test_wrong_settings_are_told_at_once(
@@ -289,6 +296,24 @@ def test_a_loop_that_is_left_early_closes_the_source(hear: Open) -> None:
     asyncio.run(main())
     assert not source.is_open
     assert not {"listening", "feed"} & threads()
+
+
+def test_leaving_an_async_with_statement_closes_the_source_before_the_program_goes_on(
+    hear: Open,
+) -> None:
+    source = Endless()
+
+    async def main() -> None:
+        async with hear(source) as events:
+            async for event in events:
+                assert event.kind == "start"
+                break
+        assert not source.is_open
+        assert not {"listening", "feed"} & threads()
+        async with hear(SAMPLES):
+            pass  # nothing was asked for
+
+    asyncio.run(main())
 
 
 def test_several_streams_are_awaited_beside_each_other(hear: Open, expected: list[Event]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def test_one_sound_is_one_event_unless_another_policy_is_given(
         (("no such.wav",), "no such audio file"),
         (("street.wav", 16_000), "leave out rate_hz"),
         ((SAMPLES, 0), "rate_hz is 0"),
-        ((None, 16_000), "shape"),
+        ((None, 16_000), "audio is NoneType: give the path"),
+        ((io.BytesIO(), 16_000), "audio is BytesIO: give the path"),
     ],
 )
 def test_a_wrong_call_is_one_clear_error(

@@ -108,6 +108,34 @@ def test_what_is_no_rate_is_one_clear_error(opened: Callable[..., Tagger], rate_
         opened(rate_hz=rate_hz)
 
 
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"only": 3}, "3 is no label"),
+        ({"only": ["Band 1", 3]}, "3 is no label"),
+        ({"exclude": [None]}, "None is no label"),
+        ({"threshold": "0.4"}, "'0.4' is no number"),
+        ({"threshold": [0.4]}, "is no number"),
+        ({"threshold": True}, "True is no number"),
+        ({"threshold": {"Band 1": "0.4"}}, "'0.4' of Band 1 is no number"),
+        ({"threshold": {"Band 1": None}}, "None of Band 1 is no number"),
+        ({"gate_dbfs": "-60"}, "gate_dbfs is '-60'"),
+        ({"policy": "first"}, "policy is 'first': give a PolicySpec"),
+        ({"events": "Band 1"}, "events are 'Band 1'"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_one_clear_error(
+    opened: Callable[..., Tagger], settings: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(UsageError, match=hint):
+        opened(**settings)
+
+
+def test_settings_may_be_numbers_of_numpy(opened: Callable[..., Tagger]) -> None:
+    tagger = opened(threshold=np.float32(0.5), gate_dbfs=np.int64(-60))
+    assert tagger.gate_dbfs == -60
+
+
 def test_a_rate_may_be_a_number_of_numpy(opened: Callable[..., Tagger]) -> None:
     assert opened(rate_hz=np.float64(48_000.0)).sample_rate_hz == 48_000
 
