@@ -71,5 +71,6 @@ SYSTEM = System(
     build=APC,
     defaults={"input_size": 80, "hidden_size": 512, "num_layers": 3, "residual": True},
     infer=_infer,
+    anchor="postnet.weight",
     ignored=(r"vq_layers\.",),
 )

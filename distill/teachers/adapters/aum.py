@@ -109,6 +109,7 @@ SYSTEM = System(
         "ssm_cfg": {"d_state": 16},
     },
     infer=_infer,
+    anchor="patch_embed.proj.weight",
     heads=("num_classes",),
     keys=(("pos_embed.pos_embed", "pos_embed"), *mamba.KEYS),
 )

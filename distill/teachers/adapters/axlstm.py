@@ -58,5 +58,6 @@ SYSTEM = System(
     build=_build,
     defaults={**unit_model.DEFAULTS, "expansion_factor": 2},
     infer=_infer,
+    anchor="patch_embed.proj.weight",
     ignored=unit_model.IGNORED,
 )

@@ -120,6 +120,7 @@ SYSTEM = System(
     build=ConvNeXt,
     defaults={"depths": [3, 3, 9, 3], "dims": [96, 192, 384, 768], "num_classes": 527},
     infer=_infer,
+    anchor="downsample_layers.0.0.weight",
     heads=("num_classes",),
     ignored=images.EXTRACTORS,
 )

@@ -52,6 +52,7 @@ SYSTEM = System(
         "projects": True,
     },
     infer=waveform_model.infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=waveform_model.PRETRAINING,
     entries=("model", "model_weight", "state_dict", "module"),
 )

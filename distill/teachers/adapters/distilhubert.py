@@ -80,6 +80,7 @@ SYSTEM = System(
         "final_dim": 768,
     },
     infer=_infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     keys=(
         ("output_layer.0", "output_layer.hidden"),
         ("output_layer.2", "output_layer"),

@@ -119,4 +119,5 @@ SYSTEM = System(
     build=DyMN,
     defaults={**published(1.0), "classes": 527, "context_ratio": 4, "temperature": 1.0},
     infer=_infer,
+    anchor="in_c.0.weight",
 )

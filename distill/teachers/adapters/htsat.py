@@ -170,6 +170,7 @@ SYSTEM = System(
     },
     infer=_infer,
     heads=("num_classes",),
+    anchor="patch_embed.proj.weight",
     prefixes=("sed_model.", "module."),
     ignored=(*images.EXTRACTORS, r"head\.", r".*\.attn_mask$", r".*relative_position_index$"),
 )

@@ -69,6 +69,7 @@ SYSTEM = System(
         "n_classes": 0,
     },
     infer=_infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=(r"mask_emb$", r"encoder\.downsample_output", *zipformer.UNUSED),
     convert=zipformer.same_names,
 )

@@ -123,5 +123,6 @@ SYSTEM = System(
         "subnets": {_FIRST: _SUBNETS["base"]},
     },
     infer=_infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=waveform_model.PRETRAINING,
 )

@@ -155,6 +155,7 @@ SYSTEM = System(
         "conv_adapator_kernal": 1,
     },
     infer=_infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=waveform_model.PRETRAINING,
     entries=("model_weight", "model", "state_dict"),
 )

@@ -184,7 +184,7 @@ SYSTEM = System(
         },
     },
     infer=_infer,
-    prefixes=("model.",),
+    anchor="conv.conv.0.conv1.weight",
     keys=(
         ("ffn1_layer_norm", "ffn1.norm"),
         ("ffn2_layer_norm", "ffn2.norm"),

@@ -123,5 +123,6 @@ SYSTEM = System(
         "disable_cross_layer": False,
     },
     infer=_infer,
+    anchor="postnet.weight",
     ignored=(r"vq_layers\.",),
 )

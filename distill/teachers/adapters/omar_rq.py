@@ -127,7 +127,7 @@ SYSTEM = System(
         "alpha_deepnorm": 2.6321480259049848,
     },
     infer=_infer,
-    prefixes=(),
+    anchor="embedding_layer.weight",
     keys=(
         ("net", ""),
         ("attention.rotary_emb", "attention"),

@@ -96,6 +96,7 @@ SYSTEM = System(
         "sample_rate_hz": 32_000,
     },
     infer=_infer,
+    anchor="conv_block1.conv1.weight",
     keys=tuple((f"conv_block{number}", f"blocks.{number - 1}") for number in range(1, 7)),
     ignored=images.EXTRACTORS,
 )

@@ -45,6 +45,7 @@ SYSTEM = System(
         "ssm_cfg": {"d_state": 24, "d_conv": 4, "expand": 3},
     },
     infer=_infer,
+    anchor="patch_embed.proj.weight",
     keys=mamba.KEYS,
     ignored=unit_model.IGNORED,
 )

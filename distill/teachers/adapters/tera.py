@@ -188,7 +188,7 @@ SYSTEM = System(
         "predicts": False,
     },
     infer=_infer,
-    prefixes=("Transformer.",),
+    anchor="input_representations.spec_transform.weight",
     keys=(
         ("gamma", "weight"),
         ("beta", "bias"),

@@ -56,5 +56,6 @@ SYSTEM = System(
         "max_distance": 800,
     },
     infer=waveform_model.infer,
+    anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=waveform_model.PRETRAINING,
 )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from edge_audio.errors import UsageError
 
-_CONFIG_ENTRIES = ("cfg", "config", "model_cfg", "hyper_parameters", "args", "Config")
+_CONFIG_ENTRIES = ("cfg", "config", "hyper_parameters", "args", "Upstream_Config", "Config")
+"""s3prl's `Config` is that of the training where `Upstream_Config` is there."""
 _MAX_STRANGERS = 200  # classes of other libraries in one file
 
 
@@ -55,8 +56,15 @@ def read_checkpoint(path: Path, entries: Sequence[str]) -> Checkpoint:
     if not isinstance(loaded, dict) or state is loaded:
         return Checkpoint(_tensors(state), {}, {})
     rest = {str(key): plain(value) for key, value in loaded.items() if key not in entries}
-    configs = (rest[name] for name in _CONFIG_ENTRIES if isinstance(rest.get(name), dict))
-    return Checkpoint(_tensors(state), next(configs, {}), rest)
+    return Checkpoint(_tensors(state), _config(rest), rest)
+
+
+def _config(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's own; fairseq's, cut in two by s3prl, as fairseq has it."""
+    if isinstance(entries.get("model_cfg"), dict):
+        return {"model": entries["model_cfg"], "task": entries.get("task_cfg") or {}}
+    configs = (entries[name] for name in _CONFIG_ENTRIES if isinstance(entries.get(name), dict))
+    return next(configs, {})
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -17,6 +18,8 @@ Architecture = Mapping[str, Any]
 
 _N_NAMED = 5
 NON_COMMERCIAL = "NON-COMMERCIAL"
+_AVERAGED = re.compile(r"(^|.*?\.)(_ema|ema|ema_model|model_ema)\.")
+"""What begins the keys of averaged copies."""
 
 
 class Card(NamedTuple):
@@ -47,8 +50,8 @@ class System(NamedTuple):
     infer: what a file tells of its architecture, by its weights under our names and by its own
         configuration entry, {} if it has none.
     anchor: a key that every file has, in some wrapper or none: what stands before it is taken off
-        all keys that have it. prefixes: which of several wrappers it is, nearest first; without an
-        anchor, the first that some key begins with.
+        all keys that have it. prefixes: which of several wrappers it is, nearest first. What all
+        keys begin with is off before.
     keys: (theirs, ours) in order: whole dotted parts of a key, wherever they stand.
     ignored: patterns (`re.match`) of keys, prefix off, that are not needed.
     entries: the entries of the file that may hold the weights, nearest first.
@@ -62,7 +65,7 @@ class System(NamedTuple):
     build: Callable[[Architecture], Network]
     defaults: Architecture
     infer: Callable[[State, Mapping[str, Any]], Architecture]
-    anchor: str = ""
+    anchor: str
     prefixes: tuple[str, ...] = ("module.",)
     keys: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -85,12 +88,15 @@ def assemble(
     Raises UsageError, naming keys as the file does, if weights are missing, unexpected or of
     another shape.
     """
-    prefix = _prefix(system, state)
-    theirs = {key.removeprefix(prefix): value for key, value in state.items()}
+    prefix, theirs = _unwrapped(system, state, where)
     kept = {key: value for key, value in theirs.items() if not _is_ignored(system, key)}
     names = {_renamed(key, system.keys): key for key in kept}
-    ours = system.convert({name: kept[key] for name, key in names.items()})
-    inferred = system.infer(ours, config)
+    try:
+        ours = system.convert({name: kept[key] for name, key in names.items()})
+        inferred = system.infer(ours, config)
+    except KeyError as error:  # what tells of the architecture
+        key = _their_name(system, prefix, str(error.args[0]))
+        raise UsageError(f"{where} lacks {key}: is this its kind?") from error
     heads = {name: value for name, value in inferred.items() if name in system.heads}
     architecture = {**system.defaults, **inferred, **given, **heads}
     network = system.build(architecture)
@@ -99,14 +105,41 @@ def assemble(
     return network.eval().requires_grad_(False)
 
 
-def _prefix(system: System, state: State) -> str:
-    if not system.anchor:
-        fitting = (one for one in system.prefixes if any(key.startswith(one) for key in state))
-        return next(fitting, "")
+def _unwrapped(system: System, state: State, where: str) -> tuple[str, State]:
+    """What the wrappers add to keys, and the weights without it."""
+    originals = _without_copies(state)
+    root = _shared_root(originals)
+    rooted = {key.removeprefix(root): value for key, value in originals.items()}
+    prefix = _prefix(system, rooted, where)
+    return root + prefix, {key.removeprefix(prefix): value for key, value in rooted.items()}
+
+
+def _without_copies(state: State) -> State:
+    """Without averaged copies of what stands beside them."""
+    copies = {key: match for key in state if (match := _AVERAGED.match(key))}
+    others = [f".{key}" for key in state if key not in copies]
+
+    def is_copy(key: str) -> bool:
+        tail = "." + key[copies[key].end() :]
+        return any(other.endswith(tail) for other in others)
+
+    return {key: state[key] for key in state if key not in copies or not is_copy(key)}
+
+
+def _shared_root(state: State) -> str:
+    """The wrappers that all keys have in common, with the dot behind them."""
+    parts = zip(*(key.split(".")[:-1] for key in state), strict=False)
+    shared = takewhile(lambda part: len(set(part)) == 1, parts)
+    return "".join(f"{part[0]}." for part in shared)
+
+
+def _prefix(system: System, state: State, where: str) -> str:
     ends = [key for key in state if f".{key}".endswith(f".{system.anchor}")]
     found = [key.removesuffix(system.anchor) for key in ends]
+    if not found:
+        raise UsageError(f"{where} lacks {system.anchor}: is this its kind?")
     preferred = (one for one in system.prefixes if one in found)
-    return next(preferred, min(found, key=len, default=""))
+    return next(preferred, min(found, key=len))
 
 
 def _is_ignored(system: System, key: str) -> bool:
@@ -120,12 +153,17 @@ def _renamed(key: str, pairs: Sequence[tuple[str, str]]) -> str:
     return dotted.strip(".")
 
 
+def _their_name(system: System, prefix: str, key: str) -> str:
+    """One of our keys, as the file calls it."""
+    back = [(after, before) for before, after in reversed(system.keys) if after]
+    return prefix + _renamed(key, back)
+
+
 def _check(network: Network, ours: State, system: System, prefix: str, where: str) -> None:
     wanted = network.state_dict()
-    back = [(after, before) for before, after in reversed(system.keys) if after]
 
     def listed(keys: Sequence[str]) -> str:
-        named = [prefix + _renamed(key, back) for key in sorted(keys)]
+        named = [_their_name(system, prefix, key) for key in sorted(keys)]
         more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
         return ", ".join(named[:_N_NAMED]) + more
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from distill.teachers.config import TeacherConfig
 from distill.teachers.opening import open_teacher, teacher_fingerprint
 from distill.teachers.parity import architecture_of
 from distill.teachers.published.checkpoint import read_checkpoint
+from distill.teachers.published.registry import kinds, system_of
 from distill.teachers.published.teacher import PublishedTeacher
 from edge_audio.errors import UsageError
 from tests.support.parity import COMMITTED, golden_network, golden_state, golden_waveform
@@ -52,6 +54,11 @@ def prefixed(state: State, prefix: str) -> State:
     return {f"{prefix}{key}": value for key, value in state.items()}
 
 
+def averaged(state: State, prefix: str) -> State:
+    """Copies of other weights."""
+    return prefixed({key: torch.zeros_like(value) for key, value in state.items()}, prefix)
+
+
 WRAPPERS: dict[str, Callable[[State], Any]] = {
     "bare": lambda state: state,
     "model": lambda state: {"model": state, "epoch": 3},
@@ -60,12 +67,16 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "prefix": lambda state: prefixed(state, "module."),
     "long prefix": lambda state: {"model": prefixed(state, "net.encoder.")},
     "with an optimiser": lambda state: {"model": state, "optimizer": {"state": {0: {"step": 1}}}},
+    "compiled": lambda state: {"state_dict": prefixed(state, "model._orig_mod.")},
+    "averaged among them": lambda state: {
+        "state_dict": {**prefixed(state, "model."), **averaged(state, "ema_model.")}
+    },
     "averaged beside": lambda state: {"model": {**state, "_ema": {"a": torch.ones(1)}}},
 }
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("kind", ["audiomae", "dasheng"])
+@pytest.mark.parametrize("kind", ["audiomae", "dasheng", "eat", "tera", "aum", "wavlm", "muq"])
 def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, kind: str, wrapper: str) -> None:
     check_loads(kind, save(tmp_path / "a.pt", WRAPPERS[wrapper](golden_state(kind))))
 
@@ -206,11 +217,21 @@ def test_keys_that_do_not_fit_are_named_as_in_the_file(
         check_loads("eat", save(tmp_path / "a.pt", {"model": state}))
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind != "beats"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, kind: str) -> None:
     path = save(tmp_path / "a.pt", {"model": golden_state("beats")})
-    for kind in ("eat", "passt", "dasheng", "leaf", "wavjepa", "atst_clip", "ssast"):
-        with pytest.raises(UsageError, match=r"a\.pt"):
-            PublishedTeacher.load(kind, path)
+    with pytest.raises(UsageError, match=r"a\.pt lacks "):
+        PublishedTeacher.load(kind, path)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_what_tells_of_the_architecture_is_named_where_it_is_missing(
+    tmp_path: Path, kind: str
+) -> None:
+    anchor = system_of(kind).anchor
+    state = {key: value for key, value in golden_state(kind).items() if not key.endswith(anchor)}
+    with pytest.raises(UsageError, match=re.escape(f"lacks {anchor}")):
+        check_loads(kind, save(tmp_path / "a.pt", state))
 
 
 def test_files_that_are_no_checkpoints_are_told(tmp_path: Path) -> None:
