@@ -19,6 +19,7 @@ from edge_audio.backends import (
     open_backend,
 )
 from edge_audio.backends.registry import NATIVE
+from edge_audio.bench.neighbours import NEIGHBOURS
 from edge_audio.bench.windows import WindowModel, WindowStream, open_file
 from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.bundle.store import DEFAULT_MODEL, Bundle, load_bundle, shipped_bundles
@@ -249,9 +250,11 @@ def own_candidates(
 
 
 def known_peers() -> Candidates:
-    """YAMNet, where its file is there, and what plugins bring."""
+    """YAMNet, where its file is there, what plugins bring, and neighbours, of which those that are
+    not installed are found missing when they are opened."""
     path = peers_dir() / YAMNET_FILE
-    plugins = list(_plugins())
+    neighbours = [PeerPlugin(name=name, target=target) for name, target in NEIGHBOURS.items()]
+    plugins = [*_plugins(), *neighbours]
     if not path.is_file():
         missing = f"YAMNet: no {path}; set {PEERS_ENV} to the folder that holds it"
         return Candidates(plugins, [missing])

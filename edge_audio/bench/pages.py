@@ -30,6 +30,11 @@ their turn; the tables have medians over the rounds. All hear the same recording
   hop and half a window, since its score speaks of the whole window.
 - **Computing latency**: wall time of the blocks that complete a score, in real time.
 
+Where they are installed, or their models lie in `$EDGE_AUDIO_PEERS`, others are measured as well:
+sherpa-onnx with the taggers CED and Zipformer, which hear 10 s every half a second; and for scale
+two that do less than name sounds. silero-vad says of every 32 ms whether somebody speaks, and
+openWakeWord's front end makes an embedding every 80 ms, without the words that are told by it.
+
 `--peer NAME=FILE` adds a model of your own. A package adds a tagger by an entry point of the group
 `edge_audio.bench_peers`, a function that returns a `WindowModel` (`edge_audio/bench/windows.py`).
 """

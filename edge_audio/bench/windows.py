@@ -111,7 +111,8 @@ def _interpreter_class() -> Any:
     return Interpreter
 
 
-def _open_onnx(path: Path) -> tuple[Any, tuple[int, ...]]:
+def open_session(path: Path) -> Any:
+    """Of ONNX Runtime, on one thread. Raises BackendError."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -120,9 +121,13 @@ def _open_onnx(path: Path) -> tuple[Any, tuple[int, ...]]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no other base
         raise BackendError(f"ONNX Runtime cannot load {path}: {_one_line(error)}") from error
+
+
+def _open_onnx(path: Path) -> tuple[Any, tuple[int, ...]]:
+    session = open_session(path)
     inputs, output = session.get_inputs(), session.get_outputs()[0].name
     sizes = [tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in inputs]
     dtypes = ["float32" if node.type == "tensor(float)" else node.type for node in inputs]

@@ -25,6 +25,7 @@ from edge_audio.bench.candidates import (
     own_candidates,
 )
 from edge_audio.bench.machine import this_machine
+from edge_audio.bench.neighbours import NEIGHBOURS
 from edge_audio.bench.quality import read_quality
 from edge_audio.bench.result import BenchResults, Row, Scaling, Spread, load_results, save_results
 from edge_audio.bench.rounds import RoundJob
@@ -139,11 +140,12 @@ def test_peers_are_yamnet_where_its_file_is_and_plugins(
     monkeypatch.setenv(PEERS_ENV, str(tmp_path))
     plugin = PeerPlugin(name="mine-1s", target="my_package:open_it")
     found, missing = known_peers()
-    assert found == [plugin]
+    neighbours = [PeerPlugin(name=name, target=target) for name, target in NEIGHBOURS.items()]
+    assert found == [plugin, *neighbours]
     assert f"set {PEERS_ENV}" in missing[0]
     (tmp_path / candidates.YAMNET_FILE).touch()
     found, missing = known_peers()
-    assert [one.name for one in found] == ["YAMNet", "mine-1s"]
+    assert [one.name for one in found] == ["YAMNet", "mine-1s", *NEIGHBOURS]
     assert not missing
 
 
