@@ -17,6 +17,7 @@ from distill.data.audio import read_clip
 from distill.data.clip_list import clip_list_at, read_clip_list
 from distill.data.folders import named_clip_list
 from distill.data.labels import audioset_labels
+from distill.evaluation.lineage import lineage_of
 from distill.students.cost import count_mmac_per_s, count_parameters
 from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
@@ -265,8 +266,10 @@ def engine_error(student: Student, by_step: FloatArray) -> float:
 
 
 def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[str, Any]:
-    """Where the weights come from and how big they are."""
+    """Where the weights come from and how big they are. EdgeAudioError if a checkpoint that they
+    went on from does not tell."""
     student = graph.student
+    earlier = lineage_of(config.name, recipe).earlier_teachers
     n_embedding = student.config.embedding_dim
     n_head = n_embedding * student.config.n_classes
     plain = Student(student.config)  # whose layers are those that are counted
@@ -278,7 +281,7 @@ def provenance(graph: StepGraph, recipe: Recipe, config: BuildConfig) -> dict[st
         "mmac_per_s": round(count_mmac_per_s(plain) + n_head / student.token_s / 1e6, 3),
         "recipe": msgspec.json.decode(msgspec.json.encode(recipe)),
         "metrics": config.metrics,
-    }
+    } | ({"earlier_teachers": msgspec.to_builtins(earlier)} if earlier else {})
 
 
 def _verify(bundle: Bundle) -> None:

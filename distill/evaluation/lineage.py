@@ -13,7 +13,7 @@ from distill.data.clip_list import Clip
 from distill.data.split import Split, heard_groups
 from distill.pretraining.recipe import PretrainRecipe
 from distill.runs.checkpoints import load_state
-from distill.teachers.config import SelfSupervisedConfig
+from distill.teachers.config import SelfSupervisedConfig, TeacherConfig
 from distill.training.recipe import Recipe
 from edge_audio.errors import EdgeAudioError
 
@@ -22,10 +22,12 @@ AnyRecipe = Recipe | PretrainRecipe
 
 class Lineage(NamedTuple):
     """splits: who was trained -> on which clips, the model itself first. untraced: checkpoints that
-    were part of it and are not here, so that nobody can ask what they have heard."""
+    were part of it and are not here, so that nobody can ask what they have heard.
+    earlier_teachers: of the students that it went on from, and none of its own."""
 
     splits: dict[str, Split]
     untraced: tuple[str, ...]
+    earlier_teachers: tuple[TeacherConfig, ...] = ()
 
     def heard_groups(self, clips: Sequence[Clip]) -> frozenset[str]:
         """Groups of `clips` that any of them hears, if it is trained on these clips."""
@@ -36,6 +38,7 @@ def lineage_of(name: str, recipe: Recipe) -> Lineage:
     """Of the model `name` that `recipe` made. Raises EdgeAudioError if a checkpoint of its lineage
     is something else."""
     splits, untraced = {name: recipe.split}, set()
+    earlier: list[TeacherConfig] = []
     waiting = _parents(recipe)
     while waiting:
         path, kind = waiting.popitem()
@@ -47,7 +50,13 @@ def lineage_of(name: str, recipe: Recipe) -> Lineage:
         parent = _recipe_in(path, kind)
         splits[path] = parent.split
         waiting |= _parents(parent)
-    return Lineage(splits, tuple(sorted(untraced)))
+        if isinstance(parent, Recipe):
+            earlier += [teacher for teacher in parent.teachers if teacher not in recipe.teachers]
+    return Lineage(splits, tuple(sorted(untraced)), _unique(earlier))
+
+
+def _unique(teachers: Sequence[TeacherConfig]) -> tuple[TeacherConfig, ...]:
+    return tuple(one for index, one in enumerate(teachers) if one not in teachers[:index])
 
 
 def _parents(recipe: AnyRecipe) -> dict[str, type[AnyRecipe]]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from distill.calibration.thresholds import CalibrationConfig
+from distill.data.licences import SHIPPED_TIERS
 from distill.teachers.published.registry import kinds, system_of
 from distill.training.recipe import Recipe
 from edge_audio.bundle.manifest import Manifest
@@ -59,19 +60,30 @@ def _training(manifest: Manifest) -> str:
     with_defaults = msgspec.json.encode(msgspec.convert(given, Recipe))
     recipe = msgspec.json.decode(with_defaults)
     split, training = recipe["split"], recipe["training"]
+    earlier = manifest.provenance.get("earlier_teachers", [])
     return f"""## Training
 
-- Data: clips of licence tiers {", ".join(split["tiers"])}: CC0, public domain, CC BY, CC BY-SA,
-  MIT, BSD and WTFPL recordings, each named in docs/attribution.md of the project. Tier B are
-  ESC-50 clips whose own licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC.
+- Data: clips of licence tiers {", ".join(split["tiers"])}{_licences(split["tiers"])}.
 - Held out: folds {split["held_out_folds"]}, with every recording of their groups{_places(split)}.
-- Teachers: {"; ".join(map(_teacher, recipe["teachers"]))}, heard on the same augmented mixtures.
+- Teachers: {"; ".join(map(_teacher, recipe["teachers"]))}, heard on the same augmented mixtures\
+{_earlier(earlier)}.
 - Recipe {recipe["name"]}: seed {recipe["seed"]}, {training["n_mixtures"]:,} mixtures of
   {recipe["mixture"]["duration_s"]:g} s, {training["n_steps"]:,} steps of \
 {training["batch_size"]}{_start(recipe)}{_head(recipe)}.
   manifest.json has all of it under `provenance`; docs/training.md of the project has the commands.
-- Weights: Apache-2.0, as this package{_restriction(recipe)}.
+- Weights: Apache-2.0, as this package{_restriction([*recipe["teachers"], *earlier])}.
   Label names: AudioSet ontology, CC BY-SA 4.0."""
+
+
+def _licences(tiers: Sequence[str]) -> str:
+    if set(tiers) <= set(SHIPPED_TIERS):
+        return """: CC0, public domain, CC BY, CC BY-SA,
+  MIT, BSD and WTFPL recordings, each named in docs/attribution.md of the project. Tier B are
+  ESC-50 clips whose own licence is CC0 or CC BY; the ESC-50 compilation as such is CC BY-NC"""
+    others = ", ".join(tier for tier in tiers if tier not in SHIPPED_TIERS)
+    return f""". Licences of tier {others} are
+  unknown, or FORBID commercial or derived works: what came out is for who trained it, unless
+  they know better"""
 
 
 def _teacher(teacher: dict[str, Any]) -> str:
@@ -80,14 +92,20 @@ def _teacher(teacher: dict[str, Any]) -> str:
         return f"EfficientAT {teacher['checkpoint']} (MIT licence, F. Schmid), labels and {layers}"
     if teacher["kind"] in kinds():
         card = system_of(teacher["kind"]).card
-        return f"{card.title} {teacher['checkpoint']} ({card.weights}), hidden layers"
+        taught = "hidden layers, and labels where its file has them"
+        return f"{card.title} {teacher['checkpoint']} ({card.weights}), {taught}"
     source = teacher.get("model") or teacher.get("checkpoint") or "YAMNet (Apache-2.0, Google)"
     return f"{source}, {layers}"
 
 
-def _restriction(recipe: dict[str, Any]) -> str:
+def _earlier(teachers: Sequence[dict[str, Any]]) -> str:
+    """Of the students that the run went on from."""
+    return ";\n  before, " + "; ".join(map(_teacher, teachers)) if teachers else ""
+
+
+def _restriction(teachers: Sequence[dict[str, Any]]) -> str:
     """What a teacher's licence may mean for its student, which nobody here can decide."""
-    named = [one["kind"] for one in recipe["teachers"] if one["kind"] in kinds()]
+    named = dict.fromkeys(one["kind"] for one in teachers if one["kind"] in kinds())
     bound = [system_of(kind).card.title for kind in named if system_of(kind).card.non_commercial]
     if not bound:
         return ""
