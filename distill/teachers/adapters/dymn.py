@@ -68,7 +68,7 @@ class DyMN(Network):
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
         made = super().recompute(golden)
         self.set_temperature(_OTHER_TEMPERATURE)
-        other = self.encode(golden["features"]).clip_logits
+        other = self.encode(golden.get("features", made["features"])).clip_logits
         self.set_temperature(self.temperature)
         assert other is not None
         return made | {"logits_at_temperature_30": other}

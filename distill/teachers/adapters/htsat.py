@@ -101,9 +101,10 @@ class HTSAT(Network):
         )
 
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
-        features = golden["features"]
+        made = super().recompute(golden)
+        features = golden.get("features", made["features"])
         repeated = features.repeat(1, 1, self.n_columns // features.shape[2], 1)
-        return super().recompute(golden) | {
+        return made | {
             "log_mel_db": self.mel(golden["waveform"]),
             "image_every_8th": self.image(features)[:, :, ::8, ::8],
             "probabilities_infer_mode": self.encode(repeated).others()["probabilities"],

@@ -88,7 +88,7 @@ class LightHubert(waveform_model.WaveformModel):
     def recompute(self, golden: Golden) -> dict[str, Tensor]:
         made = super().recompute(golden)
         for name in self.cfg["subnets"].keys() - {_FIRST}:
-            arrays = named_arrays(self._run(golden["features"], name))
+            arrays = named_arrays(self._run(golden.get("features", made["features"]), name))
             made |= {f"{name}_{key.removeprefix('hidden_')}": one for key, one in arrays.items()}
         return made
 

@@ -10,53 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from distill.teachers.base import Timing
 from distill.teachers.bricks import hubert, patches
-from distill.teachers.bricks.mel import KaldiBank, StftBank, hertz_triangles, normalised_bands
-from distill.teachers.published.network import Encoded, Network, states
+from distill.teachers.bricks.mel import normalised_bands
+from distill.teachers.bricks.speech_frames import (
+    FFT_SIZE,
+    HOP_SAMPLES,
+    N_DELTAS,
+    N_MELS,
+    KaldiFrames,
+    MelFrames,
+)
+from distill.teachers.published.network import Encoded, Golden, Network, named_arrays, states
 from distill.teachers.published.system import Architecture, Card, State, System, n_layers
 
-FFT_SIZE, HOP_SAMPLES, N_MELS = 400, 160, 80
-_DELTAS = 2
-
-
-class MelFrames(nn.Module):
-    """Waveform [B, n] -> ln of mel bands [B, 1 + n // 160, 80] of clips at one level."""
-
-    def __init__(self, level_db: float) -> None:
-        super().__init__()
-        self.level_rms = 10.0 ** (level_db / 20.0)
-        triangles = hertz_triangles(16_000, FFT_SIZE, N_MELS, 0.0, 8_000.0)
-        self.bank = StftBank(triangles, FFT_SIZE, HOP_SAMPLES)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        rms = waveform.square().mean(1, keepdim=True).sqrt()
-        out: Tensor = (
-            (self.bank(waveform * self.level_rms / (rms + 1e-10)) + 1e-10).log().transpose(1, 2)
-        )
-        return out
-
-
-class KaldiFrames(nn.Module):
-    """Waveform [B, n] -> kaldi's bands with their first and second deltas [B, T, 240]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bank = KaldiBank(N_MELS, window="povey")
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        parts = [self.bank(waveform)]
-        for _ in range(_DELTAS):
-            parts.append(_deltas(parts[-1]))
-        return torch.cat(parts, 2)
-
-
-def _deltas(frames: Tensor) -> Tensor:
-    """Slopes over five frames, the ends repeated."""
-    padded = functional.pad(frames.transpose(1, 2), (2, 2), mode="replicate").transpose(1, 2)
-    slopes = padded.unfold(1, 5, 1) * torch.arange(-2.0, 3.0, device=frames.device)
-    return slopes.sum(3) / 10.0
+_MASKED = -10_000.0
 
 
 class Prediction(nn.Module):
@@ -82,7 +52,7 @@ class Tera(Network):
         self.is_kaldi, self.max_frames = "kaldi" in audio, architecture["task"]["sequence_length"]
         self.frames_of = KaldiFrames() if self.is_kaldi else MelFrames(audio["target_level"])
         self.min_samples = FFT_SIZE + HOP_SAMPLES
-        n_inputs = N_MELS * (1 + _DELTAS) if self.is_kaldi else N_MELS
+        n_inputs = N_MELS * (1 + N_DELTAS) if self.is_kaldi else N_MELS
         dim, eps = cfg["hidden_size"], cfg["layer_norm_eps"]
         n_heads, pre_norm = cfg["num_attention_heads"], cfg["pre_layer_norm"]
         self.project, self.norm = nn.Linear(n_inputs, dim), nn.LayerNorm(dim, eps)
@@ -100,6 +70,16 @@ class Tera(Network):
     def features(self, waveform: Tensor) -> Tensor:
         return normalised_bands(self.frames_of(waveform))
 
+    def padded_features(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Of rows with zeros behind them, as the authors batch clips: the last window of a shorter
+        one is mirrored at the end of its zeros."""
+        assert isinstance(self.frames_of, MelFrames)
+        levels = self.frames_of(waveform, lengths)
+        samples_per_frame = waveform.shape[1] / levels.shape[1]
+        counts = [round(n / samples_per_frame) for n in lengths.tolist()]
+        rows = [normalised_bands(row[None, :n])[0] for row, n in zip(levels, counts, strict=True)]
+        return pad_sequence(rows, batch_first=True)
+
     def encode(self, features: Tensor) -> Encoded:
         n_frames = features.shape[1]
         n_parts = math.ceil(n_frames / self.max_frames) if self.max_frames else 1
@@ -112,16 +92,33 @@ class Tera(Network):
     def _run(self, features: Tensor) -> tuple[Tensor, ...]:
         projected = self.project(features)
         first = self.norm(projected + sinusoids(*projected.shape[1:]).to(projected))
-        hidden = (first, *states(self.layers, first))
+        hidden = (first, *states(self.layers, first, None, _padding(features)))
         if not self.norms:
             return hidden
         return tuple(norm(state) for norm, state in zip(self.norms, hidden, strict=True))
+
+    def recompute(self, golden: Golden) -> dict[str, Tensor]:
+        lengths = {name: value for name, value in golden.items() if "length" in name}
+        if not lengths:
+            return super().recompute(golden)
+        n_samples = max(lengths.values(), key=lambda value: int(value.max()))
+        features = self.padded_features(golden["waveform"], n_samples.reshape(-1))
+        encoded = self.encode(golden.get("features", features))
+        return {"features": features, **lengths, **named_arrays(encoded)}
 
     def frames(self, index: int, hidden: Tensor) -> Tensor:
         return hidden
 
     def timing(self, index: int) -> Timing:
         return patches.kaldi_timing(1, 1) if self.is_kaldi else patches.centred_timing(1, 1)
+
+
+def _padding(features: Tensor) -> Tensor:
+    """[B, 1, 1, T], what is added to scores: behind the count of frames that are not all zeros,
+    which is the authors' sign of padding."""
+    n_real = (features.sum(2) != 0.0).sum(1, keepdim=True)
+    places = torch.arange(features.shape[1], device=features.device)
+    return (places >= n_real).to(features)[:, None, None] * _MASKED
 
 
 def sinusoids(n_frames: int, dim: int) -> Tensor:
