@@ -16,6 +16,7 @@ from edge_audio.archive.pool import Work, in_order, in_processes, n_cpus
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import label_names
 from edge_audio.events.policy import ONE_SOUND
+from edge_audio.support.arrays import is_number
 from edge_audio.support.text import printable
 from edge_audio.tagging.settings import TaggerSettings
 from edge_audio.tagging.tag import tags_of_file
@@ -40,8 +41,8 @@ def tag_files(
     A file that cannot be read, or not to its end, does not stop the others: its `Tags.error` says
     why. Raises UsageError, BundleError or BackendError at once where the settings are wrong.
     """
-    if n_processes is not None and n_processes < 1:
-        raise UsageError(f"n_processes is {n_processes}: give 1 or more, or None for one per CPU")
+    if n_processes is not None and not (is_number(n_processes) and n_processes >= 1):
+        raise UsageError(f"n_processes is {n_processes!r}: give 1 or more, or None for one per CPU")
     if isinstance(paths, str | os.PathLike):
         raise UsageError(f"paths is one path, {os.fspath(paths)!r}: pass a list, or use tag")
     settings.setdefault("policy", ONE_SOUND)

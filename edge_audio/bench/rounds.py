@@ -97,8 +97,8 @@ class RoundJob(Spec, frozen=True, tag="round"):
         file_ms_per_s = _pass_ms_per_s(opened, path, FILE_BLOCK_MS)
         live_ms_per_s = _pass_ms_per_s(opened, path, LIVE_BLOCK_MS)
         peak_rss_mb = peak_resident_mb()
-        warm_s = min(WARM_S, max(0.0, self.seconds - PACED_S))
-        paced_s = max(PACED_S, MIN_PACED_STEPS * opened.facts.step_ms / 1e3)
+        steps_s = MIN_PACED_STEPS * opened.facts.step_ms / 1e3
+        warm_s, paced_s = warm_up_s(self.seconds, steps_s), max(PACED_S, steps_s)
         paced_ms_per_s, step_times_ms = pace(opened, path, warm_s, paced_s)
         return Round(
             file_ms_per_s=file_ms_per_s,
@@ -108,6 +108,12 @@ class RoundJob(Spec, frozen=True, tag="round"):
             peak_rss_mb=peak_rss_mb,
             step_times_ms=step_times_ms,
         )
+
+
+def warm_up_s(seconds: float, steps_s: float) -> float:
+    """How much of a recording does not count in real time: WARM_S, of a short one less, so that as
+    much is left, and the steps that are wanted."""
+    return min(WARM_S, max(0.0, seconds - steps_s) / 2)
 
 
 def _blocks(path: Path, opened: OpenCandidate, block_ms: float) -> Iterator[FloatArray]:

@@ -19,7 +19,7 @@ from edge_audio.events.detector import Event, EventDetector
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
-from edge_audio.support.arrays import FloatArray
+from edge_audio.support.arrays import FloatArray, is_number
 from edge_audio.tagging.samples import SampleInput
 from edge_audio.tagging.scorer import ScoredSteps, StepGrid
 from edge_audio.tagging.settings import choose_events
@@ -46,8 +46,8 @@ class BatchTagger:
         policy: PolicySpec | None = None,
     ) -> None:
         """events, policy: as for `Tagger`. Raises UsageError for fewer streams than one."""
-        if n_streams < 1:
-            raise UsageError(f"n_streams is {n_streams}: give at least 1")
+        if not (is_number(n_streams) and n_streams >= 1):
+            raise UsageError(f"n_streams is {n_streams!r}: give at least 1")
         manifest = bundle.manifest
         model = manifest.model
         self.bundle, self.backend, self.n_streams = bundle, backend, n_streams

@@ -14,7 +14,7 @@ import soundfile
 from edge_audio.bench import rounds
 from edge_audio.bench.candidates import BundleCandidate
 from edge_audio.bench.machine import peak_resident_mb
-from edge_audio.bench.rounds import RoundJob
+from edge_audio.bench.rounds import RoundJob, warm_up_s
 from tests.support import toy
 
 MICRO = BundleCandidate(model="micro-int8", backend="litert")
@@ -31,6 +31,16 @@ def test_a_round_measures_what_the_tagger_does(tmp_path: Path) -> None:
     assert all(ms > 0 for ms in done.parts_ms_per_s.values())
     assert len(done.step_times_ms) >= 3
     assert 0 < done.peak_rss_mb <= peak_resident_mb()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps_s", "expected"),
+    [(120.0, 0.32, 2.0), (10.0, 0.32, 2.0), (3.0, 1.0, 1.0), (6.0, 8.0, 0.0)],
+)
+def test_short_recordings_have_a_start_that_does_not_count_too(
+    seconds: float, steps_s: float, expected: float
+) -> None:
+    assert warm_up_s(seconds, steps_s) == expected
 
 
 def test_in_real_time_what_happens_at_the_start_does_not_count(

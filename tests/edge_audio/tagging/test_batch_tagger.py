@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -130,8 +130,9 @@ def test_nothing_may_be_pushed(opened: OpenBatch) -> None:
 def test_it_has_streams_and_is_closed_like_a_tagger(
     loaded: tuple[Bundle, Backend], opened: OpenBatch
 ) -> None:
-    with pytest.raises(UsageError, match="n_streams is 0: give at least 1"):
-        BatchTagger(*loaded, 0)
+    for wrong in (0, "5", None):
+        with pytest.raises(UsageError, match=f"n_streams is {wrong!r}: give at least 1"):
+            BatchTagger(*loaded, cast(Any, wrong))
     with opened() as batch:
         assert "5 streams" in repr(batch)
         with pytest.raises(TypeError, match="cannot be pickled"):
