@@ -1,6 +1,7 @@
-"""Brings what pages say of the shipped models up to date: counts and sizes in README.md, from the
-manifests; what an app must know, in docs/mobile.md and docs/mobile/detector_golden.json; and, where
-$EDGE_AUDIO_DATA has the recordings, what README.md shows of `edge-audio listen`.
+"""Brings what pages say of the shipped models up to date: counts and sizes in README.md, and what
+each sensitivity brings in docs/events.md, from the manifests; what an app must know, in
+docs/mobile.md and docs/mobile/detector_golden.json; and, where $EDGE_AUDIO_DATA has the recordings,
+what README.md shows of `edge-audio listen`.
 
     python docs/figures.py [--check]
 
@@ -22,20 +23,26 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from distill.data.folders import named_clip_list
 from edge_audio.bundle.manifest import Manifest
+from edge_audio.bundle.spec import SENSITIVITIES
 from edge_audio.bundle.store import load_bundle
 from edge_audio.errors import UsageError
 from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 mobile_contract = load_script(ROOT / "benchmarks" / "mobile_contract.py")
-README = ROOT / "README.md"
+README, EVENTS = ROOT / "README.md", ROOT / "docs" / "events.md"
 TABLE = ("micro-int8", "tiny-int8", "tiny-xlstm-int8", "small-int8")
 SHOWN = ("audio/esc10/5-200334-A.ogg", "audio/esc10/5-203128-A.ogg")
+SENSITIVITY_HEAD = """\
+| | sensitivity | labels on | right event | wrong event | false starts | confirmed |
+|---|---|---|---|---|---|---|
+"""
 COMMAND = "$ edge-audio listen --source street.wav --format text\n"
 
 
 def main() -> None:
     pages = {README: readme(README.read_text(encoding="utf-8"))}
+    pages[EVENTS] = events_page(EVENTS.read_text(encoding="utf-8"))
     pages |= mobile_contract.generated(manifest_of(mobile_contract.DEFAULT_MODEL))
     stale = mobile_contract.stale(pages)
     if stale and "--check" in sys.argv:
@@ -83,6 +90,28 @@ def figures() -> Iterator[tuple[str, str]]:
     yield r"(?<=\| labels on in the bundle \| ).*?(?= \| \|)", " | ".join(n_on)
     on, labels = len(tiny.events.thresholds), len(tiny.labels)
     yield r"\d+ of \d+(?= labels are on by default)", f"{on} of {labels}"
+
+
+def events_page(page: str) -> str:
+    """The page with what each sensitivity brings as the manifests have it. Raises ValueError where
+    there is no table of it."""
+    if page.count(SENSITIVITY_HEAD) != 1:
+        raise ValueError("docs/events.md has no table of sensitivities")
+    rows = "".join(row for name in TABLE for row in sensitivity_rows(name))
+    before, after = page.split(SENSITIVITY_HEAD)
+    return before + SENSITIVITY_HEAD + rows + re.sub(r"^(\|.*\n)*", "", after)
+
+
+def sensitivity_rows(name: str) -> Iterator[str]:
+    manifest = manifest_of(name)
+    clips, starts = (manifest.provenance[x] for x in ("single_clips", "adjudication"))
+    for sensitivity in SENSITIVITIES:
+        n_on = len(manifest.events.at_sensitivity(sensitivity).thresholds)
+        right, wrong = (f"{100 * clips[sensitivity][x]:.1f}" for x in ("right", "wrong"))
+        counts = starts[sensitivity]
+        cells = [name, sensitivity, n_on, right, wrong, counts["starts"], counts["confirmed"]]
+        yield f"| {' | '.join(map(str, cells))} |\n"
+        name = ""
 
 
 def manifest_of(name: str) -> Manifest:

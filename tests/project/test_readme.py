@@ -38,6 +38,15 @@ def test_figures_of_the_shipped_models_are_those_of_the_manifests() -> None:
     assert figures.readme(old.replace(f"{n_on} of 527 labels", "2 of 527 labels")) == README
 
 
+def test_what_each_sensitivity_brings_is_as_the_manifests_have_it() -> None:
+    figures = load_script(REPOSITORY / "docs" / "figures.py")
+    page = (REPOSITORY / "docs" / "events.md").read_text(encoding="utf-8")
+    assert figures.events_page(page) == page
+    n_on = len(load_bundle("tiny-int8").manifest.events.sensitivities["eager"])
+    (row,) = re.findall(rf"^\|  \| eager \| {n_on} .*\n", page, re.MULTILINE)
+    assert figures.events_page(page.replace(row, "")) == page
+
+
 def test_every_command_that_it_names_exists() -> None:
     named = set(re.findall(r"^edge-audio ([a-z]+)", README, re.MULTILINE))
     listed = subprocess.run(
