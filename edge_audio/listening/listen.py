@@ -191,9 +191,11 @@ class Listening:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits for what `start` began, and raises what ended it, if that was an error. Returns
-        whether it has ended."""
+        whether it has ended. Raises UsageError in a callback, which it would wait for."""
         if self._thread is None:
             return True
+        if self._thread is threading.current_thread():
+            raise UsageError("a callback cannot wait for its own end: call stop, or leave it")
         self._thread.join(timeout_s)
         error, self._error = self._error, None
         if error is not None:

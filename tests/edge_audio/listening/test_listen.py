@@ -240,6 +240,13 @@ def test_what_a_callback_raises_ends_it_and_is_not_lost(hear: Open) -> None:
     assert not source.is_open
 
 
+def test_a_callback_that_waits_for_its_own_end_is_one_clear_error(hear: Open) -> None:
+    listening = hear(SAMPLES)
+    listening.start(on_event=lambda event: listening.wait())
+    with pytest.raises(UsageError, match="a callback cannot wait for its own end"):
+        listening.wait(SOON_S)
+
+
 def test_a_thread_that_listens_ends_with_its_with_statement(hear: Open) -> None:
     source, came = Endless(), threading.Event()
     with hear(source).start(on_event=lambda event: came.set()):
