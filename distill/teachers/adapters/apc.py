@@ -71,6 +71,6 @@ SYSTEM = System(
     build=APC,
     defaults={"input_size": 80, "hidden_size": 512, "num_layers": 3, "residual": True},
     infer=_infer,
-    anchor="postnet.weight",
+    anchor="rnn_layers.0.weight_ih_l0",
     ignored=(r"vq_layers\.",),
 )

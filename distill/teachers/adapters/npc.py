@@ -123,6 +123,6 @@ SYSTEM = System(
         "disable_cross_layer": False,
     },
     infer=_infer,
-    anchor="postnet.weight",
+    anchor="blocks.0.conv.weight",
     ignored=(r"vq_layers\.",),
 )

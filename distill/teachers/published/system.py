@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ Architecture = Mapping[str, Any]
 """Numbers that shape a network, named as the authors' own configuration names them."""
 
 _N_NAMED = 5
+_WRONG_KIND = "is this its kind?"
 NON_COMMERCIAL = "NON-COMMERCIAL"
 _AVERAGED = re.compile(r"(^|.*?\.)(_ema|ema|ema_model|model_ema)\.")
 """What begins the keys of averaged copies."""
@@ -88,34 +89,62 @@ def assemble(
     Raises UsageError, naming keys as the file does, if weights are missing, unexpected or of
     another shape.
     """
-    prefix, theirs = _unwrapped(system, state, where)
-    kept = {key: value for key, value in theirs.items() if not _is_ignored(system, key)}
-    names = {_renamed(key, system.keys): key for key in kept}
+    prefix, unwrapped = _unwrapped(system, state, where)
+    kept = {key: full for key, full in unwrapped.items() if not _is_ignored(system, key)}
+    names = {_renamed(key, system.keys): full for key, full in kept.items()}
+    file = _File(system, prefix, names, where)
     try:
-        ours = system.convert({name: kept[key] for name, key in names.items()})
+        ours = system.convert({name: state[full] for name, full in names.items()})
         inferred = system.infer(ours, config)
     except KeyError as error:  # what tells of the architecture
-        key = _their_name(system, prefix, str(error.args[0]))
-        raise UsageError(f"{where} lacks {key}: is this its kind?") from error
+        raise UsageError(f"{where} lacks {file.key(str(error.args[0]))}: {_WRONG_KIND}") from error
     heads = {name: value for name, value in inferred.items() if name in system.heads}
     architecture = {**system.defaults, **inferred, **given, **heads}
     network = system.build(architecture)
-    _check(network, ours, system, prefix, where)
+    _check(network, ours, file)
     network.load_state_dict(ours)
     return network.eval().requires_grad_(False)
 
 
-def _unwrapped(system: System, state: State, where: str) -> tuple[str, State]:
-    """What the wrappers add to keys, and the weights without it."""
+class _File(NamedTuple):
+    """prefix: what its wrappers add to keys. names: our keys -> the file's."""
+
+    system: System
+    prefix: str
+    names: Mapping[str, str]
+    where: str
+
+    def key(self, ours: str) -> str:
+        """One of our keys as the file calls it, or would: like others of its module, else as most
+        files have it."""
+        if ours in self.names:
+            return self.names[ours]
+        module, _, last = ours.rpartition(".")
+        for name, full in self.names.items():
+            beside, _, other = name.rpartition(".")
+            if beside == module and full.endswith(f".{other}"):
+                return f"{full.removesuffix(other)}{last}"
+        back = [(after, before) for before, after in reversed(self.system.keys) if after]
+        return self.prefix + _renamed(ours, back)
+
+    def listed(self, keys: Sequence[str]) -> str:
+        """Some of our keys, as the file calls them."""
+        named = [self.key(key) for key in sorted(keys)]
+        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
+        return ", ".join(named[:_N_NAMED]) + more
+
+
+def _unwrapped(system: System, state: State, where: str) -> tuple[str, dict[str, str]]:
+    """What wrappers add to keys; and keys without it -> those of the file."""
     originals = _without_copies(state)
     root = _shared_root(originals)
-    rooted = {key.removeprefix(root): value for key, value in originals.items()}
+    rooted = {key.removeprefix(root): key for key in originals}
     prefix = _prefix(system, rooted, where)
-    return root + prefix, {key.removeprefix(prefix): value for key, value in rooted.items()}
+    return root + prefix, {key.removeprefix(prefix): full for key, full in rooted.items()}
 
 
-def _without_copies(state: State) -> State:
-    """Without averaged copies of what stands beside them."""
+def _without_copies(state: State) -> list[str]:
+    """All keys but those of averaged copies of what stands beside them."""
     copies = {key: match for key in state if (match := _AVERAGED.match(key))}
     others = [f".{key}" for key in state if key not in copies]
 
@@ -123,21 +152,21 @@ def _without_copies(state: State) -> State:
         tail = "." + key[copies[key].end() :]
         return any(other.endswith(tail) for other in others)
 
-    return {key: state[key] for key in state if key not in copies or not is_copy(key)}
+    return [key for key in state if key not in copies or not is_copy(key)]
 
 
-def _shared_root(state: State) -> str:
+def _shared_root(keys: Sequence[str]) -> str:
     """The wrappers that all keys have in common, with the dot behind them."""
-    parts = zip(*(key.split(".")[:-1] for key in state), strict=False)
+    parts = zip(*(key.split(".")[:-1] for key in keys), strict=False)
     shared = takewhile(lambda part: len(set(part)) == 1, parts)
     return "".join(f"{part[0]}." for part in shared)
 
 
-def _prefix(system: System, state: State, where: str) -> str:
-    ends = [key for key in state if f".{key}".endswith(f".{system.anchor}")]
+def _prefix(system: System, keys: Iterable[str], where: str) -> str:
+    ends = [key for key in keys if f".{key}".endswith(f".{system.anchor}")]
     found = [key.removesuffix(system.anchor) for key in ends]
     if not found:
-        raise UsageError(f"{where} lacks {system.anchor}: is this its kind?")
+        raise UsageError(f"{where} lacks {system.anchor}: {_WRONG_KIND}")
     preferred = (one for one in system.prefixes if one in found)
     return next(preferred, min(found, key=len))
 
@@ -153,31 +182,19 @@ def _renamed(key: str, pairs: Sequence[tuple[str, str]]) -> str:
     return dotted.strip(".")
 
 
-def _their_name(system: System, prefix: str, key: str) -> str:
-    """One of our keys, as the file calls it."""
-    back = [(after, before) for before, after in reversed(system.keys) if after]
-    return prefix + _renamed(key, back)
-
-
-def _check(network: Network, ours: State, system: System, prefix: str, where: str) -> None:
-    wanted = network.state_dict()
-
-    def listed(keys: Sequence[str]) -> str:
-        named = [_their_name(system, prefix, key) for key in sorted(keys)]
-        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
-        return ", ".join(named[:_N_NAMED]) + more
-
+def _check(network: Network, ours: State, file: _File) -> None:
+    wanted, where = network.state_dict(), file.where
     if missing := [key for key in wanted if key not in ours]:
-        raise UsageError(f"{where} lacks {listed(missing)}: fetch it again, or name its kind")
+        raise UsageError(f"{where} lacks {file.listed(missing)}: fetch it again, or name its kind")
     if unexpected := [key for key in ours if key not in wanted]:
         raise UsageError(
-            f"{where} has {listed(unexpected)}, which are not known: is this its kind?"
+            f"{where} has {file.listed(unexpected)}, which are not known: {_WRONG_KIND}"
         )
     for key, value in ours.items():
         if value.shape != wanted[key].shape:
             shapes = f"{tuple(value.shape)} instead of {tuple(wanted[key].shape)}"
             raise UsageError(
-                f"{where}: {listed([key])} is {shapes}: give what differs under `architecture`"
+                f"{where}: {file.key(key)} is {shapes}: give what differs under `architecture`"
             )
 
 

@@ -243,3 +243,30 @@ def test_files_that_are_no_checkpoints_are_told(tmp_path: Path) -> None:
             read_checkpoint(tmp_path / name, ENTRIES)
     with pytest.raises(UsageError, match="holds no weights under model, state_dict: it has a, b"):
         read_checkpoint(save(tmp_path / "b.pt", {"a": 1, "b": "text"}), ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("tera", "Transformer.input_representations.spec_transform.bias"),
+        ("omar_rq", "net.layers.2.ff1.module.4.weight"),
+        ("aum", "module.layers.2.mixer.A_log"),
+        ("wavjepa", "encoder.layers.2.self_attn.in_proj_weight"),
+    ],
+)
+def test_keys_are_named_as_in_the_file_whatever_we_call_them(
+    tmp_path: Path, kind: str, key: str
+) -> None:
+    state = golden_state(kind)
+    state[f"{key}.novelty"] = torch.ones(1)
+    with pytest.raises(UsageError, match=f" has {re.escape(key)}.novelty, "):
+        check_loads(kind, save(tmp_path / "a.pt", state))
+    del state[f"{key}.novelty"], state[key]
+    with pytest.raises(UsageError, match=f" lacks {re.escape(key)}: "):
+        check_loads(kind, save(tmp_path / "a.pt", state))
+
+
+def test_a_key_outside_a_wrapper_is_named_without_it(tmp_path: Path) -> None:
+    state = {**golden_state("eat"), "head.novelty": torch.ones(1)}
+    with pytest.raises(UsageError, match=r" has head\.novelty, "):
+        check_loads("eat", save(tmp_path / "a.pt", state))
