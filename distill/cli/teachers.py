@@ -43,10 +43,15 @@ def teachers(kind: str | None, tflops: float, hours: float | None) -> None:
         HOURS_COLUMN,
         cost_rows,
         file_rows,
+        other_row,
     )
 
     columns = COST_COLUMNS if hours is None else (*COST_COLUMNS, HOURS_COLUMN)
     console, only = plain_console(), [kind] if kind else []
+    if kind and (row := other_row(kind)):
+        console.print(_table(FILE_COLUMNS, [row]))
+        tell("what a recipe says of it: docs/training.md, Teachers")
+        return
     if kind:
         _describe(kind)
     else:

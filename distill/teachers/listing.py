@@ -50,6 +50,11 @@ def file_rows(only: Sequence[str] = ()) -> Iterator[Row]:
         yield kind, card.title, files, card.audioset_map, card.weights
 
 
+def other_row(kind: str) -> Row | None:
+    """That of a kind without an adapter, under FILE_COLUMNS."""
+    return next((row for row in OTHERS if row[0] == kind), None)
+
+
 def cost_rows(
     tflops: float, only: Sequence[str] = (), audio_hours: float | None = None
 ) -> Iterator[Row]:

@@ -123,7 +123,14 @@ def _find_state(loaded: Any, entries: Sequence[str]) -> Mapping[str, Any] | None
     for name in entries:
         if isinstance(loaded.get(name), Mapping):
             return _find_state(loaded[name], entries)
-    return loaded if any(isinstance(value, Tensor) for value in loaded.values()) else None
+    if _has_weights(loaded):
+        return loaded
+    others = [value for value in loaded.values() if _has_weights(value)]
+    return others[0] if len(others) == 1 else None  # under a name of their own
+
+
+def _has_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values())
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from distill.cli.teachers import teachers
-from distill.teachers.listing import cost_rows
+from distill.teachers.listing import OTHERS, cost_rows
 from distill.teachers.published.cost import cost_of
 from distill.teachers.published.registry import kinds, system_of
 from edge_audio.errors import UsageError
@@ -27,6 +27,13 @@ def test_one_kind_is_told_with_files_licences_and_what_a_recipe_says() -> None:
     for part in ("finetuned.pth", "CC BY-NC 4.0, NON-COMMERCIAL", "0.473", "target_length = 1024"):
         assert part in told
     assert '[[teachers]] kind = "audiomae" checkpoint = "pretrained.pth"' in told
+
+
+@pytest.mark.parametrize("kind", [row[0] for row in OTHERS])
+def test_kinds_without_published_sizes_are_told_too(kind: str) -> None:
+    told = output_of(kind)
+    assert kind in told
+    assert "docs/training.md" in told
 
 
 def test_a_faster_accelerator_hears_more() -> None:

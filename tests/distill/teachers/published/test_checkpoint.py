@@ -63,6 +63,7 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "bare": lambda state: state,
     "model": lambda state: {"model": state, "epoch": 3},
     "state_dict": lambda state: {"state_dict": state, "pytorch-lightning_version": "2.1"},
+    "named otherwise": lambda state: {"weights": state, "epoch": 3},
     "nested": lambda state: {"state_dict": {"model": state}},
     "prefix": lambda state: prefixed(state, "module."),
     "long prefix": lambda state: {"model": prefixed(state, "net.encoder.")},
