@@ -38,8 +38,11 @@ def open_teacher(config: TeacherConfig, peers: Path) -> Teacher:
 
 
 def _open_published(config: PublishedConfig, peers: Path) -> Teacher:
+    from distill.teachers.published.registry import system_of
+    from distill.teachers.published.system import check_given
     from distill.teachers.published.teacher import PublishedTeacher
 
+    check_given(config.kind, system_of(config.kind), config.architecture)
     path = published_path(config, peers)
     teacher = PublishedTeacher.load(config.kind, path, config.layers, config.architecture)
     teacher.bf16 = config.precision == "bf16"
