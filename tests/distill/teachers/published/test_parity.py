@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.teachers.parity import compare, main
+from distill.teachers.parity import STUDENT_BLOCKS, compare, main
 from distill.teachers.published.registry import kinds
 from edge_audio.errors import UsageError
 from tests.support.parity import COMMITTED, golden_network, golden_waveform, parity_folders
@@ -73,6 +73,20 @@ def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "golden.npz").touch()
     assert main([str(tmp_path)]) == 1
     assert "no teacher is called" in capsys.readouterr().err
+
+
+def test_blocks_of_students_and_plain_files_are_passed_over_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = [COMMITTED / name for name in STUDENT_BLOCKS]
+    assert all((folder / "golden.npz").is_file() for folder in blocks)
+    notes = tmp_path / "README.md"
+    notes.touch()
+    assert main([*map(str, blocks), str(notes), str(COMMITTED / "apc")]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("test_authors_mathematics.py compares it") == len(blocks)
+    assert "README.md: a file, passed over" in shown.err
+    assert "apc" in shown.out
 
 
 def test_tera_batches_clips_as_its_authors_do() -> None:
