@@ -125,7 +125,7 @@ def _looks_like_int16(pcm: NDArray[Any]) -> bool:
     if not np.vdot(told, told) > told.size:  # the usual case, at a tenth of the cost
         return False
     sizes = np.abs(told)
-    return bool(np.median(sizes) > _BEYOND_FULL_SCALE and sizes.max() <= 32_768.0)
+    return bool(sizes.max() <= 32_768.0 and np.median(sizes) > _BEYOND_FULL_SCALE)
 
 
 def _to_float32(pcm: NDArray[Any]) -> NDArray[np.float32]:
