@@ -207,8 +207,7 @@ class BatchTagger:
         return which
 
     def _known(self, stream: int) -> int:
-        is_number = isinstance(stream, int | np.integer)
-        if not is_number or not 0 <= stream < self.n_streams:
+        if not isinstance(stream, int | np.integer) or not 0 <= stream < self.n_streams:
             raise UsageError(f"there is no stream {stream!r}: they are 0 to {self.n_streams - 1}")
         return stream
 

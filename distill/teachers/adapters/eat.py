@@ -38,7 +38,7 @@ class Eat(Network):
         self.local_encoder = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, PATCH)})
         self.positions = nn.Parameter(torch.zeros(1, n_columns * N_BANDS, dim))
         self.extra_tokens = nn.Parameter(torch.zeros(1, 1, dim))
-        self.context_norm = nn.LayerNorm(dim, architecture.get("norm_eps", 1e-6))
+        self.context_norm = nn.LayerNorm(dim, architecture["norm_eps"])
         self.blocks = vit.blocks(architecture, post_norm=True)
         self.n_labels = architecture["num_classes"] or 0
         if self.n_labels:

@@ -18,7 +18,13 @@ from distill.teachers.published.system import n_layers
 
 HEAD_DIM = 64
 """Of every published size; a file does not say how many heads share its width."""
-BASE: Mapping[str, Any] = {"embed_dim": 768, "depth": 12, "num_heads": None, "mlp_ratio": 4}
+BASE: Mapping[str, Any] = {
+    "embed_dim": 768,
+    "depth": 12,
+    "num_heads": None,
+    "mlp_ratio": 4,
+    "norm_eps": 1e-6,
+}
 """ViT-B, as most systems have it; see `blocks`."""
 
 
@@ -100,8 +106,7 @@ def blocks(architecture: Mapping[str, Any], **options: Any) -> nn.ModuleList:
     dim = architecture["embed_dim"]
     n_heads = architecture.get("num_heads") or dim // HEAD_DIM
     hidden_dim = round(dim * architecture.get("mlp_ratio", 4))
-    eps = architecture.get("norm_eps", 1e-6)
-    depth = architecture["depth"]
+    eps, depth = architecture["norm_eps"], architecture["depth"]
     return nn.ModuleList(Block(dim, n_heads, hidden_dim, eps, **options) for _ in range(depth))
 
 

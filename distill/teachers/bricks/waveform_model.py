@@ -28,10 +28,13 @@ DEFAULTS: Architecture = {
     "activation_fn": "gelu",
     "conv_pos": 128,
     "conv_pos_groups": 16,
+    "pos_conv_depth": 1,
+    "projects": None,
     "layer_norm_first": False,
     "normalize": False,
 }
-"""The base size."""
+"""The base size. projects: whether what the convolutions say is projected to the width of the
+layers; None: if it has another."""
 
 LARGE: Architecture = {
     "encoder_layers": 24,
@@ -58,8 +61,8 @@ class WaveformModel(Network):
         self.feature_extractor = WaveformConvs(convs, cfg["extractor_mode"], cfg["conv_bias"])
         self.min_samples = self.feature_extractor.field_samples
         self.layer_norm: nn.Module = nn.LayerNorm(channels)
-        is_wider = cfg.get("projects", channels != dim)
-        self.post_extract_proj: nn.Module = nn.Linear(channels, dim) if is_wider else nn.Identity()
+        projects = channels != dim if cfg["projects"] is None else cfg["projects"]
+        self.post_extract_proj: nn.Module = nn.Linear(channels, dim) if projects else nn.Identity()
 
     def features(self, waveform: Tensor) -> Tensor:
         waveform = normalised(waveform) if self.normalises else waveform
@@ -97,8 +100,8 @@ def encoder(
 
 def conv_positions(cfg: Architecture, dim: int) -> nn.Module:
     """Those that `conv_pos`, `conv_pos_groups` and `pos_conv_depth` name."""
-    depth = cfg.get("pos_conv_depth", 1)
-    return hubert.conv_positions(dim, cfg["conv_pos"], cfg["conv_pos_groups"], depth)
+    numbers = (cfg[name] for name in ("conv_pos", "conv_pos_groups", "pos_conv_depth"))
+    return hubert.conv_positions(dim, *numbers)
 
 
 def infer(state: State, config: Mapping[str, Any]) -> Architecture:

@@ -17,8 +17,6 @@ Architecture = Mapping[str, Any]
 """Numbers that shape a network, named as the authors' own configuration names them."""
 
 _N_NAMED = 5
-_OPTIONAL = ("norm_eps", "pos_conv_depth", "projects", "subnets")
-"""Numbers that few files of a kind have."""
 _WRONG_KIND = "is this its kind?"
 NON_COMMERCIAL = "NON-COMMERCIAL"
 _AVERAGED = re.compile(r"(^|.*?\.)(_ema|ema|ema_model|model_ema)\.")
@@ -110,11 +108,7 @@ def assemble(
 
 def check_given(kind: str, system: System, given: Architecture) -> None:
     """UsageError if a network of this kind reads no such number."""
-    known = {
-        *system.defaults,
-        *_OPTIONAL,
-        *(name for one in system.card.sizes.values() for name in one),
-    }
+    known = {*system.defaults, *(name for one in system.card.sizes.values() for name in one)}
     if unknown := [name for name in given if name not in known]:
         raise UsageError(f"architecture.{unknown[0]}: {kind} reads {', '.join(sorted(known))}")
 
