@@ -75,13 +75,12 @@ def listen(
 
 
 def _source(source: AnySource, device: str | None, rate_hz: int | None, model_hz: int) -> Source:
-    name = str(source) if isinstance(source, str | Path) else None
-    if name is not None and rate_hz is not None:
-        raise UsageError("this source knows its rate: leave out rate_hz")
-    if device is not None and name != "mic":
+    if isinstance(source, str | Path):
+        if rate_hz is not None:
+            raise UsageError("this source knows its rate: leave out rate_hz")
+        return _named(str(source), device, model_hz)
+    if device is not None:
         raise UsageError("device names a microphone: leave out the source")
-    if name is not None:
-        return _named(name, device, model_hz)
     if isinstance(source, Iterable):
         chunks = [source] if isinstance(source, np.ndarray) else source
         return PushedSamples(chunks, model_hz, rate_hz)
@@ -94,6 +93,8 @@ def _source(source: AnySource, device: str | None, rate_hz: int | None, model_hz
 def _named(source: str, device: str | None, model_hz: int) -> Source:
     if source.startswith(SERIAL_PREFIX):
         raise UsageError(f"{source} tags by itself: edge-audio listen --source {source} follows it")
+    if device is not None and source != "mic":
+        raise UsageError("device names a microphone: leave out the source")
     return make_source(source, device, model_hz, {})
 
 
