@@ -1,7 +1,7 @@
 """Brings what pages say of the shipped models up to date: counts and sizes in README.md, and what
 each sensitivity brings in docs/events.md, from the manifests; what an app must know, in
-docs/mobile.md and docs/mobile/detector_golden.json; and, where $EDGE_AUDIO_DATA has the recordings,
-what README.md shows of `edge-audio listen`.
+docs/mobile.md and docs/mobile/detector_golden.json; the card of each bundle, from the rest of
+it; and, where $EDGE_AUDIO_DATA has the recordings, what README.md shows of `edge-audio listen`.
 
     python docs/figures.py [--check]
 
@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from distill.data.folders import named_clip_list
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import SENSITIVITIES
-from edge_audio.bundle.store import load_bundle
-from edge_audio.errors import UsageError
+from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
+from edge_audio.errors import BundleError, UsageError
+from quantize.publish.card import CARD_NAME, with_card
 from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,12 +46,17 @@ def main() -> None:
     pages = {README: readme(README.read_text(encoding="utf-8"))}
     pages[EVENTS] = events_page(EVENTS.read_text(encoding="utf-8"))
     pages |= mobile_contract.generated(manifest_of(mobile_contract.DEFAULT_MODEL))
-    stale = mobile_contract.stale(pages)
+    cards = [name for name in shipped_bundles() if not has_its_card(load_bundle(name))]
+    stale = [*mobile_contract.stale(pages), *(load_bundle(name).path / CARD_NAME for name in cards)]
     if stale and "--check" in sys.argv:
         sys.exit(f"{', '.join(map(str, stale))}: python docs/figures.py writes what is so now")
     for path in stale:
-        path.write_text(pages[path], encoding="utf-8")
+        if path in pages:
+            path.write_text(pages[path], encoding="utf-8")
         print(f"wrote {path}")
+    for name in cards:
+        bundle = load_bundle(name)
+        save_bundle(bundle.path, bundle.manifest, with_card(bundle.manifest, other_files(bundle)))
 
 
 def readme(page: str) -> str:
@@ -117,6 +123,20 @@ def sensitivity_rows(name: str) -> Iterator[str]:
 
 def manifest_of(name: str) -> Manifest:
     return load_bundle(name).manifest
+
+
+def has_its_card(bundle: Bundle) -> bool:
+    """Whether its card is what manifest and files bring, and the one that the manifest names."""
+    try:
+        card = bundle.read(CARD_NAME)
+    except BundleError:
+        return False
+    return card == with_card(bundle.manifest, other_files(bundle))[CARD_NAME]
+
+
+def other_files(bundle: Bundle) -> dict[str, bytes]:
+    """All but the card and the manifest, as the manifest has them. Raises BundleError."""
+    return {name: bundle.read(name) for name in bundle.manifest.files if name != CARD_NAME}
 
 
 def megabytes(manifest: Manifest, file: str = "") -> str:

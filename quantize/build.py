@@ -53,7 +53,7 @@ from quantize.graph.parity import (
 )
 from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
-from quantize.publish.card import CARD_NAME, model_card
+from quantize.publish.card import with_card
 from quantize.publish.related import RELATED_NAME, related_labels
 from quantize.publish.thresholds import choose_thresholds, events_of, facts_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
@@ -118,7 +118,7 @@ def build_bundle(
         parity = check_parity(graph, draft)
         manifest = _with_thresholds(draft, recipe, config, report)
         manifest.provenance["max_error_to_pytorch"] = parity
-        files[CARD_NAME] = model_card(manifest, files).encode()
+        files = with_card(manifest, files)
         _verify(save_bundle(draft.path, manifest, files))
     return save_bundle(out_dir / config.name, manifest, files)
 

@@ -17,6 +17,12 @@ from edge_audio.bundle.manifest import Manifest
 CARD_NAME = "CARD.md"
 
 
+def with_card(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of a bundle with the card that its manifest and the other files bring."""
+    models = {name: files[name] for name in sorted(files) if name != CARD_NAME}
+    return {**models, CARD_NAME: model_card(manifest, models).encode()}
+
+
 def model_card(manifest: Manifest, files: Mapping[str, bytes]) -> str:
     """Markdown made from the manifest alone, so that it cannot say anything else."""
     sections = [

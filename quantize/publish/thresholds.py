@@ -22,7 +22,7 @@ from distill.training.recipe import Recipe
 from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError
-from quantize.publish.card import CARD_NAME, model_card
+from quantize.publish.card import CARD_NAME, with_card
 
 T = TypeVar("T")
 
@@ -103,8 +103,7 @@ def _rewrite(
         before, events=events_of(before.labels, found.events), provenance=facts
     )
     if CARD_NAME in files:
-        models = {name: content for name, content in files.items() if name != CARD_NAME}
-        files[CARD_NAME] = model_card(manifest, models).encode()
+        files = with_card(manifest, files)
     return save_bundle(out_path or bundle.path, manifest, files)
 
 

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import soundfile
 
-from edge_audio.bundle.store import load_bundle
+from edge_audio.bundle.store import load_bundle, shipped_bundles
 from edge_audio.sources.demo import DemoScene
 from tests.support.paths import REPOSITORY
 from tests.support.scripts import load_script
@@ -45,6 +46,12 @@ def test_what_each_sensitivity_brings_is_as_the_manifests_have_it() -> None:
     n_on = len(load_bundle("tiny-int8").manifest.events.sensitivities["eager"])
     (row,) = re.findall(rf"^\|  \| eager \| {n_on} .*\n", page, re.MULTILINE)
     assert figures.events_page(page.replace(row, "")) == page
+
+
+@pytest.mark.parametrize("model", shipped_bundles())
+def test_the_card_of_a_shipped_bundle_is_what_its_manifest_brings(model: str) -> None:
+    figures = load_script(REPOSITORY / "docs" / "figures.py")
+    assert figures.has_its_card(load_bundle(model)), "python docs/figures.py writes it"
 
 
 def test_every_command_that_it_names_exists() -> None:
