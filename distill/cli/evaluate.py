@@ -56,8 +56,7 @@ if TYPE_CHECKING:
     type=click.Choice(SENSITIVITIES),
     default="normal",
     show_default=True,
-    help="With --soundscapes the one that everybody's thresholds are chosen for; with --events the "
-    "one of their own.",
+    help="With --events the one whose thresholds are taken; --soundscapes has all of them.",
 )
 @click.option(
     "--strange",
@@ -113,7 +112,7 @@ def evaluate(
     elif strange_places:
         _evaluate_strange(targets, peers, with_bundles, out_dir)
     else:
-        _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes, sensitivity)
+        _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes)
 
 
 def _evaluate_clips(
@@ -122,14 +121,13 @@ def _evaluate_clips(
     with_bundles: bool,
     out_dir: Path | None,
     soundscapes: bool,
-    sensitivity: Sensitivity,
 ) -> None:
     from distill.evaluation.clips import evaluate as run
     from distill.evaluation.figures import draw_clips
     from distill.evaluation.results import write_results
     from distill.evaluation.tables import describe, describe_streaming, to_streaming_table, to_table
 
-    results = run(targets, peers, soundscapes, with_bundles, sensitivity)
+    results = run(targets, peers, soundscapes, with_bundles)
     if out_dir is not None:
         write_results(results, out_dir / "metrics.json")
         draw_clips(results, out_dir)

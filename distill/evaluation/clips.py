@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from distill.calibration.thresholds import CalibrationConfig
 from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import named_clip_list
@@ -37,8 +36,6 @@ from distill.evaluation.streaming import evaluate_streaming
 from distill.progress import tracked
 from distill.scoring.clips import SAMPLE_RATE_HZ, Scorer, TeacherScorer
 from distill.training.recipe import Recipe
-from edge_audio.bundle.spec import Sensitivity
-from edge_audio.events.operating_points import ALARMS_PER_HOUR
 
 N_CURVES = 6
 """Of how many labels the report has precision-recall curves."""
@@ -70,11 +67,9 @@ def evaluate(
     peers: Collection[str] = (),
     with_soundscapes: bool = False,
     with_bundles: bool = False,
-    sensitivity: Sensitivity = "normal",
 ) -> ClipResults:
     """Scores checkpoints and bundles, the first of which decides on which clips. peers: see
-    `open_peers`. with_bundles: see `open_models`. sensitivity: whose rate of false alarms the
-    thresholds in soundscapes are chosen for.
+    `open_peers`. with_bundles: see `open_models`.
 
     Raises UsageError for a path that is neither, and EdgeAudioError if any of the models has
     heard a scored clip in training.
@@ -93,8 +88,7 @@ def evaluate(
     results = summarise(tuple(model.name for model in models), recipe, clips, scored, found)
     if not with_soundscapes:
         return results
-    config = CalibrationConfig(max_alarms_per_hour=ALARMS_PER_HOUR[sensitivity])
-    streaming = evaluate_streaming(scorers, folder, clips, scored, config)
+    streaming = evaluate_streaming(scorers, folder, clips, scored)
     return msgspec.structs.replace(results, streaming=streaming)
 
 

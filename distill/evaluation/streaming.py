@@ -43,7 +43,8 @@ from distill.scoring.streams import (
     open_stream_scorer,
     swept_segments,
 )
-from edge_audio.bundle.spec import EventSpec, Spec
+from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, Sensitivity, Spec
+from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.events.sweep import SweptDetector
 
 COLLARS_S = (0.2, 0.5)
@@ -53,10 +54,20 @@ N_PSDS_POINTS = 40
 _EXCEEDED = (2e-4, 0.3)  # part of the time above the threshold, at the first and last of them
 
 
+class AtSensitivity(Spec, frozen=True):
+    """What the thresholds of a sensitivity bring. n_on: labels that are on, averaged over the
+    folds; found: share of the events; alarms_each: false ones per hour and label that is on."""
+
+    sensitivity: Sensitivity
+    n_on: float
+    found: Estimate
+    alarms_each: Estimate
+
+
 class StreamingModel(Spec, frozen=True):
-    """Figures of one model at its thresholds; the PSDS, which varies them, aside. n_on: labels
-    that are on, averaged over the folds; sudden: latency of the labels in SUDDEN alone, None
-    where none of them is compared."""
+    """Figures of one model at its thresholds for `normal`; the PSDS, which varies them, and
+    `others`, of the other sensitivities, aside. n_on: labels that are on, averaged over the
+    folds; sudden: latency of the labels in SUDDEN alone, None where none of them is compared."""
 
     name: str
     step_s: float
@@ -68,6 +79,7 @@ class StreamingModel(Spec, frozen=True):
     latency: Latency
     sudden: Latency | None
     false_alarms: FalseAlarms
+    others: tuple[AtSensitivity, ...] = ()
 
 
 class StreamingResults(Spec, frozen=True):
@@ -89,6 +101,21 @@ class FittedScorer(NamedTuple):
     scorer: StreamScorer
     folds: Sequence[SceneScores]
     specs: Sequence[EventSpec]
+
+    def at_sensitivity(self, sensitivity: Sensitivity) -> FittedScorer:
+        return self._replace(specs=[spec.at_sensitivity(sensitivity) for spec in self.specs])
+
+    def n_on(self) -> float:
+        """Labels that are on, averaged over the folds."""
+        return sum(len(spec.thresholds) for spec in self.specs) / len(self.specs)
+
+    def found(self, labels: Sequence[str]) -> list[list[Segment]]:
+        """What is reported in each scene of all folds."""
+        return [
+            events
+            for one, spec in zip(self.folds, self.specs, strict=True)
+            for events in _segments(one.scenes, labels, spec, self.scorer.step_s)
+        ]
 
 
 def evaluate_streaming(
@@ -184,15 +211,11 @@ def operating_points(
 def _figures_of(
     fitted: FittedScorer, labels: Sequence[str], companions: Companions, config: CalibrationConfig
 ) -> StreamingModel:
-    scorer, folds, specs = fitted
+    scorer, folds, _ = fitted
     lag_s, step_s = scorer.lag_s, scorer.step_s
     truth = [events for one in folds for events in one.events]
     heard = [track for one in folds for track in one.scenes]
-    found = [
-        events
-        for one, spec in zip(folds, specs, strict=True)
-        for events in _segments(one.scenes, labels, spec, step_s)
-    ]
+    found = fitted.found(labels)
     true = _true_segments(truth, labels)
     points = operating_points(heard, labels, config, step_s, lag_s)
     durations_s = [config.scenes.scene_s] * len(truth)
@@ -200,7 +223,7 @@ def _figures_of(
         name=scorer.name,
         step_s=step_s,
         lag_s=lag_s,
-        n_on=sum(len(spec.thresholds) for spec in specs) / len(specs),
+        n_on=fitted.n_on(),
         event_f1=tuple(
             event_f1(truth, found, labels, collar_s, lag_s, config.seed) for collar_s in COLLARS_S
         ),
@@ -209,6 +232,27 @@ def _figures_of(
         latency=onset_latency(truth, found),
         sudden=onset_latency(truth, found, SUDDEN) if SUDDEN & set(labels) else None,
         false_alarms=_false_alarms(fitted, labels, companions, config.max_alarms_per_hour),
+        others=tuple(
+            _at_sensitivity(x, fitted.at_sensitivity(x), truth, labels, companions)
+            for x in SENSITIVITIES
+            if x != "normal"
+        ),
+    )
+
+
+def _at_sensitivity(
+    sensitivity: Sensitivity,
+    fitted: FittedScorer,
+    truth: Sequence[Sequence[TrueEvent]],
+    labels: Sequence[str],
+    companions: Companions,
+) -> AtSensitivity:
+    budget = ALARMS_PER_HOUR[sensitivity]
+    return AtSensitivity(
+        sensitivity=sensitivity,
+        n_on=fitted.n_on(),
+        found=onset_latency(truth, fitted.found(labels)).found,
+        alarms_each=_false_alarms(fitted, labels, companions, budget).each,
     )
 
 

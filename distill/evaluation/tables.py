@@ -9,8 +9,9 @@ from rich.table import Table
 from distill.calibration.scenes import LATENESS_S
 from distill.evaluation.metrics import MIN_POSITIVES, Estimate, FoldAccuracy
 from distill.evaluation.results import HITS_AT, ClipResults, ModelResults
-from distill.evaluation.streaming import StreamingModel, StreamingResults
+from distill.evaluation.streaming import AtSensitivity, StreamingModel, StreamingResults
 from distill.evaluation.streaming_metrics import SUDDEN
+from edge_audio.events.operating_points import ALARMS_PER_HOUR
 from edge_audio.support.text import printable
 
 Cell = Callable[[ModelResults], str]
@@ -111,7 +112,8 @@ def describe_streaming(results: StreamingResults) -> str:
         f"{LATENESS_S:g} s ago. What else sounds in these clips nobody has checked.\n"
         f"Thresholds: of every model alike, for each fold of recordings on the others, for at most "
         f"{config.max_alarms_per_hour:g} false alarms per hour and label. Labels that find less "
-        f"than {100 * config.min_recall:g} per cent within that are off and find nothing.\n"
+        f"than {100 * config.min_recall:g} per cent within that are off and find nothing. Last "
+        f"rows: for {ALARMS_PER_HOUR['quiet']:g} and {ALARMS_PER_HOUR['eager']:g} an hour.\n"
         f"F1: onset only, starts moved back by the model's lag (declared latency; half of a "
         f"window), as for the PSDS. Latency: audio from true onset to report, of the events "
         f"reported until {LATENESS_S:g} s after their end; sudden: {', '.join(sorted(SUDDEN))}."
@@ -147,6 +149,26 @@ def _streaming_rows(results: StreamingResults) -> Iterator[tuple[str, StreamingC
     yield "false alarms per hour, all labels", _alarm_cell("total")
     yield "  per hour and label", _alarm_cell("each")
     yield "  labels over the budget", lambda model: f"{model.false_alarms.n_over}"
+    for position, first in enumerate(results.models[0].others):
+        yield f"at {first.sensitivity}: labels on", _at_cell(position, _n_on)
+        yield "  events found, per cent", _at_cell(position, _found)
+        yield "  false alarms per hour and label", _at_cell(position, _alarms_each)
+
+
+def _at_cell(position: int, cell: Callable[[AtSensitivity], str]) -> StreamingCell:
+    return lambda model: cell(model.others[position])
+
+
+def _n_on(at: AtSensitivity) -> str:
+    return f"{at.n_on:.0f}"
+
+
+def _found(at: AtSensitivity) -> str:
+    return format_estimate(at.found)
+
+
+def _alarms_each(at: AtSensitivity) -> str:
+    return format_estimate(at.alarms_each, "{:.2f}", 1)
 
 
 def _sudden_cell(model: StreamingModel) -> str:

@@ -205,7 +205,7 @@ def heard_report(in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     config = CalibrationConfig(min_positives=2, n_folds=3, scenes=scenes)
 
-    def small(scorers: Any, folder: Any, clips: Any, scored: Any, _: Any) -> StreamingResults:
+    def small(scorers: Any, folder: Any, clips: Any, scored: Any) -> StreamingResults:
         return evaluate_streaming(scorers, folder, clips, scored, config)
 
     monkeypatch.setattr("distill.evaluation.clips.evaluate_streaming", small)
@@ -262,6 +262,8 @@ def test_streaming_table_shows_every_figure(heard_report: ClipResults) -> None:
         values = np.multiply(100, (value.value, value.low, value.high))
         assert "{:.1f} ({:.1f}-{:.1f})".format(*values) in text
     assert f"{model.false_alarms.each.value:.2f} (" in text
+    assert "at quiet: labels on" in text
+    assert "at eager: labels on" in text
 
 
 def test_table_shows_every_figure_with_its_interval(report: ClipResults) -> None:

@@ -108,6 +108,7 @@ def test_model_that_hears_everything_scores_full_marks(models: dict[str, Streami
     assert sharp.latency.median_s is not None
     assert 0.0 < sharp.latency.median_s <= 0.1
     assert (sharp.false_alarms.total.n, sharp.false_alarms.n_over) == (0, 0)
+    assert all((one.n_on, one.found.value, one.alarms_each.n) == (2, 1, 0) for one in sharp.others)
 
 
 def test_model_that_hears_nothing_scores_nothing(models: dict[str, StreamingModel]) -> None:
@@ -137,6 +138,22 @@ def test_alarms_of_a_model_that_is_left_on_are_counted_over_its_hours() -> None:
     assert alarms.labels["Low"] > 0.0
     assert alarms.labels["High"] > 0.0
     assert alarms.n_over == 0
+
+
+def test_each_sensitivity_reports_more_than_the_one_before() -> None:
+    rng = np.random.default_rng(5)
+
+    def doubt(windows: np.ndarray) -> np.ndarray:
+        """Tones from 0.4 to 1, and anything up to 0.9 where there is none, seldom."""
+        noise = rng.random((len(windows), 2)).astype(np.float32)
+        return np.where(hear_tones(windows) > 0, 0.4 + 0.6 * noise, 0.9 * noise**40)
+
+    config = msgspec.structs.replace(CONFIG, max_alarms_per_hour=150.0, min_recall=0.0)
+    (model,) = compared(scorer("doubtful", doubt), config=config).models
+    quiet, eager = model.others
+    assert (quiet.sensitivity, eager.sensitivity) == ("quiet", "eager")
+    assert quiet.found.value < eager.found.value
+    assert quiet.alarms_each.n < model.false_alarms.each.n < eager.alarms_each.n
 
 
 def test_thresholds_come_from_the_other_folds() -> None:
