@@ -18,6 +18,13 @@ from edge_audio.cli.console import plain_console, tell
     help="TOML recipe, such as distill/recipes/pretrain_cpu.toml.",
 )
 @click.option(
+    "--set",
+    "settings",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Change a field of the recipe, such as training.n_steps=1000; may be repeated.",
+)
+@click.option(
     "--runs-dir",
     type=click.Path(path_type=Path),
     default=Path("runs"),
@@ -49,6 +56,7 @@ from edge_audio.cli.console import plain_console, tell
 )
 def pretrain(
     recipe_path: Path | None,
+    settings: tuple[str, ...],
     runs_dir: Path,
     n_workers: int,
     n_threads: int,
@@ -73,4 +81,4 @@ def pretrain(
     from distill.runs.toml import read_toml
 
     assert recipe_path is not None
-    tell(str(run(read_toml(recipe_path, PretrainRecipe), runs_dir, n_workers)))
+    tell(str(run(read_toml(recipe_path, PretrainRecipe, settings), runs_dir, n_workers)))

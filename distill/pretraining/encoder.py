@@ -12,6 +12,11 @@ from torch.utils.checkpoint import checkpoint
 from distill.pretraining.recipe import EncoderConfig
 
 
+def take(tokens: Tensor, numbers: Tensor) -> Tensor:
+    """Of tokens [..., N, D] those of these numbers [..., K] -> [..., K, D]."""
+    return tokens.gather(-2, numbers[..., None].expand(*numbers.shape, tokens.shape[-1]))
+
+
 class Block(nn.Module):
     """Self-attention and an MLP, each added to its input, with a LayerNorm before it or behind the
     sum."""
@@ -67,10 +72,16 @@ class PatchEncoder(nn.Module):
         nn.init.trunc_normal_(self.summary, std=0.02)
 
     def forward(
-        self, mels: Tensor, first_position: Tensor | int = 0, attend: Tensor | None = None
+        self,
+        mels: Tensor,
+        first_position: Tensor | int = 0,
+        attend: Tensor | None = None,
+        numbers: Tensor | None = None,
     ) -> list[Tensor]:
-        """[B, T, n_mels] -> see `encode`; arguments as of `tokens` and `encode`."""
-        return self.encode(self.tokens(mels, first_position), attend)
+        """[B, T, n_mels] -> see `encode`; arguments as of `tokens` and `encode`. numbers [B, K]:
+        the patches that are encoded, all of them by default."""
+        tokens = self.tokens(mels, first_position)
+        return self.encode(tokens if numbers is None else take(tokens, numbers), attend)
 
     def patches(self, mels: Tensor) -> Tensor:
         """[B, T, n_mels] -> [B, N, patch_frames * patch_mels]; frames beyond the last whole

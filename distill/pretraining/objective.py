@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.pretraining.encoder import PatchEncoder
+from distill.pretraining.encoder import PatchEncoder, take
 from distill.pretraining.recipe import EncoderConfig, ObjectiveConfig
 
 
@@ -57,7 +57,6 @@ class Decoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, dim: int, n_layers: int) -> None:
         super().__init__()
-        self.n_bands = config.n_bands
         self.project = nn.Linear(config.dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(dim))
         self.convolutions = nn.ModuleList(
@@ -67,12 +66,13 @@ class Decoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(n_layers))
         self.predict = nn.Linear(dim, config.dim)
 
-    def forward(self, visible: Tensor, kept: Tensor, n_patches: int) -> Tensor:
-        """visible [B, K, D], which are patches `kept` [B, K] of n_patches -> [B, n_patches, D]."""
+    def forward(self, visible: Tensor, kept: Tensor, shape: tuple[int, int]) -> Tensor:
+        """visible [B, K, D], which are patches `kept` [B, K] of a grid of shape (positions,
+        bands) -> [B, positions * bands, D]."""
         tokens = self.project(visible)
-        grid = self.mask_token.to(tokens.dtype).expand(len(tokens), n_patches, -1)
-        x = grid.scatter(1, kept[..., None].expand_as(tokens), tokens)
-        x = x.unflatten(1, (-1, self.n_bands))  # [B, positions, bands, D]
+        blank = self.mask_token.to(tokens.dtype).expand(len(tokens), math.prod(shape), -1)
+        x = blank.scatter(1, kept[..., None].expand_as(tokens), tokens)
+        x = x.unflatten(1, shape)  # [B, positions, bands, D]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             mixed = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             x = x + functional.gelu(norm(mixed))
@@ -92,14 +92,17 @@ class LatentStudent(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.clip_head = nn.Linear(config.dim, config.dim)
 
-    def forward(self, mels: Tensor, first_position: Tensor, kept: Tensor) -> Prediction:
-        """mels [B, T, n_mels]; first_position [B]; kept [B, n_clones, K]: what each clone sees."""
-        tokens = self.encoder.tokens(mels, first_position)
-        n_patches = tokens.shape[1]
-        clones = tokens[:, None].expand(-1, kept.shape[1], -1, -1)
-        seen = clones.gather(2, kept[..., None].expand(-1, -1, -1, tokens.shape[-1]))
+    def forward(
+        self, mels: Tensor, first_position: Tensor, grid: Tensor, kept: Tensor
+    ) -> Prediction:
+        """mels [B, T, n_mels]; first_position [B]; grid [B, positions, bands]: the patches that
+        Patchout leaves; kept [B, n_clones, K]: places in the flat grid that each clone sees. The
+        prediction is of the grid."""
+        tokens = take(self.encoder.tokens(mels, first_position), grid.flatten(1))
+        seen = take(tokens[:, None].expand(-1, kept.shape[1], -1, -1), kept)
         encoded = self.norm(self.encoder.encode(seen.flatten(0, 1))[-1])
-        patches = self.decoder(encoded[:, 1:], kept.flatten(0, 1), n_patches)
+        shape = grid.shape[1], grid.shape[2]
+        patches = self.decoder(encoded[:, 1:], kept.flatten(0, 1), shape)
         return Prediction(patches, self.clip_head(encoded[:, 0]))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,7 +20,7 @@ from distill.data.clip_store import ClipStore
 from distill.data.folders import named_clip_list
 from distill.mixing.mixtures import Mixer
 from distill.pretraining.encoder import PatchEncoder
-from distill.pretraining.masking import visible_patches
+from distill.pretraining.masking import patchout, visible_patches
 from distill.pretraining.objective import (
     LatentStudent,
     LatentTargets,
@@ -42,14 +43,16 @@ from distill.runs.checkpoints import (
 from distill.runs.metrics_log import METRICS_NAME, MetricsLog, draw_curves
 from distill.runs.schedule import require_finite, warmup_cosine
 from edge_audio.errors import EdgeAudioError
-from edge_audio.features.frontend import log_mel, n_frames
+from edge_audio.features.frontend import log_mel
 
 
 class Batch(NamedTuple):
-    """mels [B, T, n_mels]; first_position i64[B]; kept i64[B, n_clones, K]."""
+    """mels [B, T, n_mels]; first_position i64[B]; grid i64[B, positions, bands]: the patches that
+    Patchout leaves; kept i64[B, n_clones, K]: places in the flat grid that each clone sees."""
 
     mels: Tensor
     first_position: Tensor
+    grid: Tensor
     kept: Tensor
 
 
@@ -78,8 +81,6 @@ class Mixtures(Dataset[Batch]):
 
     def __init__(self, recipe: PretrainRecipe, mixer: Mixer) -> None:
         self.recipe, self.mixer = recipe, mixer
-        n_mel_frames = n_frames(recipe.encoder.frontend, mixer.n_samples)
-        self.n_positions = n_mel_frames // recipe.encoder.patch_frames
 
     @classmethod
     def open(cls, recipe: PretrainRecipe, cache_dir: Path) -> Mixtures:
@@ -88,30 +89,32 @@ class Mixtures(Dataset[Batch]):
         clips = read_clip_list(clip_list)
         frontend = recipe.encoder.frontend
         store = ClipStore.open(clip_list.parent, clips, frontend.sample_rate_hz, cache_dir)
-        n_samples = round(recipe.mixture.duration_s * frontend.sample_rate_hz)
-        n_samples += frontend.overlap_samples
         indices = recipe.split.training_positions(clips)
-        return cls(
-            recipe, Mixer(store, indices, recipe.mixture, frontend.sample_rate_hz, n_samples)
-        )
+        mixer = Mixer(store, indices, recipe.mixture, frontend.sample_rate_hz, recipe.n_samples)
+        return cls(recipe, mixer)
 
     def __getitem__(self, index: int) -> Batch:
         """One clip, without batch dimension."""
         encoder, seed = self.recipe.encoder, self.recipe.seed
+        first_position, grid = self._places(index // self.recipe.training.batch_size)
         rng = np.random.default_rng((seed, index, 1))
-        kept = visible_patches(rng, self.recipe.mask, self.n_positions, encoder.n_bands)
+        kept = visible_patches(rng, self.recipe.mask, *grid.shape)
         samples = self.mixer.draw((seed, index)).samples
         return Batch(
             torch.from_numpy(log_mel(encoder.frontend, samples)),
-            torch.tensor(self._first_position(index)),
+            torch.tensor(first_position),
+            torch.from_numpy(grid),
             torch.from_numpy(kept),
         )
 
-    def _first_position(self, index: int) -> int:
-        """One for the whole batch, so that its clips can be compared place by place."""
-        n_free = max(0, self.recipe.encoder.n_positions - self.n_positions)
-        batch = index // self.recipe.training.batch_size
-        return int(np.random.default_rng((self.recipe.seed, batch, 2)).integers(n_free + 1))
+    def _places(self, batch: int) -> tuple[int, NDArray[np.int64]]:
+        """The first position and the grid: one for the whole batch, so that its clips can be
+        compared place by place."""
+        recipe = self.recipe
+        n_free = max(0, recipe.encoder.n_positions - recipe.n_positions)
+        first = np.random.default_rng((recipe.seed, batch, 2)).integers(n_free + 1)
+        rng = np.random.default_rng((recipe.seed, batch, 3))
+        return int(first), patchout(rng, recipe.mask, recipe.n_positions, recipe.encoder.n_bands)
 
 
 class Pretrainer:
@@ -197,12 +200,14 @@ class Pretrainer:
     def losses(self, batch: Batch) -> PretrainLosses:
         """The loss terms of a batch, with the student's prediction and the teacher's features."""
         objective = self.recipe.objective
-        mels, first_position, kept = (part.to(self.device, non_blocking=True) for part in batch)
+        mels, first_position, grid, kept = (
+            part.to(self.device, non_blocking=True) for part in batch
+        )
         is_bf16 = self.recipe.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16):
             with torch.no_grad():
-                hidden = self.teacher(mels, first_position)
-            prediction = self.student(mels, first_position, kept)
+                hidden = self.teacher(mels, first_position, numbers=grid.flatten(1))
+            prediction = self.student(mels, first_position, grid, kept)
         targets = latent_targets(hidden, objective.n_target_blocks)
         terms = latent_loss(prediction, targets, kept, objective.utterance_weight)
         return PretrainLosses(terms, targets, prediction)

@@ -7,6 +7,7 @@ from typing import Literal
 from distill.data.split import Split
 from distill.mixing.mixtures import MixtureConfig
 from edge_audio.bundle.spec import FrontendSpec, Spec
+from edge_audio.features.frontend import n_frames
 
 
 class EncoderConfig(Spec, frozen=True):
@@ -44,21 +45,29 @@ class EncoderConfig(Spec, frozen=True):
 
 
 class MaskConfig(Spec, frozen=True):
-    """Inverse block masks (see `masking.inverse_block_mask`).
+    """Patchout, and inverse block masks over what it leaves (see `masking`).
 
     ratio: share of the patches that the student does not see.
     block_bands, block_positions: size of the blocks that it sees, in patches.
     n_clones: masks per clip; the teacher encodes the clip once for all of them.
+    patchout_positions, patchout_bands: how many positions and bands of the grid are left out,
+        for teacher and student alike, drawn anew for every batch.
     """
 
     ratio: float = 0.8
     block_bands: int = 4
     block_positions: int = 5
     n_clones: int = 8
+    patchout_positions: int = 0
+    patchout_bands: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < 1.0:
             raise ValueError("need 0 < ratio < 1")
+
+    def n_kept(self, n_patches: int) -> int:
+        """Patches that a mask leaves visible, at least 1."""
+        return max(1, round((1.0 - self.ratio) * n_patches))
 
 
 class ObjectiveConfig(Spec, frozen=True):
@@ -125,3 +134,28 @@ class PretrainRecipe(Spec, frozen=True):
     def __post_init__(self) -> None:
         if not 1 <= self.objective.n_target_blocks <= self.encoder.n_blocks:
             raise ValueError("objective.n_target_blocks must be within 1 and encoder.n_blocks")
+        self._require_patches()
+
+    def _require_patches(self) -> None:
+        n_positions, n_bands, mask = self.n_positions, self.encoder.n_bands, self.mask
+        if not n_positions:
+            raise ValueError("mixture.duration_s must hold encoder.patch_frames frames")
+        if not 0 <= mask.patchout_positions < n_positions:
+            raise ValueError(f"mask.patchout_positions must be from 0 to {n_positions - 1}")
+        if not 0 <= mask.patchout_bands < n_bands:
+            raise ValueError(f"mask.patchout_bands must be from 0 to {n_bands - 1}")
+        n_left = (n_positions - mask.patchout_positions) * (n_bands - mask.patchout_bands)
+        if mask.n_kept(n_left) == n_left:
+            raise ValueError(f"mask.ratio must hide at least one of {n_left} patches")
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of a mixture."""
+        frontend = self.encoder.frontend
+        n_samples = round(self.mixture.duration_s * frontend.sample_rate_hz)
+        return n_samples + frontend.overlap_samples
+
+    @property
+    def n_positions(self) -> int:
+        """Patches of time that a mixture has."""
+        return n_frames(self.encoder.frontend, self.n_samples) // self.encoder.patch_frames

@@ -67,8 +67,9 @@ def test_pretrain_prints_the_path_of_the_checkpoint_and_its_probe_a_table(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(PRETRAIN_RECIPE)
-    printed = stdout(capfd, pretrain, "--recipe", recipe, "--runs-dir", tmp_path / "runs")
-    checkpoint = tmp_path / "runs" / "own" / "checkpoint.pt"
+    named = ("--recipe", recipe, "--runs-dir", tmp_path / "runs", "--set", "name=mine")
+    printed = stdout(capfd, pretrain, *named)
+    checkpoint = tmp_path / "runs" / "mine" / "checkpoint.pt"
     assert printed == f"{checkpoint}\n"
     table = stdout(capfd, pretrain, "--probe", checkpoint).splitlines()
     assert "ESC-50, 5 folds" in table[0] + table[1]

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.pretraining.encoder import PatchEncoder
-from distill.pretraining.masking import inverse_block_mask, n_kept, visible_patches
+from distill.pretraining.encoder import PatchEncoder, take
+from distill.pretraining.masking import inverse_block_mask, patchout, visible_patches
 from distill.pretraining.objective import (
     Decoder,
     LatentStudent,
@@ -30,6 +30,9 @@ CONFIG = EncoderConfig(dim=16, n_blocks=3, n_heads=2, n_positions=16)
 OBJECTIVE = ObjectiveConfig(n_target_blocks=2, decoder_dim=8, decoder_layers=2)
 N_POSITIONS = 5
 N_PATCHES = N_POSITIONS * CONFIG.n_bands
+
+
+GRID = torch.arange(N_PATCHES).reshape(1, N_POSITIONS, CONFIG.n_bands)
 
 
 def clips(n: int = 3, n_frames: int = N_POSITIONS * 16) -> torch.Tensor:
@@ -67,8 +70,26 @@ def test_what_is_kept_forms_whole_blocks() -> None:
             covered[top : top + 5, left : left + 3] = True
         n_seen += int(visible.sum())
         n_in_blocks += int((visible & covered[4:-4, 2:-2]).sum())
-    assert n_seen == 50 * n_kept(0.8, 720)
+    assert n_seen == 50 * config.n_kept(720)
     assert n_in_blocks > 0.9 * n_seen  # only the last block is cut to size
+
+
+def test_patchout_leaves_whole_rows_and_columns_each_as_often() -> None:
+    config = MaskConfig(patchout_positions=10, patchout_bands=1)
+    left = np.zeros(100)
+    for seed in range(2000):
+        grid = patchout(np.random.default_rng(seed), config, 25, 4)
+        assert grid.shape == (15, 3)
+        assert (np.diff(grid.ravel()) > 0).all()
+        assert len(np.unique(grid // 4)) == 15
+        assert len(np.unique(grid % 4)) == 3
+        left[grid] += 1 / 2000
+    assert np.abs(left - 0.6 * 0.75).max() < 0.05
+
+
+def test_no_patchout_leaves_every_patch_in_its_place() -> None:
+    grid = patchout(np.random.default_rng(0), MaskConfig(), 25, 4)
+    assert np.array_equal(grid, np.arange(100).reshape(25, 4))
 
 
 def test_edges_are_seen_as_often_as_the_middle() -> None:
@@ -99,6 +120,16 @@ def test_started_later_a_clip_has_the_places_of_a_longer_clips_end() -> None:
     elsewhere = encoder.tokens(long[:, 32:], torch.tensor([2, 3]))
     assert torch.equal(elsewhere[0], tail[0])
     assert not torch.allclose(elsewhere[1], tail[1], atol=0.1)
+
+
+def test_patches_encoded_by_number_keep_their_places() -> None:
+    encoder, first = PatchEncoder(CONFIG), torch.tensor([2, 2, 3])
+    numbers = torch.tensor([[0, 9], [3, 19], [0, 9]])
+    tokens = encoder.tokens(clips(), first)
+    some = encoder(clips(), first, numbers=numbers)
+    alone = encoder.encode(torch.stack([t[n] for t, n in zip(tokens, numbers, strict=True)]))
+    assert all(torch.equal(a, b) for a, b in zip(some, alone, strict=True))
+    assert torch.equal(take(tokens, torch.arange(N_PATCHES).expand(3, -1)), tokens)
 
 
 def test_padding_changes_nothing_for_the_real_tokens() -> None:
@@ -164,9 +195,9 @@ def test_decoder_puts_visible_patches_back_in_their_places() -> None:
     torch.manual_seed(0)
     decoder = Decoder(CONFIG, 8, 1)  # one 3x3 convolution: only direct neighbours can feel it
     visible, kept = torch.randn(1, 2, 16), torch.tensor([[4, 14]])
-    before = decoder(visible, kept, N_PATCHES)
+    before = decoder(visible, kept, (N_POSITIONS, 4))
     visible[0, 1] += 1.0  # patch 14: position 3, band 2
-    changed = (decoder(visible, kept, N_PATCHES) - before).abs().sum(-1)[0] > 1e-6
+    changed = (decoder(visible, kept, (N_POSITIONS, 4)) - before).abs().sum(-1)[0] > 1e-6
     near = [4 * position + band for position in (2, 3, 4) for band in (1, 2, 3)]
     assert set(changed.nonzero().flatten().tolist()) == set(near)
 
@@ -176,12 +207,29 @@ def test_student_cannot_see_hidden_patches() -> None:
     student = LatentStudent(CONFIG, OBJECTIVE)
     kept = torch.tensor([[[0, 1, 2, 3]]])  # the first position
     mels = clips(1)
-    before = student(mels, torch.tensor([0]), kept)
+    before = student(mels, torch.tensor([0]), GRID, kept)
     hidden_changed = torch.cat([mels[:, :16], mels[:, 16:] + 1.0], dim=1)
-    after = student(hidden_changed, torch.tensor([0]), kept)
+    after = student(hidden_changed, torch.tensor([0]), GRID, kept)
     assert torch.equal(before.patches, after.patches)
     seen_changed = torch.cat([mels[:, :16] + 1.0, mels[:, 16:]], dim=1)
-    assert not torch.allclose(before.clip, student(seen_changed, torch.tensor([0]), kept).clip)
+    after = student(seen_changed, torch.tensor([0]), GRID, kept)
+    assert not torch.allclose(before.clip, after.clip)
+
+
+def test_student_predicts_what_patchout_leaves_and_hears_nothing_else() -> None:
+    torch.manual_seed(0)
+    student = LatentStudent(CONFIG, OBJECTIVE)
+    grid = torch.tensor([[[4, 6], [8, 10], [16, 18]]])  # positions 1, 2, 4; bands 0, 2
+    kept = torch.tensor([[[1, 4], [0, 5]]])
+    mels, first = clips(1), torch.tensor([0])
+    before = student(mels, first, grid, kept)
+    assert before.patches.shape == (2, 6, 16)
+    seen = student.encoder.tokens(mels)[0, [[6, 16], [4, 18]]]  # they know their first places
+    encoded = student.norm(student.encoder.encode(seen)[-1])
+    assert torch.equal(before.clip, student.clip_head(encoded[:, 0]))
+    mels[:, 48:64] += 1.0  # position 3
+    mels[:, :, 16:32] += 1.0  # band 1
+    assert torch.equal(before.patches, student(mels, first, grid, kept).patches)
 
 
 def test_teacher_is_the_moving_average_of_the_student() -> None:

@@ -12,18 +12,25 @@ import pytest
 import torch
 
 from distill.data.clip_list import read_clip_list
+from distill.pretraining.masking import visible_patches
+from distill.pretraining.objective import latent_targets
 from distill.pretraining.pretrain import Batch, Mixtures, Pretrainer, load_encoder, pretrain
 from distill.pretraining.recipe import CollapseFloor, PretrainRecipe
 from distill.pretraining.watch import CollapseWarning
 from distill.runs.checkpoints import CHECKPOINT_NAME
 from distill.runs.metrics_log import CURVES_NAME, METRICS_NAME, read_metrics
 from distill.runs.toml import read_toml
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill import workshop
 from tests.support.paths import REPOSITORY
 
 RECIPES = REPOSITORY / "distill" / "recipes"
 SMOKE = read_toml(RECIPES / "pretrain_smoke.toml", PretrainRecipe)
+PATCHOUT = read_toml(
+    RECIPES / "pretrain_smoke.toml",
+    PretrainRecipe,
+    ("mask.patchout_positions=3", "mask.patchout_bands=1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +48,9 @@ def dataset(cache: Path) -> Mixtures:
     return Mixtures.open(SMOKE, cache)
 
 
-def change(**training: Any) -> PretrainRecipe:
+def change(recipe: PretrainRecipe = SMOKE, **training: Any) -> PretrainRecipe:
     return msgspec.structs.replace(
-        SMOKE, training=msgspec.structs.replace(SMOKE.training, **training)
+        recipe, training=msgspec.structs.replace(recipe.training, **training)
     )
 
 
@@ -66,13 +73,18 @@ def stop_after(run: Pretrainer, n_steps: int, monkeypatch: pytest.MonkeyPatch) -
         run.run()
 
 
+RECIPES_TO_RUN = pytest.mark.parametrize("recipe", [SMOKE, PATCHOUT], ids=["smoke", "patchout"])
+
+
+@RECIPES_TO_RUN
 def test_interrupted_and_resumed_run_ends_with_the_bits_of_a_straight_one(
-    dataset: Mixtures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: PretrainRecipe
 ) -> None:
-    straight = make_run(tmp_path / "straight", dataset)
+    dataset = Mixtures.open(recipe, cache)
+    straight = make_run(tmp_path / "straight", dataset, recipe)
     straight.run()
-    stop_after(make_run(tmp_path / "resumed", dataset), 8, monkeypatch)
-    resumed = make_run(tmp_path / "resumed", dataset)
+    stop_after(make_run(tmp_path / "resumed", dataset, recipe), 8, monkeypatch)
+    resumed = make_run(tmp_path / "resumed", dataset, recipe)
     resumed.run()
     for one, other in ((straight.student, resumed.student), (straight.teacher, resumed.teacher)):
         for name, value in one.state_dict().items():
@@ -84,11 +96,12 @@ def test_interrupted_and_resumed_run_ends_with_the_bits_of_a_straight_one(
     ]
 
 
+@RECIPES_TO_RUN
 def test_training_lowers_the_loss_on_clips_it_has_not_heard(
-    dataset: Mixtures, tmp_path: Path
+    cache: Path, tmp_path: Path, recipe: PretrainRecipe
 ) -> None:
-    recipe = change(n_steps=40, learning_rate=3e-3)
-    run = make_run(tmp_path / "run", dataset, recipe)
+    dataset = Mixtures.open(recipe, cache)
+    run = make_run(tmp_path / "run", dataset, change(recipe, n_steps=40, learning_rate=3e-3))
     unheard = torch.utils.data.default_collate([dataset[index] for index in range(9000, 9016)])
     before = {name: term.item() for name, term in run.losses(unheard).terms.items()}
     assert set(before) == {"patch", "clip"}
@@ -210,9 +223,61 @@ def test_batches_start_anywhere_up_to_the_last_known_position(dataset: Mixtures)
     size = SMOKE.training.batch_size
     first = [int(dataset[index].first_position) for index in range(0, 60 * size, size)]
     assert min(first) == 0
-    assert max(first) == SMOKE.encoder.n_positions - dataset.n_positions
-    assert dataset.n_positions == 8
+    assert max(first) == SMOKE.encoder.n_positions - SMOKE.n_positions
+    assert SMOKE.n_positions == 8
     assert {int(dataset[index].first_position) for index in range(size)} == {first[0]}
+
+
+def test_clips_of_a_batch_lose_the_same_patches_and_batches_others(cache: Path) -> None:
+    dataset, size = Mixtures.open(PATCHOUT, cache), SMOKE.training.batch_size
+    items = [dataset[index] for index in range(2 * size)]
+    assert all(item.grid.shape == (5, 3) for item in items)
+    assert all(item.kept.shape == (2, 3) for item in items)  # a fifth of what is left
+    assert all(int(item.kept.max()) < 15 for item in items)
+    first, second = items[:size], items[size:]
+    assert all(torch.equal(item.grid, first[0].grid) for item in first)
+    assert all(torch.equal(item.grid, second[0].grid) for item in second)
+    assert not torch.equal(first[0].grid, second[0].grid)
+
+
+def test_teacher_and_student_hear_the_same_patches_of_patchout(cache: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", Mixtures.open(PATCHOUT, cache), PATCHOUT)
+    batch = next(run.batches())
+    before = run.losses(batch)
+    assert before.targets.raw.shape[1] == before.prediction.patches.shape[1] == 15
+    left = torch.zeros(SMOKE.n_positions * SMOKE.encoder.n_bands, dtype=torch.bool)
+    left[batch.grid[0].flatten()] = True
+    out = ~left.reshape(SMOKE.n_positions, -1)
+    out = out.repeat_interleave(16, 0).repeat_interleave(16, 1)
+    after = run.losses(batch._replace(mels=torch.where(out, 9.0, batch.mels)))
+    assert torch.equal(before.targets.raw, after.targets.raw)
+    assert torch.equal(before.prediction.patches, after.prediction.patches)
+
+
+def test_without_patchout_a_loss_is_that_of_all_patches(dataset: Mixtures, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", dataset)
+    batch = next(run.batches())
+    hidden = run.teacher(batch.mels, batch.first_position)
+    assert torch.equal(run.losses(batch).targets.raw, latent_targets(hidden, 2).raw)
+    rng = np.random.default_rng((SMOKE.seed, 0, 1))
+    assert np.array_equal(batch.kept[0], visible_patches(rng, SMOKE.mask, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("mask.patchout_positions=8", "mask.patchout_positions must be from 0 to 7"),
+        ("mask.patchout_positions=-1", "mask.patchout_positions must be from 0 to 7"),
+        ("mask.patchout_bands=4", "mask.patchout_bands must be from 0 to 3"),
+        ("mask.patchout_bands=-1", "mask.patchout_bands must be from 0 to 3"),
+        ("mask={patchout_positions=7, patchout_bands=3}", "mask.ratio must hide at least one of 1"),
+        ("mask.ratio=0.01", "mask.ratio must hide at least one of 32"),
+        ("mixture.duration_s=0.1", "mixture.duration_s must hold encoder.patch_frames"),
+    ],
+)
+def test_recipes_that_leave_nothing_to_learn_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_toml(RECIPES / "pretrain_smoke.toml", PretrainRecipe, (setting,))
 
 
 def test_only_clips_of_the_split_are_heard(dataset: Mixtures, cache: Path) -> None:
