@@ -71,5 +71,4 @@ SYSTEM = System(
     infer=_infer,
     anchor="feature_extractor.conv_layers.0.0.weight",
     ignored=(r"mask_emb$", r"encoder\.downsample_output", *zipformer.UNUSED),
-    convert=zipformer.same_names,
 )

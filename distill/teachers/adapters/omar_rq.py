@@ -130,7 +130,7 @@ SYSTEM = System(
     anchor="embedding_layer.weight",
     keys=(
         ("net", ""),
-        ("attention.rotary_emb", "attention"),
+        ("attention.rotary_emb.freqs", "attention.freqs"),
         ("norm1.layer_norm", "norm1"),
         *(
             (f"{part}.module.{theirs}", f"{part}.{ours}")

@@ -135,5 +135,4 @@ SYSTEM = System(
     infer=lambda state, config: {},
     anchor="encoder_embed.conv.0.weight",
     ignored=zipformer.UNUSED,
-    convert=zipformer.same_names,
 )

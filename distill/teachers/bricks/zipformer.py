@@ -231,7 +231,9 @@ class Downsample(nn.Module):
         return out
 
 
-class _Layers(nn.Module):
+class Stack(nn.Module):
+    """Layers at one rate."""
+
     def __init__(self, size: StackSize) -> None:
         super().__init__()
         self.pos_dim = size.pos_dim
@@ -242,20 +244,16 @@ class _Layers(nn.Module):
         return states(self.layers, x, positions)[-1]
 
 
-class Stack(nn.Module):
-    """Layers at a lower rate; what comes out is repeated and joined with what came in."""
+class SlowStack(nn.Module):
+    """A stack at a lower rate; what comes out is repeated and joined with what came in."""
 
     def __init__(self, size: StackSize) -> None:
         super().__init__()
-        self.encoder, self.factor = _Layers(size), size.downsampling
-        if self.factor > 1:
-            self.downsample, self.out_combiner = Downsample(self.factor), Bypass(size.dim)
+        self.encoder, self.factor = Stack(size), size.downsampling
+        self.downsample, self.out_combiner = Downsample(self.factor), Bypass(size.dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output at the full rate, and that of the layers at their own."""
-        if self.factor == 1:
-            y = self.encoder(x)
-            return y, y
         inner = self.encoder(self.downsample(x))
         outer = inner.repeat_interleave(self.factor, 1)[:, : x.shape[1]]
         return self.out_combiner(x, outer), inner
@@ -271,13 +269,16 @@ class Zipformer(nn.Module):
         super().__init__()
         self.downsample_output = Downsample(factor) if factor else nn.Identity()
         self.dims = [size.dim for size in sizes]
-        self.encoders = nn.ModuleList(Stack(size) for size in sizes)
+        self.encoders = nn.ModuleList(
+            Stack(size) if size.downsampling == 1 else SlowStack(size) for size in sizes
+        )
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         rates = []
         for dim, stack in zip(self.dims, self.encoders, strict=True):
             x = functional.pad(x, (0, dim - x.shape[2]))  # cuts where the stack is narrower
-            rates.append(stack(x))
+            made = stack(x)
+            rates.append((made, made) if isinstance(stack, Stack) else made)
             x = rates[-1][0]
         return rates
 
@@ -294,13 +295,3 @@ def widest(outputs: Sequence[Tensor]) -> Tensor:
 
 UNUSED = (r".*layers\.\d+\.bypass_scale$",)
 """Keys that checkpoints have and nothing reads."""
-
-
-def same_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stacks that do not lower the rate have their layers under another name."""
-    return {
-        key.replace(".layers.", ".encoder.layers.")
-        if ".encoder.layers." not in key and ".encoders." in key
-        else key: value
-        for key, value in state.items()
-    }

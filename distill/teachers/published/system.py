@@ -129,10 +129,25 @@ class _File(NamedTuple):
         module, _, last = ours.rpartition(".")
         for name, full in self.names.items():
             beside, _, other = name.rpartition(".")
-            if beside == module and full.endswith(f".{other}"):
+            if module and beside == module and full.endswith(f".{other}"):
                 return f"{full.removesuffix(other)}{last}"
-        back = [(after, before) for before, after in reversed(self.system.keys) if after]
-        return self.prefix + _renamed(ours, back)
+        return self._like_nearest(ours)
+
+    def _like_nearest(self, ours: str) -> str:
+        """As most files have it, behind the wrapper of the key that has most parts in common."""
+        theirs, parts = self._back(ours), ours.split(".")
+        nearest = max(self.names, key=lambda name: _n_shared(name.split("."), parts))
+        ends = self._back(nearest), self.names[nearest].split(".")
+        n_alike = _n_shared(ends[0][::-1], ends[1][::-1])
+        head, wrapper = (end[: len(end) - n_alike] for end in ends)
+        if theirs[: len(head)] != head:
+            return self.prefix + ".".join(theirs)
+        return ".".join([*wrapper, *theirs[len(head) :]])
+
+    def _back(self, ours: str) -> list[str]:
+        """The parts of one of our keys as most files have it, without a wrapper."""
+        pairs = [(after, before) for before, after in reversed(self.system.keys) if after]
+        return _renamed(ours, pairs).split(".")
 
     def listed(self, keys: Sequence[str]) -> str:
         """Some of our keys, as the file calls them."""
@@ -187,6 +202,11 @@ def _renamed(key: str, pairs: Sequence[tuple[str, str]]) -> str:
     for before, after in pairs:
         dotted = dotted.replace(f".{before}.", f".{after}." if after else ".")
     return dotted.strip(".")
+
+
+def _n_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _check(network: Network, ours: State, file: _File) -> None:

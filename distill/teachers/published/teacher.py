@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ BF16_DEVICES = ("cuda", "xpu")
 """Not CPUs: grouped convolutions in bf16 are wrong there (torch 2.13 with oneDNN)."""
 _N_DEFAULT_LAYERS = 4
 _N_AUDIOSET = 527
+_log = logging.getLogger(__name__)
 
 
 class PublishedTeacher(nn.Module):
@@ -68,9 +70,8 @@ class PublishedTeacher(nn.Module):
         system = system_of(kind)
         read = read_checkpoint(checkpoint, system.entries)
         network = assemble(system, read.state, read.config, architecture or {}, str(checkpoint))
-        return cls(
-            checkpoint.stem.replace(".", "_"), network, _labels(network, read), layers
-        ).eval()
+        labels = _labels(network, read, checkpoint)
+        return cls(checkpoint.stem.replace(".", "_"), network, labels, layers).eval()
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> TeacherOutput:
         n_samples = waveform.shape[1]
@@ -115,13 +116,23 @@ def _spread(last: int) -> tuple[int, ...]:
     return tuple(round(last * (rank + 1) / n_layers) for rank in range(n_layers))
 
 
-def _labels(network: Network, read: Checkpoint) -> tuple[str, ...]:
+def _labels(network: Network, read: Checkpoint, checkpoint: Path) -> tuple[str, ...]:
     """Names of the logits' columns: the file's own order where it tells one (BEATs), AudioSet's
-    where there are 527, none where nobody knows."""
+    where there are 527, none where nobody knows, which the log tells."""
     own: Any = read.entries.get("label_dict")
     if isinstance(own, dict):
         names = audioset_names()
         mids = [str(own[index]) for index in sorted(own)]
         return tuple(names.get(mid, mid) for mid in mids)
     n_labels = getattr(network, "n_labels", 0)
-    return audioset_labels() if n_labels == _N_AUDIOSET else ()
+    if n_labels == _N_AUDIOSET:
+        return audioset_labels()
+    if n_labels:
+        _log.warning(
+            "%s: its head has %d outputs, and nothing names them (AudioSet has %d): it teaches "
+            "layers alone, no labels",
+            checkpoint,
+            n_labels,
+            _N_AUDIOSET,
+        )
+    return ()

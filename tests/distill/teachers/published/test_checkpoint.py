@@ -253,6 +253,15 @@ def test_files_that_are_no_checkpoints_are_told(tmp_path: Path) -> None:
         ("omar_rq", "net.layers.2.ff1.module.4.weight"),
         ("aum", "module.layers.2.mixer.A_log"),
         ("wavjepa", "encoder.layers.2.self_attn.in_proj_weight"),
+        ("aum", "module.cls_token"),
+        ("aum", "module.pos_embed.pos_embed"),
+        ("eat", "model.modality_encoders.IMAGE.extra_tokens"),
+        ("omar_rq", "net.layers.0.attention.rotary_emb.freqs"),
+        ("k2ssl", "encoder.encoders.0.layers.0.feed_forward1.in_proj.weight"),
+        ("k2ssl", "encoder.encoders.1.encoder.layers.0.feed_forward1.in_proj.weight"),
+        ("zipformer", "encoder.encoders.0.layers.0.self_attn1.in_proj.bias"),
+        ("ssamba", "module.v.layers.2.mixer.in_proj.weight"),
+        ("ssamba", "module.v.layers.0.mixer.D_b"),
     ],
 )
 def test_keys_are_named_as_in_the_file_whatever_we_call_them(
@@ -271,3 +280,34 @@ def test_a_key_outside_a_wrapper_is_named_without_it(tmp_path: Path) -> None:
     state = {**golden_state("eat"), "head.novelty": torch.ones(1)}
     with pytest.raises(UsageError, match=r" has head\.novelty, "):
         check_loads("eat", save(tmp_path / "a.pt", state))
+
+
+@pytest.mark.parametrize("wrapper", ["", "module.", "net.encoder."])
+def test_missing_keys_are_named_as_in_the_file_behind_any_wrapper(
+    tmp_path: Path, wrapper: str
+) -> None:
+    state, key = golden_state("zipformer"), "encoder.encoders.0.layers.0.norm.bias"
+    del state[key]
+    path = save(tmp_path / "a.pt", prefixed(state, wrapper))
+    with pytest.raises(UsageError, match=f" lacks {re.escape(wrapper + key)}: "):
+        check_loads("zipformer", path)
+
+
+def test_a_head_whose_outputs_nobody_names_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save(tmp_path / "a.pt", golden_state("ast"))
+    assert check_loads("ast", path).labels == ()
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: its head has ")
+    assert "teaches layers alone" in said
+    caplog.clear()
+    check_loads("tera", save(tmp_path / "b.pt", golden_state("tera")))  # which has no head
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_network_with_clip_logits_says_how_many(kind: str) -> None:
+    network = golden_network(kind)
+    logits = network(golden_waveform(kind)).clip_logits
+    assert getattr(network, "n_labels", 0) == (0 if logits is None else logits.shape[1])
