@@ -16,7 +16,7 @@ from edge_audio.bundle.spec import EventSpec, Spec
 from edge_audio.bundle.store import MODELS_DIR, Bundle
 from edge_audio.errors import BundleError, EdgeAudioError, SourceError
 from edge_audio.events.policy import ONE_SOUND, PolicySpec
-from edge_audio.events.unwatched import UnwatchedSounds
+from edge_audio.events.unwatched import HeardOff, UnwatchedSounds
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sinks.segments import Segment, SegmentSink
 from edge_audio.sounds.opening import load_with_sounds
@@ -36,7 +36,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
 
     path: with escapes for what UTF-8 cannot hold, else as it is.
     top: labels with the highest score that each reached in any step.
-    heard_off: lines on labels that are off and were heard all the same, see `UnwatchedSounds`.
+    unwatched: labels that are off and were heard all the same, see `UnwatchedSounds`.
     error: why it could not be read, or not to its end, on one line; "" if it could.
     """
 
@@ -44,7 +44,7 @@ class FileTags(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     top: list[tuple[str, float]] = []
     segments: list[Segment] = []
-    heard_off: list[str] = []
+    unwatched: list[HeardOff] = []
     error: str = ""
 
     @property
@@ -211,7 +211,7 @@ def _tag(path: str, worker: _Worker, on_progress: OnProgress | None) -> FileTags
         duration_s=tagger.time_s,
         top=worker.top(highest),
         segments=sink.segments,
-        heard_off=unwatched.lines(),
+        unwatched=unwatched.highest(),
         error=problem,
     )
 

@@ -36,8 +36,9 @@ def rounded(segment: Segment) -> dict[str, object]:
 
 
 def file_record(tags: FileTags) -> dict[str, object]:
-    """The JSON form: path, duration_s, top, events; path and error of a file that failed; all of
-    them of one that could not be read to its end."""
+    """The JSON form: path, duration_s, top, events, and heard_off where labels that are off were
+    heard; path and error of a file that failed; all of them of one that could not be read to its
+    end."""
     problem = {"error": tags.error} if tags.error else {}
     if not tags.was_heard:
         return {"path": tags.path, **problem}
@@ -46,8 +47,14 @@ def file_record(tags: FileTags) -> dict[str, object]:
         "duration_s": round(tags.duration_s, 3),
         "top": [scored(label, score) for label, score in tags.top],
         "events": [rounded(segment) for segment in tags.segments],
+        **_heard_off(tags),
         **problem,
     }
+
+
+def _heard_off(tags: FileTags) -> dict[str, object]:
+    rows = [{**x._asdict(), "score": round(x.score, 4)} for x in tags.unwatched]
+    return {"heard_off": rows} if rows else {}
 
 
 def event_row(path: str, segment: Segment) -> list[object]:

@@ -8,6 +8,7 @@ from typing import Protocol, TextIO
 
 from edge_audio.archive.job import FileTags
 from edge_audio.archive.tables import EVENT_COLUMNS, event_row, file_record
+from edge_audio.events.unwatched import heard_lines
 from edge_audio.support.text import clock, json_line, printable
 
 
@@ -34,15 +35,15 @@ class TextWriter:
             f"    {clock(s.start_s):>9} - {clock(s.end_s):>9}  {s.label}  {s.score:.2f}"
             for s in tags.segments
         ]
-        if tags.heard_off:
+        if tags.unwatched:
             lines.append("  heard, but no events:")
-            lines += [f"    {line}" for line in tags.heard_off]
+            lines += [f"    {line}" for line in heard_lines(tags.unwatched)]
         print("\n".join(map(printable, lines)), file=self._out, flush=True)
 
 
 class JsonLinesWriter:
     """One object per file, see `file_record`: path, duration_s, top: [{label, score}], events:
-    [{start_s, end_s, label, score}]."""
+    [{start_s, end_s, label, score}], and heard_off where labels that are off were heard."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

@@ -16,7 +16,7 @@ from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, ModelSpec, TensorSp
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import BundleError
-from edge_audio.events.suggestion import on_at, short_why_off, why_off
+from edge_audio.events.suggestion import on_at, short_why_off, suggested_threshold, why_off
 from edge_audio.events.unwatched import switch_on
 from edge_audio.labels.find import find_label
 from edge_audio.labels.ontology import related_labels
@@ -198,7 +198,8 @@ def label_lines(manifest: Manifest, label: str) -> Iterator[str]:
         yield f"  why      {reason_off(manifest, label)}"
         where = on_at(manifest.events, label)
         measured = f"as at {where}" if where else "which nobody has measured"
-        yield f"  to use   {switch_on(manifest.events, label)}, {measured}"
+        suggested = suggested_threshold(manifest.events, label)
+        yield f"  to use   {switch_on(label, suggested.on)}, {measured}"
     else:
         yield f"{label}: on in {manifest.name}"
         yield f"  starts   at a smoothed score of {threshold.on:.2f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +20,34 @@ MAX_TOLD = 5
 HEARD_ON = 0.3
 """Nothing is said of what scores less, though a lower threshold may be suggested for it: that may
 be much of what a stream has."""
+
+
+class HeardOff(NamedTuple):
+    """A label that is off and was heard: its highest score, why it is off, and the threshold that
+    is suggested for it."""
+
+    label: str
+    score: float
+    why: str
+    threshold: float
+
+    def __str__(self) -> str:
+        """One line, with what switches the label on."""
+        why = self.why.removesuffix(" to judge it by")
+        option = switch_on(self.label, self.threshold)
+        return f"{self.label} {self.score:.2f}, off: {why}; {option}"
+
+
+def heard_lines(heard: Sequence[HeardOff]) -> list[str]:
+    """For people: the first MAX_TOLD, and how many more."""
+    told = [str(one) for one in heard[:MAX_TOLD]]
+    n_more = len(heard) - len(told)
+    return [*told, f"{n_more} more labels that are off were heard"] if n_more else told
+
+
+def switch_on(label: str, threshold: float) -> str:
+    """The option that has a label watched, as a shell takes it."""
+    return f"--threshold {shlex.quote(f'{label}={threshold:g}')}"
 
 
 class UnwatchedSounds:
@@ -116,27 +145,18 @@ class UnwatchedSounds:
         folded = set().union(*map(ancestor_labels, sounding)) & self._spec.thresholds.keys()
         return folded.union(sounding)
 
-    def highest(self) -> list[tuple[str, float]]:
-        """The MAX_TOLD labels that scored highest of those heard, with these scores."""
-        return sorted(self.heard.items(), key=lambda pair: -pair[1])[:MAX_TOLD]
+    def highest(self) -> list[HeardOff]:
+        """All that were heard, those that scored highest first."""
+        return [self.told(label) for label in sorted(self.heard, key=lambda x: -self.heard[x])]
 
     def lines(self) -> list[str]:
-        """What was heard, for people: `highest`, and how many more."""
-        told = [self.advice(label) for label, _ in self.highest()]
-        n_more = len(self.heard) - len(told)
-        return [*told, f"{n_more} more labels that are off were heard"] if n_more else told
+        """What was heard, for people."""
+        return heard_lines(self.highest())
 
-    def advice(self, label: str) -> str:
-        """One line on a label that was heard: why it is off, and what switches it on."""
-        why = why_off(self._spec, label).removesuffix(" to judge it by")
-        option = switch_on(self._spec, label)
-        return f"{label} {self.heard[label]:.2f}, off: {why}; {option}"
-
-
-def switch_on(spec: EventSpec, label: str) -> str:
-    """The option that has a label watched, as a shell takes it."""
-    value = f"{label}={suggested_threshold(spec, label).on:g}"
-    return f"--threshold {shlex.quote(value)}"
+    def told(self, label: str) -> HeardOff:
+        """What there is to say of a label that was heard."""
+        why, threshold = why_off(self._spec, label), suggested_threshold(self._spec, label)
+        return HeardOff(label, self.heard[label], why, threshold.on)
 
 
 def _assumed(suggested: Threshold) -> Threshold:

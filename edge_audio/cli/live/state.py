@@ -114,7 +114,7 @@ class StreamState:
         self.time_s = time_s
         if self.unwatched is not None:
             for label in heard_now(self.unwatched, self.stream, time_s, scores, self.active):
-                self.take_notice(self.unwatched.advice(label))
+                self.take_notice(str(self.unwatched.told(label)))
 
     def take_notice(self, text: str) -> None:
         self.notice_at_s = time.monotonic()

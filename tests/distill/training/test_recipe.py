@@ -15,7 +15,7 @@ from edge_audio.errors import UsageError
 from tests.support.paths import REPOSITORY
 
 FOLDER = REPOSITORY / "distill" / "recipes"
-SHIPPED = [FOLDER / name for name in ("esc_free.toml", "ship.toml")]
+SHIPPED = [FOLDER / name for name in ("esc_free.toml", "base.toml", "events.toml")]
 MINIMAL = """
 name = "x"
 seed = 0
@@ -44,13 +44,13 @@ def test_shipped_recipe_trains_on_publishable_tiers_only(path: Path) -> None:
     assert recipe.split.held_out_folds
 
 
-def test_published_students_go_on_from_the_esc_free_ones() -> None:
-    esc_free, ship = (read_recipe(path) for path in SHIPPED)
-    assert esc_free.split.hold_out_esc
-    assert not ship.split.hold_out_esc
-    assert ship.start_from == f"runs/{esc_free.name}/checkpoint.pt"
-    fields = ("teachers", "mixture", "student", "loss", "seed")
-    assert all(getattr(ship, field) == getattr(esc_free, field) for field in fields)
+def test_published_students_go_on_from_the_long_training() -> None:
+    _, base, events = (read_recipe(path) for path in SHIPPED)
+    assert base.split.hold_out_strange
+    assert events.start_from is not None
+    assert (REPOSITORY / events.start_from).is_file()
+    fields = ("teachers", "mixture", "student", "split", "seed")
+    assert all(getattr(events, field) == getattr(base, field) for field in fields)
 
 
 def test_settings_change_single_fields() -> None:

@@ -39,8 +39,15 @@ def test_tag_and_listen_say_what_was_heard_and_is_off(
     done = run("listen", *model, "--source", bursts_wav, "--format", "text")
     assert line.strip() in done.stderr
     assert "off:" not in done.stdout
+    (record,) = records(run("tag", *model, bursts_wav, *silent, "--format", "jsonl").stdout)
+    (told,) = [one for one in record["heard_off"] if one["label"] == "Band 10"]
+    assert told.keys() == {"label", "score", "why", "threshold"}
+    assert (told["why"], told["threshold"]) == ("too little evidence to judge it by", 0.5)
+    assert line.strip().startswith(f"Band 10 {told['score']:.2f}")
     chosen = ("--threshold", "Band 10=0.5", "--threshold", "Band 11=0.5")
     assert "off:" not in run("tag", *model, bursts_wav, *chosen).stdout
+    (record,) = records(run("tag", *model, bursts_wav, *chosen, "--format", "jsonl").stdout)
+    assert "heard_off" not in record
 
 
 def test_tag_explains_what_listen_explains(model: Sequence[object], bursts_wav: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_label_whose_neighbours_start_low_is_told_of_where_it_scores_low(
 
 def test_related_labels_say_the_same_and_are_told_once_or_not_at_all() -> None:
     steps = [{"Dog": 0.9, "Bark": 0.8}] * 3
-    assert [label for label, _ in heard(*steps).highest()] == ["Dog"]
+    assert [one.label for one in heard(*steps).highest()] == ["Dog"]
     assert heard(*steps, sounding=["Animal"]).heard == {}
 
 
@@ -111,5 +111,5 @@ def test_many_labels_are_counted() -> None:
 
 
 def test_the_advice_can_be_given_to_a_shell() -> None:
-    assert switch_on(SPEC, "Label 3") == "--threshold 'Label 3=0.5'"
-    assert switch_on(SPEC, "Doorbell") == "--threshold Doorbell=0.5"
+    assert switch_on("Label 3", 0.5) == "--threshold 'Label 3=0.5'"
+    assert switch_on("Doorbell", 0.5) == "--threshold Doorbell=0.5"
