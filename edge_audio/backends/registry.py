@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from edge_audio.backends.base import Backend
-from edge_audio.backends.rows import RowsBackend, check_network
+from edge_audio.backends.rows import RowsBackend, SomeLabelsBackend, check_network
 from edge_audio.bundle.store import Bundle
 from edge_audio.engine.image import ENGINE_FILE, SHARED_FILE
 from edge_audio.errors import BackendError, UsageError
@@ -27,8 +27,8 @@ class Runtime:
     modules: Python modules any one of which is the runtime. probe: "module:function" that says
         whether it can run here, in place of modules. preference: one that says whether it is
         preferred to all others.
-    extra: of the package edge-audio, that installs it. has_rows: whether it computes the rows of a
-        bundle itself (`Bundle.rows`).
+    extra: of the package edge-audio, that installs it. has_rows: whether it computes itself the
+        rows of a bundle (`Bundle.rows`), and where it has some labels (`Bundle.whole`) no others.
     """
 
     name: str
@@ -55,6 +55,9 @@ class Runtime:
     def open(self, bundle: Bundle, n_threads: int = 1) -> Backend:
         """Raises BackendError or BundleError, see `open_backend`."""
         opener: Callable[[Bundle, int], Backend] = pkgutil.resolve_name(self.opener)
+        if bundle.whole is not None and not self.has_rows:
+            kept = [*map(bundle.whole.manifest.labels.index, bundle.manifest.labels)]
+            return SomeLabelsBackend(self.open(bundle.whole, n_threads), kept)
         if bundle.rows is None:
             return opener(bundle, n_threads)
         if not self.has_rows:

@@ -1,6 +1,8 @@
-"""A backend whose model has more labels than its file: rows on the embedding."""
+"""Backends whose model has more labels than its file, by rows on the embedding, or fewer."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from edge_audio.backends.base import Backend, State
 from edge_audio.backends.fingerprint import fingerprint, is_same_network
 from edge_audio.bundle.rows import HeadRows
+from edge_audio.bundle.spec import ModelSpec
 from edge_audio.errors import BundleError
 from edge_audio.features.frontend import Transform
 
@@ -29,9 +32,7 @@ class RowsBackend:
         """Raises BundleError for rows of another network, and where there is no embedding."""
         check_network(backend, rows)
         self.name, self._backend, self._rows = backend.name, backend, rows
-        n_labels = backend.spec.scores.shape[1] + len(rows.labels)
-        scores = msgspec.structs.replace(backend.spec.scores, shape=(1, n_labels))
-        self.spec = msgspec.structs.replace(backend.spec, scores=scores)
+        self.spec = _with_n_scores(backend.spec, backend.spec.scores.shape[1] + len(rows.labels))
 
     @property
     def log_mel(self) -> Transform | None:
@@ -49,3 +50,34 @@ class RowsBackend:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
         scores, embedding, state = self._backend.embed(frames, state)
         return np.concatenate([scores, self._rows.scores(embedding)]), embedding, state
+
+
+class SomeLabelsBackend:
+    """Any backend, of whose scores only some are kept."""
+
+    def __init__(self, backend: Backend, kept: Sequence[int]) -> None:
+        """kept: which of its scores."""
+        self.name, self._backend, self._kept = backend.name, backend, np.array(kept, np.intp)
+        self.spec = _with_n_scores(backend.spec, len(kept))
+
+    @property
+    def log_mel(self) -> Transform | None:
+        return self._backend.log_mel
+
+    def initial_state(self) -> State:
+        return self._backend.initial_state()
+
+    def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        scores, state = self._backend.step(frames, state)
+        return scores[self._kept], state
+
+    def embed(
+        self, frames: NDArray[np.float32], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        scores, embedding, state = self._backend.embed(frames, state)
+        return scores[self._kept], embedding, state
+
+
+def _with_n_scores(spec: ModelSpec, n_labels: int) -> ModelSpec:
+    scores = msgspec.structs.replace(spec.scores, shape=(1, n_labels))
+    return msgspec.structs.replace(spec, scores=scores)

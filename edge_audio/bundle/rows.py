@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, ModelSpec, Sensitivity, Threshold
 from edge_audio.support.arrays import FloatArray
+
+KnownT = TypeVar("KnownT")  # of a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,11 @@ def extended(manifest: Manifest, rows: HeadRows) -> Manifest:
 
 def reduced(manifest: Manifest, rows: HeadRows) -> Manifest:
     """What `extended` had made a manifest of."""
-    labels = manifest.labels[: len(manifest.labels) - len(rows.labels)]
+    return with_labels(manifest, manifest.labels[: len(manifest.labels) - len(rows.labels)])
+
+
+def with_labels(manifest: Manifest, labels: tuple[str, ...]) -> Manifest:
+    """The manifest as if its model had these of its labels alone."""
     events, kept = manifest.events, frozenset(labels)
     return msgspec.structs.replace(
         manifest,
@@ -63,12 +70,13 @@ def reduced(manifest: Manifest, rows: HeadRows) -> Manifest:
             events,
             thresholds=_of_labels(events.thresholds, kept),
             sensitivities={x: _of_labels(y, kept) for x, y in events.sensitivities.items()},
+            off=_of_labels(events.off, kept),
         ),
     )
 
 
-def _of_labels(thresholds: Mapping[str, Threshold], kept: frozenset[str]) -> dict[str, Threshold]:
-    return {label: threshold for label, threshold in thresholds.items() if label in kept}
+def _of_labels(known: Mapping[str, KnownT], kept: frozenset[str]) -> dict[str, KnownT]:
+    return {label: each for label, each in known.items() if label in kept}
 
 
 def _with_n_scores(model: ModelSpec, n_labels: int) -> ModelSpec:

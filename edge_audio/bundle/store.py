@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from edge_audio.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
-from edge_audio.bundle.rows import HeadRows, extended, reduced
+from edge_audio.bundle.rows import HeadRows, extended, reduced, with_labels
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.errors import BundleError, UsageError
 from edge_audio.support.files import (
@@ -49,11 +49,13 @@ class Bundle:
     manifest: what `manifest.json` says: labels, tensors, thresholds, files, provenance; and what
         `rows` add to it.
     rows: labels beside the model's own, None without any.
+    whole: the bundle with all labels, where this has some of them alone; else None.
     """
 
     path: Path
     manifest: Manifest
     rows: HeadRows | None = None
+    whole: Bundle | None = None
 
     @property
     def parents(self) -> Mapping[str, str]:
@@ -65,10 +67,25 @@ class Bundle:
         return replace(self, manifest=extended(self.manifest, rows), rows=rows)
 
     def without_rows(self) -> Bundle:
-        """The bundle with the labels of its model alone."""
+        """The bundle with the labels of its model alone, and all of those."""
+        if self.whole is not None:
+            return self.whole.without_rows()
         if self.rows is None:
             return self
         return replace(self, manifest=reduced(self.manifest, self.rows), rows=None)
+
+    def with_labels(self, labels: Collection[str]) -> Bundle:
+        """The bundle as if its model had these of its labels alone, in the order that they have in
+        it. Raises UsageError where it has none of them, or not all."""
+        known = self.manifest.labels
+        if unknown := set(labels) - set(known):
+            raise UsageError(f"unknown label {min(unknown)!r}: see edge-audio inspect")
+        if not labels:
+            raise UsageError("no label is left: a model needs one")
+        kept = tuple(label for label in known if label in labels)
+        if kept == known:
+            return self
+        return replace(self, manifest=with_labels(self.manifest, kept), whole=self.whole or self)
 
     def at_sensitivity(self, sensitivity: Sensitivity | None) -> Bundle:
         """The bundle as if its manifest had the thresholds of this sensitivity alone, for programs

@@ -129,6 +129,8 @@ def build_image(
     Raises UsageError for an unknown label or one that is given twice, BundleError if the bundle has
     no weights for the engine or they do not fit its manifest.
     """
+    if bundle.whole is not None:
+        return build_image(bundle.whole, labels or bundle.manifest.labels, state, related)
     manifest = bundle.manifest
     weights = Weights.from_bytes(bundle.read(ENGINE_FILE))
     arrays = weights.arrays(bundle.read(SHARED_FILE) if weights.has_references else b"")

@@ -22,7 +22,7 @@ from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.support.arrays import FloatArray, is_number
 from edge_audio.tagging.samples import SampleInput
 from edge_audio.tagging.scorer import ScoredSteps, StepGrid
-from edge_audio.tagging.settings import choose_events
+from edge_audio.tagging.settings import ScoresOf, choose_events, with_scores_of
 from edge_audio.tagging.step_reporter import StepReporter
 from edge_audio.tagging.turns import Turns
 
@@ -80,11 +80,13 @@ class BatchTagger:
         exclude: Iterable[str] = (),
         threshold: float | Mapping[str, float] | None = None,
         sounds: str | Path | None = None,
+        scores: ScoresOf = "all",
     ) -> BatchTagger:
         """Loads a model for so many streams; the other arguments are those of `Tagger.open`. Raises
         BundleError, BackendError or UsageError, each saying what to do."""
         bundle = load_with_sounds(model, sounds)
         chosen = choose_events(bundle, events, only, exclude, threshold, sensitivity)
+        bundle = with_scores_of(bundle, chosen, scores)
         return cls(bundle, open_backend(bundle, backend), n_streams, chosen, policy)
 
     def _reporter(self, stream: int, spec: EventSpec, policy: PolicySpec | None) -> StepReporter:

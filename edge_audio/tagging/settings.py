@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from edge_audio.bundle.spec import EventSpec, Sensitivity
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import select_events
 from edge_audio.events.policy import PolicySpec
+
+ScoresOf = Literal["all", "watched"]
+"""Which labels have scores: all of the model, or those alone that may become events."""
 
 
 class TaggerSettings(TypedDict, total=False):
@@ -27,6 +30,7 @@ class TaggerSettings(TypedDict, total=False):
     sensitivity: Sensitivity | None
     embedding: bool
     sounds: str | Path | None
+    scores: ScoresOf
 
 
 def choose_events(
@@ -51,3 +55,25 @@ def choose_events(
             "sensitivity, or pass them to select_events"
         )
     return events
+
+
+def with_scores_of(bundle: Bundle, events: EventSpec, scores: ScoresOf) -> Bundle:
+    """The bundle with the labels that are to have scores. Raises UsageError for what is no
+    ScoresOf, and where no label would have any."""
+    if scores == "all":
+        return bundle
+    if scores != "watched":
+        raise UsageError(f'scores are {scores!r}: ask for those of "all" labels, or "watched" ones')
+    if not events.thresholds:
+        raise UsageError("no label is watched, so none would have a score: leave out scores")
+    return bundle.with_labels(events.thresholds)
+
+
+def check_scored(bundle: Bundle, events: EventSpec) -> None:
+    """Raises UsageError for a label that would be watched and has no score."""
+    unscored = events.thresholds.keys() - set(bundle.manifest.labels)
+    if bundle.whole is not None and unscored:
+        raise UsageError(
+            f"{min(unscored)!r} has no score: this was opened with scores of watched labels alone; "
+            "watch it from the start, or leave out scores"
+        )

@@ -35,9 +35,10 @@ def tag(
     audio: the path of a file of any format and length; or samples [n] or [n, n_channels], int16,
         or floats in [-1, 1], whose rate_hz must be given.
     settings: keywords of `Tagger.open`: model, backend, only, exclude, threshold, sensitivity,
-        policy (one sound is one event unless you give another), gate_dbfs, embedding.
+        policy (one sound is one event unless you give another), gate_dbfs, embedding, scores.
 
-    All scores are kept: an hour takes 95 MB. A file that breaks off is a warning and `Tags.error`.
+    All scores are kept: an hour takes 95 MB, less with those of watched labels alone. A file that
+    breaks off is a warning and `Tags.error`.
     Raises UsageError, SourceError, BundleError or BackendError, each saying what to do.
     """
     settings.setdefault("policy", ONE_SOUND)

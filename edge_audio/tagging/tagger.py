@@ -21,7 +21,7 @@ from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.tagging.scorer import ScoredSteps, Scorer
-from edge_audio.tagging.settings import choose_events
+from edge_audio.tagging.settings import ScoresOf, check_scored, choose_events, with_scores_of
 from edge_audio.tagging.step_reporter import Step, StepReporter, Steps
 from edge_audio.tagging.turns import Turns
 
@@ -115,6 +115,7 @@ class Tagger:
         rate_hz: int | None = None,
         embedding: bool = False,
         sounds: str | Path | None = None,
+        scores: ScoresOf = "all",
     ) -> Tagger:
         """Loads a model and makes a tagger of it.
 
@@ -122,12 +123,15 @@ class Tagger:
         backend: as `open_backend` takes it.
         only, exclude, threshold, sensitivity: as `select_events` takes them; not beside `events`.
         sounds: a file of sounds that `learn` taught, which are labels like all others.
+        scores: "watched": labels that may become events are all that has scores, `labels` are
+            these, and the engine computes no others. Their events and scores are the same.
         events, gate_dbfs, policy, rate_hz, embedding: as for the constructor.
 
         Raises BundleError, BackendError or UsageError, each saying what to do.
         """
         bundle = load_with_sounds(model, sounds)
         chosen = choose_events(bundle, events, only, exclude, threshold, sensitivity)
+        bundle = with_scores_of(bundle, chosen, scores)
         opened = open_backend(bundle, backend)
         open_one = partial(cls, bundle, opened, chosen, gate_dbfs, policy=policy)
         return open_one(rate_hz=rate_hz, embedding=embedding)
@@ -279,7 +283,9 @@ class Tagger:
 
     def change_events(self, events: EventSpec) -> list[Event]:
         """Reports by other settings from the next step on; the model's state stays. Returns the
-        ends of open events whose labels are no longer watched."""
+        ends of open events whose labels are no longer watched. Raises UsageError for labels that
+        have no scores, see `open`."""
+        check_scored(self.bundle, events)
         with self._turns:
             return self._reporter.change(events)
 
