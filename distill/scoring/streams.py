@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,9 +19,11 @@ from distill.scoring.clips import (
     at_rate,
 )
 from distill.teachers import yamnet
+from edge_audio.backends.engine_library import load_engine
+from edge_audio.backends.native import NativeWatch
 from edge_audio.bundle.spec import EventSpec
-from edge_audio.errors import UsageError
-from edge_audio.events.detector import Event, EventDetector
+from edge_audio.errors import BackendError, UsageError
+from edge_audio.events.detector import Event, EventDetector, OpenWatch, watch_in_numpy
 from edge_audio.events.sweep import SweptDetector
 from edge_audio.support.arrays import FloatArray
 
@@ -140,18 +143,26 @@ class Segment(NamedTuple):
     seen_s: float
 
 
-class Detector(Protocol):
-    """An EventDetector, or a SweptDetector."""
-
-    def push(self, scores: FloatArray, time_s: float) -> list[Event]: ...
-    def flush(self, time_s: float) -> list[Event]: ...
-
-
 def find_segments(
     track: ScoreTrack, labels: tuple[str, ...], spec: EventSpec, step_s: float
 ) -> list[Segment]:
     """The segments of one track, in the order in which they end."""
-    return list(segments_of(track, EventDetector(labels, spec, step_s)))
+    detector = EventDetector(labels, spec, step_s, open_watch=quickest_watch())
+    times_s = track.times_s.tolist()
+    scores = np.ascontiguousarray(track.scores, np.float32)
+    found = detector.push_steps(scores, times_s.__getitem__)
+    reported = [(times_s[i], events) for i, events in found]
+    reported.append((times_s[-1], detector.flush(times_s[-1])))
+    return list(segments_of(reported))
+
+
+@cache
+def quickest_watch() -> OpenWatch:
+    """That of the engine, or where there is none and no compiler, the same in NumPy."""
+    try:
+        return partial(NativeWatch, load_engine())
+    except BackendError:
+        return watch_in_numpy
 
 
 def swept_segments(
@@ -159,24 +170,26 @@ def swept_segments(
 ) -> Iterator[tuple[int, int, Segment]]:
     """(row, column, segment) of one track at every threshold of a detector whose rows are
     the labels, in the order in which they end."""
-    for one in segments_of(track, detector):
+    for one in segments_of(_swept(track, detector)):
         row, column = detector.place(one.label)
         yield row, column, one._replace(label=labels[row])
 
 
-def segments_of(track: ScoreTrack, detector: Detector) -> Iterator[Segment]:
-    """The segments that a fresh detector finds in one track; it is fresh again afterwards."""
-    seen: dict[str, tuple[Event, float]] = {}
+def _swept(track: ScoreTrack, detector: SweptDetector) -> Iterator[tuple[float, list[Event]]]:
+    """What a fresh detector reports, and when; it is fresh again afterwards."""
+    times_s = track.times_s.tolist()
+    for time_s, scores in zip(times_s, track.scores, strict=True):
+        yield time_s, detector.push(scores, time_s)
+    yield times_s[-1], detector.flush(times_s[-1])
 
-    def take(events: list[Event], now_s: float) -> Iterator[Segment]:
+
+def segments_of(reported: Iterable[tuple[float, list[Event]]]) -> Iterator[Segment]:
+    """The segments of the events of one stream, each with the time when it was reported."""
+    seen: dict[str, tuple[Event, float]] = {}
+    for now_s, events in reported:
         for event in events:
             if event.kind == "start":
                 seen[event.label] = (event, now_s)
             else:
                 start, seen_s = seen.pop(event.label)
                 yield Segment(event.label, start.time_s, event.time_s, seen_s)
-
-    for time_s, scores in zip(track.times_s.tolist(), track.scores, strict=True):
-        yield from take(detector.push(scores, time_s), time_s)
-    end_s = float(track.times_s[-1])
-    yield from take(detector.flush(end_s), end_s)
