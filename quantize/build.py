@@ -23,7 +23,8 @@ from distill.students.mlstm import ExponentialMLSTM
 from distill.students.student import Student
 from distill.training.recipe import Recipe
 from distill.training.trainer import load_student
-from edge_audio.backends.native import ENGINE_SHARE, ENGINE_TOLERANCE
+from edge_audio.backends.golden import tolerance_of
+from edge_audio.backends.native import ENGINE_SHARE
 from edge_audio.backends.registry import (
     NATIVE,
     RUNTIMES,
@@ -234,17 +235,9 @@ def check_parity(graph: StepGraph, bundle: Bundle) -> dict[str, float]:
     for name in backends_for(bundle):
         found = backend_outputs(open_backend(bundle, name), rows)
         errors[name] = float(np.abs(found.scores - expected.scores).max())
-        tolerance = bundle.manifest.tolerance
-        if name == NATIVE.name:
-            tolerance = engine_tolerance(tolerance)
+        tolerance = tolerance_of(name, bundle.manifest.tolerance)
         _require_near(graph.student, name, found, expected, tolerance)
     return errors
-
-
-def engine_tolerance(tolerance: Tolerance) -> Tolerance:
-    """That of the bundle, but for scores at least ENGINE_TOLERANCE."""
-    scores = max(tolerance.scores, ENGINE_TOLERANCE)
-    return msgspec.structs.replace(tolerance, scores=scores)
 
 
 def _require_near(

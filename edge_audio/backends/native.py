@@ -21,9 +21,6 @@ from edge_audio.errors import BackendError
 from edge_audio.events.detector import Watch, Watched
 from edge_audio.features.frontend import n_frames
 
-ENGINE_TOLERANCE = 2e-3
-"""Of the C engine's scores, half of a step of 1/256: its maps, the weights of its convolutions and
-the turns of its oscillators are 16-bit integers where other runtimes have float."""
 ENGINE_SHARE = 0.99
 """Of the steps of a recording, those that have to keep ENGINE_TOLERANCE: at single ones, where what
 is recalled nearly cancels, exponential gates make a thousand times more of a difference. Of 1,499

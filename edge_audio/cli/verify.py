@@ -10,12 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from edge_audio.backends import BACKEND_NAMES, backends_for, open_backend
-from edge_audio.backends.golden import VerifyResults
-from edge_audio.backends.native import (
-    ENGINE_EVENT_SHARE,
-    ENGINE_SHARE,
-    ENGINE_TOLERANCE,
-)
+from edge_audio.backends.golden import VerifyResults, tolerance_of
+from edge_audio.backends.native import ENGINE_EVENT_SHARE, ENGINE_SHARE
 from edge_audio.backends.registry import NATIVE
 from edge_audio.bundle.manifest import Tolerance
 from edge_audio.bundle.store import Bundle, load_bundle
@@ -131,7 +127,7 @@ def result_beside_the_engine(found: Difference, tolerance: Tolerance) -> str:
     """ "ok" and what differs, or what is wrong beside the engine, which rounds to 16 bits: scores
     of single steps may be further apart, and events whose scores come that near to a threshold may
     be a step apart, or of one side alone."""
-    allowed = max(tolerance.scores, ENGINE_TOLERANCE)
+    allowed = tolerance_of(NATIVE.name, tolerance).scores
     if not np.quantile(found.step_errors, ENGINE_SHARE) <= allowed:
         share = f"{100 * ENGINE_SHARE:g} % of the steps"
         return f"scores differ, allowed is {allowed:g} in {share}"

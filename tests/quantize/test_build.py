@@ -13,8 +13,7 @@ from distill.students.blocks import BOUND
 from distill.students.student import Student, StudentConfig
 from distill.training.recipe import Recipe, read_recipe
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES, open_backend
-from edge_audio.backends.golden import VerifyResults
-from edge_audio.backends.native import ENGINE_TOLERANCE
+from edge_audio.backends.golden import VerifyResults, tolerance_of
 from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.store import Bundle, load_bundle
 from edge_audio.errors import EdgeAudioError
@@ -107,8 +106,7 @@ def test_exported_step_matches_pytorch_over_a_long_stream(
     assert len(frames) >= N_STEPS * bundle.manifest.model.frames_per_step
     backend = open_backend(bundle, needed(bundle, backend_name))
     error = max_error(eager_scores(_graph(scheme), frames), backend, frames)
-    allowed = SCHEMES[scheme].tolerance.scores
-    assert error <= (max(allowed, ENGINE_TOLERANCE) if backend_name == "native" else allowed)
+    assert error <= tolerance_of(backend_name, SCHEMES[scheme].tolerance).scores
 
 
 @pytest.mark.parametrize("backend_name", BACKEND_NAMES)

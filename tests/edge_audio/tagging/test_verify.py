@@ -11,8 +11,9 @@ import pytest
 
 from edge_audio.backends import BACKEND_NAMES, RUNTIMES
 from edge_audio.backends.golden import replay, rms_errors
-from edge_audio.bundle.golden import Golden
+from edge_audio.bundle.golden import GOLDEN_NAME, Golden, load_golden
 from edge_audio.bundle.manifest import Tolerance
+from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, load_bundle, save_bundle, shipped_bundles
 from edge_audio.errors import BundleError
 from edge_audio.tagging.verify import verify_bundle
@@ -43,6 +44,19 @@ def test_toy_replays_its_golden_with_events(tmp_path: Path, name: str) -> None:
     assert report.backend == name
     assert report.n_steps == len(toy.golden().scores)
     assert report.scores_error < 1e-5
+
+
+def test_the_engine_is_held_to_its_own_tolerance(tmp_path: Path) -> None:
+    """A golden that is between that of the bundle, 1e-3, and that of the engine, 2e-3, away."""
+    require_runtimes("native", "onnx")
+    bundle = load_bundle("micro-int8")
+    golden = load_golden(bundle)
+    moved = dataclasses.replace(golden, scores=golden.scores + np.float32(1.4e-3))
+    plain = msgspec.structs.replace(bundle.manifest, events=EventSpec())
+    files = {**bundle.contents(), GOLDEN_NAME: moved.to_bytes()}
+    altered = save_bundle(tmp_path / "micro", plain, files)
+    assert verify_bundle(altered, "native").failure is None
+    assert "allowed is 0.001" in str(verify_bundle(altered, "onnx").failure)
 
 
 @pytest.mark.parametrize(

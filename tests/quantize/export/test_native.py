@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from edge_audio.backends.engine_library import is_available, load_engine
-from edge_audio.backends.native import ENGINE_TOLERANCE, NativeBackend
+from edge_audio.backends.golden import ENGINE_TOLERANCE, tolerance_of
+from edge_audio.backends.native import NativeBackend
 from edge_audio.bundle.manifest import EMBEDDING_BOUND
 from edge_audio.bundle.spec import FrontendSpec
 from edge_audio.bundle.store import Bundle
@@ -21,7 +22,7 @@ from edge_audio.engine.image import StateType, Weights, build_image
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.build import engine_error, engine_tolerance
+from quantize.build import engine_error
 from quantize.export import export
 from quantize.export.native import input_bits
 from quantize.export.runtimes import runtimes_for
@@ -87,7 +88,7 @@ def test_the_engine_gives_the_scores_and_embedding_of_pytorch(
     rows = heard_frames(N_STEPS)
     expected = eager_outputs(graph, rows)
     found = native_outputs(save(family), rows, state)
-    tolerance = engine_tolerance(SCHEMES["weight-only"].tolerance)
+    tolerance = tolerance_of("native", SCHEMES["weight-only"].tolerance)
     for part, reach in (("scores", 1.0), ("embedding", EMBEDDING_BOUND)):
         values = getattr(expected, part)
         assert values.std(0).mean() > 0.05, "it hardly moves: equality would mean nothing"
