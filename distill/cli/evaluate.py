@@ -208,16 +208,17 @@ def _print(facts: str, table: Table) -> None:
 
 
 def export_classifier(classifier: Path) -> Path:
-    """The int8 bundle that `edge-audio quantize` makes of a checkpoint, in its folder.
+    """The int8 bundle that `edge-audio quantize` makes of a checkpoint, in its folder, for the
+    runtime that scores it alone.
 
     The command is found like any other of `edge-audio`, by its entry point: distill stands below
     quantize, and may not import it. What the command prints is no result of this one.
     """
     (entry,) = entry_points(group="edge_audio.commands", name="quantize")
     command: click.Command = entry.load()
-    options = ["--name", "int8", "--out", str(classifier.parent), "--no-thresholds"]
+    options = ["--name", "int8", "--out", str(classifier.parent), "--to", "litert"]
     with (
-        command.make_context("quantize", [str(classifier), *options]) as context,
+        command.make_context("quantize", [str(classifier), *options, "--no-thresholds"]) as context,
         redirect_stdout(StringIO()),
     ):
         command.invoke(context)
