@@ -10,11 +10,13 @@ takes the same either way.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+from in_turn import least_s
 
 from edge_audio import BatchTagger, Event, Tagger
 from edge_audio.sources.audio_file import LONG_BLOCK_MS, AudioFile
@@ -61,6 +63,12 @@ def together(tagger: BatchTagger, recordings: list[FloatArray], n_block: int) ->
     return found
 
 
+def timed_s(way: Callable[[], Found]) -> float:
+    start_s = time.process_time()
+    way()
+    return time.process_time() - start_s
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--model", default="tiny-int8", show_default=True)
@@ -78,19 +86,14 @@ def main(files: tuple[Path, ...], model: str, backend: str, n_streams: int) -> N
     )
     if ways[0]() != ways[1]():
         raise click.ClickException("the events are not the same")
-    least_s = [np.inf, np.inf]
-    for _ in range(N_ROUNDS):
-        for i, way in enumerate(ways):
-            start_s = time.process_time()
-            way()
-            least_s[i] = min(least_s[i], time.process_time() - start_s)
+    times_s = least_s([partial(timed_s, way) for way in ways], N_ROUNDS)
     audio_s = sum(map(len, recordings)) / tagger.sample_rate_hz
     names = "one by one", f"{n_streams} streams"
-    for name, seconds in zip(names, least_s, strict=True):
+    for name, seconds in zip(names, times_s, strict=True):
         print(f"{name:12} {audio_s / seconds:8.0f} times real time")
     print(
         f"{model} on {tagger.backend.name}, {len(files)} files, {audio_s:.0f} s of audio: "
-        f"together {least_s[0] / least_s[1]:.2f} times as fast"
+        f"together {times_s[0] / times_s[1]:.2f} times as fast"
     )
 
 

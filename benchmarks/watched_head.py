@@ -13,11 +13,11 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from host_step import N_RUNS, TIMED_STEPS, build, instructions, run, runs
+from in_turn import least_s
 from instructions import ten_labels
 
 from edge_audio import Tagger
@@ -30,12 +30,6 @@ from edge_audio.support.arrays import FloatArray
 MODELS = ("tiny-int8", "micro-int8", "small-int8")
 AUDIO_S = 60.0
 BLOCKS_MS = {"a file": 2_560, "a microphone": 80}
-
-
-def least_s(ways: Sequence[Callable[[], float]]) -> list[float]:
-    """Of each, which tells its seconds."""
-    rounds = [[way() for way in ways] for _ in range(N_RUNS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def tagged_s(tagger: Tagger, audio: FloatArray, block_ms: int) -> float:
@@ -56,7 +50,7 @@ def of_a_step(model: str, program: Path, folder: Path) -> str:
     for labels in ((), ten_labels(model)):
         images.append(folder / f"{model}-{len(labels)}.image")
         images[-1].write_bytes(build_image(bundle, labels))
-    all_s, ten_s = least_s([partial(stepped_s, program, image) for image in images])
+    all_s, ten_s = least_s([partial(stepped_s, program, image) for image in images], N_RUNS)
     counts = [instructions(program, image, packed=True) for image in images]
     text = f"{100 * (1 - ten_s / all_s):.0f} % of the time of a step ({program.name})"
     if "-" in counts:
@@ -70,7 +64,7 @@ def of_a_tagger(model: str) -> str:
     open_one = partial(Tagger.open, model, "native", only=labels)
     taggers, texts = (open_one(), open_one(scores="watched")), []
     for name, block_ms in BLOCKS_MS.items():
-        all_s, ten_s = least_s([partial(tagged_s, x, audio, block_ms) for x in taggers])
+        all_s, ten_s = least_s([partial(tagged_s, x, audio, block_ms) for x in taggers], N_RUNS)
         texts.append(f"{100 * (1 - ten_s / all_s):.0f} % of a Tagger's in blocks of {name}")
     return ", ".join(texts)
 

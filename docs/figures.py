@@ -45,17 +45,17 @@ def main() -> None:
     pages = {README: readme(README.read_text(encoding="utf-8"))}
     pages[EVENTS] = events_page(EVENTS.read_text(encoding="utf-8"))
     pages |= mobile_contract.generated(manifest_of(mobile_contract.DEFAULT_MODEL))
-    cards = [name for name in shipped_bundles() if not has_its_card(load_bundle(name))]
-    stale = [*mobile_contract.stale(pages), *(load_bundle(name).path / CARD_NAME for name in cards)]
+    stale_pages = mobile_contract.stale(pages)
+    bundles = [one for one in map(load_bundle, shipped_bundles()) if not has_its_card(one)]
+    stale = [*stale_pages, *(one.path / CARD_NAME for one in bundles)]
     if stale and "--check" in sys.argv:
         sys.exit(f"{', '.join(map(str, stale))}: python docs/figures.py writes what is so now")
-    for path in stale:
-        if path in pages:
-            path.write_text(pages[path], encoding="utf-8")
-        print(f"wrote {path}")
-    for name in cards:
-        bundle = load_bundle(name)
+    for path in stale_pages:
+        path.write_text(pages[path], encoding="utf-8")
+    for bundle in bundles:
         save_bundle(bundle.path, bundle.manifest, with_card(bundle.manifest, other_files(bundle)))
+    for path in stale:
+        print(f"wrote {path}")
 
 
 def readme(page: str) -> str:

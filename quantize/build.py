@@ -56,7 +56,7 @@ from quantize.graph.prepare import prepare
 from quantize.graph.step import SampleStepGraph, StepGraph
 from quantize.publish.card import with_card
 from quantize.publish.related import RELATED_NAME, related_labels
-from quantize.publish.thresholds import choose_thresholds, events_of, facts_of
+from quantize.publish.thresholds import choose_thresholds, facts_of
 from quantize.schemes import DEFAULT_SCHEME, find_scheme
 
 GOLDEN_S = (5.7, 8.3)
@@ -151,7 +151,7 @@ def _manifest(
     facts, events = provenance(graph, recipe, config), EventSpec()
     if config.like:
         like = load_bundle(config.like).manifest
-        events = events_of(labels, like.events)
+        events = like.events.of_labels(labels)
         if config.thresholds is None and "calibration" in like.provenance:
             facts["calibration"] = like.provenance["calibration"]
     return Manifest(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import settings_option
 from distill.cli.threads import use_threads
 from edge_audio.cli.console import tell
 
@@ -33,13 +34,7 @@ from edge_audio.cli.console import tell
     show_default=True,
     help="Processes that make teacher targets, and threads that train.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="FIELD=VALUE",
-    multiple=True,
-    help="Change a field of the recipe, such as student.delay_ms=80; may be repeated.",
-)
+@settings_option
 @click.option(
     "--trust-remote-code",
     is_flag=True,

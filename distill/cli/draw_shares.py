@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from distill.cli.options import settings_option
 from edge_audio.cli.console import plain_console, tell
 from edge_audio.errors import UsageError
 from edge_audio.support.pictures import require_picture, write_picture
@@ -45,7 +46,7 @@ class Shares(NamedTuple):
     show_default=True,
     help="Where decoded clips, and what the teacher heard in them, are kept.",
 )
-@click.option("--set", "settings", metavar="FIELD=VALUE", multiple=True, help="As of distill.")
+@settings_option
 def draw_shares(
     recipe_path: Path, n_top: int, plot: Path | None, runs_dir: Path, settings: tuple[str, ...]
 ) -> None:

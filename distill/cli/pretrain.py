@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import settings_option
 from distill.cli.threads import use_threads
 from edge_audio.cli.console import plain_console, tell
 
@@ -17,13 +18,7 @@ from edge_audio.cli.console import plain_console, tell
     type=click.Path(path_type=Path),
     help="TOML recipe, such as distill/recipes/pretrain_cpu.toml.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="FIELD=VALUE",
-    multiple=True,
-    help="Change a field of the recipe, such as training.n_steps=1000; may be repeated.",
-)
+@settings_option
 @click.option(
     "--runs-dir",
     type=click.Path(path_type=Path),

@@ -82,12 +82,12 @@ class Job(Spec, frozen=True):
         """The job's tagger, which explains these labels. Raises BundleError if the model found
         here is not the one that the job was written for."""
         bundle = load_with_sounds(self.model, self.sounds)
-        told = {*self.ranked, *self.events.thresholds, *explained}
         if model_sha256(bundle) != self.model_sha256:
             raise BundleError(
                 f"model {self.model} of this worker differs from that of the run: install the "
                 "same edge-audio on all machines, or put the bundle on a disk that all share"
             )
+        told = {*self.ranked, *self.events.thresholds, *explained}
         bundle = bundle.with_labels(told or bundle.manifest.labels)  # nobody sees other scores
         return Tagger(
             bundle,

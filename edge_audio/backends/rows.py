@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_audio.backends.base import Backend, State
 from edge_audio.backends.fingerprint import fingerprint, is_same_network
-from edge_audio.bundle.rows import HeadRows
-from edge_audio.bundle.spec import ModelSpec
+from edge_audio.bundle.rows import HeadRows, with_n_scores
 from edge_audio.errors import BundleError
 from edge_audio.features.frontend import Transform
 
@@ -25,14 +23,12 @@ def check_network(backend: Backend, rows: HeadRows) -> None:
         )
 
 
-class RowsBackend:
-    """Any backend that gives an embedding, and the scores of more labels behind its own."""
+class OtherLabels:
+    """A backend with so many other labels than the one that it asks."""
 
-    def __init__(self, backend: Backend, rows: HeadRows) -> None:
-        """Raises BundleError for rows of another network, and where there is no embedding."""
-        check_network(backend, rows)
-        self.name, self._backend, self._rows = backend.name, backend, rows
-        self.spec = _with_n_scores(backend.spec, backend.spec.scores.shape[1] + len(rows.labels))
+    def __init__(self, backend: Backend, n_labels: int) -> None:
+        self.name, self._backend = backend.name, backend
+        self.spec = with_n_scores(backend.spec, n_labels)
 
     @property
     def log_mel(self) -> Transform | None:
@@ -40,6 +36,16 @@ class RowsBackend:
 
     def initial_state(self) -> State:
         return self._backend.initial_state()
+
+
+class RowsBackend(OtherLabels):
+    """Any backend that gives an embedding, and the scores of more labels behind its own."""
+
+    def __init__(self, backend: Backend, rows: HeadRows) -> None:
+        """Raises BundleError for rows of another network, and where there is no embedding."""
+        check_network(backend, rows)
+        super().__init__(backend, backend.spec.scores.shape[1] + len(rows.labels))
+        self._rows = rows
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         scores, _, state = self.embed(frames, state)
@@ -52,20 +58,13 @@ class RowsBackend:
         return np.concatenate([scores, self._rows.scores(embedding)]), embedding, state
 
 
-class SomeLabelsBackend:
+class SomeLabelsBackend(OtherLabels):
     """Any backend, of whose scores only some are kept."""
 
     def __init__(self, backend: Backend, kept: Sequence[int]) -> None:
         """kept: which of its scores."""
-        self.name, self._backend, self._kept = backend.name, backend, np.array(kept, np.intp)
-        self.spec = _with_n_scores(backend.spec, len(kept))
-
-    @property
-    def log_mel(self) -> Transform | None:
-        return self._backend.log_mel
-
-    def initial_state(self) -> State:
-        return self._backend.initial_state()
+        super().__init__(backend, len(kept))
+        self._kept = np.array(kept, np.intp)
 
     def step(self, frames: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
         scores, state = self._backend.step(frames, state)
@@ -76,8 +75,3 @@ class SomeLabelsBackend:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
         scores, embedding, state = self._backend.embed(frames, state)
         return scores[self._kept], embedding, state
-
-
-def _with_n_scores(spec: ModelSpec, n_labels: int) -> ModelSpec:
-    scores = msgspec.structs.replace(spec.scores, shape=(1, n_labels))
-    return msgspec.structs.replace(spec, scores=scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import EventSpec, ModelSpec, Sensitivity, Threshold
 from edge_audio.support.arrays import FloatArray
-
-KnownT = TypeVar("KnownT")  # of a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +46,7 @@ def extended(manifest: Manifest, rows: HeadRows) -> Manifest:
     return msgspec.structs.replace(
         manifest,
         labels=labels,
-        model=_with_n_scores(manifest.model, len(labels)),
+        model=with_n_scores(manifest.model, len(labels)),
         events=_with_thresholds(manifest.events, rows),
     )
 
@@ -61,25 +58,16 @@ def reduced(manifest: Manifest, rows: HeadRows) -> Manifest:
 
 def with_labels(manifest: Manifest, labels: tuple[str, ...]) -> Manifest:
     """The manifest as if its model had these of its labels alone."""
-    events, kept = manifest.events, frozenset(labels)
     return msgspec.structs.replace(
         manifest,
         labels=labels,
-        model=_with_n_scores(manifest.model, len(labels)),
-        events=msgspec.structs.replace(
-            events,
-            thresholds=_of_labels(events.thresholds, kept),
-            sensitivities={x: _of_labels(y, kept) for x, y in events.sensitivities.items()},
-            off=_of_labels(events.off, kept),
-        ),
+        model=with_n_scores(manifest.model, len(labels)),
+        events=manifest.events.of_labels(labels),
     )
 
 
-def _of_labels(known: Mapping[str, KnownT], kept: frozenset[str]) -> dict[str, KnownT]:
-    return {label: each for label, each in known.items() if label in kept}
-
-
-def _with_n_scores(model: ModelSpec, n_labels: int) -> ModelSpec:
+def with_n_scores(model: ModelSpec, n_labels: int) -> ModelSpec:
+    """The model as if it scored so many labels."""
     scores = msgspec.structs.replace(model.scores, shape=(1, n_labels))
     return msgspec.structs.replace(model, scores=scores)
 

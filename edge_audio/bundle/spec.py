@@ -9,13 +9,15 @@ needs but that would cost gigabytes or poison every score.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Collection, Mapping
+from typing import Literal, TypeVar
 
 import msgspec
 
 from edge_audio.errors import UsageError
 from edge_audio.support.text import check_name
 
+T = TypeVar("T")
 DType = Literal["float32", "int16", "int8"]
 Sensitivity = Literal["quiet", "normal", "eager"]
 WhyOff = Literal["no recordings", "few recordings", "too many false alarms", "rarely found"]
@@ -258,3 +260,17 @@ class EventSpec(Spec, frozen=True):
         others = {"normal": self.thresholds, **self.sensitivities}
         chosen = others[sensitivity]
         return msgspec.structs.replace(self, thresholds=chosen, sensitivities=others)
+
+    def of_labels(self, labels: Collection[str]) -> EventSpec:
+        """The settings of these labels alone."""
+        kept = frozenset(labels)
+
+        def among_kept(known: Mapping[str, T]) -> dict[str, T]:
+            return {label: each for label, each in known.items() if label in kept}
+
+        return msgspec.structs.replace(
+            self,
+            thresholds=among_kept(self.thresholds),
+            sensitivities={name: among_kept(x) for name, x in self.sensitivities.items()},
+            off=among_kept(self.off),
+        )

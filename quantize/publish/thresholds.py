@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -19,12 +19,9 @@ from distill.evaluation.models import bundle_recipe
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import open_stream_scorer
 from distill.training.recipe import Recipe
-from edge_audio.bundle.spec import EventSpec
 from edge_audio.bundle.store import Bundle, save_bundle
 from edge_audio.errors import EdgeAudioError
 from quantize.publish.card import CARD_NAME, with_card
-
-T = TypeVar("T")
 
 
 def choose_thresholds(
@@ -100,7 +97,7 @@ def _rewrite(
         "metrics": _with_quotes(before.provenance.get("metrics"), metrics),
     }
     manifest = msgspec.structs.replace(
-        before, events=events_of(before.labels, found.events), provenance=facts
+        before, events=found.events.of_labels(before.labels), provenance=facts
     )
     if CARD_NAME in files:
         files = with_card(manifest, files)
@@ -114,17 +111,3 @@ def _with_quotes(
     bundle's maker gave none."""
     measured_on = {quote["measured on"] for quote in quotes}
     return [*quotes, *(x for x in before or [] if x.get("measured on") not in measured_on)]
-
-
-def events_of(labels: Sequence[str], events: EventSpec) -> EventSpec:
-    """The event settings of these labels alone."""
-
-    def kept(table: Mapping[str, T]) -> dict[str, T]:
-        return {label: value for label, value in table.items() if label in labels}
-
-    return msgspec.structs.replace(
-        events,
-        thresholds=kept(events.thresholds),
-        sensitivities={name: kept(table) for name, table in events.sensitivities.items()},
-        off=kept(events.off),
-    )
