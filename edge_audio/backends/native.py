@@ -149,6 +149,9 @@ class NativeStream:
         self._embedding_dim = backend.embedding_dim
         self.memory = _aligned(backend.library.ea_block_stream_size(backend.model))
         (self._address,) = _addresses(self.memory)
+        self._alone = (ctypes.c_void_p * 1)(self._address)  # a batch of one
+        self._watched, self._counts = (ctypes.c_void_p * 1)(), (ctypes.c_uint32 * 2)()
+        self._count_addresses = ctypes.addressof(self._counts), ctypes.addressof(self._counts) + 4
         self.reset()
 
     def embed(
@@ -178,6 +181,24 @@ class NativeStream:
             )
         return scores[:n_steps]
 
+    def follow(self, samples: NDArray[np.float32], watch: Watch) -> tuple[NDArray[np.float32], int]:
+        """In one call where the watch is the engine's."""
+        if not (len(samples) and isinstance(watch, NativeWatch)):
+            scores = self.push(samples)
+            return scores, watch(scores)
+        samples = np.ascontiguousarray(samples, np.float32)
+        n_samples, n_most = len(samples), self._most_steps(samples)
+        scores = np.empty((n_most, self._n_labels), np.float32)
+        self._watched[0] = watch.address
+        arguments = self._alone, self._watched, 1, _address(samples), n_samples, _address(scores)
+        backend = self._backend
+        with backend.lock:
+            backend.library.ea_batch_push(
+                *arguments, n_most, *self._count_addresses, backend.scratch
+            )
+        n_steps, n_watched = self._counts
+        return scores[:n_steps], n_watched
+
     def forget_samples(self) -> None:
         self._backend.library.ea_block_forget(self._address)
 
@@ -203,6 +224,8 @@ class NativeWatch:
         self._follow = library.ea_watch
 
     def __call__(self, scores: NDArray[np.float32]) -> int:
+        if not scores.size:
+            return 0
         return int(self._follow(self.address, _address(scores), *scores.shape))
 
 

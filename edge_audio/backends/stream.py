@@ -32,6 +32,10 @@ class ScoreStream(Protocol):
         f32[n_steps, n_labels] of the steps that they complete, which belong to the caller."""
         ...
 
+    def follow(self, samples: NDArray[np.float32], watch: Watch) -> tuple[NDArray[np.float32], int]:
+        """The same, and what the watch says of these steps."""
+        ...
+
     def embed(
         self, samples: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -51,8 +55,8 @@ class ScoredBatch(NamedTuple):
     """Steps of n streams.
 
     scores: f32[n, n_most_steps, n_labels]. n_steps: [n] of each stream, the first of those.
-    n_watched: [n], after how many of them a label was first beyond its limit; of streams that are
-        not watched it means nothing.
+    n_watched: [n], after how many of them a label was first beyond its limit; 0 of streams that are
+        not watched.
     """
 
     scores: NDArray[np.float32]
@@ -111,6 +115,10 @@ class SteppedStream:
             scores, self._state = self._backend.step(frames, self._state)
             found.append(self._without_nan(scores))
         return _rows(found, self._n_labels)
+
+    def follow(self, samples: NDArray[np.float32], watch: Watch) -> tuple[NDArray[np.float32], int]:
+        scores = self.push(samples)
+        return scores, watch(scores)
 
     def embed(
         self, samples: NDArray[np.float32]

@@ -56,7 +56,7 @@ class BatchTagger:
         self._grid = StepGrid.of(model)
         self._input = SampleInput(self.sample_rate_hz)
         self._batch = open_batch(backend, model, n_streams)
-        self._n_samples = np.zeros(n_streams, np.int64)
+        self._n_samples, self._n_steps = np.zeros((2, n_streams), np.int64)
         spec = manifest.events if events is None else events
         self._reporters = [self._reporter(stream, spec, policy) for stream in range(n_streams)]
         self._turns = Turns(
@@ -162,7 +162,7 @@ class BatchTagger:
             self.scores[stream] = 0.0
 
     def _begin(self, stream: int) -> None:
-        self._n_samples[stream] = 0
+        self._n_samples[stream] = self._n_steps[stream] = 0
         self._batch.reset(stream)
         self._reporters[stream].reset()
         self._batch.watch(stream, self._reporters[stream].watch)
@@ -181,22 +181,20 @@ class BatchTagger:
         scores, n_steps, n_watched = self._batch.push(streams, blocks)
         has_steps = np.flatnonzero(n_steps)
         self.scores[streams[has_steps]] = scores[has_steps, n_steps[has_steps] - 1]
+        self._n_steps[streams] += n_steps
         found = []
-        counts = zip(streams.tolist(), n_steps.tolist(), n_watched.tolist(), strict=True)
-        for i, (stream, n, n_quiet) in enumerate(counts):
-            reporter = self._reporters[stream]
-            is_watched = reporter.watch is not None
-            if is_watched and n == n_quiet:  # nearly all blocks
-                reporter.n_steps += n
-            elif n:
-                events = self._reported(stream, scores[i, :n], n_quiet if is_watched else None)
-                found += [(stream, event) for event in events]
+        for i in np.flatnonzero(n_steps > n_watched).tolist():  # few
+            stream = int(streams[i])
+            events = self._reported(stream, scores[i, : n_steps[i]], int(n_watched[i]))
+            found += [(stream, event) for event in events]
         return found
 
-    def _reported(self, stream: int, scores: FloatArray, n_watched: int | None) -> list[Event]:
+    def _reported(self, stream: int, scores: FloatArray, n_watched: int) -> list[Event]:
         reporter = self._reporters[stream]
-        part = ScoredSteps(scores, None, is_heard=True, n_late=0)
-        events = [event for _, some in reporter.at_once(part, n_watched) for event in some]
+        reporter.n_steps = int(self._n_steps[stream]) - len(scores)
+        n_quiet = n_watched if reporter.watch is not None else None
+        part = ScoredSteps(scores, None, True, 0, n_quiet)
+        events = [event for _, some in reporter.at_once(part) for event in some]
         self._batch.watch(stream, reporter.watch)
         return events
 

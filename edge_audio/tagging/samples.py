@@ -17,6 +17,7 @@ MIN_RATE_HZ = 1_000
 MAX_CHANNELS = 64  # more columns than that are samples, not channels
 
 _MIN_TELLING_SAMPLES, _MAX_TELLING_SAMPLES = 100, 1_600  # of one push
+_PROVING_SAMPLES = 160_000  # so much has been heard when the scale is sure, and no longer checked
 _BEYOND_FULL_SCALE = 1.5
 _SCALE_HINT = (
     "samples are floats on the scale of int16 and are clipped to -1 to 1: divide them by 32768, or "
@@ -30,7 +31,7 @@ class SampleInput:
     """Takes the samples of one stream: mono at the model's rate or, where a rate is named, of any
     rate and number of channels. It holds back the newest 40 ms then, see `StreamResampler`."""
 
-    _is_scale_told = False  # that samples are not within -1 and 1
+    _n_unproved = _PROVING_SAMPLES  # that have to be heard until the scale of floats is known
 
     def __init__(self, model_rate_hz: int, rate_hz: int | None = None) -> None:
         """Raises UsageError for a rate out of range."""
@@ -49,10 +50,18 @@ class SampleInput:
         """int16, float32 or float64 [n], or [n, n_channels]. Warns once of floats that are plainly
         on the scale of int16. Raises UsageError for anything else."""
         pcm = _numbers(pcm, self._takes_channels)
-        if not self._is_scale_told and _looks_like_int16(pcm):
-            self._is_scale_told = True
-            warnings.warn(_SCALE_HINT, stacklevel=3)
+        if self._n_unproved > 0 and pcm.dtype != np.int16 and len(pcm) >= _MIN_TELLING_SAMPLES:
+            self._check_scale(pcm)
         return pcm
+
+    def _check_scale(self, floats: NDArray[Any]) -> None:
+        told = floats[:_MAX_TELLING_SAMPLES]
+        energy = np.vdot(told, told)
+        if energy > told.size and _looks_like_int16(told):
+            self._n_unproved = 0
+            warnings.warn(_SCALE_HINT, stacklevel=4)
+        elif energy > 0.0:  # silence has no scale
+            self._n_unproved -= told.size
 
     def take(self, pcm: NDArray[Any]) -> NDArray[np.float32]:
         """Of what `checked` gave -> f32[m >= 0] that are ready."""
@@ -116,15 +125,10 @@ def _check_channels(pcm: NDArray[Any]) -> None:
         raise UsageError(f"samples have shape {pcm.shape}: pass (n,) or (n, channels)")
 
 
-def _looks_like_int16(pcm: NDArray[Any]) -> bool:
+def _looks_like_int16(floats: NDArray[Any]) -> bool:
     """Whether floats are plainly on the scale of int16: most beyond full scale, none beyond
     that."""
-    if pcm.dtype == np.int16 or len(pcm) < _MIN_TELLING_SAMPLES:
-        return False
-    told = pcm[:_MAX_TELLING_SAMPLES]
-    if not np.vdot(told, told) > told.size:  # the usual case, at a tenth of the cost
-        return False
-    sizes = np.abs(told)
+    sizes = np.abs(floats)
     return bool(sizes.max() <= 32_768.0 and np.median(sizes) > _BEYOND_FULL_SCALE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,30 @@ from numpy.typing import NDArray
 from edge_audio.backends import Backend
 from edge_audio.backends.stream import open_stream
 from edge_audio.bundle.spec import ModelSpec
+from edge_audio.events.detector import Watch
 from edge_audio.features.gate import LevelGate, Stretch
 from edge_audio.support.arrays import FloatArray
 from edge_audio.tagging.samples import SampleInput
 
-IsIdle = Callable[[], bool]
+
+class Listener(Protocol):
+    """What hears the scores, and is asked before each part of them.
+
+    watch: what may follow the steps beside the network; None where the listener has to see each.
+    """
+
+    @property
+    def watch(self) -> Watch | None: ...
+
+    def is_idle(self) -> bool:
+        """Whether no event is open or about to be, see `LevelGate.stretches`."""
+
+
+class StepListener(NamedTuple):
+    """One that sees each step."""
+
+    is_idle: Callable[[], bool]
+    watch: None = None
 
 
 class ScoredSteps(NamedTuple):
@@ -24,12 +43,14 @@ class ScoredSteps(NamedTuple):
     scores: f32[n_steps, n_labels]. embeddings: f32[n_steps, embedding_dim], None where nobody wants
         them. Both are those of the latest step, again and again, where the model did not hear any.
     is_heard, n_late: see `Stretch`.
+    n_watched: what the listener's watch said of them; None where it was not asked.
     """
 
     scores: FloatArray
     embeddings: FloatArray | None
     is_heard: bool
     n_late: int
+    n_watched: int | None = None
 
 
 class StepGrid(NamedTuple):
@@ -112,44 +133,44 @@ class Scorer:
         """See `StepGrid`."""
         return self._grid.ends_s(steps, self.n_samples)
 
-    def push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
-        """Of what `SampleInput.checked` gave -> the steps that they complete. Iterate to the end.
-        is_idle: see `LevelGate.stretches`."""
+    def push(self, pcm: NDArray[Any], listener: Listener) -> Iterable[ScoredSteps]:
+        """Of what `SampleInput.checked` gave -> the steps that they complete. Iterate to the end,
+        and let the listener hear each part before the next."""
         n_most = self._stream.max_steps * self._step_samples
         if len(pcm) <= n_most:
-            return self._push(pcm, is_idle)
+            return self._push(pcm, listener)
         pieces = (pcm[i : i + n_most] for i in range(0, len(pcm), n_most))  # not copied whole
-        return (part for piece in pieces for part in self._push(piece, is_idle))
+        return (part for piece in pieces for part in self._push(piece, listener))
 
-    def rest(self, is_idle: IsIdle) -> Iterator[ScoredSteps]:
+    def rest(self, listener: Listener) -> Iterator[ScoredSteps]:
         """What was held back, and the step that has begun, padded with zeros."""
         samples = self.input.flush()
         self.n_samples += len(samples)
-        yield from self._take(samples, is_idle)
+        yield from self._take(samples, listener)
         n_waiting, n_missing = self._begun()
         if n_waiting:
-            yield from self._take(np.zeros(n_missing, np.float32), is_idle)
+            yield from self._take(np.zeros(n_missing, np.float32), listener)
 
-    def _push(self, pcm: NDArray[Any], is_idle: IsIdle) -> Iterable[ScoredSteps]:
+    def _push(self, pcm: NDArray[Any], listener: Listener) -> Iterable[ScoredSteps]:
         samples = self.input.take(pcm)
         self.n_samples += len(samples)
-        return self._take(samples, is_idle)
+        return self._take(samples, listener)
 
     def _begun(self) -> tuple[int, int]:
         return self._grid.begun(self._n_taken)
 
-    def _take(self, samples: FloatArray, is_idle: IsIdle) -> Iterable[ScoredSteps]:
+    def _take(self, samples: FloatArray, listener: Listener) -> Iterable[ScoredSteps]:
         if not self.gate.is_off:
-            return self._gated(samples, is_idle)
+            return self._gated(samples, listener)
         if len(samples) == 0:
             return ()
         self._n_taken += len(samples)
         self._has_passed = True
         if len(self._waiting):
             samples, self._waiting = np.concatenate([self._waiting, samples]), self._waiting[:0]
-        return self._heard(samples, n_late=0)
+        return self._heard(samples, 0, listener)
 
-    def _gated(self, samples: FloatArray, is_idle: IsIdle) -> Iterator[ScoredSteps]:
+    def _gated(self, samples: FloatArray, listener: Listener) -> Iterator[ScoredSteps]:
         """A step that began before there was a gate is in the stream, and heard."""
         if self._has_passed:
             self.gate.pass_by()
@@ -157,18 +178,18 @@ class Scorer:
         n_waiting, n_missing = self._begun()
         self._n_taken += len(samples)
         if n_waiting > len(self._waiting):
-            yield from self._heard(samples[:n_missing], n_late=0)
+            yield from self._heard(samples[:n_missing], 0, listener)
             samples = samples[n_missing:]
         samples = np.concatenate([self._waiting, samples])
         n_ready = max(0, len(samples) - self._begun()[0])
         self._waiting = samples[n_ready:]
         if n_ready:
-            for stretch in self.gate.stretches(samples[:n_ready], is_idle):
-                yield from self._of(stretch)
+            for stretch in self.gate.stretches(samples[:n_ready], listener.is_idle):
+                yield from self._of(stretch, listener)
 
-    def _of(self, stretch: Stretch) -> Iterable[ScoredSteps]:
+    def _of(self, stretch: Stretch, listener: Listener) -> Iterable[ScoredSteps]:
         if stretch.is_heard:
-            return self._heard(stretch.samples, stretch.n_late)
+            return self._heard(stretch.samples, stretch.n_late, listener)
         n_steps = len(stretch.samples) // self._step_samples
         scores, embeddings = self._latest
         scores = np.repeat(scores[-1:], n_steps, axis=0)
@@ -176,15 +197,18 @@ class Scorer:
             embeddings = np.repeat(embeddings[-1:], n_steps, axis=0)
         return (ScoredSteps(scores, embeddings, is_heard=False, n_late=0),)
 
-    def _heard(self, samples: FloatArray, n_late: int) -> Iterable[ScoredSteps]:
+    def _heard(self, samples: FloatArray, n_late: int, listener: Listener) -> Iterable[ScoredSteps]:
         """One part, or none where no step is complete."""
         if n_late:
             self._stream.forget_samples()
-        scores, embeddings = self._computed(samples)
+        embeddings, n_watched = None, None
+        if self._embeds:
+            scores, embeddings = self._stream.embed(samples)
+        elif (watch := listener.watch) is not None:
+            scores, n_watched = self._stream.follow(samples, watch)
+        else:
+            scores = self._stream.push(samples)
         if len(scores) == 0:
             return ()
         self._latest = scores, embeddings
-        return (ScoredSteps(scores, embeddings, is_heard=True, n_late=n_late),)
-
-    def _computed(self, samples: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        return self._stream.embed(samples) if self._embeds else (self._stream.push(samples), None)
+        return (ScoredSteps(scores, embeddings, True, n_late, n_watched),)

@@ -116,9 +116,8 @@ class StepReporter:
                 yield Step(time_s, part.scores[i], events)
                 events = []
 
-    def at_once(self, part: ScoredSteps, n_watched: int | None = None) -> Found:
-        """All steps of a part, numbered within it, as `one_by_one` has them. n_watched: see
-        `EventDetector.push_steps`."""
+    def at_once(self, part: ScoredSteps) -> Found:
+        """All steps of a part, numbered within it, as `one_by_one` has them."""
         if part.n_late:
             self._forget_skipped(part)
         n_steps, first = len(part.scores), self.n_steps + 1
@@ -128,7 +127,11 @@ class StepReporter:
             self.n_skipped_steps += n_steps
             return self._reported([], range(n_steps), first)
         self._keep(part, -1)
-        found = self.detector.push_steps(part.scores, lambda i: self._end_s(first + i), n_watched)
+        if part.n_watched == n_steps:  # nearly all parts
+            return []
+        found = self.detector.push_steps(
+            part.scores, lambda i: self._end_s(first + i), part.n_watched
+        )
         if part.n_late:
             found = _not_late(found, part.n_late)
         return self._reported(found, range(part.n_late, n_steps), first)
@@ -166,9 +169,9 @@ class StepReporter:
         return self.detector.push(part.scores[i], self._end_s(self.n_steps))
 
     def _keep(self, part: ScoredSteps, i: int) -> None:
-        self.scores = part.scores[i]
+        self.scores = part.scores[i].copy()  # a view would keep the scores of all streams
         if part.embeddings is not None:
-            self.embedding = part.embeddings[i]
+            self.embedding = part.embeddings[i].copy()
 
     def _reported(self, found: Found, numbers: range, first: int) -> Found:
         """What the policy lets pass; number 0 is step `first` of the stream."""

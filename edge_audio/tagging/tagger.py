@@ -20,7 +20,7 @@ from edge_audio.events.detector import Event, EventDetector, LabelState
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
-from edge_audio.tagging.scorer import ScoredSteps, Scorer
+from edge_audio.tagging.scorer import ScoredSteps, Scorer, StepListener
 from edge_audio.tagging.settings import ScoresOf, check_scored, choose_events, with_scores_of
 from edge_audio.tagging.step_reporter import Step, StepReporter, Steps
 from edge_audio.tagging.turns import Turns
@@ -235,7 +235,7 @@ class Tagger:
         pcm = self._scorer.input.checked(pcm)
         with self._turns:
             self._begin()
-            return self._events_of(self._scorer.push(pcm, self._reporter.is_idle))
+            return self._events_of(self._scorer.push(pcm, self._reporter))
 
     def push_steps(self, pcm: NDArray[Any]) -> list[Steps]:
         """Like `push`, but returns all steps that these samples complete, sooner than `steps` can:
@@ -243,7 +243,7 @@ class Tagger:
         pcm = self._scorer.input.checked(pcm)
         with self._turns:
             self._begin()
-            scored = self._scorer.push(pcm, self._reporter.is_idle)
+            scored = self._scorer.push(pcm, self._reporter)
             return [steps for part in scored for steps in self._reporter.cut(part)]
 
     def steps(self, pcm: NDArray[Any]) -> Iterator[Step]:
@@ -258,7 +258,8 @@ class Tagger:
     def last_steps(self) -> Iterator[Step]:
         """The steps that `flush` computes before it ends all events: of what was held back, and the
         last incomplete one, padded with zeros. Nothing but `flush` may follow."""
-        return self._in_turn(self._reporter.one_by_one(self._rest()))
+        rest = self._scorer.rest(StepListener(self._reporter.is_idle))
+        return self._in_turn(self._reporter.one_by_one(rest))
 
     def push_last_steps(self) -> list[Steps]:
         """`last_steps` as `push_steps` has them."""
@@ -314,10 +315,10 @@ class Tagger:
 
     def _scored(self, pcm: NDArray[Any]) -> Iterator[ScoredSteps]:
         """Begins when it is iterated."""
-        yield from self._scorer.push(pcm, self._reporter.is_idle)
+        yield from self._scorer.push(pcm, StepListener(self._reporter.is_idle))
 
     def _rest(self) -> Iterator[ScoredSteps]:
-        return self._scorer.rest(self._reporter.is_idle)
+        return self._scorer.rest(self._reporter)
 
     def _events_of(self, scored: Iterable[ScoredSteps]) -> list[Event]:
         at_once = self._reporter.at_once

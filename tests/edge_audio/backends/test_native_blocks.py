@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edge_audio.backends.native import NativeBackend
-from edge_audio.backends.stream import BlockBackend, SteppedStream, open_stream
+from edge_audio.backends.stream import BlockBackend, ScoreStream, SteppedStream, open_stream
 from edge_audio.bundle.store import load_bundle
 from edge_audio.events.detector import Watched, watch_in_numpy
 from tests.support import toy
@@ -91,6 +91,36 @@ def test_pieces_of_any_length_lose_no_sample(backend: NativeBackend, n_samples: 
     for stream in (backend.open_stream(), SteppedStream(backend, backend.spec)):
         found = np.concatenate([stream.push(piece) for piece in pieces])
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n_samples", [0, 97, 1281, 5000])
+def test_to_follow_a_block_is_to_push_it_and_watch_its_scores(
+    backend: NativeBackend, n_samples: int
+) -> None:
+    samples = wild_samples()
+    index = np.arange(0, backend.spec.scores.shape[1], 3)
+
+    def fresh() -> Watched:
+        smoothed, peak = np.zeros((2, len(index)), np.float32)
+        limit = np.full(len(index), 0.05, np.float32)
+        factors = np.float32(0.7), np.float32(0.3)
+        return Watched(index, smoothed, peak, limit, np.zeros(len(index), bool), *factors)
+
+    labels = [fresh() for _ in range(3)]
+    streams: list[ScoreStream] = [backend.open_stream(), backend.open_stream()]
+    streams.append(SteppedStream(backend, backend.spec))
+    at_once, in_turn, stepped = (backend.open_watch(one) for one in labels)
+    for start in range(0, len(samples), n_samples or len(samples)):
+        piece = samples[start : start + n_samples]
+        expected = streams[0].push(piece)
+        n_quiet = in_turn(expected) if len(expected) else 0
+        for stream, watch in zip(streams[1:], (at_once, stepped), strict=True):
+            scores, n_watched = stream.follow(piece, watch)
+            np.testing.assert_array_equal(scores, expected)
+            assert n_watched == n_quiet
+    for one in labels[1:]:
+        np.testing.assert_array_equal(one.smoothed, labels[0].smoothed)
+        np.testing.assert_array_equal(one.peak, labels[0].peak)
 
 
 def test_scores_are_numbers_whatever_is_in_the_network(backend: NativeBackend) -> None:

@@ -116,3 +116,11 @@ def test_a_gate_that_comes_and_goes_loses_no_step(
     assert found == expected
     np.testing.assert_array_equal(switched.scores, whole.scores)
     assert (switched.n_steps, switched.n_skipped_steps) == (whole.n_steps, 0)
+
+
+def test_the_latest_scores_do_not_keep_those_of_their_block(
+    loaded: tuple[Bundle, Backend],
+) -> None:
+    tagger = Tagger(*loaded)
+    tagger.push(SCENE[:40_000])
+    assert tagger.scores.base is None

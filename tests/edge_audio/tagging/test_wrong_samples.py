@@ -50,6 +50,24 @@ def test_floats_on_the_scale_of_int16_are_told_once(tagger: Tagger, dtype: type)
         tagger.push(samples)
 
 
+def test_the_scale_of_floats_is_told_after_any_silence_and_is_proved_by_ten_seconds(
+    tagger: Tagger,
+) -> None:
+    loud = toy.noise(16_000).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            tagger.push(np.zeros(16_000, np.float32))
+    with pytest.warns(UserWarning, match="divide them by 32768"):
+        tagger.push(loud)
+    proved = tagger.another()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(125):
+            proved.push(loud[:1_280] / 65_536.0)
+        proved.push(loud)
+
+
 @pytest.mark.parametrize("scale", [1.0, 4.0, 1e12, 0.0])
 def test_other_floats_are_not_told(tagger: Tagger, scale: float) -> None:
     loud = (toy.noise(16_000) / 32_768).astype(np.float32)
