@@ -1,6 +1,6 @@
 """How fast an archive is tagged: one process, two, and a cluster of two on this machine.
 
-    python benchmarks/archive.py FOLDER [--model tiny-int8] [--files 400]
+    python benchmarks/archive.py FOLDER [--model tiny-int8] [--backend native] [--files 400]
 
 Prints files per second, hours of audio per hour, and the largest resident memory of the command
 and of a worker. The whole command is timed, start-up included.
@@ -53,8 +53,9 @@ def resident_mib(pid: int) -> tuple[float, float]:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.option("--model", default="tiny-int8", show_default=True)
+@click.option("--backend", default="native", show_default=True, help="As of edge-audio tag.")
 @click.option("--files", "n_files", default=400, show_default=True)
-def main(folder: Path, model: str, n_files: int) -> None:
+def main(folder: Path, model: str, backend: str, n_files: int) -> None:
     """Tags up to n_files of a folder in three ways."""
     from distributed import LocalCluster
 
@@ -67,7 +68,8 @@ def main(folder: Path, model: str, n_files: int) -> None:
             "--cluster, 2 workers": ("--cluster", cluster.scheduler_address),
         }
         for name, options in ways.items():
-            seconds, hours, own_mib, worker_mib = measure(files, "--model", model, *options)
+            chosen = ("--model", model, "--backend", backend, *options)
+            seconds, hours, own_mib, worker_mib = measure(files, *chosen)
             speed = hours * 3600 / seconds
             worker = f"{worker_mib:.0f}" if "jobs" in name else "-"
             row = (f"{len(files) / seconds:.1f}", f"{speed:.0f}", f"{own_mib:.0f}", worker)
