@@ -20,7 +20,7 @@ from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
 from edge_audio.support.arrays import FloatArray, is_number
-from edge_audio.tagging.samples import SampleInput
+from edge_audio.tagging.samples import SampleInput, as_array
 from edge_audio.tagging.scorer import ScoredSteps, StepGrid
 from edge_audio.tagging.settings import ScoresOf, choose_events, with_scores_of
 from edge_audio.tagging.step_reporter import StepReporter
@@ -57,6 +57,7 @@ class BatchTagger:
         self._input = SampleInput(self.sample_rate_hz)
         self._batch = open_batch(backend, model, n_streams)
         self._n_samples, self._n_steps = np.zeros((2, n_streams), np.int64)
+        self._has_ended = np.zeros(n_streams, bool)  # by flush
         spec = manifest.events if events is None else events
         self._reporters = [self._reporter(stream, spec, policy) for stream in range(n_streams)]
         self._turns = Turns(
@@ -120,7 +121,7 @@ class BatchTagger:
 
     def time_s(self, stream: int) -> float:
         """Audio seconds that a stream has heard so far."""
-        return int(self._n_samples[stream]) / self.sample_rate_hz
+        return int(self._n_samples[self._known(stream)]) / self.sample_rate_hz
 
     def top(self, stream: int, k: int = 5) -> list[tuple[str, float]]:
         """The k labels with the highest scores after a stream's latest step, highest first."""
@@ -140,6 +141,7 @@ class BatchTagger:
         which = self._every_stream if streams is None else self._chosen(streams)
         blocks = self._checked(pcm, len(which))
         with self._turns:
+            self._forget_ended(which)
             self._n_samples[which] += blocks.shape[1]
             return self._heard(which, self._input.take(blocks))
 
@@ -152,6 +154,7 @@ class BatchTagger:
             events = self._last_events(stream)
             events += self._reporters[stream].flush(time_s)
             self._begin(stream)
+            self._has_ended[stream] = True
             return events
 
     def reset(self, stream: int) -> None:
@@ -160,6 +163,12 @@ class BatchTagger:
         with self._turns:
             self._begin(stream)
             self.scores[stream] = 0.0
+            self._has_ended[stream] = False
+
+    def _forget_ended(self, streams: NDArray[np.intp]) -> None:
+        ended = streams[self._has_ended[streams]]
+        self.scores[ended] = 0.0
+        self._has_ended[ended] = False
 
     def _begin(self, stream: int) -> None:
         self._n_samples[stream] = self._n_steps[stream] = 0
@@ -199,23 +208,26 @@ class BatchTagger:
         return events
 
     def _chosen(self, streams: Sequence[int]) -> NDArray[np.intp]:
-        which = np.array([self._known(stream) for stream in streams], np.intp)
-        if len(set(streams)) < len(which):
-            raise UsageError(
-                f"streams {list(streams)} are not each another: push one block of each"
-            )
-        return which
+        try:
+            numbers = [self._known(stream) for stream in streams]
+        except TypeError as error:
+            raise UsageError(f"streams is {streams!r}: give a list of numbers") from error
+        if len(set(numbers)) < len(numbers):
+            raise UsageError(f"streams {numbers} are not each another: push one block of each")
+        return np.array(numbers, np.intp)
 
     def _known(self, stream: int) -> int:
-        if not isinstance(stream, int | np.integer) or not 0 <= stream < self.n_streams:
+        is_whole = isinstance(stream, int | np.integer) and not isinstance(stream, bool)
+        if not (is_whole and 0 <= stream < self.n_streams):
             raise UsageError(f"there is no stream {stream!r}: they are 0 to {self.n_streams - 1}")
         return stream
 
     def _checked(self, pcm: NDArray[Any], n: int) -> NDArray[Any]:
-        blocks = np.asarray(pcm)
+        blocks = as_array(pcm)
         if blocks.ndim != 2 or len(blocks) != n:
             raise UsageError(
                 f"samples have shape {blocks.shape}: pass one row for each stream, ({n}, n_samples)"
             )
+        self._input.reset()  # each push may be of other streams, of whose samples nothing is known
         flat: NDArray[Any] = self._input.checked(blocks.reshape(-1))
         return flat.reshape(blocks.shape)

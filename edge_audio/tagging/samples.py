@@ -17,7 +17,8 @@ MIN_RATE_HZ = 1_000
 MAX_CHANNELS = 64  # more columns than that are samples, not channels
 
 _MIN_TELLING_SAMPLES, _MAX_TELLING_SAMPLES = 100, 1_600  # of one push
-_PROVING_SAMPLES = 160_000  # so much has been heard when the scale is sure, and no longer checked
+_PROVING_SAMPLES = 160_000  # so many of a stream that are within full scale and no integers
+_PROVING_POWERS = 1e-6, 0.25  # mean squares of -60 and -6 dB: neither silence nor rounding
 _BEYOND_FULL_SCALE = 1.5
 _SCALE_HINT = (
     "samples are floats on the scale of int16 and are clipped to -1 to 1: divide them by 32768, or "
@@ -31,7 +32,7 @@ class SampleInput:
     """Takes the samples of one stream: mono at the model's rate or, where a rate is named, of any
     rate and number of channels. It holds back the newest 40 ms then, see `StreamResampler`."""
 
-    _n_unproved = _PROVING_SAMPLES  # that have to be heard until the scale of floats is known
+    _is_scale_told = False  # that samples are not within -1 and 1
 
     def __init__(self, model_rate_hz: int, rate_hz: int | None = None) -> None:
         """Raises UsageError for a rate out of range."""
@@ -42,6 +43,7 @@ class SampleInput:
 
     def reset(self) -> None:
         """Starts a new stream."""
+        self._n_unproved = _PROVING_SAMPLES  # until the scale of floats is sure
         self._resampler = None
         if self._takes_channels:
             self._resampler = StreamResampler(self.rate_hz, self._model_rate_hz)
@@ -50,18 +52,18 @@ class SampleInput:
         """int16, float32 or float64 [n], or [n, n_channels]. Warns once of floats that are plainly
         on the scale of int16. Raises UsageError for anything else."""
         pcm = _numbers(pcm, self._takes_channels)
-        if self._n_unproved > 0 and pcm.dtype != np.int16 and len(pcm) >= _MIN_TELLING_SAMPLES:
-            self._check_scale(pcm)
+        is_sure = self._is_scale_told or self._n_unproved <= 0
+        if not (is_sure or pcm.dtype == np.int16 or len(pcm) < _MIN_TELLING_SAMPLES):
+            self._check_scale(pcm[:_MAX_TELLING_SAMPLES])
         return pcm
 
     def _check_scale(self, floats: NDArray[Any]) -> None:
-        told = floats[:_MAX_TELLING_SAMPLES]
-        energy = np.vdot(told, told)
-        if energy > told.size and _looks_like_int16(told):
-            self._n_unproved = 0
+        power = np.vdot(floats, floats) / floats.size
+        if power > 1.0 and _looks_like_int16(floats):
+            self._is_scale_told = True
             warnings.warn(_SCALE_HINT, stacklevel=4)
-        elif energy > 0.0:  # silence has no scale
-            self._n_unproved -= told.size
+        elif _PROVING_POWERS[0] < power < _PROVING_POWERS[1] and (floats != np.rint(floats)).any():
+            self._n_unproved -= floats.size
 
     def take(self, pcm: NDArray[Any]) -> NDArray[np.float32]:
         """Of what `checked` gave -> f32[m >= 0] that are ready."""
@@ -84,15 +86,20 @@ def checked_rate(rate_hz: Any) -> int:
     return int(rate_hz)
 
 
-def _numbers(pcm: NDArray[Any], takes_channels: bool) -> NDArray[Any]:
+def as_array(pcm: Any) -> NDArray[Any]:
+    """Raises UsageError for bytes, and for what is no array."""
     if isinstance(pcm, _RAW):
         raise UsageError(
             "samples are bytes: say what is in them, e.g. np.frombuffer(samples, np.int16)"
         )
     try:
-        pcm = np.asarray(pcm)
+        return np.asarray(pcm)
     except ValueError as error:  # lists of different lengths
         raise UsageError(f"samples are no array of numbers: {error}") from error
+
+
+def _numbers(pcm: NDArray[Any], takes_channels: bool) -> NDArray[Any]:
+    pcm = as_array(pcm)
     if takes_channels:
         _check_channels(pcm)
     else:

@@ -116,6 +116,7 @@ class Scorer:
         self._waiting = np.zeros(0, np.float32)  # for the gate, which takes whole steps
         self._has_passed = False  # samples by the gate
         self._latest = np.zeros((1, self._n_labels), np.float32), self._no_embedding
+        self._stream_key = object()  # another one as soon as the stream ends
 
     def reset(self) -> None:
         """Starts a new stream."""
@@ -144,6 +145,7 @@ class Scorer:
 
     def rest(self, listener: Listener) -> Iterator[ScoredSteps]:
         """What was held back, and the step that has begun, padded with zeros."""
+        self._stream_key = object()
         samples = self.input.flush()
         self.n_samples += len(samples)
         yield from self._take(samples, listener)
@@ -171,7 +173,9 @@ class Scorer:
         return self._heard(samples, 0, listener)
 
     def _gated(self, samples: FloatArray, listener: Listener) -> Iterator[ScoredSteps]:
-        """A step that began before there was a gate is in the stream, and heard."""
+        """A step that began before there was a gate is in the stream, and heard. Whoever ends the
+        stream between two parts gives up the rest."""
+        stream_key = self._stream_key
         if self._has_passed:
             self.gate.pass_by()
             self._has_passed = False
@@ -179,6 +183,8 @@ class Scorer:
         self._n_taken += len(samples)
         if n_waiting > len(self._waiting):
             yield from self._heard(samples[:n_missing], 0, listener)
+            if self._stream_key is not stream_key:
+                return
             samples = samples[n_missing:]
         samples = np.concatenate([self._waiting, samples])
         n_ready = max(0, len(samples) - self._begun()[0])
@@ -186,15 +192,17 @@ class Scorer:
         if n_ready:
             for stretch in self.gate.stretches(samples[:n_ready], listener.is_idle):
                 yield from self._of(stretch, listener)
+                if self._stream_key is not stream_key:
+                    return
 
     def _of(self, stretch: Stretch, listener: Listener) -> Iterable[ScoredSteps]:
         if stretch.is_heard:
             return self._heard(stretch.samples, stretch.n_late, listener)
         n_steps = len(stretch.samples) // self._step_samples
         scores, embeddings = self._latest
-        scores = np.repeat(scores[-1:], n_steps, axis=0)
+        scores = np.repeat(scores, n_steps, axis=0)
         if embeddings is not None:
-            embeddings = np.repeat(embeddings[-1:], n_steps, axis=0)
+            embeddings = np.repeat(embeddings, n_steps, axis=0)
         return (ScoredSteps(scores, embeddings, is_heard=False, n_late=0),)
 
     def _heard(self, samples: FloatArray, n_late: int, listener: Listener) -> Iterable[ScoredSteps]:
@@ -210,5 +218,6 @@ class Scorer:
             scores = self._stream.push(samples)
         if len(scores) == 0:
             return ()
-        self._latest = scores, embeddings
+        # Copies, since callers may write to what they get, and views would keep all of it.
+        self._latest = scores[-1:].copy(), None if embeddings is None else embeddings[-1:].copy()
         return (ScoredSteps(scores, embeddings, True, n_late, n_watched),)

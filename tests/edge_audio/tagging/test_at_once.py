@@ -124,3 +124,28 @@ def test_the_latest_scores_do_not_keep_those_of_their_block(
     tagger = Tagger(*loaded)
     tagger.push(SCENE[:40_000])
     assert tagger.scores.base is None
+
+
+@pytest.mark.parametrize("end", [Tagger.reset, Tagger.flush])
+def test_a_stream_may_be_ended_in_a_loop_that_a_gate_came_into(
+    opened: Callable[..., Tagger], end: Callable[[Tagger], object]
+) -> None:
+    tagger, fresh = opened(), opened(gate_dbfs=-45.0)
+    tagger.push(SCENE[:2_000])
+    tagger.gate_dbfs = -45.0
+    for _ in tagger.steps(SCENE[2_000:9_000]):
+        end(tagger)
+    assert tagger.push(SCENE) == fresh.push(SCENE)
+    assert tagger.n_steps == fresh.n_steps
+
+
+def test_steps_that_are_written_to_leave_those_behind_a_gate_alone(
+    opened: Callable[..., Tagger],
+) -> None:
+    tagger = opened(gate_dbfs=-45.0)
+    for steps in tagger.push_steps(SCENE[:40_000]):
+        steps.scores[:] = 7.0
+    silence = np.zeros(40 * 16_000, np.int16)
+    found = np.concatenate([steps.scores for steps in tagger.push_steps(silence)])
+    assert tagger.n_skipped_steps > 0
+    assert found.max() <= 1.0

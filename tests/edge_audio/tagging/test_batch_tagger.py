@@ -108,6 +108,9 @@ def test_a_stream_that_is_reset_reports_nothing_of_before(opened: OpenBatch) -> 
         (np.zeros((2, 10)), [1, 1], "not each another"),
         (np.zeros((1, 10)), [-1], "no stream -1"),
         (np.zeros((1, 10)), [0.5], "no stream 0.5"),
+        (np.zeros((1, 10)), [True], "no stream True"),
+        (np.zeros((1, 10)), 1, "streams is 1: give a list of numbers"),
+        ([[0.0, 0.0], [0.0]], [0, 1], "samples are no array of numbers"),
         (np.zeros((1, 10)), [0, 1], r"pass one row for each stream, \(2, n_samples\)"),
     ],
 )
@@ -118,6 +121,22 @@ def test_wrong_blocks_are_refused_and_lose_nothing(
     with pytest.raises(UsageError, match=words):
         batch.push(samples, streams)
     assert batch.time_s(0) == 0.0
+
+
+def test_an_ended_stream_has_its_scores_until_the_next_one_begins(opened: OpenBatch) -> None:
+    batch = opened()
+    batch.push(np.stack([SCENE[:20_000]] * N_STREAMS))
+    batch.flush(0)
+    assert batch.scores[0].any()
+    batch.push(SCENE[None, :100], [0])
+    assert not batch.scores[0].any()
+    assert batch.scores[1].any()
+
+
+@pytest.mark.parametrize("stream", [-1, N_STREAMS, 0.5])
+def test_a_stream_that_is_not_there_has_no_time(opened: OpenBatch, stream: Any) -> None:
+    with pytest.raises(UsageError, match="no stream"):
+        opened().time_s(stream)
 
 
 def test_nothing_may_be_pushed(opened: OpenBatch) -> None:

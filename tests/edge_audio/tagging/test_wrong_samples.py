@@ -10,6 +10,7 @@ import pytest
 
 from edge_audio.bundle.store import Bundle
 from edge_audio.errors import UsageError
+from edge_audio.tagging.batch_tagger import BatchTagger
 from edge_audio.tagging.tagger import Tagger
 from tests.support import toy
 
@@ -66,6 +67,29 @@ def test_the_scale_of_floats_is_told_after_any_silence_and_is_proved_by_ten_seco
         for _ in range(125):
             proved.push(loud[:1_280] / 65_536.0)
         proved.push(loud)
+    proved.reset()
+    with pytest.warns(UserWarning, match="divide them by 32768"):
+        proved.push(loud)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 2.0])
+def test_a_faint_noise_on_the_scale_of_int16_proves_no_other(tagger: Tagger, spread: float) -> None:
+    faint = np.round(np.random.default_rng(0).normal(0.0, spread, 1_600)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(110):
+            tagger.push(faint)
+    with pytest.warns(UserWarning, match="divide them by 32768"):
+        tagger.push(toy.noise(16_000).astype(np.float32))
+
+
+def test_each_stream_of_a_batch_is_told(toy_bundle: Bundle) -> None:
+    batch = BatchTagger(toy_bundle, toy.NumpyBackend(), 2)
+    loud = toy.noise(16_000).astype(np.float32)[None]
+    for _ in range(110):
+        batch.push(loud / 65_536.0, [0])
+    with pytest.warns(UserWarning, match="divide them by 32768"):
+        batch.push(loud, [1])
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0, 1e12, 0.0])
