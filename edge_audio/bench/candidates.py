@@ -256,7 +256,7 @@ def known_peers() -> Candidates:
     neighbours = [PeerPlugin(name=name, target=target) for name, target in NEIGHBOURS.items()]
     plugins = [*_plugins(), *neighbours]
     if not path.is_file():
-        missing = f"YAMNet: no {path}; set {PEERS_ENV} to the folder that holds it"
+        missing = f"YAMNet: no {YAMNET_FILE}; set {PEERS_ENV} to the folder that holds it"
         return Candidates(plugins, [missing])
     return Candidates([PeerFile(name="YAMNet", path=str(path), hop_s=YAMNET_HOP_S), *plugins], [])
 

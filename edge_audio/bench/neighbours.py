@@ -13,7 +13,7 @@ import numpy as np
 from edge_audio.bench.windows import SAMPLE_RATE_HZ, open_session
 from edge_audio.errors import BackendError
 from edge_audio.support.arrays import FloatArray
-from edge_audio.support.folders import peers_dir
+from edge_audio.support.folders import PEERS_ENV, peers_dir
 
 NEIGHBOURS = {
     "silero-vad": "edge_audio.bench.neighbours:SileroVad",
@@ -22,6 +22,8 @@ NEIGHBOURS = {
     "sherpa-onnx-Zipformer": "edge_audio.bench.neighbours:sherpa_zipformer",
 }
 """Name -> what opens it."""
+
+_PEERS = f"the folder that {PEERS_ENV} names"  # without its path, since results are published
 
 
 class SileroVad:
@@ -97,14 +99,14 @@ def _open_sherpa(kind: str) -> SherpaTagger:
     pattern = f"sherpa-onnx-{kind}-*"
     models = list(peers_dir().glob(f"{pattern}/model*.onnx"))
     if not models:
-        raise BackendError(f"no {pattern} in {peers_dir()}: unpack a release of sherpa-onnx there")
+        raise BackendError(f"no {pattern} in {_PEERS}: unpack a release of sherpa-onnx there")
     smallest = min(models, key=lambda path: path.stat().st_size)  # the int8 one
     path, labels = str(smallest), str(smallest.with_name("class_labels_indices.csv"))
     made = path if kind == "ced" else sherpa_onnx.OfflineZipformerAudioTaggingModelConfig(path)
     model = sherpa_onnx.AudioTaggingModelConfig(num_threads=1, **{kind: made})
     config = sherpa_onnx.AudioTaggingConfig(model=model, labels=labels, top_k=5)
     if not config.validate():
-        raise BackendError(f"sherpa-onnx refuses {smallest.parent}: unpack the release anew")
+        raise BackendError(f"sherpa-onnx refuses {smallest.parent.name}: unpack the release anew")
     return SherpaTagger(sherpa_onnx.AudioTagging(config), smallest.stat().st_size)
 
 
@@ -116,7 +118,7 @@ def _found(title: str, module: str, folder: Path, name: str) -> Path:
     for path in [peers_dir() / name, *(home / name for home in homes)]:
         if path.is_file():
             return path
-    cure = f"install it with its models, or put the file into {peers_dir()}"
+    cure = f"install it with its models, or put the file into {_PEERS}"
     raise BackendError(f"no {name} of {title}: {cure}")
 
 

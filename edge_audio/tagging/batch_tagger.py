@@ -163,7 +163,6 @@ class BatchTagger:
         with self._turns:
             self._begin(stream)
             self.scores[stream] = 0.0
-            self._has_ended[stream] = False
 
     def _forget_ended(self, streams: NDArray[np.intp]) -> None:
         ended = streams[self._has_ended[streams]]
@@ -172,6 +171,7 @@ class BatchTagger:
 
     def _begin(self, stream: int) -> None:
         self._n_samples[stream] = self._n_steps[stream] = 0
+        self._has_ended[stream] = False
         self._batch.reset(stream)
         self._reporters[stream].reset()
         self._batch.watch(stream, self._reporters[stream].watch)

@@ -30,9 +30,12 @@ def peers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)
-def test_what_is_not_there_says_what_to_do(name: str) -> None:
-    with pytest.raises(BackendError, match=r"install|put the file into"):
+def test_what_is_not_there_says_what_to_do_and_no_path_of_the_machine(
+    name: str, peers: Path
+) -> None:
+    with pytest.raises(BackendError, match=r"install|put the file into") as refusal:
         pkgutil.resolve_name(NEIGHBOURS[name])()
+    assert str(peers) not in str(refusal.value)
 
 
 def save(
