@@ -26,6 +26,7 @@ from quantize.build import (
     build_bundle,
     check_parity,
     demo_samples,
+    limited_error,
 )
 from quantize.graph.parity import eager_scores, max_error
 from quantize.graph.prepare import prepare
@@ -33,6 +34,7 @@ from quantize.graph.step import StepGraph
 from quantize.schemes import SCHEMES
 from tests.support.made_once import made_once
 from tests.support.paths import REPOSITORY
+from tests.support.student_zoo import CONFIGS, make_student
 
 RECIPES = REPOSITORY / "distill" / "recipes"
 CONFIG = StudentConfig(
@@ -188,3 +190,11 @@ def test_golden_is_the_shipped_scene(bundle: Bundle) -> None:
 def test_recipe_in_the_manifest_is_the_checkpoints(bundle: Bundle) -> None:
     recipe = msgspec.convert(bundle.manifest.provenance["recipe"], Recipe)
     assert recipe.student == CONFIG
+
+
+@pytest.mark.parametrize(("family", "allowed"), [("ssm-lti", False), ("mlstm", True)])
+def test_single_steps_may_stray_where_gates_are_exponential(family: str, allowed: bool) -> None:
+    by_step = np.full(1_000, 1e-6, np.float32)
+    by_step[500] = 0.1
+    assert (limited_error(make_student(CONFIGS[family]), by_step) < 1e-3) == allowed
+    assert limited_error(make_student(CONFIGS[family]), 0.01 + by_step) >= 0.01

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from edge_audio.bundle.store import load_bundle, shipped_bundles
+from tests.support.made_once import made_once
 from tests.support.paths import REPOSITORY
 
 ARM64_PYTHON = REPOSITORY / "build" / "arm64" / "python"
@@ -89,15 +90,24 @@ def run_script(python: Path | str, script: str, *arguments: object, **environmen
 
 
 @pytest.fixture(scope="module", params=CPUS)
-def run_on_arm(request: pytest.FixtureRequest) -> RunOnArm:
-    """run(script, *arguments) -> what it found, on each emulated processor in turn."""
+def run_on_arm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> RunOnArm:
+    """run(name, script, *arguments) -> what it found, on each emulated processor in turn. Once for
+    all tests that run it by this name: a minute of sound takes more than a minute there."""
     if shutil.which("qemu-aarch64-static") is None:
         pytest.skip("no emulator qemu-aarch64-static: apt install qemu-user-static")
     if not ARM64_PYTHON.is_file():
         pytest.skip("no ARM Python in build/arm64: .ci/arm64-root build/arm64")
+    cpu = CPUS[request.param]
 
-    def run(script: str, *arguments: object) -> dict[str, Any]:
-        printed = run_script(ARM64_PYTHON, script, *arguments, QEMU_CPU=CPUS[request.param])
+    def run(name: str, script: str, *arguments: object) -> dict[str, Any]:
+        def make(folder: Path) -> None:
+            printed = run_script(ARM64_PYTHON, script, *arguments, QEMU_CPU=cpu)
+            (folder / "printed.json").write_text(json.dumps(printed), encoding="utf-8")
+
+        folder = made_once(tmp_path_factory, f"{name}-{cpu}", make)
+        printed = json.loads((folder / "printed.json").read_text(encoding="utf-8"))
         assert printed["machine"] == "aarch64"
         found: dict[str, Any] = printed["found"]
         return found
@@ -108,7 +118,7 @@ def run_on_arm(request: pytest.FixtureRequest) -> RunOnArm:
 @pytest.fixture(scope="module")
 def replayed(run_on_arm: RunOnArm) -> dict[str, tuple[str | None, int]]:
     """model -> (what is wrong with its golden's replay or None, steps)"""
-    return run_on_arm(REPLAY, *SHIPPED)
+    return run_on_arm("arm-replay", REPLAY, *SHIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +135,7 @@ def recording(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def heard_on_arm(run_on_arm: RunOnArm, recording: Path) -> Heard:
-    return run_on_arm(HEAR, recording, *SHIPPED)
+    return run_on_arm("arm-hear", HEAR, recording, *SHIPPED)
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ BY_PLACE = {
     "tests/project/test_examples.py::test_firmware*": ("firmware",),
     "tests/project/test_examples.py::test_the_engine*": ("firmware",),
     "tests/project/test_examples.py::test_a_student*": ("train",),
-    "tests/edge_audio/*three_hours*": ("soak",),
+    "tests/edge_audio/backends/*after_an_hour*": ("soak",),
     "tests/edge_audio/*takes_little_memory*": ("soak",),
     "tests/edge_audio/cli/test_bench.py::test_scaling*": ("soak",),
     "tests/edge_audio/*keeps_to_the_clock*": ("soak",),

@@ -22,7 +22,7 @@ from edge_audio.engine.image import StateType, Weights, build_image
 from edge_audio.errors import UsageError
 from edge_audio.features.frontend import log_mel
 from edge_audio.support.arrays import FloatArray
-from quantize.build import engine_error
+from quantize.build import limited_error
 from quantize.export import export
 from quantize.export.native import input_bits
 from quantize.export.runtimes import runtimes_for
@@ -93,7 +93,7 @@ def test_the_engine_gives_the_scores_and_embedding_of_pytorch(
         values = getattr(expected, part)
         assert values.std(0).mean() > 0.05, "it hardly moves: equality would mean nothing"
         by_step = getattr(errors_by_step(found, expected), part)
-        assert engine_error(graph.student, by_step) <= getattr(tolerance, part)
+        assert limited_error(graph.student, by_step) <= getattr(tolerance, part)
         assert np.abs(getattr(found, part) - values).mean() < 2e-4 * reach
     assert tolerance.scores == ENGINE_TOLERANCE
 
