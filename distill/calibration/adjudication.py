@@ -15,6 +15,7 @@ from distill.mixing.soundscapes import SAMPLE_RATE_HZ, Scene
 from edge_audio.events.sweep import Counts
 from edge_audio.labels.ontology import descendant_labels
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.paths import for_soundfile
 from edge_audio.support.slugs import file_slug
 
 HEARD_S = 2.0
@@ -156,7 +157,7 @@ def write_moments(
         for start in by_scene.get(index, ()):
             name = f"{file_slug(labels[start.row])}-{index}-{start.seen_s:.0f}s.wav"
             samples = excerpt(scene, moment_of(start)[1], 2.0 * HEARD_S)
-            soundfile.write(folder / name, samples, SAMPLE_RATE_HZ, "PCM_16")
+            soundfile.write(for_soundfile(folder / name), samples, SAMPLE_RATE_HZ, "PCM_16")
             n_written += 1
     return n_written
 

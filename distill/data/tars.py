@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from edge_audio.errors import SourceError
+from edge_audio.support.paths import for_soundfile
 
 TAR_SUFFIX = ".tar"
 MAX_MEMBER_BYTES = 256 * 2**20
@@ -42,7 +43,7 @@ def container_of(path: str) -> str:
     return f"{stem}{TAR_SUFFIX}" if member else path
 
 
-def open_audio(path: Path) -> Path | BytesIO:
+def open_audio(path: Path) -> Path | bytes | BytesIO:
     """What soundfile may open: the path itself, or the bytes of a member of a tar.
 
     Raises SourceError for a tar that cannot be read or lacks the member, and for a folder, a pipe
@@ -51,7 +52,7 @@ def open_audio(path: Path) -> Path | BytesIO:
     if locate(path) is not None:
         return BytesIO(read_bytes(path))
     _check_regular(path)
-    return path
+    return for_soundfile(path)
 
 
 def read_bytes(path: Path) -> bytes:

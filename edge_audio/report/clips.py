@@ -32,7 +32,7 @@ class Clip:
     def link(self, page: Path) -> str:
         """The relative URL of the sound, for a page that is written to that path."""
         relative = os.path.relpath(self.path.absolute(), page.absolute().parent)
-        return quote(Path(relative).as_posix(), safe="/")
+        return quote(os.fsencode(Path(relative).as_posix()), safe="/")  # of any bytes
 
 
 def find_clips(

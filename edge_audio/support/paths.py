@@ -1,13 +1,19 @@
-"""Paths as people write them in settings."""
+"""Paths as people write them in settings, and as a library takes them."""
 
 from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import msgspec
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
+
+
+def for_soundfile(path: Path) -> Path | bytes:
+    """What soundfile opens: of a name that is not UTF-8 it takes the bytes alone."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 def expanded(path: str) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edge_audio.errors import UsageError
 from edge_audio.sinks.clips.sidecar import Sidecar, read_sidecar
 from edge_audio.support.locks import Lock, LockedError
+from edge_audio.support.paths import for_soundfile
 from edge_audio.support.slugs import file_slug
 
 _AUDIO, _DRAFT = ".audio.part", ".draft.part"  # of the clip that is being recorded
@@ -115,7 +116,7 @@ class ClipFolder:
             if not broken.exists():  # else this was tried before and killed as well
                 (folder / _AUDIO).rename(broken)
             sidecar = read_sidecar((folder / _DRAFT).read_bytes())
-            with soundfile.SoundFile(broken) as file:
+            with soundfile.SoundFile(for_soundfile(broken)) as file:
                 rate_hz = file.samplerate
                 clip = ClipFile(self, folder, rate_hz, 0, sidecar)
                 for samples in _as_far_as_readable(file):
@@ -169,8 +170,8 @@ class ClipFile:
             self._fill(self.end)
             self._close()
             audio = self.folder / _AUDIO
-            n_samples = self._position - self._start
-            if soundfile.info(audio).frames != n_samples:  # closing tells of no error
+            n_written = soundfile.info(for_soundfile(audio)).frames
+            if n_written != self._position - self._start:  # closing tells of no error
                 raise OSError("the disk is full or broken")
             sidecar = msgspec.structs.replace(self.sidecar, gaps=tuple(self._gaps))
             _publish(self.folder, audio, sidecar)

@@ -32,6 +32,13 @@ def test_file_without_usable_samples_is_named(tmp_path: Path) -> None:
             read_clip(tmp_path / name, 16_000)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
+def test_clips_of_names_that_are_not_utf8_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    sf.write(os.fsencode(path), np.full(160, 0.5), 16_000)
+    assert len(read_clip(path, 16_000)) == 160
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_the_place_of_a_clip_is_named_and_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.wav"

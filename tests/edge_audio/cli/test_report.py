@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -141,7 +141,7 @@ def save_clip(folder: Path, name: str, label: str, at: datetime, **fields: objec
     folder.mkdir(parents=True, exist_ok=True)
     sound = folder / f"{name}.flac"
     tone = 0.1 * np.sin(np.arange(8000) / 5.0)
-    soundfile.write(sound, tone, 16_000)
+    soundfile.write(os.fsencode(sound), tone, 16_000, format="FLAC")
     sidecar = {"time_s": 0.0, "at": at.isoformat(), "label": label, "score": 0.9, "stream": "hall"}
     sidecar |= {"start_s": 0.0, "end_s": 0.5, **fields}
     sound.with_suffix(".json").write_text(json.dumps(sidecar))
@@ -177,6 +177,18 @@ def test_clips_are_linked_relative_to_the_page(tmp_path: Path) -> None:
     assert audio["preload"] == "none"
     (mark,) = page.all("a")
     assert [row["id"] for row in page.all("tr") if "id" in row] == [(mark["href"] or "")[1:]]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
+def test_clips_in_a_folder_whose_name_is_not_utf8_are_linked(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    sound = save_clip(folder, "120001-dog", "Dog", NOON + timedelta(seconds=1))
+    log = write_log(tmp_path / "log.jsonl", [record(0, "start", "Dog"), record(9, "end", "Dog")])
+    out = tmp_path / "report.html"
+    run("report", log, "--clips", folder, "--out", out)
+    (audio,) = Page(out.read_text()).all("audio")
+    link = unquote_to_bytes(audio["src"] or "")
+    assert (out.parent / os.fsdecode(link)).resolve() == sound.resolve()
 
 
 def test_a_clip_is_named_by_its_strongest_event(tmp_path: Path) -> None:

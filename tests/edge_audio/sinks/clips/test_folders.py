@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_hostile_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
     assert len(files) == 4
     assert all(path.parents[2] == folder for path in files)
     assert not folder.is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
+def test_clips_go_into_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    record(config(folder), *sounds("Siren", 3.0, 4.0))
+    assert len([*folder.rglob("*.flac")]) == 1
 
 
 def test_streams_with_similar_names_never_share_a_folder(tmp_path: Path) -> None:

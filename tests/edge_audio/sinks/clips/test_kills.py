@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,16 @@ def test_kill_9_shows_no_broken_clip_and_the_next_start_saves_what_was_recorded(
     assert sidecar["end_s"] == pytest.approx(len(pcm) / RATE_HZ, abs=1e-3)
     assert sidecar["label"] == "Siren"
     assert hidden(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
+def test_what_was_recorded_is_saved_in_a_folder_whose_name_is_not_utf8(
+    tmp_path: Path, killed: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(killed, folder)
+    ClipsDestination(config(folder)).close()
+    assert len([*folder.rglob("*.flac")]) == 1
 
 
 @pytest.mark.parametrize("delay_s", [0.1, 0.23, 0.31, 0.47])
