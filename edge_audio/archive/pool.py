@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -132,10 +133,14 @@ def _end_with_parent() -> None:
 
 
 def in_order(paths: Iterable[str], results: Iterable[tuple[str, ResultT]]) -> Iterator[ResultT]:
-    """Results in the order of the paths, each as soon as those before it are there."""
-    results, found = iter(results), dict[str, ResultT]()
+    """Results in the order of the paths, each as soon as those before it are there, and none kept
+    for longer than that: they may be large. A path that comes twice has one result."""
+    paths, results, found = list(paths), iter(results), dict[str, ResultT]()
+    n_wanted = Counter(paths)
     for path in paths:
         while path not in found:
             done, result = next(results)
             found[done] = result
-        yield found[path]
+            del result
+        n_wanted[path] -= 1
+        yield found[path] if n_wanted[path] else found.pop(path)

@@ -11,6 +11,7 @@ import soundfile
 
 from edge_audio.errors import UsageError
 from edge_audio.sources.kinds import MEDIA_SUFFIXES
+from edge_audio.support.paths import for_soundfile
 
 # RAW has no header: nobody knows its rate and format.
 SUFFIXES = (
@@ -42,7 +43,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     found: list[Path] = []
     left_out: list[str] = []
     n_of_macos = 0
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+    for path in sorted(_named_as_audio(folder, left_out)):
         if path.name.startswith(_APPLE_DOUBLE):
             n_of_macos += 1
         elif what := _what_it_is(path):
@@ -53,6 +54,27 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
         kept = "what macOS keeps beside files"
         left_out.append(f"{n_of_macos} files in {folder} (._...) are {kept} and were left out")
     return found, left_out
+
+
+def _named_as_audio(folder: Path, left_out: list[str]) -> Iterator[Path]:
+    """What has the name of an audio file, in the folder and below. left_out: gets the folders that
+    nobody looked into."""
+
+    def tell(error: OSError) -> None:
+        reason = error.strerror or str(error)
+        left_out.append(f"{error.filename} cannot be looked into and was left out: {reason}")
+
+    for parent, folders, files in os.walk(folder, onerror=tell):
+        for path in (Path(parent, name) for name in folders):
+            if path.is_symlink():  # it may lead back, for ever
+                left_out.append(f"{path} is a link to a folder and was left out: name it as well")
+            elif _is_named_so(path):
+                yield path
+        yield from (path for name in files if _is_named_so(path := Path(parent, name)))
+
+
+def _is_named_so(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _what_it_is(path: Path) -> str:
@@ -75,7 +97,7 @@ def duration_s(path: Path) -> float:
     try:
         if not path.is_file():  # a pipe would be waited for
             return 0.0
-        seconds = float(soundfile.info(os.fsencode(path) if os.name != "nt" else path).duration)
+        seconds = float(soundfile.info(for_soundfile(path)).duration)
     except Exception:  # of libsndfile, of the system, or whatever an absurd header leads to
         return 0.0
     return seconds if seconds < _MAX_S else 0.0

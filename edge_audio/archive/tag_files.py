@@ -16,7 +16,7 @@ from edge_audio.archive.pool import Work, in_order, in_processes, n_cpus
 from edge_audio.errors import UsageError
 from edge_audio.events.choice import label_names
 from edge_audio.events.policy import ONE_SOUND
-from edge_audio.support.arrays import is_number
+from edge_audio.support.arrays import is_count
 from edge_audio.support.text import printable
 from edge_audio.tagging.settings import TaggerSettings
 from edge_audio.tagging.tag import tags_of_file
@@ -41,7 +41,7 @@ def tag_files(
     A file that cannot be read, or not to its end, does not stop the others: its `Tags.error` says
     why. Raises UsageError, BundleError or BackendError at once where the settings are wrong.
     """
-    if n_processes is not None and not (is_number(n_processes) and n_processes >= 1):
+    if n_processes is not None and not is_count(n_processes):
         raise UsageError(f"n_processes is {n_processes!r}: give 1 or more, or None for one per CPU")
     if isinstance(paths, str | os.PathLike):
         raise UsageError(f"paths is one path, {os.fspath(paths)!r}: pass a list, or use tag")
@@ -56,7 +56,8 @@ def tag_files(
 def _tagged(settings: TaggerSettings, paths: list[str], n_processes: int) -> Iterator[Tags]:
     if n_processes == 1:
         return map(partial(_tags, settings), paths)
-    return in_order(paths, in_processes(Work(_tags, settings, _failed), paths, n_processes))
+    work = Work(_tags, settings, _failed)
+    return in_order(paths, in_processes(work, dict.fromkeys(paths), n_processes))
 
 
 _opened = threading.local()  # a tagger follows one stream: each thread has its own

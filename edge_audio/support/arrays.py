@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ DoubleArray = NDArray[np.float64]
 def is_number(value: Any) -> bool:
     """Whether a program gave a number, be it one of numpy; True and "0.4" are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a program gave a whole number from 1 on; 2.0 is none."""
+    return isinstance(value, Integral) and is_number(value) and int(value) >= 1
 
 
 def in_range(samples: FloatArray) -> FloatArray:

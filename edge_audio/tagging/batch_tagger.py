@@ -19,7 +19,7 @@ from edge_audio.events.detector import Event, EventDetector
 from edge_audio.events.policy import EventPolicy, PolicySpec
 from edge_audio.sinks.base import TopLabels
 from edge_audio.sounds.opening import load_with_sounds
-from edge_audio.support.arrays import FloatArray, is_number
+from edge_audio.support.arrays import FloatArray, is_count
 from edge_audio.tagging.samples import SampleInput, as_array
 from edge_audio.tagging.scorer import ScoredSteps, StepGrid
 from edge_audio.tagging.settings import ScoresOf, choose_events, with_scores_of
@@ -46,8 +46,8 @@ class BatchTagger:
         policy: PolicySpec | None = None,
     ) -> None:
         """events, policy: as for `Tagger`. Raises UsageError for fewer streams than one."""
-        if not (is_number(n_streams) and n_streams >= 1):
-            raise UsageError(f"n_streams is {n_streams!r}: give at least 1")
+        if not is_count(n_streams):
+            raise UsageError(f"n_streams is {n_streams!r}: give a whole number from 1 on")
         manifest = bundle.manifest
         model = manifest.model
         self.bundle, self.backend, self.n_streams = bundle, backend, n_streams

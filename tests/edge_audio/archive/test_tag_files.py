@@ -46,6 +46,7 @@ def test_each_file_gives_what_tagging_it_alone_gives(files: list[Path], n_proces
         (("one.wav",), {}, "pass a list, or use tag"),
         ((["a.wav"], 0), {}, "n_processes is 0"),
         ((["a.wav"], "2"), {}, "n_processes is '2'"),
+        ((["a.wav"], 1.5), {}, "n_processes is 1.5"),
         ((["a.wav"],), {"only": "Bnad"}, "Bnad"),
         ((["a.wav"],), {"model": "no-such-model"}, "no model"),
     ],

@@ -149,8 +149,8 @@ def test_nothing_may_be_pushed(opened: OpenBatch) -> None:
 def test_it_has_streams_and_is_closed_like_a_tagger(
     loaded: tuple[Bundle, Backend], opened: OpenBatch
 ) -> None:
-    for wrong in (0, "5", None):
-        with pytest.raises(UsageError, match=f"n_streams is {wrong!r}: give at least 1"):
+    for wrong in (0, 2.5, True, "5", None):
+        with pytest.raises(UsageError, match=f"n_streams is {wrong!r}: give a whole number"):
             BatchTagger(*loaded, cast(Any, wrong))
     with opened() as batch:
         assert "5 streams" in repr(batch)
