@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from edge_audio.sinks.log_reader import LogRecord
 from edge_audio.tuning.evidence import Evidence
+
+_LATE_S = 60.0  # ends are reported later than they happened
+_BEFORE_S = 600.0  # what levels come later than is not told by the log
+_MAX_RUNS = 8  # of a stream that may lie over each other
 
 
 def review(evidence: Evidence, records: Iterable[LogRecord], all_false: bool) -> list[str]:
@@ -43,20 +48,42 @@ def _count(
 
 
 class LoggedHours:
-    """How much audio a log is of; its clock starts anew with every run."""
+    """How much audio a log is of; its clock starts anew with every run. Runs may lie over each
+    other, as in a history of a machine whose clock was put back. What was before the log, which
+    may begin amid a run, does not count."""
 
     def __init__(self) -> None:
-        self._before_s = 0.0
-        self._latest: dict[str, tuple[float, float]] = {}  # stream -> run, and its latest time
+        self._heard_s = 0.0
+        self._runs: dict[str, list[LogRecord]] = {}  # the latest record of each, the newest last
+        self._before_s: dict[str, float] = {}  # until the first record
 
     def take(self, record: LogRecord) -> None:
-        run, latest_s = self._latest.get(record.stream, (record.run, 0.0))
-        # ends are reported later than they happened
-        if record.run != run or record.time_s < latest_s - 60.0:
-            self._before_s += latest_s
-            latest_s = 0.0
-        self._latest[record.stream] = record.run, max(latest_s, record.time_s)
+        runs = self._runs.setdefault(record.stream, [])
+        latest = min(reversed(runs), key=lambda one: _apart_s(one, record), default=None)
+        if latest is None:
+            self._before_s[record.stream] = record.time_s
+        elif not _apart_s(latest, record) < math.inf:
+            self._heard_s += record.time_s
+        else:
+            self._heard_s += max(0.0, record.time_s - latest.time_s)
+            runs.remove(latest)
+            record = max(record, latest, key=lambda one: one.time_s)
+        if record.kind in ("level", "scores"):  # which a log has from the beginning of a run on
+            self._before_s[record.stream] = min(self._before_s[record.stream], _BEFORE_S)
+        runs.append(record)
+        del runs[:-_MAX_RUNS]
 
     @property
     def hours(self) -> float:
-        return (self._before_s + sum(latest_s for _, latest_s in self._latest.values())) / 3600.0
+        return (self._heard_s + sum(self._before_s.values())) / 3600.0
+
+
+def _apart_s(latest: LogRecord, record: LogRecord) -> float:
+    """By how much audio and time of day went on differently since `latest`, 0 where there is none;
+    infinity where that is of an earlier run."""
+    went_on_s = record.time_s - latest.time_s
+    if record.run != latest.run or went_on_s < -_LATE_S:
+        return math.inf
+    if record.at is None or latest.at is None:
+        return 0.0
+    return abs((record.at - latest.at).total_seconds() - went_on_s)

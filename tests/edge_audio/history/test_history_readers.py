@@ -10,7 +10,7 @@ import pytest
 from edge_audio.errors import UsageError
 from edge_audio.history.log import open_log
 from edge_audio.history.queries import Wanted, all_events
-from edge_audio.history.store import History, HistoryFile
+from edge_audio.history.store import History, HistoryFile, Level
 from edge_audio.history.tables import write_parquet
 from edge_audio.report.bounds import Bounds
 from edge_audio.report.contents import read_report
@@ -18,6 +18,7 @@ from edge_audio.report.summary import Summary
 from edge_audio.tuning.log import LoggedHours
 from tests.support.command_line import error_line, run
 from tests.support.histories import DAY_S, fill, start
+from tests.support.logs import levels, record, write_log
 
 
 def test_a_report_is_drawn_from_a_history_as_from_a_log(tmp_path: Path) -> None:
@@ -54,10 +55,7 @@ def test_recordings_heard_faster_than_real_time_lie_behind_each_other_in_a_repor
         second = [(start_s + 40.0, end_s + 40.0) for start_s, end_s in first]
         for one, other in zip(soundings(twice)[key], [*first, *second], strict=True):
             assert one == pytest.approx(other, abs=0.3)
-    hours = LoggedHours()
-    for record in open_log([path]):
-        hours.take(record)
-    assert hours.hours == pytest.approx(80.0 / 3600.0, rel=0.01)
+    assert hours_of([path]) == pytest.approx(80.0 / 3600.0, rel=0.01)
 
 
 def soundings(summary: Summary) -> dict[tuple[str, str], list[tuple[float, float]]]:
@@ -122,3 +120,29 @@ def test_a_history_as_parquet(history: History, tmp_path: Path) -> None:
     table = parquet.read_table(tmp_path / "events.parquet").to_pydict()
     assert table["label"] == ["Dog"] * 3
     assert table["duration_s"] == [1.0] * 3
+
+
+def test_runs_over_each_other_are_counted_as_long_as_they_were(history: History) -> None:
+    """A power cut where the clock goes on from when it was last saved, half an hour before."""
+    began_s = 1_780_000_000.0
+    for run_s, n_minutes in ((began_s, 600), (began_s + 570 * 60.0 + 7.0, 60)):
+        for i in range(1, n_minutes + 1):
+            history.hear(Level(run_s + 60.0 * i, 0, "hall", 60.0 * i, -40.0))
+    assert history.path is not None
+    assert hours_of([history.path]) == pytest.approx(11.0, rel=0.01)
+
+
+def test_a_log_that_begins_amid_a_run_is_as_long_as_it_is(tmp_path: Path) -> None:
+    """Of what was rotated away nobody knows the false alarms."""
+    day_s = 86_400
+    log = write_log(tmp_path / "sounds.jsonl", levels(30 * day_s, 30 * day_s + 7_200))
+    assert hours_of([log]) == pytest.approx(2.0, abs=0.2)
+    log = write_log(log, [record(3_600, "start", "Dog"), record(3_602, "end", "Dog")])
+    assert hours_of([log]) == pytest.approx(1.0, abs=0.01)  # without levels nobody knows better
+
+
+def hours_of(paths: list[Path]) -> float:
+    logged = LoggedHours()
+    for one in open_log(paths):
+        logged.take(one)
+    return logged.hours
