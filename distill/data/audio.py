@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from distill.data.tars import exists, open_audio
 from edge_audio.errors import SourceError
+from edge_audio.sources.decoders import ForwardFile
+
+_READ_FRAMES = 1 << 20  # at once: most clips whole
+_MAX_CLIP_S = 86_400.0  # what is longer is a length that nobody knew
 
 
 def read_clip(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
@@ -19,7 +23,8 @@ def read_clip(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises SourceError if it cannot be decoded or holds no finite samples.
     """
     try:
-        samples, rate_hz = sf.read(open_audio(path), dtype="float32", always_2d=True)
+        with ForwardFile(open_audio(path)) as file:
+            samples, rate_hz = _frames(file), file.samplerate
     except (OSError, sf.LibsndfileError) as error:
         raise undecodable(path, error) from error
     if not len(samples) or not np.isfinite(samples).all():
@@ -28,6 +33,27 @@ def read_clip(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     if rate_hz == sample_rate_hz:
         return mono
     return np.asarray(soxr.resample(mono, rate_hz, sample_rate_hz), np.float32)
+
+
+def length_of(path: Path) -> tuple[int, int]:
+    """(frames, Hz), by the header where it states a length that a clip may have; else by decoding,
+    as of FLAC that was piped. Raises SourceError as `read_clip`."""
+    try:
+        with ForwardFile(open_audio(path)) as file:
+            rate_hz, n_frames = file.samplerate, file.frames
+            if n_frames > _MAX_CLIP_S * rate_hz:
+                n_frames = len(_frames(file))
+    except (OSError, sf.LibsndfileError) as error:
+        raise undecodable(path, error) from error
+    return n_frames, rate_hz
+
+
+def _frames(file: ForwardFile) -> NDArray[np.float32]:
+    """f32[n, n_channels], all that there is, whatever length the header claims."""
+    parts = [np.zeros((0, file.channels), np.float32)]
+    while len(part := file.read(_READ_FRAMES, dtype="float32", always_2d=True)):
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def undecodable(path: Path, error: Exception) -> SourceError:

@@ -77,7 +77,7 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a clip list. Raises as `clip_list_rows`."""
     line = 0
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             for line, row in csv_rows(file, path):
                 yield line, row
     except OSError as error:

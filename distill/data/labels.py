@@ -52,7 +52,7 @@ def read_class_map(path: Path) -> tuple[str, ...]:
 def _column(path: Path, name: str) -> tuple[str, ...]:
     """Ordered by index. Raises UsageError as `read_class_map`."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             found = {int(row["index"]): row[name] for row in csv.DictReader(file)}
     except FileNotFoundError as error:
         source = "AudioSet's class_labels_indices.csv by another name"

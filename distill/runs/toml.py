@@ -43,7 +43,7 @@ def read_table(path: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UsageError(f"there is no recipe {path}: see distill/recipes") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -54,7 +54,7 @@ class SndfileDecoder:
         self._opened = None
         try:
             self._opened = piece.open()
-            self._file = _Forward(_named(self._opened))
+            self._file = ForwardFile(_named(self._opened))
         except Exception as error:  # soundfile has several of its own, and TypeError for .raw
             self._close_view()
             raise SourceError(reason_of(error)) from error
@@ -110,7 +110,7 @@ class SndfileDecoder:
         n_by_exponent = self._n_by_exponent()
         self.close()
         self._opened = self._piece.open()
-        self._file = _Forward(_named(self._opened))
+        self._file = ForwardFile(_named(self._opened))
         n_louder = np.cumsum(n_by_exponent[::-1])[::-1]
         n_tolerated = _MAX_LOUD_SHARE * int(n_louder[0])
         exponent = int(np.argmax(n_louder <= n_tolerated)) - 1
@@ -129,7 +129,7 @@ class SndfileDecoder:
         return counts
 
 
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
     """Read from its beginning to its end: soundfile would look back after each read, which fails
     where the length is not known, and would read no further than that."""
 

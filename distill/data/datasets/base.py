@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-import soundfile as sf
-
-from distill.data.audio import undecodable
+from distill.data.audio import length_of
 from distill.data.clip_list import Clip, first_few, to_row
-from distill.data.tars import open_audio
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
 
@@ -98,14 +95,11 @@ def survey(listed: Iterable[Listed], root: Path) -> Survey:
 
 
 def _measure(path: Path) -> tuple[float, int]:
-    """(seconds, Hz) from the header; SourceError, naming it, if it states no samples or is none."""
-    try:
-        info = sf.info(open_audio(path))
-    except (OSError, sf.LibsndfileError) as error:
-        raise undecodable(path, error) from error
-    if info.frames == 0:
+    """(seconds, Hz), see `length_of`; SourceError, naming it, if it has no samples or is none."""
+    n_frames, rate_hz = length_of(path)
+    if n_frames == 0:
         raise SourceError(f"{path} holds no samples")
-    return info.frames / info.samplerate, info.samplerate
+    return n_frames / rate_hz, rate_hz
 
 
 def _to_clip(listed: Listed, path: Path, root: Path, duration_s: float) -> Clip:
@@ -136,7 +130,7 @@ def find_audio(folder: Path, stem: str) -> Path | None:
 def read_text(path: Path) -> str:
     """A file of a dataset; UsageError if it is missing or no UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}; is this the dataset's folder?") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from distill.data.audio import read_clip
+from distill.data.audio import length_of, read_clip
 from edge_audio.errors import SourceError
 from tests.distill.workshop import damage
 
@@ -30,6 +30,19 @@ def test_file_without_usable_samples_is_named(tmp_path: Path) -> None:
     for name, reason in damage(tmp_path).items():
         with pytest.raises(SourceError, match=f"{name}.*{reason}"):
             read_clip(tmp_path / name, 16_000)
+
+
+@pytest.mark.parametrize("claim", [0, (1 << 36) - 1])
+def test_lengths_that_nobody_knew_are_counted(tmp_path: Path, claim: int) -> None:
+    """FLAC from a pipe says 0 samples, and damage anything."""
+    path = tmp_path / "piped.flac"
+    sf.write(path, np.full(5_000, 0.5), 16_000)
+    content = bytearray(path.read_bytes())
+    stated = int.from_bytes(content[18:26], "big")  # the last 36 bits
+    content[18:26] = (stated >> 36 << 36 | claim).to_bytes(8, "big")
+    path.write_bytes(content)
+    assert length_of(path) == (5_000, 16_000)
+    assert len(read_clip(path, 16_000)) == 5_000
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from distill.data.clip_feed import FeedConfig
 from distill.data.clip_list import COLUMNS, clip_list_rows, read_clip_list, to_row, write_clip_list
+from distill.data.datasets import display_names
 from distill.data.folders import named_clip_list
+from distill.data.labels import read_class_map
+from distill.runs.toml import read_toml
 from edge_audio.errors import UsageError
 from tests.distill import workshop
 from tests.distill.workshop import clip_at
@@ -89,6 +94,22 @@ def test_a_list_of_another_name_is_named_by_its_path(
         assert clip_list.parent == tmp_path
         assert [clip.path for clip in read_clip_list(clip_list)] == [path]
         assert [row["path"] for row in clip_list_rows(place)] == [path]
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_list_or_recipe(tmp_path: Path) -> None:
+    """Spreadsheets and editors on Windows write one."""
+    workshop.write_clip_list(tmp_path, [workshop.row("a.wav", "rain", 1, "g")])
+    clips = read_clip_list(tmp_path)
+    for path in (tmp_path / "manifest.csv", tmp_path / "recipe.toml", tmp_path / "classes.csv"):
+        plain = path.read_bytes() if path.exists() else _PLAIN[path.suffix]
+        path.write_bytes(codecs.BOM_UTF8 + plain)
+    assert read_clip_list(tmp_path) == clips
+    assert read_toml(tmp_path / "recipe.toml", FeedConfig) == FeedConfig(pool_size=7)
+    assert read_class_map(tmp_path / "classes.csv") == ("Dog",)
+    assert display_names(tmp_path / "classes.csv") == {"/m/1": "Dog"}
+
+
+_PLAIN = {".toml": b"pool_size = 7\n", ".csv": b"index,mid,display_name\n0,/m/1,Dog\n"}
 
 
 def test_a_bad_row_of_such_a_list_names_its_file(tmp_path: Path) -> None:
