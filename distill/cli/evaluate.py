@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
+from edge_audio.support.files import errors_for_people
+from edge_audio.support.plain_files import check_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,9 +56,8 @@ if TYPE_CHECKING:
 @click.option(
     "--sensitivity",
     type=click.Choice(SENSITIVITIES),
-    default="normal",
-    show_default=True,
-    help="With --events the one whose thresholds are taken; --soundscapes has all of them.",
+    help="With --events the one whose thresholds are taken; --soundscapes has all of them.  "
+    "[default: normal]",
 )
 @click.option(
     "--strange",
@@ -86,7 +87,7 @@ def evaluate(
     out_dir: Path | None,
     soundscapes: bool,
     with_events: bool,
-    sensitivity: Sensitivity,
+    sensitivity: Sensitivity | None,
     strange_places: bool,
     fold_recipe: Path | None,
     runs_dir: Path,
@@ -98,21 +99,43 @@ def evaluate(
     """
     import torch
 
-    if soundscapes + (with_events or strange_places) + (fold_recipe is not None) > 1:
+    has_folds = fold_recipe is not None
+    if soundscapes + (with_events or strange_places) + has_folds > 1:
         raise click.UsageError(
             "--soundscapes, --events or --strange, and --folds: one of them at a time"
         )
+    _check_belonging(peers, with_bundles, sensitivity, with_events, strange_places, has_folds)
+    if out_dir is not None:  # before hours of scoring
+        with errors_for_people(out_dir):
+            check_folder(out_dir)
     torch.set_num_threads(1)  # clips are short: a second thread gains next to nothing
     if fold_recipe is not None:
         _evaluate_folds(targets, fold_recipe, runs_dir, out_dir)
     elif with_events and strange_places:
-        _evaluate_strange_events(targets, peers, sensitivity, out_dir)
+        _evaluate_strange_events(targets, peers, sensitivity or "normal", out_dir)
     elif with_events:
-        _evaluate_events(targets, sensitivity, out_dir)
+        _evaluate_events(targets, sensitivity or "normal", out_dir)
     elif strange_places:
         _evaluate_strange(targets, peers, with_bundles, out_dir)
     else:
         _evaluate_clips(targets, peers, with_bundles, out_dir, soundscapes)
+
+
+def _check_belonging(
+    peers: tuple[str, ...],
+    with_bundles: bool,
+    sensitivity: Sensitivity | None,
+    with_events: bool,
+    strange_places: bool,
+    has_folds: bool,
+) -> None:
+    """Raises UsageError for an option that would be passed over."""
+    if peers and (has_folds or (with_events and not strange_places)):
+        raise click.UsageError("--peer belongs to scores of clips, --soundscapes and --strange")
+    if with_bundles and (has_folds or with_events):
+        raise click.UsageError("--beside belongs to scores: leave it out with --events and --folds")
+    if sensitivity is not None and not with_events:
+        raise click.UsageError("--sensitivity belongs to --events")
 
 
 def _evaluate_clips(

@@ -15,7 +15,7 @@ from edge_audio.bundle.manifest import Manifest
 from edge_audio.bundle.spec import SENSITIVITIES, EventSpec, ModelSpec, TensorSpec, Threshold
 from edge_audio.bundle.store import Bundle, load_bundle, shipped_bundles
 from edge_audio.cli.console import plain_console, tell
-from edge_audio.errors import BundleError
+from edge_audio.errors import BundleError, UsageError
 from edge_audio.events.suggestion import on_at, short_why_off, suggested_threshold, why_off
 from edge_audio.events.unwatched import switch_on
 from edge_audio.labels.find import find_label
@@ -134,6 +134,8 @@ def inspect(
     edge-audio inspect tiny-int8 --labels
     edge-audio inspect tiny-int8 --json | jq .events.thresholds
     """
+    if (label is not None) + as_json + (all_labels or tensors or provenance) > 1:
+        raise UsageError("a LABEL, --json, and --labels, --tensors and --provenance: one of them")
     bundle = load_bundle(model)
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2).decode()

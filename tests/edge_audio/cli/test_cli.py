@@ -255,6 +255,11 @@ def test_inspect_tells_of_a_label_what_other_sensitivities_bring() -> None:
 def test_inspect_json_is_the_manifest(toy_bundle: Bundle) -> None:
     text = run("inspect", toy_bundle.path, "--json").stdout
     assert msgspec.json.decode(text, type=Manifest) == toy_bundle.manifest
+    label = toy_bundle.manifest.labels[0]
+    for more in ([label], ["--labels"]):
+        assert "one of them" in error_line(
+            run("inspect", toy_bundle.path, *more, "--json", ok=False), 2
+        )
 
 
 def test_verify_passes_on_every_installed_backend(toy_bundle: Bundle) -> None:
