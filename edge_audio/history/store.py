@@ -15,7 +15,8 @@ from edge_audio.history.schema import open_in_memory, open_to_write, opened_to_r
 from edge_audio.support.text import encodable
 
 Verdict = Literal["right", "wrong", "other"]
-_SHARE_PER_ROUND = 0.05  # of the time that a history covers, deleted at once where it is too large
+_TABLES = ("events", "levels")
+_SHARE_PER_ROUND = 0.05  # of the rows, deleted at once where a history is too large
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,8 @@ class History:
         larger than max_bytes."""
         if keep_s:
             self._delete_before(time.time() - keep_s)
-        while self.n_bytes > max_bytes and (span := self._span()) is not None:
-            first_s, last_s = span
-            self._delete_before(first_s + max(1e-6, _SHARE_PER_ROUND * (last_s - first_s)))
+        while self.n_bytes > max_bytes and (end_s := self._end_of_oldest()) is not None:
+            self._delete_before(end_s)
         with self._lock:
             self._connection.executescript("PRAGMA incremental_vacuum")  # execute frees one page
 
@@ -162,14 +162,20 @@ class History:
             n_pages, n_free, n_bytes = (pragma.fetchone()[0] for pragma in pragmas)
             return int((n_pages - n_free) * n_bytes)
 
-    def _span(self) -> tuple[float, float] | None:
-        """The first and last time that something is kept of; None where there is nothing."""
+    def _end_of_oldest(self) -> float | None:
+        """Until when the oldest rows are that may go at once; None where there is nothing. Of rows
+        and not of time: a clock that was once in another century would take all others along."""
         with self._lock:
-            events = "SELECT MIN(id) / 1e6 AS low, MAX(id) / 1e6 AS high FROM events"
-            levels = "SELECT MIN(unix_s), MAX(unix_s) FROM levels"
-            both = f"SELECT MIN(low), MAX(high) FROM ({events} UNION ALL {levels})"  # noqa: S608
-            first_s, last_s = self._connection.execute(both).fetchone()
-        return None if first_s is None else (first_s, last_s)
+            count = "SELECT COUNT(*) FROM {}".format
+            n_events, n_levels = (
+                self._connection.execute(count(table)).fetchone()[0] for table in _TABLES
+            )
+            oldest = "SELECT id / 1e6 FROM events ORDER BY id LIMIT 1 OFFSET ?"
+            if n_levels > n_events:
+                oldest = "SELECT unix_s FROM levels ORDER BY unix_s LIMIT 1 OFFSET ?"
+            n_before = int(_SHARE_PER_ROUND * max(n_events, n_levels))
+            row = self._connection.execute(oldest, (n_before,)).fetchone()
+        return None if row is None else float(row[0]) * (1.0 + 1e-15)  # whatever ids are rounded to
 
     def _delete_before(self, unix_s: float) -> None:
         with self._writing() as connection:

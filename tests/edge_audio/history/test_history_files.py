@@ -103,6 +103,16 @@ def test_old_events_go_by_age_and_the_oldest_by_size(tmp_path: Path) -> None:
     assert (tmp_path / "sounds.db").stat().st_size <= before / 2
 
 
+def test_a_row_of_a_clock_that_was_wrong_takes_no_others_along(history: History) -> None:
+    fill(history, 1, every_s=1.0, first_s=4e9)
+    first_s = time.time() - DAY_S
+    fill(history, 3000, every_s=1.0, first_s=first_s)
+    history.tidy(keep_s=0.0, max_bytes=history.n_bytes * 0.8)
+    kept = [x.id for x in all_events(history, Wanted())]
+    assert 1500 < len(kept) < 3000
+    assert kept[1] == round((first_s + 2999) * 1e6)
+
+
 def test_a_run_keeps_to_its_limits(tmp_path: Path) -> None:
     path = tmp_path / "sounds.db"
     history = History(path)
