@@ -169,8 +169,10 @@ def check_is_file(path: Path) -> None:
     """Raises UsageError, with what it is, for what is no file."""
     try:
         mode = path.stat().st_mode
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"no such audio file: {path}") from error
+    except OSError as error:  # such as a folder that this user may not enter
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a folder, no audio file: `edge-audio tag` reads folders")
     if not stat.S_ISREG(mode):

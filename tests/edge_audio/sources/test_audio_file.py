@@ -133,6 +133,19 @@ def test_three_hour_file_is_streamed_in_flat_memory(tmp_path: Path) -> None:
     assert max(resident_bytes) - resident_bytes[0] < 5e6  # all samples would be 691e6
 
 
+def test_what_keeps_a_file_from_being_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder that a service may not enter, which is not a file that is missing."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(UsageError, match=r"closed\.wav: Permission denied"):
+        AudioFile(tmp_path / "closed.wav").__enter__()
+
+
 def test_missing_file_is_a_usage_error_that_names_it(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.wav", tmp_path):
         with pytest.raises(UsageError, match=re.escape(str(path))):
