@@ -13,7 +13,13 @@ from rich.table import Table
 
 from edge_audio.bundle.spec import SENSITIVITIES, Sensitivity
 from edge_audio.cli.console import plain_console, tell
-from edge_audio.cli.options import LabelChoice, related_option, sounds_option, threshold_option
+from edge_audio.cli.options import (
+    FiniteRange,
+    LabelChoice,
+    related_option,
+    sounds_option,
+    threshold_option,
+)
 from edge_audio.errors import UsageError
 from edge_audio.events.policy import ONE_SOUND
 from edge_audio.labels.find import find_label
@@ -93,11 +99,9 @@ def targets() -> None:
     "your own and what you changed in port/, examples/ and its Makefile are kept.",
 )
 @click.option(
-    "--flash-kib", type=click.FloatRange(0, min_open=True), help="Fail if it takes more flash."
+    "--flash-kib", type=FiniteRange(0, min_open=True), help="Fail if it takes more flash."
 )
-@click.option(
-    "--ram-kib", type=click.FloatRange(0, min_open=True), help="Fail if it takes more RAM."
-)
+@click.option("--ram-kib", type=FiniteRange(0, min_open=True), help="Fail if it takes more RAM.")
 def build(
     model: str,
     target_name: str,

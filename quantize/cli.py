@@ -13,6 +13,7 @@ import click
 
 from edge_audio.backends import BACKEND_NAMES
 from edge_audio.cli.console import remark, tell
+from edge_audio.cli.options import FiniteRange
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.labels.find import read_labels
@@ -250,7 +251,7 @@ def export(
 @click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...")
 @click.option(
     "--alarms-per-hour",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     default=1.0,
     show_default=True,
     help="What each label may report at most, on average, where it cannot be expected, at the "
@@ -258,7 +259,7 @@ def export(
 )
 @click.option(
     "--max-wrong",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     default=0.1,
     show_default=True,
     help="Share of single clips in which any label at all may be reported wrongly, at the "

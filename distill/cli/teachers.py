@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_audio.cli.console import plain_console, tell
+from edge_audio.cli.options import FiniteRange
 from edge_audio.support.text import printable
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ _WORDS = {"kind", "size", "system", "published files", "weights"}
 @click.argument("kind", required=False)
 @click.option(
     "--tflops",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     default=20.0,
     show_default=True,
     help="What your accelerator sustains, for the column of times real time.",
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     help="Hours of audio to be heard; the last column says in how many a teacher does.",
 )
 def teachers(kind: str | None, tflops: float, hours: float | None) -> None:

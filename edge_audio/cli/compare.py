@@ -14,7 +14,7 @@ from edge_audio.backends import BACKEND_NAMES, open_backend
 from edge_audio.bundle.spec import Sensitivity
 from edge_audio.bundle.store import load_bundle
 from edge_audio.cli.console import tell
-from edge_audio.cli.options import related_option, sensitivity_option
+from edge_audio.cli.options import FiniteRange, related_option, sensitivity_option
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.errors import UsageError
 from edge_audio.events.policy import ONE_SOUND, PolicySpec, Related
@@ -47,7 +47,7 @@ MAX_LISTED = 40
 )
 @click.option(
     "--tolerance-ms",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=300.0,
     show_default=True,
     metavar="MS",

@@ -11,7 +11,7 @@ import click
 from edge_audio.archive.search import duration_s, expand
 from edge_audio.bundle.store import DEFAULT_MODEL, load_bundle
 from edge_audio.cli.console import remark, tell
-from edge_audio.cli.options import backend_option, model_option
+from edge_audio.cli.options import FiniteRange, backend_option, model_option
 from edge_audio.cli.progress import ProgressBar
 from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.sounds import file_option
@@ -57,7 +57,7 @@ MAX_SECONDS = 60.0
 @click.option(
     "--seconds",
     "take_s",
-    type=click.FloatRange(0.5, MAX_SECONDS),
+    type=FiniteRange(0.5, MAX_SECONDS),
     default=5.0,
     show_default=True,
     help="How long a take of the microphone is recorded.",

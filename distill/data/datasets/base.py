@@ -13,6 +13,7 @@ from distill.data.audio import length_of
 from distill.data.clip_list import Clip, first_few, to_row
 from edge_audio.bundle.spec import Spec
 from edge_audio.errors import SourceError, UsageError
+from edge_audio.support.text import encodable
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 TRAIN_FOLD, EXTRA_TRAIN_FOLD, VALIDATION_FOLD, EVALUATION_FOLD = 1, 2, 4, 5
@@ -79,6 +80,7 @@ def survey(listed: Iterable[Listed], root: Path) -> Survey:
             found.missing.append(clip.name)
             continue
         try:
+            _check_name(clip.path)
             duration_s, rate_hz = _measure(clip.path)
         except SourceError as error:
             found.unreadable.append(str(error))
@@ -92,6 +94,12 @@ def survey(listed: Iterable[Listed], root: Path) -> Survey:
     if not found.rows:
         raise UsageError(f"no audio that can be used in {root}: {found.summary(())}")
     return found
+
+
+def _check_name(path: Path) -> None:
+    """SourceError for a name that has no place in a clip list."""
+    if encodable(str(path)) != str(path):
+        raise SourceError(f"{path}: its name is not UTF-8, as clip lists are: rename it")
 
 
 def _measure(path: Path) -> tuple[float, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_audioset_finds_segments_under_every_name_in_use(audioset: Path) -> None
         "Yevaluation1_20500_30500.wav": (5, "yt:evaluation1", ("/m/unlisted",)),
     }
     assert {clip.tier for clip in clips.values()} == {"C"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
+def test_audio_below_a_name_that_no_clip_list_can_hold_is_counted(audioset: Path) -> None:
+    (audioset / "eval").rename(audioset / os.fsdecode(b"caf\xe9"))
+    found = survey(LAYOUTS["audioset"](audioset, NAMES), audioset)
+    (problem,) = found.unreadable
+    assert "its name is not UTF-8" in problem
+    write_clip_list(audioset, found.rows)
+    assert len(read_clip_list(audioset)) == 2
 
 
 def test_audioset_counts_what_was_not_downloaded_or_cannot_be_decoded(audioset: Path) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -49,6 +50,18 @@ def extras_in(text: str) -> list[str]:
 @pytest.mark.parametrize("command", sorted(SIBLINGS))
 def test_every_command_of_a_sibling_says_which_extras_bring_what_it_lacks(command: str) -> None:
     assert set(extras_in(hint(command, "torch"))) <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_what_is_no_number_is_refused_by_every_option_that_takes_one(command: str) -> None:
+    waiting = [COMMANDS[command].load()]
+    while waiting:
+        one = waiting.pop()
+        waiting += getattr(one, "commands", {}).values()
+        for option in one.params:
+            if isinstance(option.type, click.FloatRange):
+                with pytest.raises(click.BadParameter):
+                    option.type("nan", option)
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
