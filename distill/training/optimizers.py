@@ -5,7 +5,7 @@ Each group of parameters has a `factor`, by which its learning rate differs from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,30 +18,54 @@ from distill.training.recipe import TrainingConfig
 _SLOW_PARAMETERS = ("log_decay", "angle")  # the recurrence: lower rate, no weight decay
 _SLOW_FACTOR = 0.3
 
+_MOMENTUM = 0.95
+_NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
+_N_ITERATIONS = 5
 
-class Muon(torch.optim.Muon):
-    """PyTorch's Muon (Jordan 2024), its updates as large as AdamW's (Liu et al. 2025, 0.2 times
-    the root of the longer side), for weights [out, in] and those of pointwise convolutions
-    [out, in, 1, ...], which it sees as matrices."""
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan 2024) with Nesterov momentum, its updates as large as AdamW's (Liu et al. 2025,
+    0.2 times the root of the longer side), for weights [out, in] and those of pointwise
+    convolutions [out, in, 1, ...], which it sees as matrices.
+
+    As torch.optim.Muon, but in float32: that one's bfloat16 takes CPUs twenty times as long, for
+    `small` two fifths of a step.
+    """
 
     def __init__(self, weights: Sequence[nn.Parameter], weight_decay: float) -> None:
-        self._weights = list(weights)
-        matrices = [weight.detach().view(len(weight), -1) for weight in weights]
-        super().__init__(
-            [{"params": matrices, "factor": 1.0}],
-            weight_decay=weight_decay,
-            momentum=0.95,
-            nesterov=True,
-            ns_steps=5,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        groups = [{"params": list(weights), "factor": 1.0}]
+        super().__init__(groups, {"lr": 1e-3, "weight_decay": weight_decay})
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Moves the weights by their gradients; what has none stays."""
-        for matrix, weight in zip(self.param_groups[0]["params"], self._weights, strict=True):
-            matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
-        loss: float | None = super().step(closure)  # type: ignore[no-untyped-call]
-        return loss
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, group["lr"], group["weight_decay"])
+
+    def _move(self, weight: Tensor, rate: float, weight_decay: float) -> None:
+        assert weight.grad is not None
+        gradient, state = weight.grad.flatten(1), self.state[weight]
+        momentum = state.setdefault("momentum_buffer", torch.zeros_like(gradient))
+        momentum.lerp_(gradient, 1.0 - _MOMENTUM)
+        update = orthogonal(gradient.lerp(momentum, _MOMENTUM))
+        weight.mul_(1.0 - rate * weight_decay)
+        size = 0.2 * max(update.shape) ** 0.5
+        weight.add_(update.reshape(weight.shape), alpha=-rate * size)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """With all singular values brought near to 1, by the Newton-Schulz iteration and coefficients
+    of Jordan 2024."""
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp(min=1e-7)
+    linear, cubic, quintic = _NEWTON_SCHULZ
+    for _ in range(_N_ITERATIONS):
+        gram = wide @ wide.T
+        powers = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        wide = torch.addmm(wide, powers, wide, beta=linear)
+    return wide if wide.shape == matrix.shape else wide.T
 
 
 def make_optimizers(

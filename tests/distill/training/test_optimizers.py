@@ -11,7 +11,7 @@ from torch import nn
 from distill.data.labels import audioset_labels
 from distill.students.student import Student
 from distill.training.objective import Objective
-from distill.training.optimizers import averaged, make_optimizers
+from distill.training.optimizers import Muon, averaged, make_optimizers
 from distill.training.targets import CachedTargets
 from tests.distill.workshop import TINY_RECIPE, TINY_STUDENT
 
@@ -64,6 +64,33 @@ def test_muons_update_is_orthogonal_and_as_large_as_adamws(objective: Objective)
         assert 0.6 < values.min() <= values.max() < 1.3
         assert parameter.grad is not None
         assert (update * parameter.grad.flatten(1)).sum() < 0, "downhill"
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (16, 16)], ids=str)
+def test_muon_moves_as_pytorchs_does_but_for_its_bfloat16(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    optimizers = [
+        Muon([ours], weight_decay=0.1),
+        torch.optim.Muon([theirs], weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(5):
+        gradient = torch.randn(shape)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.param_groups[0]["lr"] = 0.02
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    moved = (theirs - start).detach()
+    apart = (ours - theirs).detach()
+    assert apart.norm() < 0.02 * moved.norm()
+    assert (ours - start).norm() > 0.1
+
+
+def test_weights_without_gradients_stay() -> None:
+    weight = nn.Parameter(torch.ones(3, 2))
+    Muon([weight], weight_decay=0.1).step()
+    assert (weight == 1.0).all()
 
 
 def test_adamw_alone_has_all_parameters(objective: Objective) -> None:
