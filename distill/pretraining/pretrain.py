@@ -144,7 +144,7 @@ class Pretrainer:
         checkpoint holds the teacher alone."""
         config = self.recipe.training
         path = self.run_dir / CHECKPOINT_NAME
-        self.restore(load_to_resume(path, self.recipe, self.device))
+        self.restore(load_to_resume(path, self.recipe))
         if self.step == config.n_steps:
             return path
         log = MetricsLog(self.run_dir / METRICS_NAME)

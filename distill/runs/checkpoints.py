@@ -77,14 +77,13 @@ def save_atomically(state: Mapping[str, Any], path: Path) -> None:
 def load_to_resume(
     path: Path,
     recipe: msgspec.Struct,
-    device: torch.device,
     may_resume: Callable[[Any, Any], bool] = operator.eq,
 ) -> dict[str, Any]:
     """The state that `save_atomically` wrote, {} if nothing did. EdgeAudioError if the file is
     no checkpoint, or if not may_resume(the recipe in it, JSON text there, and this one)."""
     if not path.exists():
         return {}
-    state = load_state(path, device)
+    state = load_state(path)
     try:
         made_by = msgspec.json.decode(state["recipe"], type=type(recipe))
     except msgspec.DecodeError:
@@ -96,11 +95,11 @@ def load_to_resume(
     return state
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint without running any code in it. EdgeAudioError if it is missing, cut
-    off or something else."""
+def load_state(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint, its tensors on the CPU, without running any code in it. EdgeAudioError
+    if it is missing, cut off or something else."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise EdgeAudioError(f"there is no checkpoint {path}: train it first") from error
     except (RuntimeError, EOFError, UnpicklingError, OSError) as error:

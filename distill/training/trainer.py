@@ -230,7 +230,7 @@ class Trainer:
 
     def _resume(self) -> None:
         path = self.run_dir / CHECKPOINT_NAME
-        state = load_to_resume(path, self.recipe, self.accelerator.device, may_resume)
+        state = load_to_resume(path, self.recipe, may_resume)
         if not state:
             return
         self.step = state["step"]

@@ -48,12 +48,11 @@ def test_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
 def test_checkpoint_of_another_recipe_is_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    cpu = torch.device("cpu")
-    assert load_to_resume(path, Toy(name="a"), cpu) == {}
+    assert load_to_resume(path, Toy(name="a")) == {}
     save_atomically({"recipe": '{"name": "a", "seed": 0, "sizes": [1, 2]}', "step": 7}, path)
     with pytest.raises(EdgeAudioError, match="different recipe"):
-        load_to_resume(path, Toy(name="a", sizes=(1, 3)), cpu)
-    assert load_to_resume(path, Toy(name="a"), cpu)["step"] == 7
+        load_to_resume(path, Toy(name="a", sizes=(1, 3)))
+    assert load_to_resume(path, Toy(name="a"))["step"] == 7
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

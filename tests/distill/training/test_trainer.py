@@ -263,11 +263,12 @@ def test_run_on_drawn_tokens_resumes_to_the_same_bits(
 
 
 WITHOUT_BATCH_NORM = """
-import sys, msgspec, torch
+import os, sys, msgspec, torch
 from pathlib import Path
 from torch import nn
 from distill.training.recipe import Recipe
 from distill.training.distill import distill
+from distill.training.trainer import Trainer
 
 def remove_batch_norm(module):
     for name, child in module.named_children():
@@ -275,16 +276,23 @@ def remove_batch_norm(module):
             setattr(module, name, nn.Identity())
         remove_batch_norm(child)
 
+def save_and_die(trainer, save=Trainer._save):
+    save(trainer)
+    os._exit(9)
+
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
+if sys.argv[2:] == ["die"]:
+    Trainer._save = save_and_die
 recipe = msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe)
 distill(recipe, folder, n_processes=1, prepare=remove_batch_norm)
 """
 
 
 def test_two_processes_train_the_same_student_as_one(in_workshop: Path, tmp_path: Path) -> None:
-    """`torchrun` with two CPU processes, each with half of every batch, against a single one.
-    Batch norm, which would see the halves, is left out, so that the mean gradient is exact."""
+    """`torchrun` with two CPU processes, each with half of every batch, against a single one; both
+    are killed behind their first checkpoint, and go on. Batch norm, which would see the halves, is
+    left out, so that the mean gradient is exact."""
     (tmp_path / "job.py").write_text(WITHOUT_BATCH_NORM)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     weights = []
@@ -294,9 +302,12 @@ def test_two_processes_train_the_same_student_as_one(in_workshop: Path, tmp_path
         (folder / "recipe.json").write_bytes(msgspec.json.encode(TINY_RECIPE))
         (folder / "cache").symlink_to(in_workshop / "runs" / "cache")
         job = [*command, str(tmp_path / "job.py"), str(folder)]
+        checkpoint = folder / TINY_RECIPE.name / "checkpoint.pt"
+        died = subprocess.run([*job, "die"], capture_output=True, text=True, check=False)
+        assert died.returncode != 0
+        assert torch.load(checkpoint, weights_only=True)["step"] == 3
         done = subprocess.run(job, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-        checkpoint = folder / TINY_RECIPE.name / "checkpoint.pt"
         weights.append(torch.load(checkpoint, weights_only=True)["student"])
     alone, together = weights
     start = start_student(TINY_RECIPE).state_dict()
