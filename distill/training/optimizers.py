@@ -74,7 +74,7 @@ def make_optimizers(
     """By name, as checkpoints keep their states. The objective must be where it is trained."""
     if config.optimizer == "adamw":
         return {"optimizer": torch.optim.AdamW(_adamw_groups(objective, config, {}, 1.0))}
-    matrices = dict(_matrices(objective.student))
+    matrices = dict(muon_weights(objective.student))
     rest = _adamw_groups(objective, config, matrices, config.adamw_rate_share)
     return {
         "optimizer": torch.optim.AdamW(rest),
@@ -96,7 +96,7 @@ def _adamw_groups(
     ]
 
 
-def _matrices(student: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def muon_weights(student: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Names and weights of the Linears and pointwise convolutions, the head's left out: its rows
     are labels, each with a gradient of its own size."""
     for name, module in student.named_modules():
