@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
     convolutions [out, in, 1, ...], which it sees as matrices.
 
     As torch.optim.Muon, but in float32: that one's bfloat16 takes CPUs twenty times as long, for
-    `small` two fifths of a step.
+    `small` more than a third of a step.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], weight_decay: float) -> None:

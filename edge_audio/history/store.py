@@ -6,12 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge_audio.errors import UsageError
 from edge_audio.history.schema import open_in_memory, open_to_write, opened_to_read
+from edge_audio.support.plain_files import is_still
 from edge_audio.support.text import encodable
 
 Verdict = Literal["right", "wrong", "other"]
@@ -65,8 +67,12 @@ class History:
         """path: None = in memory. Events that were never told to have ended, as kill -9 leaves
         them, sound no more. Raises UsageError."""
         self.path = path
-        self._connection = open_in_memory() if path is None else open_to_write(path)
         self._lock = threading.RLock()
+        self._open()
+
+    def _open(self) -> None:
+        self._connection = open_in_memory() if self.path is None else open_to_write(self.path)
+        self._opened = self.path.stat() if self.path else None
 
     def close(self) -> None:
         """To be called when nobody writes any more."""
@@ -86,6 +92,7 @@ class History:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            self._follow()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -94,6 +101,20 @@ class History:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _follow(self) -> None:
+        """Goes on in a new file where others have moved the old one away, or deleted it."""
+        if self.path is None or (self._opened and is_still(self._opened, self.path)):
+            return
+        if self._opened:
+            with suppress(sqlite3.Error):  # which close() leaves out for a file that is elsewhere
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.close()  # first: what lies beside either file has the same names
+            self._opened = None
+        try:
+            self._open()
+        except (UsageError, OSError) as error:  # not for long, where somebody is moving files
+            raise sqlite3.OperationalError(str(error)) from error
 
     def forget_sounding(self) -> None:
         """What still sounds by an earlier run does so no more; nobody knows how long it did."""

@@ -88,8 +88,13 @@ def check_folder(path: Path) -> None:
 
 def is_at(descriptor: int, path: Path) -> bool:
     """Whether the open file is the one at `path`, not moved away or deleted."""
+    return is_still(os.fstat(descriptor), path)
+
+
+def is_still(status: os.stat_result, path: Path) -> bool:
+    """Whether the file with that status is the one at `path`, not moved away or deleted."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(status, path.stat())
     except OSError:
         return False
 

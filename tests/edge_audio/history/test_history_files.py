@@ -20,7 +20,7 @@ from edge_audio.history.schema import APPLICATION_ID, MIGRATIONS
 from edge_audio.history.store import History, HistoryFile
 from edge_audio.sources.stream import Stream
 from tests.support.command_line import listening
-from tests.support.histories import DAY_S, destination_of, fill, labels_in, starting
+from tests.support.histories import DAY_S, destination_of, fill, labels_in, start, starting
 from tests.support.limits import files_up_to
 from tests.support.peers import eventually
 
@@ -69,6 +69,38 @@ def test_listening_goes_on_where_the_disk_is_full_and_rows_come_when_there_is_ro
     eventually(lambda: destination.problem == "")
     destination.close()
     assert len(labels_in(path)) == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted with its WAL", "moved away"])
+def test_a_run_goes_on_in_a_new_file_where_the_old_one_is_gone(tmp_path: Path, how: str) -> None:
+    path, old = tmp_path / "sounds.db", tmp_path / "old.db"
+    history = History(path)
+    history.begin(start(1.0, "Dog"))
+    if how == "moved away":
+        path.rename(old)
+    for file in tmp_path.glob("sounds.db*" if how == "deleted with its WAL" else "sounds.db"):
+        file.unlink()
+    history.begin(start(2.0, "Cat"))
+    history.begin(start(3.0, "Bird"))
+    assert sorted(labels_in(path)) == ["Bird", "Cat"]
+    history.close()
+    assert sorted(labels_in(path)) == ["Bird", "Cat"]
+    if how == "moved away":
+        assert labels_in(old) == ["Dog"]
+
+
+def test_rows_wait_until_the_folder_of_a_history_is_there_again(tmp_path: Path) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    history = History(folder / "sounds.db")
+    folder.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(sqlite3.Error, match="cannot keep a history"):
+            history.begin(start(1.0, "Dog"))
+    (tmp_path / "away").rename(folder)
+    history.begin(start(2.0, "Cat"))
+    assert labels_in(folder / "sounds.db") == ["Cat"]
+    history.close()
 
 
 def test_a_slow_disk_costs_rows_and_holds_up_nobody(tmp_path: Path) -> None:
