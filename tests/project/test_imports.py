@@ -30,12 +30,19 @@ LISTENING_CORE = (
 )
 ALLOWED = {
     "edge_audio": (),
-    "distill": (*LISTENING_CORE, "edge_audio.learning", "edge_audio.sounds"),
+    "distill": (
+        *LISTENING_CORE,
+        "edge_audio.learning",
+        "edge_audio.sounds",
+        "edge_audio.sources.decoders",
+        "edge_audio.cli.options",
+    ),
     "quantize": (
         "distill",
         *LISTENING_CORE,
         "edge_audio.engine",
         "edge_audio.sources.demo",
+        "edge_audio.cli.options",
         "edge_audio.cli.quiet",
     ),
     "firmware_bridge": (
