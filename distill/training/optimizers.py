@@ -47,7 +47,9 @@ class Muon(torch.optim.Optimizer):
     def _move(self, weight: Tensor, rate: float, weight_decay: float) -> None:
         assert weight.grad is not None
         gradient, state = weight.grad.flatten(1), self.state[weight]
-        momentum = state.setdefault("momentum_buffer", torch.zeros_like(gradient))
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        momentum = state["momentum_buffer"]
         momentum.lerp_(gradient, 1.0 - _MOMENTUM)
         update = orthogonal(gradient.lerp(momentum, _MOMENTUM))
         weight.mul_(1.0 - rate * weight_decay)

@@ -25,7 +25,7 @@ ENGINE_SHARE = 0.99
 """Of the steps of a recording, those that have to keep ENGINE_TOLERANCE: at single ones, where what
 is recalled nearly cancels, exponential gates make a thousand times more of a difference. Of 1,499
 of tiny-xlstm four exceed it, one of them by 0.1; PyTorch and ONNX Runtime are apart by 1e-4
-there."""
+there. `quantize` allows other runtimes as much with such gates."""
 ENGINE_EVENT_SHARE = 0.02
 """Of the events of a recording, those that may be of the engine or of another runtime alone."""
 

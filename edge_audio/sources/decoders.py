@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from edge_audio.errors import SourceError
 from edge_audio.sources.pieces import Piece
 from edge_audio.support.arrays import FloatArray
+from edge_audio.support.paths import for_soundfile
 from edge_audio.support.text import one_line
 
 _MAX_REASON_CHARS = 200
@@ -138,8 +138,7 @@ class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _named(opened: Any) -> Any:
-    """As soundfile opens it whatever bytes its name has: it takes text for UTF-8."""
-    return os.fsencode(opened) if isinstance(opened, Path) and os.name != "nt" else opened
+    return for_soundfile(opened) if isinstance(opened, Path) else opened
 
 
 def reason_of(error: Exception) -> str:
