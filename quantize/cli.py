@@ -98,6 +98,8 @@ def export_options(command: Command) -> Command:
         accuracy: bool,
         **kwargs: Any,
     ) -> Any:
+        if ranges_path and former_path:
+            raise UsageError("--calibrate is the former name of --ranges: give one of them")
         options = ExportOptions(scheme, ranges_path or former_path, accuracy)
         return command(*args, options=options, **kwargs)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
 from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
+from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.utils.quant_utils import is_dequant
 from executorch.backends.xnnpack.utils.utils import get_input_node
@@ -21,7 +22,6 @@ from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_
 from executorch.exir.passes.constant_prop_pass import constant_prop_pass
 from executorch.exir.passes.memory_planning_pass import MemoryPlanningPass
 from torch import Tensor, nn
-from torch.fx.traceback import NodeSource
 
 from edge_audio.backends.base import input_names, output_names
 from quantize.export.refusal import refuse, refusing
@@ -48,9 +48,9 @@ def export_executorch(graph: StepGraph, scheme: Scheme) -> bytes:
     integer state: all but the operators that read and keep it).
     """
     inputs = zero_inputs(graph.spec)
-    with refusing("ExecuTorch"), torch.no_grad(), _shared_origins():
+    with refusing("ExecuTorch"), torch.no_grad(), _no_patterns():
         flat = _Positional(_with_int8_linears(graph, scheme), list(inputs)[1:])
-        program = torch.export.export(flat, tuple(inputs.values()), strict=True)
+        program = torch.export.export(flat, tuple(inputs.values()), strict=False)
         program = program.run_decompositions(_REWRITES)
         program = constant_prop_pass(program, custom_skip_targets=_STAY_INT8)
         lowered = _lower(program, _tensor_names(graph))
@@ -60,14 +60,15 @@ def export_executorch(graph: StepGraph, scheme: Scheme) -> bytes:
 
 
 @contextmanager
-def _shared_origins() -> Iterator[None]:
-    """Every pass copies of every node what passes before made it of, which nobody reads here: a
-    quarter of the time of an export."""
-    NodeSource.__deepcopy__ = lambda source, _: source  # type: ignore[attr-defined]
+def _no_patterns() -> Iterator[None]:
+    """XNNPACK's exporter compiles ten small models, to look for bilinear upsampling and PyTorch's
+    attention in a step: a fifth of the time of an export. No student has either."""
+    kept = bilinear_2d.get_graphs_dict, sdpa.get_graphs
+    bilinear_2d.get_graphs_dict, sdpa.get_graphs = dict, list
     try:
         yield
     finally:
-        del NodeSource.__deepcopy__  # type: ignore[attr-defined]
+        bilinear_2d.get_graphs_dict, sdpa.get_graphs = kept
 
 
 def _caller_owns_tensors() -> ExecutorchBackendConfig:

@@ -96,3 +96,5 @@ def test_the_former_name_of_ranges_is_understood_but_not_shown(tmp_path: Path) -
     assert "--calibrate" not in shown
     former = ("--scheme", "static", "--calibrate", tmp_path, "--out", tmp_path / "x")
     assert "manifest.csv" in error_line(run_here("export", CHECKPOINT, *former, ok=False), 2)
+    both = run_here("export", CHECKPOINT, "--ranges", tmp_path, *former, ok=False)
+    assert "give one of them" in error_line(both, 2)
