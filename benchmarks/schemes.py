@@ -3,10 +3,11 @@ fold 1, drift over hours, bytes, time per step on every runtime. The state-width
 
     python benchmarks/schemes.py [--hours 6] [--only tiny]
 
-Students that have heard no ESC clip are fine-tuned on folds 2 to 5 (some minutes each, once; kept
-in runs/) and exported in every scheme. Accuracy is that of the exported model, streaming on
-LiteRT. Drift is the mean difference of all scores from those of the float model, in the first and
-in the last hour of one composed stream. Times are the least of several rounds, one thread.
+Published students are fine-tuned on ESC folds 2 to 5 (half an hour each, once; kept in runs/, where
+`edge-audio evaluate --folds` finds them too) and exported in every scheme. Accuracy is that of the
+exported model, streaming on LiteRT. Drift is the mean difference of all scores from those of the
+float model, in the first and in the last hour of one composed stream. Times are the least of
+several rounds, one thread.
 """
 
 from __future__ import annotations
@@ -52,13 +53,12 @@ FOLD = 1
 RECIPES = {
     "micro": "folds.toml",
     "tiny": "folds.toml",
-    "tiny-xlstm": "folds.toml",
-    "tiny-slstm": "folds.toml",
-    "small": "folds_small.toml",
+    "small": "folds.toml",
+    "tiny-xlstm": "folds_small.toml",
 }
 """Model -> how its student becomes a classifier of the fold."""
 
-FAMILIES = {"ssm-lti": "SSM", "mlstm": "mLSTM", "slstm": "sLSTM"}
+FAMILIES = {"ssm-lti": "SSM", "mlstm": "mLSTM"}
 STATE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
 N_TIMED_STEPS, N_ROUNDS = 400, 7
 
@@ -87,7 +87,7 @@ def fold_data(recipe_name: str, checkpoint: Path, runs_dir: Path) -> FoldData:
 
 def classifier(model: str, runs_dir: Path) -> Path:
     """The checkpoint that has not heard the fold; trained if it is not there."""
-    checkpoint = Path(f"distill/checkpoints/{model}-esc-free.pt")
+    checkpoint = Path(f"distill/checkpoints/{model}.pt")
     name = load_student(checkpoint)[1].name
     done = runs_dir / f"{name}-folds" / f"fold-{FOLD}" / "classifier.pt"
     if done.exists():

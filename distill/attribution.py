@@ -1,6 +1,6 @@
 """Who recorded what a recipe trains on, as their licences ask:
 
-python -m distill.attribution distill/recipes/esc_free.toml > docs/attribution.md
+python -m distill.attribution distill/recipes/base.toml > docs/attribution.md
 
 The page is made by the whole clip list. Lists only grow, so that it covers those before: what
 weights of an earlier, shorter list were trained on stands there too.

@@ -63,7 +63,7 @@ Model = Callable[..., Sequence[Tensor]]
 
 PACKAGE = "neural-compressor-pt==3.10.*"
 FOLD = 1
-DEFAULT_CHECKPOINT = Path("runs/micro-esc-free-folds/fold-1/classifier.pt")
+DEFAULT_CHECKPOINT = Path("runs/micro-folds/fold-1/classifier.pt")
 OUR_SCHEMES = ("float", "weight-only", "dynamic", "static")
 RUNTIMES = ("executorch", "onnx", "litert")
 N_LEFT_FLOAT = (0, 2, 4, 8)

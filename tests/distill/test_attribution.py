@@ -8,7 +8,7 @@ from distill.attribution import credits_by_source, to_markdown
 from tests.support.paths import REPOSITORY
 from tests.support.real_audio import first_clip_list
 
-RECIPE = Path("distill/recipes/esc_free.toml")
+RECIPE = Path("distill/recipes/base.toml")
 
 
 @pytest.mark.usefixtures("clip_list")
