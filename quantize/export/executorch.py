@@ -61,7 +61,7 @@ def export_executorch(graph: StepGraph, scheme: Scheme) -> bytes:
 
 @contextmanager
 def _no_patterns() -> Iterator[None]:
-    """XNNPACK's exporter compiles ten small models, to look for bilinear upsampling and PyTorch's
+    """XNNPACK's exporter compiles six small models, to look for bilinear upsampling and PyTorch's
     attention in a step: a fifth of the time of an export. No student has either."""
     kept = bilinear_2d.get_graphs_dict, sdpa.get_graphs
     bilinear_2d.get_graphs_dict, sdpa.get_graphs = dict, list
