@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Literal
 
 from edge_audio.errors import UsageError
 from edge_audio.history.schema import open_in_memory, open_to_write, opened_to_read
+from edge_audio.support.age_clock import AgeClock
 from edge_audio.support.plain_files import is_still
 from edge_audio.support.text import encodable
 
@@ -67,7 +67,7 @@ class History:
         """path: None = in memory. Events that were never told to have ended, as kill -9 leaves
         them, sound no more. Raises UsageError."""
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._clock = threading.RLock(), AgeClock()
         self._open()
 
     def _open(self) -> None:
@@ -165,10 +165,11 @@ class History:
     # How much is kept
 
     def tidy(self, keep_s: float, max_bytes: float) -> None:
-        """Deletes what is older than keep_s (0 = nothing), and the oldest until the file is no
-        larger than max_bytes."""
+        """Deletes what is older than keep_s (0 = nothing) by a clock that has not just leapt
+        ahead, and the oldest until the file is no larger than max_bytes."""
+        now_s = self._clock.unix_s()
         if keep_s:
-            self._delete_before(time.time() - keep_s)
+            self._delete_before(now_s - keep_s)
         while self.n_bytes > max_bytes and (end_s := self._end_of_oldest()) is not None:
             self._delete_before(end_s)
         with self._lock:

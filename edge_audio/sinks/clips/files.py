@@ -12,7 +12,6 @@ import itertools
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from edge_audio.errors import UsageError
 from edge_audio.sinks.clips.sidecar import Sidecar, read_sidecar
+from edge_audio.support.age_clock import AgeClock
 from edge_audio.support.locks import Lock, LockedError
 from edge_audio.support.paths import for_soundfile
 from edge_audio.support.slugs import file_slug
@@ -52,6 +52,7 @@ class ClipFolder:
         self.error = ""
         self.n_lost = 0
         self.limit(quota_bytes, keep_s)
+        self._clock = AgeClock()
         self._open: dict[Path, ClipFile] = {}  # by the folder of the stream
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,13 +96,14 @@ class ClipFolder:
             self.tidy()
 
     def tidy(self) -> None:
-        """Deletes clips that are too old, and the oldest until the others fit into the quota;
-        nothing that does not look like one of ours."""
+        """Deletes clips that are too old by a clock that has not just leapt ahead, and the oldest
+        until the others fit into the quota; nothing that does not look like one of ours."""
+        now_s = self._clock.unix_s()
         try:
             clips = sorted(_clips(self.path))
             n_bytes = sum(clip.n_bytes for clip in clips)
             for clip in clips:
-                is_old = 0 < self._keep_s < time.time() - clip.time_s
+                is_old = 0 < self._keep_s < now_s - clip.time_s
                 if not is_old and n_bytes <= self._quota_bytes:
                     break
                 _delete(clip.path)

@@ -135,6 +135,18 @@ def test_old_events_go_by_age_and_the_oldest_by_size(tmp_path: Path) -> None:
     assert (tmp_path / "sounds.db").stat().st_size <= before / 2
 
 
+def test_a_clock_that_leaps_a_year_ahead_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, now_s = History(tmp_path / "sounds.db"), time.time()
+    fill(history, 3, every_s=1.0, first_s=now_s - DAY_S)
+    monkeypatch.setattr(time, "time", lambda: now_s + 366 * DAY_S)
+    fill(history, 3, every_s=1.0, first_s=time.time())
+    history.tidy(keep_s=5 * DAY_S, max_bytes=1e9)
+    assert len([*all_events(history, Wanted())]) == 6
+    history.close()
+
+
 def test_a_row_of_a_clock_that_was_wrong_takes_no_others_along(history: History) -> None:
     fill(history, 1, every_s=1.0, first_s=4e9)
     first_s = time.time() - DAY_S

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_audio.sinks.clips import recorder
+from edge_audio.sinks.clips.files import ClipFolder
 from edge_audio.sinks.clips.recorder import ClipsConfig, ClipsDestination
 from tests.edge_audio.sinks.clips.clip_runs import (
     PCM,
@@ -104,3 +105,14 @@ def test_clips_are_deleted_when_their_days_are_over_even_if_none_follow(
     destination.close()
     assert dog.exists()
     assert not siren.with_suffix(".json").exists()
+
+
+def test_a_clock_that_leaps_a_year_ahead_deletes_no_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(config(tmp_path), *sounds("Siren", 3.0, 4.0))
+    folder, now_s = ClipFolder(tmp_path, quota_bytes=1e9, keep_s=2.0 * 86_400), time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + 366 * 86_400)
+    folder.tidy()
+    folder.close()
+    assert len([*tmp_path.rglob("*.flac")]) == 1
