@@ -56,6 +56,15 @@ class FineTuning(Spec, frozen=True):
     class_weight: float = 10.0
     teacher_share: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.loss.human or self.loss.strong:
+            raise ValueError("loss.human and loss.strong have no labels here: leave them out")
+        if not self.training.cache or self.training.watch_every_steps:
+            raise ValueError(
+                "folds keep their targets and are not watched: "
+                "leave out training.cache and training.watch_every_steps"
+            )
+
 
 class FoldData:
     """The ESC clips, their teacher targets fold by fold, and the teacher's embeddings."""

@@ -140,6 +140,7 @@ def fine_tune(
         targets.teachers,
         audioset_labels(),
         targets.batch(np.arange(min(len(targets), SAMPLE_SIZE))),
+        settings.training.behind_silence,
     )
     Trainer(
         accelerator=open_accelerator(settings.training),

@@ -113,6 +113,25 @@ def test_a_fold_without_clips_is_named(
         FoldData(TINY_RECIPE, SETTINGS, tmp_path / "cache", 1)
 
 
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("loss", "human", "1.0"),
+        ("loss", "strong", "1.0"),
+        ("training", "cache", "false"),
+        ("training", "watch_every_steps", "10"),
+    ],
+)
+def test_a_setting_that_folds_have_no_use_for_is_refused(
+    tmp_path: Path, section: str, setting: str, value: str
+) -> None:
+    path = tmp_path / "folds.toml"
+    extends = f'extends = "{RECIPES / "folds.toml"}"'
+    path.write_text(f"{extends}\n[{section}]\n{setting} = {value}\n")
+    with pytest.raises(UsageError, match=setting):
+        read_toml(path, FineTuning)
+
+
 @pytest.fixture(scope="module")
 def classifier(
     data: FoldData, workshop_dir: Path, tmp_path_factory: pytest.TempPathFactory
@@ -131,6 +150,24 @@ def test_classifier_is_a_student_with_the_classes_as_labels(classifier: Path) ->
     assert student.head.weight.shape == (3, TINY_RECIPE.student.embedding_dim)
     assert recipe.split.held_out_folds == (4,)
     assert not recipe.split.hold_out_esc
+
+
+def test_behind_silence_the_classes_too_are_learned_as_a_stream_begins(
+    data: FoldData, in_workshop: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for behind_silence in (False, True):
+        student, recipe = load_student(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
+        training = msgspec.structs.replace(
+            SETTINGS.training, n_steps=25, behind_silence=behind_silence
+        )
+        settings = msgspec.structs.replace(SETTINGS, training=training)
+        name = f"behind-{behind_silence}"
+        fold_recipe = FoldRecipe(name=name, fold=4, student_sha256="", fine_tuning=settings)
+        fine_tune(student, recipe, fold_recipe, data, tmp_path / name)
+        with (tmp_path / name / "metrics.csv").open() as file:
+            losses.append(float(next(csv.DictReader(file))["class"]))
+    assert losses[0] != losses[1]
 
 
 def test_int8_bundle_of_a_fold_answers_like_its_float_student(
