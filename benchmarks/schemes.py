@@ -6,8 +6,8 @@ fold 1, drift over hours, bytes, time per step on every runtime. The state-width
 Published students are fine-tuned on ESC folds 2 to 5 (half an hour each, once; kept in runs/, where
 `edge-audio evaluate --folds` finds them too) and exported in every scheme. Accuracy is that of the
 exported model, streaming on LiteRT. Drift is the mean difference of all scores from those of the
-float model, in the first and in the last hour of one composed stream. Times are the least of
-several rounds, one thread.
+float model, in the first and in the last hour of one composed stream. Times are the least of many
+rounds over all rows, one thread: a busy minute of the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from distill.data.folders import named_clip_list
 from distill.evaluation.fold_data import FineTuning, FoldData
 from distill.evaluation.folds import clip_logits, fold_classifier
 from distill.evaluation.metrics import wilson
+from distill.progress import tracked
 from distill.runs.toml import read_toml
 from distill.scoring.clips import BundleScorer
 from distill.training.trainer import load_student
@@ -60,12 +61,12 @@ RECIPES = {
 
 FAMILIES = {"ssm-lti": "SSM", "mlstm": "mLSTM"}
 STATE_BYTES = {"float32": 4, "int16": 2, "int8": 1}
-N_TIMED_STEPS, N_ROUNDS = 400, 7
+N_TIMED_STEPS, N_ROUNDS = 200, 60
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One model in one scheme. n_right: of n_clips. *_hour_error: see the top. step_us: by
-    runtime."""
+    runtime, once timed."""
 
     model: str
     family: str
@@ -76,7 +77,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     last_hour_error: float
     model_bytes: int
     state_bytes: int
-    step_us: dict[str, float]
+    step_us: dict[str, float] = {}
 
 
 @cache
@@ -139,17 +140,14 @@ def hourly_errors(bundle: Bundle, float_hours: list[FloatArray]) -> list[float]:
 
 
 def step_us(backend: Backend) -> float:
-    """Microseconds per step, state copies included."""
+    """Microseconds per step of one round, state copies included."""
     rng = np.random.default_rng(0)
     blocks = rng.normal(-0.6, 0.6, (N_TIMED_STEPS, *backend.spec.frames.shape)).astype(np.float32)
-    best_s = math.inf
-    for _ in range(N_ROUNDS):
-        state = backend.initial_state()
-        start_s = time.perf_counter()
-        for block in blocks:
-            state = backend.step(block, state)[1]
-        best_s = min(best_s, time.perf_counter() - start_s)
-    return 1e6 * best_s / N_TIMED_STEPS
+    state = backend.initial_state()
+    start_s = time.perf_counter()
+    for block in blocks:
+        state = backend.step(block, state)[1]
+    return 1e6 * (time.perf_counter() - start_s) / N_TIMED_STEPS
 
 
 def measure(model: str, checkpoint: Path, hours: int, console: Console) -> Iterator[Row]:
@@ -171,23 +169,28 @@ def measure(model: str, checkpoint: Path, hours: int, console: Console) -> Itera
             last_hour_error=errors[-1],
             model_bytes=bundle.manifest.files["model.tflite"].n_bytes,
             state_bytes=sum(math.prod(t.shape) * STATE_BYTES[t.dtype] for t in spec.state),
-            step_us=times(bundle),
         )
 
 
-def times(bundle: Bundle) -> dict[str, float]:
-    return {name: step_us(open_backend(bundle, name)) for name in backends_for(bundle)}
-
-
-def timed_again(paths: tuple[Path, ...], runs_dir: Path) -> list[Row]:
-    """Former figures with the times of now, all of one run."""
-    rows = [row for path in paths for row in msgspec.json.decode(path.read_bytes(), type=list[Row])]
+def timed(rows: list[Row], runs_dir: Path) -> list[Row]:
+    """The rows with the times of now."""
+    backends = []
+    for row in rows:
+        bundle = exported(classifier(row.model, runs_dir), row.scheme)
+        backends.append({name: open_backend(bundle, name) for name in backends_for(bundle)})
+    best = [dict.fromkeys(of_row, math.inf) for of_row in backends]
+    for _ in tracked(range(N_ROUNDS), "timing"):
+        for of_row, times in zip(backends, best, strict=True):
+            for name, backend in of_row.items():
+                times[name] = min(times[name], step_us(backend))
     return [
-        msgspec.structs.replace(
-            row, step_us=times(exported(classifier(row.model, runs_dir), row.scheme))
-        )
-        for row in rows
+        msgspec.structs.replace(row, step_us=times) for row, times in zip(rows, best, strict=True)
     ]
+
+
+def kept(paths: Sequence[Path]) -> list[Row]:
+    """What former runs kept."""
+    return [row for path in paths for row in msgspec.json.decode(path.read_bytes(), type=list[Row])]
 
 
 def table(rows: list[Row]) -> Table:
@@ -230,9 +233,10 @@ def main(
 ) -> None:
     """Prints one table: every model in every scheme."""
     torch.set_num_threads(1)
-    progress, rows = Console(stderr=True), timed_again(former_paths, runs_dir)
+    progress, rows = Console(stderr=True), kept(former_paths)
     for model in () if former_paths else only or RECIPES:
         rows += measure(model, classifier(model, runs_dir), hours, progress)
+    rows = timed(rows, runs_dir)
     Console(width=150).print(table(rows))
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")

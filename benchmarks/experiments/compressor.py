@@ -90,14 +90,15 @@ class Row:
 
 
 class Positional(nn.Module):
-    """A step graph without names, in the order of its spec."""
+    """A step graph without names, in the order of its spec; nor has it an embedding."""
 
     def __init__(self, graph: StepGraph) -> None:
         super().__init__()
         self.step, self.names = graph.eval(), [tensor.name for tensor in graph.spec.state]
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.step(frames, **dict(zip(self.names, state, strict=True))).values())
+        outputs = self.step(frames, **dict(zip(self.names, state, strict=True)))
+        return outputs["scores"], *(outputs[f"{name}_next"] for name in self.names)
 
 
 def in_sets(ranked: Sequence[str], n_float: int) -> tuple[list[str], list[str]]:
