@@ -57,6 +57,8 @@ def fine_tune(checkpoint: Path, n_steps: int, runs_dir: Path, n_processes: int) 
         recipe,
         name=f"{recipe.name}-qat",
         start_from=str(checkpoint),
+        new_mixers=False,
+        blend=0.0,
         training=training,
         head_fitted=False,
     )

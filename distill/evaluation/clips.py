@@ -15,8 +15,8 @@ from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import named_clip_list
 from distill.data.labels import shared_labels
-from distill.data.split import require_unheard
 from distill.evaluation.held_out import held_out_clips
+from distill.evaluation.lineage import lineage_of
 from distill.evaluation.metrics import (
     REGRESSION_C,
     Estimate,
@@ -36,6 +36,7 @@ from distill.evaluation.streaming import evaluate_streaming
 from distill.progress import tracked
 from distill.scoring.clips import SAMPLE_RATE_HZ, Scorer, TeacherScorer
 from distill.training.recipe import Recipe
+from edge_audio.errors import UsageError
 
 N_CURVES = 6
 """Of how many labels the report has precision-recall curves."""
@@ -79,11 +80,16 @@ def evaluate(
     clips, folder = read_clip_list(clip_list), clip_list.parent
     scored = held_out_clips(recipe, clips)
     for model in models:
-        require_unheard(
-            model.recipe.split, clips, scored, who=model.name, advice="score it by itself"
-        )
+        lineage = lineage_of(model.name, model.recipe)
+        lineage.require_unheard(clips, scored, advice="score it by itself")
     scorers = [model.scorer for model in models]
     scorers += open_peers(recipe, peers)
+    known = set(shared_labels([scorer.labels for scorer in scorers]))
+    if not any(known.intersection(clip.labels) for clip in scored):
+        raise UsageError(
+            f"none of the {len(scored)} held-out clips has a label that all models know: "
+            "list their labels"
+        )
     found = score_clips(scorers, folder, scored)
     results = summarise(tuple(model.name for model in models), recipe, clips, scored, found)
     if not with_soundscapes:

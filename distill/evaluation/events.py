@@ -9,14 +9,15 @@ from distill.data.audio import read_clip
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.companions import Companions, find_companions
 from distill.data.folders import named_clip_list
-from distill.data.split import require_unheard
 from distill.evaluation.held_out import held_out_clips
+from distill.evaluation.lineage import lineage_of
 from distill.evaluation.metrics import Estimate, wilson
 from distill.evaluation.models import bundle_recipe
 from distill.progress import tracked
 from edge_audio.backends import open_backend
 from edge_audio.bundle.spec import Sensitivity, Spec
 from edge_audio.bundle.store import Bundle, load_bundle
+from edge_audio.errors import UsageError
 from edge_audio.labels.ontology import related_labels
 from edge_audio.tagging.tagger import Tagger
 
@@ -57,8 +58,10 @@ def evaluate_events(names: Sequence[str], sensitivity: Sensitivity) -> EventResu
     clips, folder = read_clip_list(clip_list), clip_list.parent
     scored = [clip for clip in held_out_clips(bundle_recipe(bundles[0]), clips) if clip.labels]
     for bundle in bundles:
-        split, name = bundle_recipe(bundle).split, bundle.manifest.name
-        require_unheard(split, clips, scored, who=name, advice="score it by itself")
+        lineage = lineage_of(bundle.manifest.name, bundle_recipe(bundle))
+        lineage.require_unheard(clips, scored, advice="score it by itself")
+    if not scored:
+        raise UsageError("none of the held-out clips has a label: list their labels")
     companions = find_companions(clips, bundles[0].manifest.labels)
     found = (events_of_clips(x, sensitivity, folder, scored, companions) for x in bundles)
     return EventResults(models=tuple(found))

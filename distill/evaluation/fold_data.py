@@ -59,6 +59,8 @@ class FineTuning(Spec, frozen=True):
     def __post_init__(self) -> None:
         if self.loss.human or self.loss.strong:
             raise ValueError("loss.human and loss.strong have no labels here: leave them out")
+        if self.loss.token_stride > 1:
+            raise ValueError("loss.token_stride: clips are scored by all tokens: leave it out")
         if not self.training.cache or self.training.watch_every_steps:
             raise ValueError(
                 "folds keep their targets and are not watched: "
@@ -123,9 +125,9 @@ class FoldData:
             opened = [open_teacher(teacher, peers_dir()) for teacher in teachers]
             return TargetMaker(mixer, opened, frontend, seed, n_mixtures)
 
-        heard = [self.clips[index] for index in indices]
+        heard, places = [self.clips[index] for index in indices], indices.tolist()
         files = files_behind(heard, teachers)
-        key = cache_key(heard, config.mixture, teachers, frontend, seed, files)
+        key = cache_key(heard, places, config.mixture, teachers, frontend, seed, files)
         cache = TargetCache(cache_dir / f"targets-{key}", n_mixtures)
         cache.build(open_maker, n_processes)
         return cache.load()

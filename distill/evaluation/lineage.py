@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from distill.data.clip_list import Clip
-from distill.data.split import Split, heard_groups
+from distill.data.split import Split, heard_groups, require_unheard
 from distill.pretraining.recipe import PretrainRecipe
 from distill.runs.checkpoints import load_state
 from distill.teachers.config import SelfSupervisedConfig, TeacherConfig
@@ -32,6 +32,19 @@ class Lineage(NamedTuple):
     def heard_groups(self, clips: Sequence[Clip]) -> frozenset[str]:
         """Groups of `clips` that any of them hears, if it is trained on these clips."""
         return frozenset[str]().union(*(heard_groups(one, clips) for one in self.splits.values()))
+
+    def require_unheard(
+        self,
+        clips: Sequence[Clip],
+        scored: Sequence[Clip],
+        *,
+        advice: str,
+        what: str = "clips",
+        error: type[EdgeAudioError] = EdgeAudioError,
+    ) -> None:
+        """Raises `error` if any of them has heard one of `scored`, see `split.require_unheard`."""
+        for who, split in self.splits.items():
+            require_unheard(split, clips, scored, who=who, advice=advice, what=what, error=error)
 
 
 def lineage_of(name: str, recipe: Recipe) -> Lineage:

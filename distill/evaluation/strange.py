@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from distill.data.clip_list import Clip, read_clip_list
 from distill.data.folders import named_clip_list
 from distill.data.labels import shared_labels
-from distill.data.split import require_unheard
 from distill.data.strange import ESC, strange_source, strange_sources
 from distill.evaluation.clips import label_matrix, score_clips
 from distill.evaluation.lineage import lineage_of
@@ -110,15 +109,12 @@ def examine(model: ScoredModel, clips: Sequence[Clip], places: Places) -> _Candi
     )
     if len(heard) == len(places):
         every = [clip for of_source in places.values() for clip in of_source]
-        for who, split in lineage.splits.items():
-            require_unheard(
-                split,
-                clips,
-                every,
-                who=who,
-                what="clips of strange places, some of every source,",
-                advice="score one that was trained with split.hold_out_strange = true",
-            )
+        lineage.require_unheard(
+            clips,
+            every,
+            what="clips of strange places, some of every source,",
+            advice="score one that was trained with split.hold_out_strange = true",
+        )
     return _Candidate(model.scorer, heard, lineage.untraced)
 
 

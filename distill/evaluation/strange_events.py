@@ -15,10 +15,10 @@ from distill.data.clip_list import Clip, read_clip_list
 from distill.data.companions import Companions, find_companions
 from distill.data.folders import named_clip_list
 from distill.data.labels import shared_labels
-from distill.data.split import require_unheard
 from distill.data.strange import strange_source
 from distill.evaluation.events import ClipEvents, EventResults, summarise_events
 from distill.evaluation.held_out import held_out_clips
+from distill.evaluation.lineage import lineage_of
 from distill.evaluation.models import ScoredModel, open_models, open_peers
 from distill.evaluation.strange import examine, strange_places
 from distill.scoring.streams import StreamScorer, open_stream_scorer
@@ -49,9 +49,8 @@ def evaluate_strange_events(
     clips, recipe = read_clip_list(clip_list), models[0].recipe
     scored = [clip for clip in held_out_clips(recipe, clips) if clip.labels]
     for model in models:
-        require_unheard(
-            model.recipe.split, clips, scored, who=model.name, advice="score it by itself"
-        )
+        lineage = lineage_of(model.name, model.recipe)
+        lineage.require_unheard(clips, scored, advice="score it by itself")
     sources = unheard_sources(models, clips)
     is_strange = [strange_source(clip) in sources for clip in scored]
     scorers = [open_stream_scorer(one.scorer) for one in models]

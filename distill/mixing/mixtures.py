@@ -25,6 +25,8 @@ Rng = np.random.Generator
 Range = tuple[float, float]
 
 MIN_BOUT_S = 0.08
+MAX_SOURCES = 8
+"""Clips in one mixture."""
 
 
 class MixtureConfig(Spec, frozen=True):
@@ -65,6 +67,16 @@ class MixtureConfig(Spec, frozen=True):
     response: float = 0.4
     response_db: float = 4.0
     codec: float = 0.15
+
+    def __post_init__(self) -> None:
+        odds = self.n_sources_weights
+        if not 1 <= len(odds) <= MAX_SOURCES + 1 or min(odds) < 0.0 or sum(odds) <= 0.0:
+            raise ValueError(
+                f"n_sources_weights: name odds of 0 to at most {MAX_SOURCES} clips, none below 0 "
+                "and one above"
+            )
+        if not 0.0 < self.duration_s < float("inf"):
+            raise ValueError("duration_s must be greater than 0")
 
 
 class Bout(NamedTuple):

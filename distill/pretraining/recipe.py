@@ -109,6 +109,10 @@ class TrainingConfig(Spec, frozen=True):
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ValueError("batch_size must be at least 2: clip targets compare the clips")
+        if min(self.n_steps, self.log_every_steps, self.checkpoint_every_steps) < 1:
+            raise ValueError(
+                "n_steps, log_every_steps and checkpoint_every_steps must be at least 1"
+            )
 
 
 class CollapseFloor(Spec, frozen=True):

@@ -90,7 +90,8 @@ def load_to_resume(
         made_by = None
     if made_by is None or not may_resume(made_by, recipe):
         raise EdgeAudioError(
-            f"{path} was made by a different recipe: choose another name or remove it"
+            f"{path} was made by a different recipe, or from another content of its start_from: "
+            "choose another name or remove it"
         )
     return state
 

@@ -41,7 +41,9 @@ def read_table(path: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
     return table
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in extended_by:
+        raise UsageError(f"recipe {path} extends itself: name another one behind `extends`")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -49,7 +51,10 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path}: {error}") from error
     base: str | None = table.pop("extends", None)
-    return table if base is None else merge(_read_file(path.parent / str(base)), table)
+    if base is None:
+        return table
+    files = (*extended_by, path.resolve())
+    return merge(_read_file(path.parent / str(base), files), table)
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

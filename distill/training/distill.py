@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -72,6 +74,7 @@ def distill(
     require_taught_labels(recipe.loss, targets.teachers)
     if recipe.start_from:
         check_start(recipe, clips)
+        recipe = with_start_hash(recipe)
     student = start_student(recipe)
     sample = targets.batch(np.arange(min(len(targets), SAMPLE_SIZE)))
     behind_silence = recipe.training.behind_silence
@@ -148,7 +151,8 @@ def open_targets(recipe: Recipe, clips: list[Clip], cache_dir: Path, n_processes
 
     if not recipe.training.cache:
         return open_maker()
-    parts = (heard, recipe.mixture, recipe.teachers, frontend, recipe.seed, recipe.stream)
+    # Cached sources are positions in the whole list, which what does not train moves, too.
+    parts = (heard, indices, recipe.mixture, recipe.teachers, frontend, recipe.seed, recipe.stream)
     # With clips, teachers and their files, `draw` is all that the odds depend on.
     key = cache_key(*parts, recipe.draw, *files_behind(heard, recipe.teachers))
     cache = TargetCache(cache_dir / f"targets-{key}", recipe.training.n_mixtures)
@@ -186,16 +190,33 @@ def clip_odds(
 
 
 def check_start(recipe: Recipe, clips: list[Clip]) -> None:
-    """Raises UsageError if the student that this run goes on with has heard what it holds out."""
-    require_unheard(
-        load_student(Path(recipe.start_from))[1].split,
-        clips,
-        recipe.split.divide(clips)[1],
-        who=recipe.start_from,
-        what=f"clips that {recipe.name} holds out",
-        advice="start from a student whose split holds out as much",
-        error=UsageError,
-    )
+    """Raises UsageError if the student that this run goes on with, or one that this one went on
+    from, as far as they are here, has heard what it holds out."""
+    held_out, before = recipe.split.divide(clips)[1], recipe.start_from
+    asked: set[str] = set()
+    while before and before not in asked:
+        asked.add(before)
+        earlier = load_student(Path(before))[1]
+        require_unheard(
+            earlier.split,
+            clips,
+            held_out,
+            who=before,
+            what=f"clips that {recipe.name} holds out",
+            advice="start from a student whose split holds out as much",
+            error=UsageError,
+        )
+        before = earlier.start_from if Path(earlier.start_from).is_file() else ""
+
+
+def with_start_hash(recipe: Recipe) -> Recipe:
+    """Says which content of `start_from` this is: a run goes on from no other. Raises UsageError if
+    there is none."""
+    try:
+        content = Path(recipe.start_from).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {recipe.start_from}: {error.strerror}") from error
+    return msgspec.structs.replace(recipe, start_sha256=hashlib.sha256(content).hexdigest())
 
 
 def start_student(recipe: Recipe) -> Student:

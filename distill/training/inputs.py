@@ -108,8 +108,8 @@ class Masks:
 def _spans(
     rng: np.random.Generator, size: int, max_length: int, count: int
 ) -> list[tuple[int, int]]:
-    """`count` spans (start, length <= max_length) within `size`."""
-    lengths = rng.integers(1, min(size, max_length) + 1, count)
+    """`count` spans (start, length <= max_length, but at least 1) within `size`."""
+    lengths = rng.integers(1, max(1, min(size, max_length)) + 1, count)
     return [(int(rng.integers(0, size - length + 1)), int(length)) for length in lengths]
 
 

@@ -261,7 +261,9 @@ class Objective(nn.Module):
         """L1 between the last block's guess and the frames of the token `prediction_tokens`
         later."""
         ahead = self.config.prediction_tokens
-        tokens = mels.unflatten(1, (-1, self.student.frames_per_step)).flatten(2)
+        n_frames = self.student.frames_per_step
+        whole = mels[:, : mels.shape[1] // n_frames * n_frames]
+        tokens = whole.unflatten(1, (-1, n_frames)).flatten(2)
         guess = self.predictor(output.hidden[-1][:, :-ahead])
         return functional.l1_loss(guess, tokens[:, ahead:])
 

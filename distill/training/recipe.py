@@ -76,6 +76,12 @@ class MaskingConfig(Spec, frozen=True):
     n_bands: int = 2
     band_mels: int = 10
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0 or min(self.n_spans, self.n_bands) < 0:
+            raise ValueError("need 0 <= share <= 1, and n_spans and n_bands of at least 0")
+        if self.span_s <= 0.0 or self.band_mels < 1:
+            raise ValueError("need span_s > 0 and band_mels >= 1; n_spans or n_bands 0 is none")
+
 
 class TrainingConfig(Spec, frozen=True):
     """n_mixtures: distinct mixtures; n_steps: optimiser steps of `batch_size` mixtures each, of
@@ -115,6 +121,12 @@ class TrainingConfig(Spec, frozen=True):
     behind_silence: bool = False
 
     def __post_init__(self) -> None:
+        if min(self.n_mixtures, self.n_steps, self.batch_size, self.checkpoint_every_steps) < 1:
+            raise ValueError(
+                "n_mixtures, n_steps, batch_size and checkpoint_every_steps must be at least 1"
+            )
+        if min(self.n_warmup_steps, self.watch_every_steps) < 0:
+            raise ValueError("n_warmup_steps and watch_every_steps must be at least 0")
         if not 0.0 < self.decay_share <= 1.0:
             raise ValueError("need 0 < decay_share <= 1")
         if not 0.0 <= self.average_decay < 1.0:
@@ -130,6 +142,7 @@ class Recipe(Spec, frozen=True):
     labels: names of the head's outputs, in recipes that checkpoints hold; () stands for the 527
         AudioSet classes, which all training runs have.
     start_from: checkpoint whose student this run goes on with; its shape must be the same.
+    start_sha256: of that file, in recipes that checkpoints hold.
     new_mixers: the mixers of its blocks begin anew, and may be of another kind than start_from's.
     blend: share of that student's weights in what `distill.publish` makes of this one.
     head_fitted: `distill.calibration.head` has fitted the head to the teacher since; no run does.
@@ -147,6 +160,7 @@ class Recipe(Spec, frozen=True):
     stream: FeedConfig | None = None
     draw: DrawConfig = DrawConfig()
     start_from: str = ""
+    start_sha256: str = ""
     new_mixers: bool = False
     blend: float = 0.0
     head_fitted: bool = False
@@ -186,7 +200,10 @@ def trust_teachers(recipe: Recipe) -> Recipe:
 
 def may_resume(made_by: msgspec.Struct, recipe: msgspec.Struct) -> bool:
     """Whether a run of one recipe goes on with the other. They must be equal, but for what watches
-    it; with a constant learning rate, a copy of the run may have another name, length and decay."""
+    it, and for start_sha256 where an older checkpoint has none; with a constant learning rate, a
+    copy of the run may have another name, length and decay."""
+    if isinstance(recipe, Recipe) and isinstance(made_by, Recipe) and not made_by.start_sha256:
+        recipe = msgspec.structs.replace(recipe, start_sha256="")
     return _decisive(made_by) == _decisive(recipe)
 
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.mixing.mixtures import Bout, Mixture
+from distill.mixing.mixtures import MAX_SOURCES, Bout, Mixture
 from distill.progress import tracked
 from distill.teachers.base import Layer, Teacher, TeacherOutput
 from distill.training.shards import Arrays, Shards, write_shard
@@ -30,8 +30,6 @@ from edge_audio.features.frontend import log_mel
 from edge_audio.support.files import write_atomically
 
 SHARD_SIZE = 64
-MAX_SOURCES = 8
-"""Clips in one mixture."""
 MAX_BOUTS = 64
 _FORMAT = 3  # of what a shard contains
 _TEACHER_BATCH = 8

@@ -54,8 +54,8 @@ def template_words(firmware: Firmware, bundle: Bundle) -> dict[str, str]:
     manifest, facts = bundle.manifest, firmware.facts[1]
     state = "16-bit integers" if firmware.state == "int16" else "32-bit floats"
     return {
-        "MODEL": manifest.name,
-        "DESCRIPTION": manifest.description,
+        "MODEL": in_a_comment(manifest.name),
+        "DESCRIPTION": in_a_comment(manifest.description),
         "TARGET": firmware.target.name,
         "TARGET_DESCRIPTION": firmware.target.description,
         "HOW_TO_BUILD": how_to_build(firmware.target),
@@ -109,7 +109,7 @@ def image_header(firmware: Firmware, bundle: Bundle) -> str:
     facts = firmware.facts
     labels = [f"    {name} = {i}," for i, name in enumerate(_enumerators(firmware.labels))]
     words = {
-        "MODEL": bundle.manifest.name,
+        "MODEL": in_a_comment(bundle.manifest.name),
         "N_LABELS": str(len(labels)),
         "STATE": firmware.state,
         "IMAGE_BYTES": str(len(firmware.image)),
@@ -126,6 +126,12 @@ def filled(template: Path, words: Mapping[str, str]) -> str:
     if template.suffix != ".in":
         return text
     return re.sub(r"@([A-Z0-9_]+)@", lambda match: words[match[1]], text)
+
+
+def in_a_comment(text: str) -> str:
+    """One line that ends no comment: what a bundle says of itself is not compiled."""
+    line = " ".join(text.split())
+    return line.replace("*/", "* /").replace("/*", "/ *").rstrip("\\ ")
 
 
 def _enumerators(labels: Sequence[str]) -> list[str]:

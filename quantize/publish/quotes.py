@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,26 @@ def quote_metrics(path: Path) -> dict[str, str]:
     Raises UsageError if the file is missing or holds something else.
     """
     try:
-        content = msgspec.json.decode(path.read_bytes())
+        content = _with_nan(msgspec.json.decode(path.read_bytes()))
         command = content.pop("command")
         quote = _quote_folds if "confusion" in content else _quote_clips
         figures = quote(content)
     except (OSError, AttributeError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is no metrics.json of edge-audio evaluate: {error}") from error
     return {"measured by": "`" + " ".join(["edge-audio", *command[1:]]) + "`", **figures}
+
+
+def _with_nan(value: Any) -> Any:
+    """JSON has no NaN: what could not be measured is null in it."""
+    if isinstance(value, list):
+        return [_with_nan(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    is_estimate = {"value", "low", "high", "n"} <= value.keys()
+    return {
+        name: math.nan if is_estimate and one is None else _with_nan(one)
+        for name, one in value.items()
+    }
 
 
 def _quote_clips(content: dict[str, Any]) -> dict[str, str]:
@@ -70,7 +84,8 @@ def _figures(model: ModelResults) -> dict[str, Estimate]:
         for k, estimate in zip(HITS_AT, estimates, strict=True)
     }
     mean = model.average_precision.mean
-    return {**accuracy, **hits, f"mAP over {mean.n} classes": mean}
+    measured = {f"mAP over {mean.n} classes": mean} if mean.n else {}
+    return {**accuracy, **hits, **measured}
 
 
 def _streaming_figures(model: StreamingModel) -> dict[str, str]:

@@ -19,8 +19,11 @@ from distill.evaluation.models import bundle_recipe
 from distill.scoring.clips import BundleScorer
 from distill.scoring.streams import open_stream_scorer
 from distill.training.recipe import Recipe
+from edge_audio.backends import open_backend
+from edge_audio.backends.fingerprint import fingerprint, is_same_network
 from edge_audio.bundle.store import Bundle, save_bundle
-from edge_audio.errors import EdgeAudioError
+from edge_audio.errors import EdgeAudioError, UsageError
+from edge_audio.support.arrays import FloatArray
 from quantize.publish.card import CARD_NAME, with_card
 
 
@@ -72,14 +75,37 @@ def recalibrate(
     bundles are of one student: where their labels differ, each gets what it knows.
 
     out_dir: folder that gets the folders of the new bundles; None replaces the old ones. report,
-    moments_dir: see `choose_thresholds`.
+    moments_dir: see `choose_thresholds`. Raises UsageError for bundles of other students, and for
+    two that would get one folder.
     """
+    _require_one_student(bundles)
+    names = [bundle.path.name for bundle in bundles]
+    if out_dir is not None and len(set(names)) < len(names):
+        raise UsageError("two of the bundles have folders of one name: calibrate each by itself")
     first = bundles[0]
     found = choose_thresholds(config, first, bundle_recipe(first), report, moments_dir)
     return [
         _rewrite(bundle, found, config, metrics, out_dir / bundle.path.name if out_dir else None)
         for bundle in bundles
     ]
+
+
+def _require_one_student(bundles: list[Bundle]) -> None:
+    """Raises UsageError: what one student's scores bring says nothing of another's."""
+    first, *others = ((bundle.manifest.name, _fingerprint(bundle)) for bundle in bundles)
+    for name, found in others:
+        if first[1] is not None and found is not None and not is_same_network(first[1], found):
+            raise UsageError(
+                f"{name} is not of the student that {first[0]} is of: calibrate it by itself"
+            )
+
+
+def _fingerprint(bundle: Bundle) -> FloatArray | None:
+    """None where nobody can tell: without an embedding, or without its runtime."""
+    try:
+        return fingerprint(open_backend(bundle))
+    except EdgeAudioError:
+        return None
 
 
 def _rewrite(

@@ -91,6 +91,19 @@ def test_thresholds_card_and_provenance_are_new_and_models_as_before(
     assert verify_bundle(now, "litert").ok
 
 
+def test_bundles_of_two_students_or_of_one_folder_name_are_refused(
+    rain: Bundle, tmp_path: Path
+) -> None:
+    config = thresholds.CalibrationConfig()
+    with pytest.raises(UsageError, match="micro-int8 is not of the student that tiny-int8 is of"):
+        recalibrate([load_bundle("tiny-int8"), load_bundle("micro-int8")], config, [], tmp_path)
+    shutil.copytree(rain.path, tmp_path / "twin" / rain.path.name)
+    twin = load_bundle(str(tmp_path / "twin" / rain.path.name))
+    with pytest.raises(UsageError, match="folders of one name"):
+        recalibrate([rain, twin], config, [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_metrics_take_the_place_of_those_on_the_same_clips(rain: Bundle) -> None:
     before = rain.manifest.provenance["metrics"]
     (bundle,) = recalibrate([rain], thresholds.CalibrationConfig(), [])

@@ -118,6 +118,7 @@ def test_a_fold_without_clips_is_named(
     [
         ("loss", "human", "1.0"),
         ("loss", "strong", "1.0"),
+        ("loss", "token_stride", "3"),
         ("training", "cache", "false"),
         ("training", "watch_every_steps", "10"),
     ],
@@ -249,8 +250,9 @@ def test_summary_counts_confusions_and_writes_its_files(tmp_path: Path) -> None:
     assert msgspec.json.decode((tmp_path / "folds.json").read_bytes())["n_leaky_clips"] == 2
 
 
-def test_shipped_fold_recipe_reads_and_fits_the_shipped_students() -> None:
-    settings = read_toml(RECIPES / "folds.toml", FineTuning)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("folds*.toml")), ids=lambda path: path.stem)
+def test_shipped_fold_recipe_reads_and_fits_the_shipped_students(path: Path) -> None:
+    settings = read_toml(path, FineTuning)
     recipe = read_recipe(RECIPES / "esc_free.toml")
     assert isinstance(recipe, Recipe)
     assert recipe.split.hold_out_esc

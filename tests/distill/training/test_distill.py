@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from distill.data.clip_list import read_clip_list
+from distill.runs.checkpoints import load_state
 from distill.students.mlstm import MLSTMConfig
 from distill.students.student import Student
 from distill.teachers.parity import architecture_of
 from distill.teachers.published.config import Beats
-from distill.training.distill import distill, start_student
+from distill.training.distill import check_start, distill, start_student
 from distill.training.recipe import LossConfig
 from distill.training.trainer import load_student
-from edge_audio.errors import UsageError
+from edge_audio.errors import EdgeAudioError, UsageError
 from tests.distill.workshop import TINY_RECIPE, write_clip_list
 from tests.support.parity import COMMITTED, golden_state
 
@@ -74,6 +76,41 @@ def test_start_from_a_student_that_heard_the_held_out_clips_is_refused(
         distill(recipe, tmp_path, n_processes=1)
 
 
+def test_start_from_a_student_whose_ancestor_heard_the_held_out_clips_is_refused(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    first = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    split = msgspec.structs.replace(TINY_RECIPE.split, held_out_folds=(4, 5))
+    state = load_state(first)
+    for name, before in (("second", str(first)), ("round", str(tmp_path / "round.pt"))):
+        parent = msgspec.structs.replace(TINY_RECIPE, split=split, start_from=before)
+        text = msgspec.json.encode(parent).decode()
+        torch.save({**state, "recipe": text}, tmp_path / f"{name}.pt")
+    recipe = msgspec.structs.replace(
+        TINY_RECIPE, split=split, start_from=str(tmp_path / "second.pt")
+    )
+    clips = read_clip_list(in_workshop / "data")
+    with pytest.raises(UsageError, match=rf"{first} has heard 6 of \d+ clips"):
+        check_start(recipe, clips)
+    check_start(msgspec.structs.replace(recipe, start_from=str(tmp_path / "round.pt")), clips)
+
+
+def test_a_run_does_not_go_on_from_what_its_start_has_become(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
+    start = tmp_path / "start.pt"
+    state = load_state(in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt")
+    torch.save(state, start)
+    recipe = msgspec.structs.replace(TINY_RECIPE, name="second", start_from=str(start))
+    checkpoint = distill(recipe, tmp_path, n_processes=1)
+    assert distill(recipe, tmp_path, n_processes=1) == checkpoint
+    state["student"]["head.bias"] += 3.0
+    torch.save(state, start)
+    with pytest.raises(EdgeAudioError, match="another content of its start_from"):
+        distill(recipe, tmp_path, n_processes=1)
+
+
 def test_prepare_hook_meets_the_student_before_the_first_step(
     in_workshop: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +135,24 @@ def test_quantization_aware_fine_tuning_goes_on_from_the_checkpoint(
     before = load_student(checkpoint)[0]
     moved = (tuned.head.weight - before.head.weight).abs()
     assert 0 < moved.max() <= 4 * recipe.training.learning_rate * 1.01
+
+
+def test_quantization_aware_fine_tuning_keeps_mixers_that_were_new_once(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    from quantize.qat import fine_tune
+
+    first = in_workshop / "runs" / TINY_RECIPE.name / "checkpoint.pt"
+    recipe = msgspec.structs.replace(TINY_RECIPE, start_from=str(first), new_mixers=True)
+    text = msgspec.json.encode(recipe).decode()
+    torch.save({**load_state(first), "recipe": text}, tmp_path / "trained.pt")
+    (tmp_path / "cache").symlink_to(in_workshop / "runs" / "cache")
+    tuned, made_by = load_student(fine_tune(tmp_path / "trained.pt", 4, tmp_path, n_processes=1))
+    before = load_student(first)[0].state_dict()
+    for name, value in tuned.state_dict().items():
+        if ".mixer." in name and value.is_floating_point():
+            moved = float((value - before[name]).abs().max())
+            assert moved <= 4 * made_by.training.learning_rate * 1.01, name
 
 
 def save_beats(path: Path) -> Path:

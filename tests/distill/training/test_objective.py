@@ -186,6 +186,13 @@ def test_prediction_is_of_the_frames_ahead_and_hears_nothing_of_them() -> None:
     assert found != before
 
 
+def test_frames_that_fill_no_token_are_not_predicted() -> None:
+    objective, batch = make(LossConfig(prediction=1.0)).eval(), batch_of((TEACHER,))
+    longer = {**batch, "mels": torch.cat([batch["mels"], torch.ones(3, 5, 64)], 1)}
+    with torch.no_grad():
+        assert objective(longer)["prediction"] == objective(batch)["prediction"]
+
+
 def test_masked_input_leaves_the_targets_whole() -> None:
     objective = make(LossConfig(prediction=1.0)).eval()
     batch = batch_of((TEACHER,))

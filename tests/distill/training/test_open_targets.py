@@ -36,6 +36,21 @@ def test_cache_of_another_split_lies_elsewhere(in_workshop: Path, tmp_path: Path
     assert len(list(tmp_path.glob("targets-*"))) == 2
 
 
+def test_a_row_that_does_not_train_leaves_the_others_their_labels(
+    in_workshop: Path, tmp_path: Path
+) -> None:
+    clips = read_clip_list(in_workshop / "data")
+    training = set(TINY_RECIPE.split.training_positions(clips))
+    held_out = [i for i in range(len(clips)) if i not in training]
+    moved = [clips[held_out[-1]], *clips[: held_out[-1]], *clips[held_out[-1] + 1 :]]
+    heard = []
+    for rows in (clips, moved):
+        sources = open_targets(TINY_RECIPE, rows, tmp_path, 1).batch(np.arange(64))["sources"]
+        heard.append([[rows[i].path for i in row if i >= 0] for row in sources])
+    assert moved != clips
+    assert heard[0] == heard[1]
+
+
 @pytest.mark.parametrize("changed", ["clip", "teacher"])
 def test_cache_of_files_that_have_changed_is_made_anew(
     in_workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str

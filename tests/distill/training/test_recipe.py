@@ -103,6 +103,15 @@ def test_a_setting_that_does_not_fit_is_a_usage_error(setting: str, message: str
             'seed = 0\nnew_mixers = true\nstart_from = "a.pt"\nblend = 0.2',
             "leave out new_mixers",
         ),
+        ("n_steps = 10", "n_steps = 10\nbatch_size = 0", "batch_size"),
+        ("n_steps = 10", "n_steps = 10\ncheckpoint_every_steps = 0", "checkpoint_every_steps"),
+        ("n_steps = 10", "n_steps = 10\n[masking]\nshare = 1\nband_mels = 0", "band_mels"),
+        ("n_steps = 10", "n_steps = 10\n[masking]\nshare = 1\nspan_s = 0.0", "span_s"),
+        (
+            "n_steps = 10",
+            f"n_steps = 10\n[mixture]\nn_sources_weights = {[1.0] * 10}",
+            "n_sources_weights",
+        ),
     ],
 )
 def test_error_names_the_field(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -121,3 +130,11 @@ def test_text_that_is_no_toml_and_missing_file_are_usage_errors(tmp_path: Path) 
         read(tmp_path, "name = ")
     with pytest.raises(UsageError, match="there is no recipe"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_a_recipe_that_extends_itself_is_a_usage_error(tmp_path: Path) -> None:
+    for name, base in (("a", "b"), ("b", "a"), ("c", "c")):
+        (tmp_path / f"{name}.toml").write_text(f'extends = "{base}.toml"\n')
+    for name in "abc":
+        with pytest.raises(UsageError, match=r"\.toml extends itself"):
+            read_recipe(tmp_path / f"{name}.toml")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import firmware_bridge
@@ -83,6 +85,19 @@ def test_image_is_an_array_of_its_bytes(make: Make) -> None:
     text = (made.path / "src" / "edge_audio_image.c").read_text()
     numbers = text[text.index("= {") + 3 : text.rindex("}")].replace("\n", "")
     assert bytes(int(number) for number in numbers.split(",") if number) == made.image
+
+
+def test_what_a_bundle_says_of_itself_is_neither_compiled_nor_a_property(tmp_path: Path) -> None:
+    bundle = open_sensitive("micro-int8")
+    manifest = msgspec.structs.replace(
+        bundle.manifest, name="a */ int b; /* \\", description="A tagger.\nldflags=-Wl,b\\"
+    )
+    hostile = dataclasses.replace(bundle, manifest=manifest)
+    made = build_firmware(hostile, TARGETS["arduino"], tmp_path / "arduino", LABELS).path
+    (header,) = made.rglob("edge_audio_image.h")
+    assert header.read_text().startswith("/* a * / int b; / * with ")
+    (properties,) = made.rglob("library.properties")
+    assert "A tagger. ldflags=-Wl,b Generated" in properties.read_text()
 
 
 @pytest.mark.parametrize("name", ["cmake", "cortex-m4", "wasm"])

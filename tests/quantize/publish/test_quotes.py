@@ -1,5 +1,6 @@
 """What a card quotes is what was measured."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from distill.calibration.thresholds import CalibrationConfig
 from distill.evaluation.fold_results import FoldAccuracies, FoldResults
 from distill.evaluation.metrics import AveragePrecision, Estimate, FoldAccuracy, wilson
-from distill.evaluation.results import ClipResults, ModelResults
+from distill.evaluation.results import ClipResults, ModelResults, write_results
 from distill.evaluation.streaming import StreamingModel, StreamingResults
 from distill.evaluation.streaming_metrics import EventF1, FalseAlarms, Latency
 from edge_audio.errors import UsageError
@@ -48,6 +49,17 @@ def test_figures_come_with_intervals_command_and_clips(tmp_path: Path) -> None:
     assert quoted["hit@1 on all clips"] == "student 50.0 % (39.3 to 60.7)"
     assert quoted["mAP over 10 classes"].startswith("student 30.0 %")
     assert any(name.startswith("ESC-50") and "70.0 %" in value for name, value in quoted.items())
+
+
+def test_what_could_not_be_measured_is_left_out(tmp_path: Path) -> None:
+    report = _report()
+    nothing = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
+    precision = AveragePrecision(mean=nothing, classes={})
+    model = msgspec.structs.replace(report.models[0], average_precision=precision, d_prime=nothing)
+    write_results(msgspec.structs.replace(report, models=(model,)), tmp_path / "metrics.json")
+    quoted = quote_metrics(tmp_path / "metrics.json")
+    assert quoted["hit@1 on all clips"] == "student 50.0 % (39.3 to 60.7)"
+    assert not any("mAP" in name or "nan" in value for name, value in quoted.items())
 
 
 def test_streaming_figures_are_quoted_beside(tmp_path: Path) -> None:
