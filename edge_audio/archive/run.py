@@ -25,8 +25,9 @@ class Archive:
         if out.suffix == ".parquet":
             import_pyarrow()
         part = out.with_name(f"{out.name}.part")
-        if out.exists() and not (restart or part.exists()):
-            raise UsageError(f"{out} is there already: give another --out, or --restart")
+        there = [path for path in self._paths if path.exists()]
+        if there and not (restart or part.exists()):
+            raise UsageError(f"{there[0]} is there already: give another --out, or --restart")
         self.part = PartFile(part, job, restart)
         self.files = {file.path: file for file in files}
         waiting = [file for file in self.files.values() if not self.part.holds(file)]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from edge_audio.cli.console import tell
+from edge_audio.cli.console import remark, tell
 from edge_audio.errors import UsageError
-from edge_audio.history.queries import HeardEvent, Wanted, all_events
+from edge_audio.history.queries import HeardEvent, Wanted, all_events, names_in
 from edge_audio.history.store import HistoryFile
 from edge_audio.history.tables import csv_pieces, write_parquet
 from edge_audio.report.bounds import Bounds
 from edge_audio.support.files import errors_for_people, file_draft
+from edge_audio.support.text import printable
 
 SUFFIXES = (".csv", ".parquet")
+_MAX_NAMED = 20
 
 
 @click.command()
@@ -50,7 +53,9 @@ def history(
         raise UsageError(f"--out {out}: its name must end in {' or '.join(SUFFIXES)}")
     bounds = Bounds.parse(first, last)
     bounds.check(is_dated=True)
-    every = all_events(HistoryFile(path), Wanted(label=label, stream=stream))
+    found = HistoryFile(path)
+    wanted = Wanted(label=_spelled(found, "label", label), stream=_spelled(found, "stream", stream))
+    every = all_events(found, wanted)
     within = (x for x in every if bounds.clip(x.unix_s, x.unix_s, x.utc_offset_s) is not None)
     if out is None:
         for piece in csv_pieces(within):
@@ -58,6 +63,21 @@ def history(
     else:
         write(out, within)
         tell(f"written: {out}")
+
+
+def _spelled(
+    history: HistoryFile, column: Literal["label", "stream"], name: str | None
+) -> str | None:
+    """As events have it, whatever its case; as it is where none has it, and a word on that."""
+    if name is None:
+        return None
+    names = names_in(history, column)
+    like_it = [one for one in names if one.casefold() == name.casefold()]
+    if not like_it:
+        there = ", ".join(names[:_MAX_NAMED]) or "nothing"
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        remark(printable(f"no {column} in the history is {name}: there are {there}{more}"))
+    return name if name in like_it or not like_it else like_it[0]
 
 
 def write(out: Path, events: Iterable[HeardEvent]) -> None:

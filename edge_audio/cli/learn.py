@@ -17,6 +17,7 @@ from edge_audio.cli.quiet import quiet_libraries
 from edge_audio.cli.sounds import file_option
 from edge_audio.errors import UsageError
 from edge_audio.learning.learn import (
+    MAX_NEGATIVE_H,
     Given,
     Learned,
     checked_name,
@@ -49,7 +50,7 @@ MAX_SECONDS = 60.0
     type=click.Path(path_type=Path),
     metavar="FOLDER|FILE",
     help="Hours of your place without the sound: thresholds rise until they keep to the rate of "
-    "false alarms there too. Repeatable.",
+    "false alarms there too, of the first 24 h at most. Repeatable.",
 )
 @click.option("--parent", default="", metavar="LABEL", help="A label that it is a kind of.")
 @click.option("--microphone", is_flag=True, help="Record takes, one after the other.")
@@ -146,7 +147,12 @@ def refuse_logs(negatives: Sequence[Path], path: Path) -> None:
 
 def listen_to(network: Network, paths: list[Path]) -> FloatArray:
     """Embeddings of hours without the sound, with a bar."""
-    with ProgressBar("listening", sum(map(duration_s, paths)), is_wanted=bool(paths)) as progress:
+    total_s, most_s = sum(map(duration_s, paths)), 3600.0 * MAX_NEGATIVE_H
+    if total_s > most_s:
+        remark(
+            f"of {total_s / 3600.0:.1f} h without it the first {MAX_NEGATIVE_H:g} are listened to"
+        )
+    with ProgressBar("listening", min(total_s, most_s), is_wanted=bool(paths)) as progress:
         return hours_of(network, paths, progress.advance)
 
 

@@ -91,7 +91,7 @@ def go_through(
 ) -> tuple[list[Recording], list[Recording]]:
     """Clips that were it, and clips that were not, as the user says of each, the latest first.
     Raises UsageError where there is neither."""
-    paths = sorted(folder.rglob("*.flac"), key=lambda path: path.stat().st_mtime, reverse=True)
+    paths = _latest_first(folder)
     if not paths:
         raise UsageError(f"no clips in {folder}: `edge-audio listen --clips {folder}` records some")
     tell(_ANSWERS)
@@ -109,6 +109,15 @@ def go_through(
     if not was_it and not was_not:
         raise UsageError("no clip was it: nothing was learned")
     return was_it, was_not
+
+
+def _latest_first(folder: Path) -> list[Path]:
+    """Clips that are there, while a recorder may be deleting the oldest."""
+    changed_s = {}
+    for path in folder.rglob("*.flac"):
+        with contextlib.suppress(OSError):
+            changed_s[path] = path.stat().st_mtime
+    return sorted(changed_s, key=lambda path: changed_s[path], reverse=True)
 
 
 def _answer_on(path: Path, rate_hz: int, play_one: Callable[[FloatArray, int], None]) -> str:
@@ -140,7 +149,13 @@ def _try(do: Callable[..., None], *arguments: Any) -> None:
 
 
 def _ask(text: str, default: str) -> str:
-    answer: str = click.prompt(
-        printable(text), default=default, show_default=False, err=True, prompt_suffix=": "
-    )
+    """The first letter of an answer; q where there are no more, by Ctrl-D."""
+    try:
+        answer: str = click.prompt(
+            printable(text), default=default, show_default=False, err=True, prompt_suffix=": "
+        )
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            return "q"
+        raise
     return answer.strip().lower()[:1]

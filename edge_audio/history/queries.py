@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -80,6 +80,13 @@ class Wanted:
             parts.append((any_of, [f"%{_escaped(self.text)}%"] * 3))
         sql = " AND ".join(part for part, _ in parts)
         return sql, [value for _, values in parts for value in values]
+
+
+def names_in(history: Readable, column: Literal["label", "stream"]) -> list[str]:
+    """Those that events have, sorted. Raises UsageError."""
+    select = f"SELECT DISTINCT {column} FROM events ORDER BY {column}"  # noqa: S608 - names of columns
+    with history.reading() as connection:
+        return [name for (name,) in connection.execute(select)]
 
 
 class LabelCounts(msgspec.Struct):

@@ -54,7 +54,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     Raises UsageError for what is none."""
     with errors_for_people(path):
         _make(path)
-        connection = _connected(str(path))
+        connection = _connected(str(path.absolute()))
         try:
             version = _checked_version(connection, path)
             if version == 0:
@@ -109,9 +109,8 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
             raise
 
 
-def _connected(place: str) -> sqlite3.Connection:
+def _connected(place: str, is_uri: bool = False) -> sqlite3.Connection:
     """isolation_level None: transactions begin where they are told to."""
-    is_uri = place.startswith("file:")
     return sqlite3.connect(
         place, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=is_uri
     )
@@ -120,12 +119,12 @@ def _connected(place: str) -> sqlite3.Connection:
 def _read_only(path: Path) -> sqlite3.Connection:
     """Where the folder cannot be written, as of a backup, the file alone is read."""
     address = path.absolute().as_uri()
-    connection = _connected(f"{address}?mode=ro")
+    connection = _connected(f"{address}?mode=ro", is_uri=True)
     try:
         connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
         connection.close()
-        connection = _connected(f"{address}?mode=ro&immutable=1")
+        connection = _connected(f"{address}?mode=ro&immutable=1", is_uri=True)
     return connection
 
 

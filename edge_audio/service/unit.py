@@ -25,8 +25,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={command}
-ExecReload=kill -HUP $MAINPID
-Restart=on-failure
+{reload}Restart=on-failure
 RestartSec=10
 # The first start may compile an engine.
 TimeoutStartSec=300
@@ -102,6 +101,8 @@ def unit_text(name: str, config: Path | None, for_system: bool, run_as: str | No
     return _UNIT.format(
         name=name,
         command=exec_line(words),
+        # Without settings to read again the signal ends it
+        reload="" if config is None else "ExecReload=kill -HUP $MAINPID\n",
         after="Wants=network-online.target\nAfter=network-online.target sound.target\n"
         if for_system
         else "",

@@ -23,8 +23,10 @@ from edge_audio.sources.stream import Stream
 from edge_audio.support.arrays import FloatArray
 from edge_audio.support.paths import expand_fields
 from edge_audio.support.plain_files import (
+    append_line,
     check_for_lines,
     delete_if_empty,
+    end_torn_line,
     is_at,
     open_for_lines,
     reason_of,
@@ -114,7 +116,7 @@ class JsonLinesDestination(Destination[JsonLinesConfig]):
 
     @property
     def problem(self) -> str:
-        return self._worker.with_losses(self._problem)
+        return self._worker.with_losses(self._problem or self._file.problem)
 
     def open(self, stream: Stream) -> Sink:
         self._sinks.append(_FileSink(stream, self._config, self._worker))
@@ -205,9 +207,13 @@ class _FileSink(Sink):
 
 
 class _RotatedFile:
-    """Appends whole lines. A torn last line, as a crash leaves it, is ended first."""
+    """Appends whole lines. A torn last line, as a crash leaves it, is ended first.
+
+    problem: why the file grows beyond its size, "" if all is well.
+    """
 
     def __init__(self, config: JsonLinesConfig) -> None:
+        self.problem = ""
         self._path = Path(config.path)
         self.limit(config)
         self._descriptor: int | None = None
@@ -225,8 +231,7 @@ class _RotatedFile:
             n_bytes = os.fstat(self._open()).st_size
             if n_bytes and n_bytes + len(line) > self._max_bytes:
                 self._rotate()
-                n_bytes = 0
-            self._append(self._open(), line, n_bytes)
+            append_line(self._open(), line)
 
     def reopened(self, undo: ExitStack) -> Callable[[], None] | None:
         """What goes on in the file that is at the path, where that is not the one that is open;
@@ -265,32 +270,34 @@ class _RotatedFile:
             self._descriptor, self._is_new = _open_lines(self._path)
         return self._descriptor
 
-    def _append(self, descriptor: int, line: bytes, n_bytes: int) -> None:
-        try:
-            while line:
-                line = line[os.write(descriptor, line) :]
-        except OSError:
-            with contextlib.suppress(OSError):  # a device has no size
-                os.ftruncate(descriptor, n_bytes)
-            raise
-
     def _rotate(self) -> None:
+        """Where older files cannot be moved, as in a folder of somebody else, the file grows on:
+        nothing is lost for that."""
         self.close()
-        for i in range(self._keep, 0, -1):
-            older = self._numbered(i - 1) if i > 1 else self._path
-            if older.exists():
-                older.replace(self._numbered(i))
+        path = Path(os.path.realpath(self._path))  # beside the file, not beside a link to it
+        names = [path, *(path.with_name(f"{path.name}.{i + 1}") for i in range(self._keep))]
+        try:
+            for older, oldest in zip(names[-2::-1], names[:0:-1], strict=True):
+                if older.exists():
+                    older.replace(oldest)
+            self._delete_beyond(path)
+        except OSError as error:
+            self.problem = f"cannot begin a new file, so this one grows: {reason_of(error)}"
+        else:
+            self.problem = ""
 
-    def _numbered(self, i: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{i}")
+    def _delete_beyond(self, path: Path) -> None:
+        """Files that an earlier `keep` left."""
+        number = self._keep + 1
+        while (older := path.with_name(f"{path.name}.{number}")).is_file():
+            older.unlink()
+            number += 1
 
 
 def _open_lines(path: Path) -> tuple[int, bool]:
     """(descriptor, whether the file is new); a torn last line is ended. Raises OSError."""
     descriptor, is_new = open_for_lines(path)  # nobody else may read who is at home when
-    n_bytes = os.fstat(descriptor).st_size
-    if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
-        os.write(descriptor, b"\n")
+    end_torn_line(descriptor)
     return descriptor, is_new
 
 

@@ -3,6 +3,7 @@ listening do, for ever."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -54,6 +55,25 @@ def open_for_lines(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
         raise
     return descriptor, is_new
+
+
+def end_torn_line(descriptor: int) -> None:
+    """Ends the last line of a file, as a crash leaves it. Raises OSError."""
+    n_bytes = os.fstat(descriptor).st_size
+    if n_bytes and os.pread(descriptor, 1, n_bytes - 1) != b"\n":
+        os.write(descriptor, b"\n")
+
+
+def append_line(descriptor: int, line: bytes) -> None:
+    """Raises OSError; then nothing of the line is left in the file."""
+    n_bytes = os.fstat(descriptor).st_size
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+    except OSError:
+        with contextlib.suppress(OSError):  # a device has no size
+            os.ftruncate(descriptor, n_bytes)
+        raise
 
 
 def check_for_lines(path: Path) -> None:

@@ -195,7 +195,8 @@ class ClipFile:
 
     def _open(self) -> None:
         self._clips.began(self)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self._clips.path, self.folder):  # which others may have deleted
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(self.folder / _DRAFT, msgspec.json.encode(self.sidecar))
         self._descriptor = _create(self.folder / _AUDIO)
         kind = {"format": "FLAC", "subtype": "PCM_16", "closefd": False}

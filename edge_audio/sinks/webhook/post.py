@@ -12,9 +12,11 @@ from typing import Any
 from edge_audio.errors import UsageError
 from edge_audio.sinks.delivery import Outcome
 from edge_audio.support.plain_files import (
+    append_line,
     check_for_lines,
     check_plain,
     delete_if_empty,
+    end_torn_line,
     open_for_lines,
     reason_of,
 )
@@ -120,11 +122,11 @@ class DeadLetters:
         """Raises OSError where there is no room."""
         descriptor, _ = open_for_lines(self._path)
         try:
+            end_torn_line(descriptor)
             content = line.encode() + b"\n"
             if os.fstat(descriptor).st_size + len(content) > MAX_DEAD_LETTER_BYTES:
                 raise OSError(f"{self._path} is full")
-            if os.write(descriptor, content) < len(content):
-                raise OSError(f"no room for {self._path}")
+            append_line(descriptor, content)
         finally:
             os.close(descriptor)
 

@@ -141,6 +141,14 @@ def test_a_run_stopped_by_ctrl_c_is_gone_on_with(
     assert f"tagged {N_FILES} files" in run("tag", folder, "--out", out, "--restart").stderr
 
 
+def test_the_second_table_takes_no_other_files_place(folder: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "out-files.csv"
+    notes.write_text("precious")
+    refused = error_line(run("tag", folder, "--out", tmp_path / "out.csv", ok=False), 2)
+    assert f"{notes} is there already" in refused
+    assert notes.read_text() == "precious"
+
+
 def test_a_killed_worker_costs_no_result(folder: Path, long_wav: Path, tmp_path: Path) -> None:
     out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
     process = start(folder, long_wav, "--jobs", 1, "--out", out)

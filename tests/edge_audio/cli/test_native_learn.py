@@ -162,3 +162,15 @@ def test_clips_are_gone_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     answers(monkeypatch, "q")
     with pytest.raises(UsageError, match="no clip was it"):
         go_through(tmp_path, RATE_HZ, lambda *_: None)
+
+
+def test_answers_that_end_early_are_kept_and_clips_that_have_gone_are_left_out(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "000000-Beep.flac", beeps(0), RATE_HZ)
+    soundfile.write(tmp_path / "000001-Beep.flac", beeps(1), RATE_HZ)
+    (tmp_path / "000002-Beep.flac").symlink_to("nowhere.flac")
+    sounds = tmp_path / "house.sounds"
+    run("learn", "Beep", "--from", tmp_path, "--sounds", sounds, *model(bundle), stdin=b"y\n")
+    (sound,) = read_sounds(sounds).sounds
+    assert len(sound.takes) == 1

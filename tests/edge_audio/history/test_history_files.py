@@ -135,6 +135,17 @@ def test_old_events_go_by_age_and_the_oldest_by_size(tmp_path: Path) -> None:
     assert (tmp_path / "sounds.db").stat().st_size <= before / 2
 
 
+def test_a_name_that_is_an_address_elsewhere_is_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    history = History(Path("file:x.db"))
+    fill(history, 3, every_s=1.0)
+    assert len([*all_events(history, Wanted())]) == 3
+    history.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["file:x.db"]
+
+
 def test_a_clock_that_leaps_a_year_ahead_deletes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,19 @@ def test_a_history_is_printed_as_a_table(tmp_path: Path) -> None:
     assert "cannot open" in error_line(run("history", tmp_path / "absent", ok=False), 2)
 
 
+def test_labels_match_in_any_case_and_those_that_were_never_heard_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "sounds.db"
+    history = History(path)
+    history.begin(start(1.7e9))
+    history.close()
+    everything = run("history", path).stdout
+    for options in (("--label", "dog"), ("--stream", "KITCHEN")):
+        assert run("history", path, *options).stdout == everything
+    done = run("history", path, "--label", "Dgo")
+    assert len(done.stdout.splitlines()) == 1
+    assert "no label in the history is Dgo: there are Dog" in done.stderr
+
+
 def test_a_history_as_parquet(history: History, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     fill(history, 3, every_s=1.0)

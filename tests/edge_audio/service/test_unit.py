@@ -89,6 +89,11 @@ def test_little_of_the_system_is_exposed_to_the_system_service(tmp_path: Path) -
     assert done.returncode == 0, done.stdout
 
 
+def test_only_settings_that_can_be_read_again_are_reloaded() -> None:
+    assert "ExecReload=" in unit_text("x", Path("/etc/home.toml"), for_system=True)
+    assert "ExecReload=" not in unit_text("x", None, for_system=True)
+
+
 def test_a_system_service_has_no_user_of_its_own_unless_one_is_named() -> None:
     assert "\nDynamicUser=yes\n" in unit_text("x", None, for_system=True)
     named = unit_text("x", None, for_system=True, run_as="pi")

@@ -68,6 +68,52 @@ def test_rotation_keeps_whole_lines_in_order_and_no_more_files_than_told(tmp_pat
     assert times_s == [float(i) for i in range(60 - len(times_s), 60)]
 
 
+def test_where_older_files_cannot_be_moved_the_file_grows_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    path, obstacle = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
+    (obstacle / "full").mkdir(parents=True)
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path), max_mb=0.001, keep=1))
+    sink = destination.open(stream())
+    for i in range(60):
+        sink.on_event(siren(float(i)))
+    eventually(lambda: path.read_bytes().count(b"\n") == 60)
+    assert "cannot begin a new file" in destination.problem
+    assert destination.n_lost == 0
+    (obstacle / "full").rmdir()
+    obstacle.rmdir()
+    sink.on_event(siren(60.0))
+    eventually(lambda: destination.problem == "")
+    destination.close()
+    assert [found["time_s"] for found in lines(obstacle) + lines(path)] == [*range(61)]
+
+
+def test_a_link_to_a_log_stays_one_and_rotates_where_the_log_is(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    path = tmp_path / "events.jsonl"
+    path.symlink_to(tmp_path / "disk" / "log")
+    destination = JsonLinesDestination(JsonLinesConfig(path=str(path), max_mb=0.001, keep=2))
+    sink = destination.open(stream())
+    for i in range(60):
+        sink.on_event(siren(float(i)))
+    destination.close()
+    assert path.is_symlink()
+    assert {file.name for file in (tmp_path / "disk").iterdir()} == {"log", "log.1", "log.2"}
+    assert lines(path)[-1]["time_s"] == 59.0
+
+
+def test_files_beyond_a_smaller_number_to_keep_are_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for keep in (5, 2):
+        config = JsonLinesConfig(path=str(path), max_mb=0.001, keep=keep)
+        destination = JsonLinesDestination(config)
+        sink = destination.open(stream())
+        for i in range(90):
+            sink.on_event(siren(float(i)))
+        destination.close()
+        assert len(list(tmp_path.iterdir())) == keep + 1
+
+
 def test_a_restart_appends_and_ends_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"time_s": 1.0}\n{"time')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_clips_are_deleted_when_their_days_are_over_even_if_none_follow(
     destination.close()
     assert dog.exists()
     assert not siren.with_suffix(".json").exists()
+
+
+def test_a_folder_that_others_delete_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    destination = ClipsDestination(config(folder))
+    sink = destination.open(stream())
+    shutil.rmtree(folder)
+    hear(sink, blocks(PCM), *sounds("Siren", 5.0, 6.0))
+    sink.close()
+    destination.close()
+    assert len([*folder.rglob("*.flac")]) == 1
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_a_clock_that_leaps_a_year_ahead_deletes_no_clip(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_audio.sinks.webhook.post import DeadLetters
 from tests.edge_audio.sinks.webhook.webhook_parts import (
     MARKS,
     MakeDestination,
@@ -14,6 +15,7 @@ from tests.edge_audio.sinks.webhook.webhook_parts import (
     letters,
     tell,
 )
+from tests.support.limits import files_up_to
 from tests.support.peers import eventually, free_port
 
 pytestmark = MARKS
@@ -74,6 +76,20 @@ def test_what_will_never_be_taken_is_kept_as_a_dead_letter(
     assert server.times_s() == [0.0, 1.0]
     assert letters(path) == [0.0]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_letter_that_a_full_disk_tore_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "letters"
+    dead_letters = DeadLetters(str(path))
+    dead_letters.append('{"time_s": 1.0}')
+    with files_up_to(20), pytest.raises(OSError, match="large"):
+        dead_letters.append('{"time_s": 2.0}')
+    dead_letters.append('{"time_s": 3.0}')
+    path.write_text(path.read_text() + '{"torn')
+    dead_letters.append('{"time_s": 4.0}')
+    assert path.read_text().splitlines() == [
+        *('{"time_s": 1.0}', '{"time_s": 3.0}', '{"torn', '{"time_s": 4.0}')
+    ]
 
 
 def test_no_token_follows_a_redirect(
