@@ -213,6 +213,6 @@ def _decisive(recipe: msgspec.Struct) -> msgspec.Struct:
         return recipe
     free: dict[str, Any] = {"watch_every_steps": 0}
     if training.schedule == "constant-decay":
-        free |= {"n_steps": 0, "decay_share": 1.0, "checkpoint_every_steps": 0}
+        free |= {"n_steps": 1, "decay_share": 1.0, "checkpoint_every_steps": 1}
         recipe = msgspec.structs.replace(recipe, name="")
     return msgspec.structs.replace(recipe, training=msgspec.structs.replace(training, **free))
