@@ -69,15 +69,15 @@ def _spelled(
     history: HistoryFile, column: Literal["label", "stream"], name: str | None
 ) -> str | None:
     """As events have it, whatever its case; as it is where none has it, and a word on that."""
-    if name is None:
-        return None
-    names = names_in(history, column)
-    like_it = [one for one in names if one.casefold() == name.casefold()]
-    if not like_it:
-        there = ", ".join(names[:_MAX_NAMED]) or "nothing"
-        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        remark(printable(f"no {column} in the history is {name}: there are {there}{more}"))
-    return name if name in like_it or not like_it else like_it[0]
+    if name is None or name in (names := names_in(history, column)):
+        return name
+    for one in names:
+        if one.casefold() == name.casefold():
+            return one
+    there = ", ".join(names[:_MAX_NAMED]) or "nothing"
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    remark(printable(f"no {column} in the history is {name}: there are {there}{more}"))
+    return name
 
 
 def write(out: Path, events: Iterable[HeardEvent]) -> None:
